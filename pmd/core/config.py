@@ -1,0 +1,377 @@
+"""Every setting of a text run, with its default, meaning and unit.
+
+The dataclasses are the YAML schema, the command line (`--train.lr 3e-5`) and the help text at once.
+Nothing heavy is imported here, so that a misspelt key stops in a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pmd.core.errors import PmdError
+
+Method = Literal["none", "pmd", "pmd_no_mgfd", "lkd", "pkd"]
+Init = Literal["teacher", "pretrained"]
+
+
+@dataclass
+class DataConfig:
+    """Which knowledge graph.
+
+    Args:
+        path: `world` (bundled), a folder with train.tsv … entities.tsv, relations.tsv, a KG-BERT style
+            folder, or the name of a Hugging Face Hub data set with head/relation/tail columns.
+        cache: folder for tokenised texts; default is `pmd` in the user's cache folder.
+    """
+
+    path: str = "world"
+    cache: str | None = None
+
+
+@dataclass
+class EncoderConfig:
+    """The BERT behind the query and the entity encoder, and how it reads a graph's texts.
+
+    Args:
+        name: `scratch` (random weights, vocabulary from the graph's texts), a Hub id, a local folder, or
+            `package:NAME/FOLDER` for weights that an installed Python package carries.
+        layers: depth of a `scratch` encoder; others keep their own.
+        hidden_size: width of a `scratch` encoder.
+        heads: attention heads of a `scratch` encoder.
+        intermediate_size: feed-forward width of a `scratch` encoder.
+        vocab_size: at most so many word pieces for a `scratch` encoder.
+        dropout: hidden dropout while training; null keeps the checkpoint's own (0.1 for `scratch`).
+        attention_dropout: likewise for attention probabilities.
+        tied: one encoder for queries and entities in place of two.
+        max_length: texts are cut at so many tokens, special tokens included; a relation is never cut.
+        neighbours_below: entities whose description has fewer words than this get the names of their
+            neighbours in the training graph appended; 0 for never.
+        max_neighbours: at most so many neighbour names.
+        temperature: start of the learned temperature of the contrastive loss.
+    """
+
+    name: str = "scratch"
+    layers: int = 4
+    hidden_size: int = 128
+    heads: int = 2
+    intermediate_size: int = 512
+    vocab_size: int = 6000
+    dropout: float | None = None
+    attention_dropout: float | None = None
+    tied: bool = False
+    max_length: int = 50
+    neighbours_below: int = 20
+    max_neighbours: int = 10
+    temperature: float = 0.05
+
+
+@dataclass
+class ContrastiveConfig:
+    """Negatives of the contrastive loss (SimKGC). False negatives are always masked out.
+
+    Args:
+        margin: subtracted from the true pair's cosine while training.
+        self_negatives: the head as a wrong answer to its own query.
+        pre_batches: keep the entities of so many earlier batches as further negatives.
+        pre_batch_weight: factor on the logits of those.
+    """
+
+    margin: float = 0.02
+    self_negatives: bool = True
+    pre_batches: int = 0
+    pre_batch_weight: float = 0.5
+
+
+@dataclass
+class LoraConfig:
+    """Fine-tune low-rank adapters (peft) in place of all encoder weights; merged when the stage ends.
+
+    Args:
+        r: rank.
+        alpha: scale numerator; updates are scaled by alpha / r.
+        dropout: dropout in front of the adapters.
+        targets: names of the linear layers that get an adapter.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=lambda: ["query", "value"])
+
+
+@dataclass
+class TrainConfig:
+    """How every stage is trained, unless the stage says otherwise.
+
+    Args:
+        epochs: passes over the training triples.
+        batch_size: triples in a batch over all processes; each is used in both directions.
+        lr: peak learning rate of AdamW.
+        weight_decay: of AdamW, on matrices only.
+        warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
+        grad_clip: largest gradient norm.
+        precision: `no` is fp32; bf16 and fp16 pay on GPUs only.
+        tokens_per_chunk: texts are encoded sorted by length, in chunks of so many tokens.
+        recompute: keep one chunk's activations in memory at a time and compute the others again in the
+            backward pass; the same gradients in far less memory, about 1.3 times slower.
+        lora: low-rank adapters in place of full fine-tuning.
+        log_every: steps between two lines in metrics.jsonl.
+        save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
+        valid_every: epochs between two rankings of the validation split; 0 for never. The best
+            model by validation MRR is then the one that is kept.
+        valid_triples: validation triples to rank; 0 for all.
+        patience: stop after so many validations without a better one; 0 for never.
+        threads: CPU threads of a process; 0 shares the cores evenly.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+    """
+
+    epochs: int = 20
+    batch_size: int = 512
+    lr: float = 5e-5
+    weight_decay: float = 1e-4
+    warmup: int = 400
+    grad_clip: float = 10.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    tokens_per_chunk: int = 4096
+    recompute: bool = False
+    lora: LoraConfig | None = None
+    log_every: int = 10
+    save_minutes: float = 5.0
+    valid_every: int = 0
+    valid_triples: int = 0
+    patience: int = 0
+    threads: int = 0
+    workers: int = 0
+
+
+@dataclass
+class DistillConfig:
+    """How a student learns from the grade above; a stage without a teacher ignores it.
+
+    Args:
+        method: `pmd`, `pmd_no_mgfd` (labels and scores only), `lkd` (softened logits, Hinton), `pkd`
+            (patient: middle layers too) or `none` (labels only).
+        alpha: weight of the score (pmd) or softened-logit (lkd, pkd) term.
+        beta: weight of the masked-feature (pmd) or middle-layer (pkd) term.
+        feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
+        init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
+        temperature: softens the logits of lkd and pkd.
+    """
+
+    method: Method = "pmd"
+    alpha: float = 0.1
+    beta: float = 0.1
+    feature: Literal["token", "pooled"] = "token"
+    init: Init = "teacher"
+    temperature: float = 2.0
+
+
+@dataclass
+class StageConfig:
+    """One student. Settings left out are those of the run.
+
+    Args:
+        name: folder in the run.
+        layers: depth of the student.
+        mask_rate: fraction of the tokens of a text that teacher and student see as [MASK].
+        teacher: name of an earlier stage; by default the one before. `none` trains on labels alone.
+        pretrained_layers: which layers to start from with `init: pretrained`; default evenly spaced.
+        teacher_layers: which layers to start from with `init: teacher`; default evenly spaced.
+        load: a folder of a trained model to take in place of training this stage.
+        method: overrides `distill.method`.
+        init: overrides `distill.init`.
+        alpha: overrides `distill.alpha`.
+        beta: overrides `distill.beta`.
+        epochs: overrides `train.epochs`.
+        lr: overrides `train.lr`.
+    """
+
+    name: str
+    layers: int | None = None
+    mask_rate: float = 0.0
+    teacher: str | None = None
+    pretrained_layers: list[int] | None = None
+    teacher_layers: list[int] | None = None
+    load: str | None = None
+    method: Method | None = None
+    init: Init | None = None
+    alpha: float | None = None
+    beta: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+
+
+@dataclass
+class EvaluationConfig:
+    """The final ranking of every stage: exact, filtered, both directions, realistic ranks.
+
+    Args:
+        split: which split; a list of names for several.
+        batch_size: triples ranked at a time, the one size that bounds the memory.
+        rerank_hops: add `rerank_weight` to entities within so many hops of the query's; 0 for never.
+        rerank_weight: in units of cosine.
+    """
+
+    split: str | list[str] = "test"
+    batch_size: int = 256
+    rerank_hops: int = 0
+    rerank_weight: float = 0.05
+
+    @property
+    def splits(self) -> list[str]:
+        return [self.split] if isinstance(self.split, str) else list(self.split)
+
+
+@dataclass
+class ProgressiveConfig:
+    """A progressive distillation: a teacher, then students, each taught by the one before.
+
+    Args:
+        name: the run's name.
+        seed: of everything random.
+        runs: folder of the run folders.
+        data: the knowledge graph.
+        encoder: the text encoders.
+        contrastive: negatives.
+        train: training settings.
+        distill: what is distilled.
+        stages: the grades; by default a teacher, a pre-distilled one, then three quarters, half and a
+            quarter of the layers, with mask rates of 20, 10, 5 and 0 percent.
+        evaluation: the final ranking.
+    """
+
+    name: str = "progressive"
+    seed: int = 0
+    runs: str = "runs"
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    stages: list[StageConfig] | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+MASK_RATES = (0.2, 0.1, 0.05, 0.0)
+"""Mask rates of the four grades (PMD, section 1.3 of the method notes)."""
+
+
+def grade_depths(layers: int) -> list[int]:
+    """Depths of the four grades of an encoder with `layers` layers: all, ⌈¾⌉, ⌈½⌉ and ⌈¼⌉ of them."""
+    return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
+
+
+def default_stages(layers: int) -> list[StageConfig]:
+    """A teacher and the paper's four grades for an encoder with `layers` layers; fewer for three and less."""
+    grades = {
+        f"grade{depth}": (depth, rate) for depth, rate in reversed([*zip(grade_depths(layers), MASK_RATES)])
+    }
+    stages = [StageConfig(name, depth, rate) for name, (depth, rate) in reversed(grades.items())]
+    return [StageConfig("teacher", layers), *stages]
+
+
+def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
+    """The run's stages with every setting filled in; `layers` is the depth of the checkpoint.
+
+    Raises:
+        PmdError: for a stage that cannot be run, naming it and the remedy.
+    """
+    stages = config.stages or default_stages(layers)
+    if not stages:
+        raise PmdError("stages: the list is empty; leave it out for a teacher and four grades")
+    filled: list[StageConfig] = []
+    for position, stage in enumerate(stages):
+        earlier = [other.name for other in filled]
+        if stage.name in earlier:
+            raise PmdError(
+                f"stages[{position}].name: '{stage.name}' is taken; every stage needs a name of its own"
+            )
+        if not stage.name or any(letter in stage.name for letter in "/\\ ") or stage.name.startswith("."):
+            raise PmdError(
+                f"stages[{position}].name: '{stage.name}' cannot name a folder; use letters and digits"
+            )
+        teacher = stage.teacher or (earlier[-1] if earlier else "none")
+        if teacher != "none" and teacher not in earlier:
+            raise PmdError(
+                f"stages[{position}].teacher: no earlier stage '{teacher}'; there is {', '.join(earlier) or 'none'}"
+            )
+        method = "none" if teacher == "none" else stage.method or config.distill.method
+        stage = replace(
+            stage,
+            layers=layers if stage.layers is None else stage.layers,
+            teacher=teacher,
+            method=method,
+            init="pretrained" if teacher == "none" else stage.init or config.distill.init,
+            alpha=config.distill.alpha if stage.alpha is None else stage.alpha,
+            beta=config.distill.beta if stage.beta is None else stage.beta,
+            epochs=config.train.epochs if stage.epochs is None else stage.epochs,
+            lr=config.train.lr if stage.lr is None else stage.lr,
+        )
+        _check_stage(
+            stage, position, next((other.layers for other in filled if other.name == teacher), layers), layers
+        )
+        filled.append(stage)
+    return filled
+
+
+def _check_stage(stage: StageConfig, position: int, teacher_layers: int, layers: int) -> None:
+    place = f"stages[{position}] ({stage.name})"
+    source, kept = (
+        (teacher_layers, stage.teacher_layers)
+        if stage.init == "teacher"
+        else (layers, stage.pretrained_layers)
+    )
+    if not 1 <= stage.layers <= source:
+        raise PmdError(
+            f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}"
+        )
+    if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
+        raise PmdError(
+            f"{place}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
+        )
+    if not 0 <= stage.mask_rate < 1:
+        raise PmdError(
+            f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens"
+        )
+    if stage.alpha < 0 or stage.beta < 0 or stage.alpha + stage.beta >= 1:
+        raise PmdError(
+            f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1"
+        )
+    if stage.epochs < 1 or stage.lr <= 0:
+        raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
+
+
+def check(config: ProgressiveConfig) -> None:
+    """Refuse settings that cannot work, before anything is loaded.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
+    positive = {
+        "train.epochs": config.train.epochs,
+        "train.batch_size": config.train.batch_size,
+        "train.lr": config.train.lr,
+        "train.grad_clip": config.train.grad_clip,
+        "train.tokens_per_chunk": config.train.tokens_per_chunk,
+        "train.log_every": config.train.log_every,
+        "encoder.temperature": config.encoder.temperature,
+        "evaluation.batch_size": config.evaluation.batch_size,
+        "distill.temperature": config.distill.temperature,
+    }
+    for key, value in positive.items():
+        if value <= 0:
+            raise PmdError(f"{key}: {value} must be positive")
+    if config.train.batch_size < 2:
+        raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")
+    if config.encoder.max_length < 16:
+        raise PmdError(
+            f"encoder.max_length: {config.encoder.max_length} leaves no room for a description; use 16 or more"
+        )
+    if config.encoder.name == "scratch":
+        encoder = config.encoder
+        if encoder.hidden_size % encoder.heads:
+            raise PmdError(
+                f"encoder.hidden_size: {encoder.hidden_size} is not a multiple of encoder.heads ({encoder.heads})"
+            )
+        resolve_stages(config, encoder.layers)

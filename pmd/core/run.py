@@ -1,0 +1,143 @@
+"""A run folder answers questions: what was asked, on what machine, what came out.
+
+    config.yaml    the resolved settings         env.json       versions, device, seed, commit
+    metrics.jsonl  one line per logged step      results.json   one entry per finished stage
+    NAME/          one folder per stage: a model that loads by itself
+    checkpoint/    the state of the stage in progress, gone when the stage is done
+
+Every file is written aside and renamed, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pmd.core.errors import PmdError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a folder beside `path`, then put it in the place of `path`."""
+    aside, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
+    for leftover in (aside, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside.mkdir(parents=True)
+    fill(aside)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(aside, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def environment(**more: Any) -> dict[str, Any]:
+    """Versions, machine and commit, for `env.json`."""
+    versions = {}
+    for package in ("pmd", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "commit": _commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **more,
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Run:
+    """A run folder. Only the main process writes; the others hold the same object and stay silent."""
+
+    def __init__(self, folder: Path, *, main: bool = True):
+        self.folder, self.main = folder, main
+
+    @classmethod
+    def create(cls, runs: str, name: str, config: Any, *, main: bool = True, stamp: str | None = None) -> Run:
+        """A new folder `RUNS/NAME-DATE-TIME` with the resolved config in it."""
+        run = cls(Path(runs) / f"{name}-{stamp or time.strftime('%Y%m%d-%H%M%S')}", main=main)
+        if main:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            write_text(
+                run.folder / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+            )
+        return run
+
+    @classmethod
+    def open(cls, folder: str, *, runs: str = "runs", main: bool = True) -> Run:
+        """An existing run; `latest` is the newest one under `runs`.
+
+        Raises:
+            PmdError: if there is none.
+        """
+        if folder == "latest":
+            found = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
+            if not found:
+                raise PmdError(
+                    f"--resume: no run under '{runs}'; name a run folder, or start one without --resume"
+                )
+            return cls(found[-1].parent, main=main)
+        if not (Path(folder) / "config.yaml").is_file():
+            raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
+        return cls(Path(folder), main=main)
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What the finished stages gave, by stage name."""
+        path = self.folder / "results.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def add_result(self, stage: str, result: dict[str, Any]) -> None:
+        """Note a stage as finished."""
+        if self.main:
+            write_json(self.folder / "results.json", {**self.results, stage: result})
+
+    def log(self, **values: Any) -> None:
+        """Append one line to metrics.jsonl."""
+        if self.main:
+            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+
+
+def _stamp(name: str) -> str:
+    found = re.search(r"\d{8}-\d{6}$", name)
+    return found.group() if found else ""

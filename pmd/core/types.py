@@ -1,0 +1,42 @@
+"""The few types that every part of the package shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Target = Literal["head", "tail"]
+"""The place of a triple that a query leaves open: `tail` for (h, r, ?), `head` for (?, r, t)."""
+
+TARGETS: tuple[Target, Target] = ("head", "tail")
+
+LossTerms = dict[str, Tensor]
+"""Unweighted scalar loss terms by name."""
+
+
+@runtime_checkable
+class TripleScorer(Protocol):
+    """Anything that scores all entities as completions of a query; higher is more plausible."""
+
+    def score_all(self, triples: Tensor, target: Target) -> Tensor:
+        """Integer triples (b, 3) -> fp32 scores (b, num_entities); the entry at `target` is not read."""
+        ...
+
+
+class Objective(nn.Module):
+    """A training objective: maps a batch to named loss terms and knows how to mix them.
+
+    Subclasses define `forward(batch) -> LossTerms` (unweighted) and set `weights`; the loop optimises
+    `total(terms)` and logs every term by itself.
+    """
+
+    weights: Mapping[str, float]
+
+    def total(self, terms: LossTerms) -> Tensor:
+        """The weighted sum of the terms, a scalar. A term without a weight is only logged."""
+        return torch.stack(
+            [self.weights[name] * term for name, term in terms.items() if name in self.weights]
+        ).sum()

@@ -1,0 +1,107 @@
+"""Known answers of many queries at once, without a Python loop.
+
+Filtered ranking and the removal of false negatives both ask "which entities complete (h, r, ?)?" for every
+row of a batch. Each known triple becomes one int64 key, `(query * num_entities) + answer`; in the sorted keys
+the answers of a query are one contiguous run, found by two binary searches. Memory: 8 bytes per triple and
+target, and nothing per possible query, so millions of entities are fine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+from pmd.core.types import TARGETS, Target
+
+_INT64_MAX = 2**63 - 1
+
+
+def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: Target = "tail") -> Tensor:
+    """One int64 key (n,) for each triple (n, 3): equal triples have equal keys, `target` varies fastest.
+
+    Raises PmdError where the keys would not fit into 64 bits.
+    """
+    if num_entities * num_entities * num_relations > _INT64_MAX:
+        raise PmdError(
+            f"{num_entities} entities with {num_relations} relations do not fit into 64-bit keys; "
+            f"entities² × relations can be at most {_INT64_MAX}: split the graph or merge relations"
+        )
+    return (
+        _query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
+    )
+
+
+def _query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
+    return triples[:, 0 if target == "tail" else 2] * num_relations + triples[:, 1]
+
+
+class KnownAnswers:
+    """The true completions that a set of triples (n, 3) knows.
+
+    `triples` holds (head, relation, tail) positions; duplicates count once. Raises PmdError where a position
+    is outside `num_entities` or `num_relations`, or where the keys would not fit into 64 bits.
+    """
+
+    def __init__(self, triples: Tensor, num_entities: int, num_relations: int) -> None:
+        self.num_entities = num_entities
+        self.num_relations = num_relations
+        self._triples = self._checked(triples)
+        self._sorted: dict[Target, Tensor] = {}
+
+    def lookup(self, triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+        """Every known answer of each query row, as COO pairs.
+
+        triples (b, 3) -> rows (m,) ascending, entities (m,) ascending within a row, int64 both. The row's own
+        answer is among them if it is known; the entry of `triples` at `target` is not read.
+        """
+        keys = self._keys(target)
+        queries = _query_keys(self._checked(triples, target), self.num_relations, target)  # (b,)
+        first_key = queries * self.num_entities
+        start = torch.searchsorted(keys, first_key)
+        count = torch.searchsorted(keys, first_key + (self.num_entities - 1), right=True) - start
+        rows = torch.arange(len(triples), device=keys.device).repeat_interleave(count)  # (m,)
+        # Row i begins at cumsum(count)[i] - count[i] in the flat output, and at start[i] in `keys`.
+        shift = start - (count.cumsum(0) - count)
+        positions = torch.arange(len(rows), device=keys.device) + shift[rows]
+        return rows, keys[positions] % self.num_entities
+
+    def contains(self, triples: Tensor) -> Tensor:
+        """Whether each triple (b, 3) is known: bool (b,)."""
+        keys = self._keys("tail")
+        wanted = self._pack(self._checked(triples), "tail")
+        if not len(keys):
+            return torch.zeros_like(wanted, dtype=torch.bool)
+        return keys[torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)] == wanted
+
+    def to(self, device: torch.device | str) -> KnownAnswers:
+        """The same answers on another device; queries must then lie there too."""
+        moved = KnownAnswers(self._triples.to(device), self.num_entities, self.num_relations)
+        moved._sorted = {target: keys.to(device) for target, keys in self._sorted.items()}
+        return moved
+
+    def _keys(self, target: Target) -> Tensor:
+        """Sorted, unique keys (u,) of the known triples, made when they are first asked for."""
+        if target not in TARGETS:
+            raise PmdError(f"target '{target}' is unknown; use 'head' or 'tail'")
+        if target not in self._sorted:
+            self._sorted[target] = torch.unique(self._pack(self._triples, target))
+        return self._sorted[target]
+
+    def _pack(self, triples: Tensor, target: Target) -> Tensor:
+        return triple_keys(triples, self.num_entities, self.num_relations, target)
+
+    def _checked(self, triples: Tensor, target: Target | None = None) -> Tensor:
+        """int64 triples; a position out of range would silently alias another query's key."""
+        if triples.ndim != 2 or triples.shape[1] != 3:
+            raise PmdError(
+                f"triples have shape {tuple(triples.shape)}; they need (n, 3): head, relation, tail"
+            )
+        triples = triples.to(torch.int64)
+        limits = (self.num_entities, self.num_relations, self.num_entities)
+        for column, (part, limit) in enumerate(zip(("head", "relation", "tail"), limits)):
+            values = triples[:, column]
+            if part != target and len(values) and (values.min() < 0 or values.max() >= limit):
+                row = int(((values < 0) | (values >= limit)).nonzero()[0])
+                raise PmdError(f"triple {row}: {part} {int(values[row])} is outside 0 to {limit - 1}")
+        return triples

@@ -1,0 +1,59 @@
+"""Rows of different lengths in one flat array, so that texts are gathered without a Python loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Row i is `flat[offsets[i] : offsets[i + 1]]`."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Row lengths (n,)."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_lengths(cls, flat: np.ndarray, lengths: np.ndarray) -> Ragged:
+        return cls(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    @classmethod
+    def from_rows(cls, rows: list[list[int]]) -> Ragged:
+        flat = np.fromiter((item for row in rows for item in row), dtype=np.int32)
+        return cls.from_lengths(
+            flat, np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        )
+
+    def take(self, rows: np.ndarray, longest: np.ndarray | int | None = None) -> Ragged:
+        """The given rows in the given order, each cut after its first `longest` items."""
+        rows = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[rows]
+        if longest is not None:
+            lengths = np.minimum(lengths, longest)
+        starts = np.cumsum(lengths) - lengths
+        within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
+        return Ragged.from_lengths(self.flat[np.repeat(self.offsets[rows], lengths) + within], lengths)
+
+    def join(self, pieces: Ragged) -> Ragged:
+        """Row i of the result is the concatenation of the rows of `self` that `pieces[i]` lists."""
+        taken = self.take(pieces.flat)
+        return Ragged(taken.flat, taken.offsets[pieces.offsets])
+
+    @classmethod
+    def stack(cls, parts: list[Ragged]) -> Ragged:
+        """The rows of several, one after the other."""
+        return cls.from_lengths(
+            np.concatenate([p.flat for p in parts]), np.concatenate([p.lengths for p in parts])
+        )

@@ -1,0 +1,102 @@
+"""Masked generation feature distillation (PMD; Fan et al., AAAI 2024).
+
+L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`. Teacher and
+student read the same masked texts, once each, for all three terms.
+
+- `ce`: the contrastive loss on the labels (Eq. 4).
+- `score`: mean squared error of the two logit matrices of the batch (Eq. 5); both without margin.
+- `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), each by itself
+  (`token`) or averaged over a text and normalised (`pooled`). Texts without a mask have no part in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from pmd.core.config import DistillConfig
+from pmd.core.distributed import gather, global_mean
+from pmd.core.types import LossTerms
+from pmd.data.batches import Chunk, TripleBatch
+from pmd.data.masking import mask_positions
+from pmd.distill.supervised import Supervised, logits, spread
+from pmd.distill.teacher import Frozen
+from pmd.losses.distillation import feature_errors, score_loss
+from pmd.models.bi_encoder import BiEncoder
+from pmd.models.encode import Encoded, pool_masked
+
+
+class MaskedFeatureDistillation(Supervised):
+    """A student taught by labels, scores and masked generation features.
+
+    Args:
+        student: the model to train; the other arguments of `Supervised` follow in `arguments`.
+        teacher: the grade above; frozen here.
+        distill: weights and form of the terms. `pmd_no_mgfd` leaves out `feature`, and with it all masks.
+        mask_rate: fraction of the tokens that both see as [MASK].
+        mask: id of [MASK].
+        special: (s,) ids that are never masked.
+    """
+
+    def __init__(
+        self,
+        student: BiEncoder,
+        *arguments,
+        teacher: BiEncoder,
+        distill: DistillConfig,
+        mask_rate: float,
+        mask: int,
+        special: Tensor,
+        **options,
+    ):
+        super().__init__(student, *arguments, **options)
+        self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
+        self.mask_rate = mask_rate if distill.method == "pmd" else 0.0
+        beta = distill.beta if distill.method == "pmd" else 0.0
+        self.weights = {"ce": 1.0 - distill.alpha - beta, "score": distill.alpha}
+        if self.mask_rate > 0 and beta > 0:
+            self.weights["feature"] = beta
+        self.register_buffer("special", special, persistent=False)
+        # Only used, trained and thrown away when teacher and student differ in width.
+        same = student.dim == teacher.dim
+        self.project = nn.Identity() if same else nn.Linear(student.dim, teacher.dim, bias=False)
+
+    def forward(self, batch: TripleBatch) -> LossTerms:
+        batch, masks = self.masked(batch)
+        ours = self.encode(self.student, batch, masks)
+        with torch.no_grad():
+            theirs = self.encode(self.teacher.model, batch, masks)
+        vectors = spread(*ours, batch)
+        terms = {
+            "ce": self.contrastive(vectors, gather(batch.examples)),
+            "score": score_loss(
+                logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
+            ),
+        }
+        if "feature" in self.weights:
+            terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
+        return terms
+
+    def masked(self, batch: TripleBatch) -> tuple[TripleBatch, tuple]:
+        """The batch with a share of its tokens replaced by [MASK], and where, for queries and entities."""
+        if self.mask_rate == 0:
+            return batch, (None, None)
+        queries, query_masks = self._mask(batch.queries)
+        entities, entity_masks = self._mask(batch.entities)
+        return replace(batch, queries=queries, entities=entities), (query_masks, entity_masks)
+
+    def _mask(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Tensor]]:
+        masks = [mask_positions(chunk.input_ids, self.mask_rate, self.special) for chunk in chunks]
+        replaced = [
+            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask))
+            for chunk, mask in zip(chunks, masks)
+        ]
+        return replaced, masks
+
+    def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
+        ours = replace(ours, masked=self.project(ours.masked))
+        if self.form == "pooled":
+            return feature_errors(pool_masked(ours), pool_masked(theirs))
+        return feature_errors(ours.masked, theirs.masked)

@@ -1,0 +1,134 @@
+"""Learning from triples alone: the contrastive objective of SimKGC (section 1.1 of the method notes).
+
+It trains the first teacher and the baselines without distillation, and is the label term of every
+distillation. Wang et al., ACL 2022: in-batch, pre-batch and self-negatives, both directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pmd.core.config import ContrastiveConfig
+from pmd.core.distributed import gather, world_size
+from pmd.core.types import LossTerms, Objective
+from pmd.data.answers import KnownAnswers
+from pmd.data.batches import TripleBatch
+from pmd.losses.contrastive import contrastive_loss
+from pmd.models.bi_encoder import BiEncoder
+from pmd.models.encode import Encoded, encode
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Unit vectors (b, d) of the examples of the global batch: their queries, answers and own heads."""
+
+    query: Tensor
+    entity: Tensor
+    own: Tensor
+
+
+class Supervised(Objective):
+    """Term `ce`: the contrastive loss of the student's vectors.
+
+    Args:
+        student: the model to train.
+        options: margin and negatives.
+        train: training triples (n, 3); every one of them is masked out of the negatives.
+        num_entities, num_relations: sizes of the graph.
+        recompute: trade time for memory, see `pmd.models.encode.encode`.
+    """
+
+    def __init__(
+        self,
+        student: BiEncoder,
+        options: ContrastiveConfig,
+        train: Tensor,
+        num_entities: int,
+        num_relations: int,
+        *,
+        recompute: bool = False,
+    ):
+        super().__init__()
+        self.student, self.options, self.recompute = student, options, recompute
+        self.weights = {"ce": 1.0}
+        inverse = torch.stack([train[:, 2], train[:, 1] + num_relations, train[:, 0]], dim=1)
+        self.known = KnownAnswers(torch.cat([train, inverse]), num_entities, 2 * num_relations)
+        # Entities of earlier batches, newest last; part of the state, so that a resumed run goes on exactly.
+        self.register_buffer("earlier_vectors", torch.empty(0, student.dim))
+        self.register_buffer("earlier_entities", torch.empty(0, dtype=torch.long))
+
+    def forward(self, batch: TripleBatch) -> LossTerms:
+        query, entity = self.encode(self.student, batch)
+        return {"ce": self.contrastive(spread(query, entity, batch), gather(batch.examples))}
+
+    def encode(
+        self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()
+    ) -> tuple[Encoded, Encoded]:
+        """Encodings of the distinct queries and of the distinct entities of a batch."""
+        options = {"layers": layers, "recompute": self.recompute}
+        return (
+            encode(model, "query", batch.queries, masks=masks[0], **options),
+            encode(model, "entity", batch.entities, masks=masks[1], **options),
+        )
+
+    def contrastive(self, vectors: Vectors, examples: Tensor) -> Tensor:
+        """The loss of the global batch; in training it also moves on the queue of earlier entities."""
+        scale = self.student.inverse_temperature
+        cosine = vectors.query @ vectors.entity.T
+        cosine = cosine - self.options.margin * torch.eye(len(cosine), device=cosine.device)
+        answers = self.answers(examples, examples[:, 2])
+        answers.fill_diagonal_(False)
+        more = {}
+        if self.options.self_negatives:
+            own = examples[:, [0, 1, 0]]
+            more = {
+                "own": (vectors.query * vectors.own).sum(-1) * scale,
+                "own_is_answer": self.known.contains(own),
+            }
+        if len(self.earlier_entities):
+            earlier = vectors.query @ self.earlier_vectors.T.to(vectors.query)
+            more["pre_batch"] = earlier * scale * self.options.pre_batch_weight
+            more["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
+        if self.training and self.options.pre_batches:
+            self._remember(vectors.entity.detach(), examples[:, 2])
+        return contrastive_loss(cosine * scale, answers, **more)
+
+    def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
+        """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""
+        distinct, column = entities.unique(return_inverse=True)
+        rows, known = self.known.lookup(examples, "tail")
+        place = torch.searchsorted(distinct, known).clamp(max=len(distinct) - 1)
+        there = distinct[place] == known
+        mask = torch.zeros(len(examples), len(distinct), dtype=torch.bool, device=examples.device)
+        mask[rows[there], place[there]] = True
+        return mask[:, column]
+
+    def _remember(self, vectors: Tensor, entities: Tensor) -> None:
+        keep = self.options.pre_batches * len(entities)
+        self.earlier_vectors = torch.cat([self.earlier_vectors.to(vectors), vectors])[-keep:].detach()
+        self.earlier_entities = torch.cat([self.earlier_entities, entities])[-keep:]
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
+        # The queue's length depends on how many batches have been seen.
+        for name in ("earlier_vectors", "earlier_entities"):
+            if prefix + name in state_dict:
+                setattr(
+                    self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device)
+                )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def spread(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
+    """Vectors of the examples of all processes from those of this one's distinct texts."""
+    local = torch.stack(
+        [query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.own]], dim=1
+    )
+    return Vectors(*gather(local).unbind(1)) if world_size() > 1 else Vectors(*local.unbind(1))
+
+
+def logits(vectors: Vectors, model: BiEncoder) -> Tensor:
+    """(b, b) logits of all queries and answers of the batch, without margin."""
+    return vectors.query @ vectors.entity.T * model.inverse_temperature

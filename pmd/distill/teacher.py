@@ -1,0 +1,18 @@
+"""A teacher that only answers: eval mode, no gradients, no part of what is trained, saved or counted."""
+
+from __future__ import annotations
+
+import torch
+
+from pmd.models.bi_encoder import BiEncoder
+
+
+class Frozen:
+    """Holds a model outside the module tree of its objective.
+
+    So `train()` cannot reach its dropout, data parallelism does not copy it, and checkpoints of the student
+    do not carry it.
+    """
+
+    def __init__(self, model: BiEncoder, device: torch.device | str = "cpu"):
+        self.model = model.eval().requires_grad_(False).to(device)

@@ -1,0 +1,164 @@
+"""What a ranking amounts to: ranks by query, and mean rank, reciprocal rank and Hits@k from them.
+
+Scorers that give many candidates the same score look brilliant or hopeless depending on who wins the tie.
+So a rank comes in three forms: optimistic (the true answer before all its ties), pessimistic (after them)
+and realistic (the mean of both, the expected place if ties were shuffled). The realistic rank is the one
+that is reported; the other two stand beside it, and a gap between them says that ties decide the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+
+
+@dataclass(frozen=True, eq=False)
+class QueryRanks:
+    """Ranks of one group of queries, counted from 1, in the order of the queries.
+
+    `optimistic` and `pessimistic` are int64 (n,); `num_candidates`, int64 (n,), says among how many entities
+    each true answer was ranked, itself included.
+    """
+
+    optimistic: Tensor
+    pessimistic: Tensor
+    num_candidates: Tensor
+
+    @property
+    def realistic(self) -> Tensor:
+        """fp64 (n,): the mean of the optimistic and the pessimistic rank."""
+        return (self.optimistic + self.pessimistic).double() / 2
+
+    def __len__(self) -> int:
+        return len(self.optimistic)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """The ranks of a set of triples (n, 3): `head` ranks h in (?, r, t), `tail` ranks t in (h, r, ?).
+
+    A side that was not ranked is None. Row i of a side belongs to row i of `triples`.
+    """
+
+    triples: Tensor
+    head: QueryRanks | None = None
+    tail: QueryRanks | None = None
+
+    @property
+    def sides(self) -> dict[str, QueryRanks]:
+        """The sides that were ranked, by name."""
+        return {name: side for name in ("head", "tail") if (side := getattr(self, name)) is not None}
+
+    @property
+    def both(self) -> QueryRanks:
+        """All queries: those for the head first, then those for the tail."""
+        parts = list(self.sides.values())
+        columns = (torch.cat([getattr(part, field.name) for part in parts]) for field in fields(QueryRanks))
+        return QueryRanks(*columns)
+
+    @property
+    def realistic(self) -> Tensor:
+        return self.both.realistic
+
+    @property
+    def optimistic(self) -> Tensor:
+        return self.both.optimistic
+
+    @property
+    def pessimistic(self) -> Tensor:
+        return self.both.pessimistic
+
+    def mrr_standard_error(self, samples: int = 1000, seed: int = 0) -> float:
+        """Bootstrap standard error of the MRR: how far it would move with another draw of test triples.
+
+        Triples are drawn, not single queries: the two queries of a triple succeed or fail together, and
+        drawing them apart would make the error look smaller than it is.
+        """
+        per_triple = torch.stack([1 / side.realistic for side in self.sides.values()]).mean(0)  # (n,)
+        if len(per_triple) < 2:
+            raise PmdError(f"a standard error needs at least 2 triples, there are {len(per_triple)}")
+        generator = torch.Generator().manual_seed(seed)
+        means = [_resampled_mean(per_triple, generator) for _ in range(samples)]
+        return float(torch.stack(means).std())
+
+
+def _resampled_mean(values: Tensor, generator: torch.Generator) -> Tensor:
+    return values[torch.randint(len(values), (len(values),), generator=generator)].mean()
+
+
+@dataclass(frozen=True)
+class RankSummary:
+    """Mean reciprocal rank, mean rank and Hits@k of one list of ranks; all but `mr` lie in [0, 1]."""
+
+    mrr: float
+    mr: float
+    hits_at_1: float
+    hits_at_3: float
+    hits_at_10: float
+    num_queries: int
+
+    @staticmethod
+    def values(ranks: Tensor) -> dict[str, float | int]:
+        """The fields of a summary, from ranks (n,). Hits@k counts ranks <= k. PmdError on an empty list."""
+        if len(ranks) == 0:
+            raise PmdError("there are no queries to take the mean over: the split is empty")
+        ranks = ranks.double()
+        hits = {f"hits_at_{k}": float((ranks <= k).double().mean()) for k in (1, 3, 10)}
+        means = {"mrr": float((1 / ranks).mean()), "mr": float(ranks.mean())}
+        return {**means, **hits, "num_queries": len(ranks)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, nested as the fields are, ready for JSON; parts that are None are left out."""
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.to_dict() if isinstance(value, RankSummary) else value
+            for name, value in present.items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True)
+class RankingMetrics(RankSummary):
+    """The metrics of a ranking: realistic in its own fields, `optimistic` and `pessimistic` beside them.
+
+    `head` and `tail` hold the same for the queries of one side, None where that side was not ranked; the
+    outer numbers are over all queries of both sides.
+    """
+
+    optimistic: RankSummary
+    pessimistic: RankSummary
+    head: RankingMetrics | None = None
+    tail: RankingMetrics | None = None
+
+    @classmethod
+    def from_ranks(cls, ranks: Ranks) -> RankingMetrics:
+        """Summarise ranks. PmdError if there is no query at all."""
+        if not ranks.sides:
+            raise PmdError("there are no queries to take the mean over: neither side was ranked")
+        sides = {name: cls._from_queries(side) for name, side in ranks.sides.items()}
+        return cls._from_queries(ranks.both, **sides)
+
+    @classmethod
+    def _from_queries(cls, queries: QueryRanks, **sides: RankingMetrics) -> RankingMetrics:
+        return cls(
+            **cls.values(queries.realistic),
+            optimistic=RankSummary(**cls.values(queries.optimistic)),
+            pessimistic=RankSummary(**cls.values(queries.pessimistic)),
+            **sides,
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RankingMetrics:
+        """The inverse of `to_dict`. PmdError if a value is missing or unknown."""
+        kinds = {"optimistic": lambda d: RankSummary(**d), "pessimistic": lambda d: RankSummary(**d)}
+        kinds |= {"head": cls.from_dict, "tail": cls.from_dict}
+        try:
+            return cls(**{k: kinds[k](v) if k in kinds and v is not None else v for k, v in data.items()})
+        except TypeError as error:
+            raise PmdError(f"these are not ranking metrics: {error}") from error

@@ -1,0 +1,42 @@
+"""InfoNCE with the negatives of SimKGC (Wang et al., ACL 2022, Eq. 3 and section 3.3). Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+NEVER = -1e4
+"""Logit of an entry that must not count: far below any real one, yet finite in half precision."""
+
+
+def contrastive_loss(
+    logits: Tensor,
+    false_negatives: Tensor,
+    *,
+    own: Tensor | None = None,
+    own_is_answer: Tensor | None = None,
+    pre_batch: Tensor | None = None,
+    pre_batch_is_answer: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of each query's answer among the negatives, plus that of each answer's query.
+
+    Args:
+        logits: (b, b) of query i and entity j; the answer of query i is entity i, margin subtracted.
+        false_negatives: (b, b) bool, true where entity j ≠ i is a known answer of query i.
+        own: (b,) logits of each query's own head as an answer (self-negatives).
+        own_is_answer: (b,) bool, true where the head is a known answer of its query.
+        pre_batch: (b, p) logits of entities of earlier batches.
+        pre_batch_is_answer: (b, p) bool, true where such an entity is a known answer.
+
+    Returns:
+        A scalar: the mean over rows (query → entity) plus the mean over columns (entity → query).
+    """
+    labels = torch.arange(len(logits), device=logits.device)
+    logits = logits.masked_fill(false_negatives, NEVER)
+    rows = [logits]
+    if own is not None:
+        rows.append(own.masked_fill(own_is_answer, NEVER).unsqueeze(1))
+    if pre_batch is not None:
+        rows.append(pre_batch.masked_fill(pre_batch_is_answer, NEVER))
+    return cross_entropy(torch.cat(rows, dim=1), labels) + cross_entropy(logits.T, labels)

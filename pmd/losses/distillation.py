@@ -1,0 +1,35 @@
+"""What a student learns from a teacher. Stateless: student's numbers, teacher's numbers, numbers out."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax, mse_loss, normalize
+
+
+def score_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error of two logit matrices of one shape: a scalar (PMD, Eq. 5)."""
+    return mse_loss(student, teacher)
+
+
+def feature_errors(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared errors of features (m, d) at masked positions, averaged over the width: (m,) (PMD, Eq. 2)."""
+    return (student - teacher).square().mean(-1)
+
+
+def softened_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL divergence of softened rows of logits (b, c), times temperature²: a scalar (Hinton et al., 2015)."""
+    student, teacher = (log_softmax(logits / temperature, dim=-1) for logits in (student, teacher))
+    return kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def patient_errors(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distances of L2-normalised layer features (n, d): (n,) (PKD, Sun et al. 2019, Eq. 7)."""
+    return (normalize(student, dim=-1) - normalize(teacher, dim=-1)).square().sum(-1)
+
+
+def patient_layers(student: int, teacher: int) -> dict[int, int]:
+    """PKD-Skip: for each middle layer of the student the teacher's layer it follows, evenly skipped.
+
+    Layers count from 1; the last one is left out, since the score speaks for it.
+    """
+    return {layer: layer * teacher // student for layer in range(1, student)}

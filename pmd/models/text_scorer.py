@@ -1,0 +1,75 @@
+"""A bi-encoder and its encoded entities: a `TripleScorer` like any other.
+
+Entities are encoded once, queries once per distinct (entity, relation); what is left of a ranking is a
+matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pmd.core.types import TARGETS, Target
+from pmd.data.batches import chunks
+from pmd.data.text import GraphText, Texts
+from pmd.models.bi_encoder import BiEncoder, Role
+from pmd.models.encode import encode
+
+
+@torch.no_grad()
+def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: int = 4096) -> Tensor:
+    """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way."""
+    was_training = model.training
+    model.eval()
+    parts = [chunk.to(model.device) for chunk in chunks(texts, pad, tokens)]
+    vectors = encode(model, role, parts).pooled.float() if parts else torch.empty(0, model.dim)
+    model.train(was_training)
+    return vectors
+
+
+class TextScorer:
+    """Scores (cosines) of a bi-encoder on a graph.
+
+    Args:
+        model: the bi-encoder.
+        text: the graph's texts, tokenised for it.
+        entities: (num_entities, d) unit vectors, if they are at hand; encoded here otherwise.
+        tokens: tokens per chunk while encoding.
+    """
+
+    def __init__(
+        self, model: BiEncoder, text: GraphText, entities: Tensor | None = None, tokens: int = 16384
+    ):
+        self.model, self.text, self.tokens = model, text, tokens
+        if entities is None:
+            texts = text.entities(np.arange(text.num_entities))
+            entities = encode_texts(model, "entity", texts, text.pad, tokens)
+        self.entities = entities
+        self._keys = np.empty(0, dtype=np.int64)
+        self._queries = torch.empty(0, model.dim)
+
+    def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
+        """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length."""
+        keys = np.unique(np.concatenate([self._key(triples, target) for target in targets]))
+        self._keys, self._queries = keys, self._encode(keys)
+
+    def score_all(self, triples: Tensor, target: Target) -> Tensor:
+        """(b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple."""
+        keys = self._key(triples, target)
+        if not np.isin(keys, self._keys).all():
+            self.prepare(triples, (target,))
+        place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
+        return self._queries[place] @ self.entities.T
+
+    def _key(self, triples: Tensor, target: Target) -> np.ndarray:
+        heads, relations, tails = triples.cpu().numpy().T
+        relations_both_ways = 2 * self.text.num_relations
+        if target == "tail":
+            return heads * relations_both_ways + relations
+        return tails * relations_both_ways + relations + self.text.num_relations
+
+    def _encode(self, keys: np.ndarray) -> Tensor:
+        relations_both_ways = 2 * self.text.num_relations
+        texts = self.text.queries(keys // relations_both_ways, keys % relations_both_ways)
+        return encode_texts(self.model, "query", texts, self.text.pad, self.tokens)

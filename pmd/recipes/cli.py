@@ -1,0 +1,75 @@
+"""From a config class and a function to a command line: YAML, dotted overrides, help, one-line errors.
+
+`jsonargparse` does the work; what is added is the proposal for a misspelt key and the exit status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from pmd.core.errors import PmdError
+
+
+def parser_for(config_class: type, description: str, *, defaults: Sequence[str] = ()) -> ArgumentParser:
+    """A parser whose options are the fields of a config dataclass, `--config FILE` included."""
+    parser = ArgumentParser(description=description, default_config_files=list(defaults), exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
+    parser.add_class_arguments(config_class)
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
+    """The parsed options.
+
+    Raises:
+        PmdError: for what cannot be understood, with the nearest known key.
+    """
+    try:
+        return parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise PmdError(_explain(str(error), parser)) from None
+    except FileNotFoundError as error:
+        raise PmdError(f"--config: {error.filename}: no such file") from None
+
+
+def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:
+    """The config object of parsed options."""
+    made = (
+        parser.instantiate(options) if hasattr(parser, "instantiate") else parser.instantiate_classes(options)
+    )
+    fields = config_class.__dataclass_fields__
+    return config_class(**{name: value for name, value in vars(made).items() if name in fields})
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command; what the user can mend is said on one line, with exit status 2."""
+    try:
+        command()
+    except PmdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _explain(message: str, parser: ArgumentParser) -> str:
+    keys = [action.dest for action in parser._actions]
+    message = " ".join(message.split())
+    found = re.search(
+        r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
+    )
+    if found:
+        wrong = next(group for group in found.groups() if group)
+        leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
+        close = difflib.get_close_matches(wrong, keys, 1, 0.6)
+        if not close and "." not in wrong:
+            close = [leaves[leaf] for leaf in difflib.get_close_matches(wrong, list(leaves), 1, 0.6)]
+        if close and close[0] != wrong:
+            return f"{message}; did you mean '{close[0]}'?"
+    return message

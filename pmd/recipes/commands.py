@@ -1,0 +1,43 @@
+"""The commands behind the scripts: parse, call a recipe, print its table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pmd.core.config import ProgressiveConfig
+from pmd.core.run import Run
+from pmd.recipes.cli import instantiate, parse, parser_for
+
+WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
+
+
+def progressive_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/progressive.py`: all grades of one run."""
+    parser = parser_for(
+        ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade."
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        help="go on with a run folder; without a value, with the newest one",
+    )
+    options = parse(parser, arguments)
+    run = None
+    if options.resume:
+        run = Run.open(options.resume, runs=options.runs)
+        options = parse(parser, ["--config", str(run.folder / "config.yaml")])
+    config = instantiate(parser, options, ProgressiveConfig)
+    # Heavy imports come after the options have been understood.
+    from pmd.recipes.progressive import Interrupted, progressive
+
+    try:
+        run = progressive(config, run)
+    except Interrupted:
+        print("stopped; go on with --resume", file=sys.stderr)
+        raise
+    if run.main:
+        print((run.folder / "table.md").read_text(encoding="utf-8"))
+        print(f"run folder: {run.folder}", file=sys.stderr)

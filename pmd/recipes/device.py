@@ -1,0 +1,49 @@
+"""One `Accelerator`, made so that what the user started is what runs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import torch
+from accelerate import Accelerator
+
+from pmd.core.config import TrainConfig
+from pmd.core.errors import PmdError
+
+
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """The accelerator of a run, with the threads of a CPU run set.
+
+    Raises:
+        PmdError: if the launcher started several processes that do not know of each other.
+    """
+    cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=cpu)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise PmdError(
+            f"{started} processes were started, but each believes it is one of {accelerator.num_processes}; "
+            "on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N scripts/…`"
+        )
+    if accelerator.device.type == "cpu":
+        # `accelerate launch` gives a lone CPU process one thread, however many cores there are.
+        shared = (
+            max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes)
+            if hasattr(os, "sched_getaffinity")
+            else 1
+        )
+        torch.set_num_threads(config.threads or shared)
+        if config.precision != "no":
+            warnings.warn(
+                f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2
+            )
+    return accelerator
+
+
+def quiet() -> None:
+    """Keep the libraries' own progress bars and advice out of a run's output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

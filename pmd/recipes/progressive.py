@@ -1,0 +1,273 @@
+"""Progressive distillation, from a config to a table: a teacher, then grades that each teach the next.
+
+PMD, section 1.3 of the method notes. A run is a list of stages; what is finished is never done again, so
+the same run folder can be continued until its table is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from peft import LoraConfig, get_peft_model
+
+from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig, check, resolve_stages
+from pmd.core.run import Run, environment, write_text
+from pmd.core.types import Objective
+from pmd.data.batches import TripleCollator
+from pmd.data.graph import KnowledgeGraph
+from pmd.data.sources import load_graph
+from pmd.data.text import GraphText
+from pmd.distill.baselines import LogitDistillation
+from pmd.distill.pmd import MaskedFeatureDistillation
+from pmd.distill.supervised import Supervised
+from pmd.models.bi_encoder import BiEncoder
+from pmd.models.checkpoints import depth_of, start
+from pmd.models.students import evenly_spaced, student_of
+from pmd.models.text_scorer import TextScorer
+from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.tables import grades_table, markdown
+from pmd.recipes.text_model import TextModel, load, measure, save
+from pmd.train.loop import FitSettings, Interrupted, fit
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What all stages of a run share."""
+
+    config: ProgressiveConfig
+    run: Run
+    accelerator: Accelerator
+    graph: KnowledgeGraph
+    text: GraphText
+    origin: TextModel
+
+    def say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+
+def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
+    """Run all stages that are not finished yet, and write the table.
+
+    Args:
+        config: what to do; for a run that goes on, the config of its folder.
+        run: the run folder to go on with; a new one is made otherwise.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+        Interrupted: on Ctrl-C, with the state saved.
+    """
+    check(config)
+    quiet()
+    stages = resolve_stages(config, depth_of(config.encoder))
+    accelerator = accelerator_for(config.train)
+    graph = load_graph(config.data.path)
+    for split in config.evaluation.splits:
+        graph.split(split)
+    model, tokenizer = start(config.encoder, graph, config.seed)
+    origin = TextModel(model, tokenizer)
+    run = run or Run.create(config.runs, config.name, config, main=accelerator.is_main_process)
+    run.main = accelerator.is_main_process
+    context = Context(config, run, accelerator, graph, origin.read(graph, config.data.cache), origin)
+    if run.main:
+        device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
+        threads = torch.get_num_threads()
+        write_text(run.folder / "env.json", _json(environment(**device, threads=threads, seed=config.seed)))
+    context.say(banner(context, stages))
+    for stage in stages:
+        if stage.name not in run.results:
+            run_stage(context, stage, [other.name for other in stages].index(stage.name))
+    if run.main:
+        tables = {split: grades_table(run.results, split) for split in config.evaluation.splits}
+        parts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
+        write_text(run.folder / "table.md", "\n".join(parts))
+        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+    accelerator.wait_for_everyone()
+    return run
+
+
+def banner(context: Context, stages: list[StageConfig]) -> str:
+    """What is about to happen: the graph, the stages and the negatives."""
+    config, graph = context.config, context.graph
+    rows = [
+        (
+            stage.name,
+            stage.layers,
+            stage.load or (f"{stage.teacher}, {stage.method}" if stage.teacher != "none" else "labels only"),
+            f"{stage.mask_rate:.0%}",
+            f"{stage.init} {starting_layers(stage, stages, context.origin.model.depth)}",
+            stage.epochs,
+            f"{stage.lr:g}",
+        )
+        for stage in stages
+    ]
+    examples = 2 * min(config.train.batch_size, len(graph.train))
+    negatives = f"{examples - 1} in-batch"
+    if config.contrastive.pre_batches:
+        negatives += f" + {config.contrastive.pre_batches * examples} pre-batch"
+    if config.contrastive.self_negatives:
+        negatives += " + 1 self"
+    accelerator = context.accelerator
+    return "\n".join(
+        [
+            f"run        {context.run.folder}",
+            f"graph      {graph.name}: {graph.num_entities:,} entities, {graph.num_relations} relations, "
+            f"{len(graph.train):,} / {len(graph.valid):,} / {len(graph.test):,} triples",
+            f"encoder    {config.encoder.name}: {context.origin.model.depth} layers, {context.origin.model.dim} wide",
+            f"negatives  {negatives} per query, false ones masked",
+            f"device     {accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads",
+            "",
+            markdown(
+                ("stage", "layers", "taught by", "mask rate", "starts from layers", "epochs", "lr"), rows
+            ),
+            "",
+        ]
+    )
+
+
+def starting_layers(stage: StageConfig, stages: list[StageConfig], depth: int) -> list[int]:
+    """The layers of the teacher or of the checkpoint that a student starts from."""
+    if stage.init == "teacher":
+        depth = next(other.layers for other in stages if other.name == stage.teacher)
+        return stage.teacher_layers or evenly_spaced(stage.layers, depth)
+    return stage.pretrained_layers or evenly_spaced(stage.layers, depth)
+
+
+def run_stage(context: Context, stage: StageConfig, position: int) -> None:
+    """Train (or load) one student, save it, rank it, and note the result."""
+    folder = context.run.folder / stage.name
+    seconds = 0.0
+    if stage.load:
+        student = load(stage.load)
+    elif (folder / "config.json").is_file():
+        student = load(folder)
+    else:
+        student, seconds = train_stage(context, stage, position)
+        if context.run.main:
+            save(folder, student, context.graph)
+        context.accelerator.wait_for_everyone()
+    student.model.to(context.accelerator.device)
+    began = time.perf_counter()
+    scorer = TextScorer(student.model, context.text)
+    rate = context.graph.num_entities / (time.perf_counter() - began)
+    metrics = {
+        split: measure(scorer, context.graph, context.config.evaluation, split).to_dict()
+        for split in context.config.evaluation.splits
+    }
+    if context.run.main:
+        save(folder, student, context.graph, scorer.entities)
+        shutil.rmtree(context.run.folder / "checkpoint", ignore_errors=True)
+    context.run.add_result(
+        stage.name,
+        {
+            "layers": student.model.depth,
+            "mask_rate": stage.mask_rate if stage.method == "pmd" else 0.0,
+            "method": stage.method,
+            "teacher": stage.teacher,
+            "parameters": sum(p.numel() for p in student.model.parameters()),
+            "train_seconds": round(seconds, 1),
+            "entities_per_second": rate,
+            "metrics": metrics,
+        },
+    )
+    first = metrics[context.config.evaluation.splits[0]]
+    context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f} -> {folder}\n")
+    context.accelerator.wait_for_everyone()
+
+
+def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[TextModel, float]:
+    """The trained student of a stage and the seconds it took."""
+    config, accelerator, graph = context.config, context.accelerator, context.graph
+    teacher = None if stage.teacher == "none" else load(context.run.folder / stage.teacher).model
+    stages = resolve_stages(config, context.origin.model.depth)
+    source = teacher if stage.init == "teacher" else context.origin.model
+    student = student_of(source, starting_layers(stage, stages, context.origin.model.depth))
+    set_seed(config.seed * 1000 + position)
+    student.to(accelerator.device)
+    if config.train.lora is not None:
+        add_adapters(student, config.train)
+    objective = objective_for(context, stage, student, teacher).to(accelerator.device)
+    collate = TripleCollator(graph.train, context.text, config.train.tokens_per_chunk)
+    checkpoint = context.run.folder / "checkpoint" / stage.name
+
+    def validate() -> float:
+        scorer = TextScorer(student, context.text)
+        return measure(scorer, graph, config.evaluation, "valid", triples=config.train.valid_triples).mrr
+
+    progress = fit(
+        objective,
+        len(graph.train),
+        collate,
+        fit_settings(config.train, stage, config.seed * 1000 + position),
+        accelerator,
+        checkpoint,
+        label=stage.name,
+        log=context.run.log,
+        monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
+        validate=validate,
+        workers=config.train.workers,
+    )
+    if config.train.lora is not None:
+        merge_adapters(student)
+    return TextModel(student, context.origin.tokenizer), progress.seconds
+
+
+def objective_for(
+    context: Context, stage: StageConfig, student: BiEncoder, teacher: BiEncoder | None
+) -> Objective:
+    """The objective of a stage."""
+    config, graph, text = context.config, context.graph, context.text
+    arguments = (student, config.contrastive, graph.train, graph.num_entities, graph.num_relations)
+    options: dict[str, Any] = {"recompute": config.train.recompute}
+    if stage.method == "none":
+        return Supervised(*arguments, **options)
+    distill = type(config.distill)(
+        **{**vars(config.distill), "method": stage.method, "alpha": stage.alpha, "beta": stage.beta}
+    )
+    options |= {"teacher": teacher, "distill": distill}
+    if stage.method in ("lkd", "pkd"):
+        return LogitDistillation(*arguments, **options)
+    special = torch.tensor([text.cls, text.sep, text.pad])
+    return MaskedFeatureDistillation(
+        *arguments, mask_rate=stage.mask_rate, mask=text.mask, special=special, **options
+    )
+
+
+def fit_settings(train: TrainConfig, stage: StageConfig, seed: int) -> FitSettings:
+    """The loop's share of the settings."""
+    shared = {name: getattr(train, name) for name in FitSettings.__dataclass_fields__ if hasattr(train, name)}
+    return FitSettings(**{**shared, "epochs": stage.epochs, "lr": stage.lr, "seed": seed})
+
+
+def add_adapters(student: BiEncoder, train: TrainConfig) -> None:
+    """Freeze the encoders and give them low-rank adapters; the temperature stays trainable."""
+    lora = train.lora
+    settings = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+    )
+    student.query_encoder = get_peft_model(student.query_encoder, settings)
+    if student.entity_encoder is not None:
+        student.entity_encoder = get_peft_model(student.entity_encoder, settings)
+
+
+def merge_adapters(student: BiEncoder) -> None:
+    """Add the trained adapters to the weights, so that the saved model is a plain bi-encoder."""
+    student.query_encoder = student.query_encoder.merge_and_unload()
+    if student.entity_encoder is not None:
+        student.entity_encoder = student.entity_encoder.merge_and_unload()
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=2) + "\n"
+
+
+__all__ = ["Interrupted", "progressive"]

@@ -1,0 +1,51 @@
+"""Markdown tables of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabulate import tabulate
+
+GRADE_COLUMNS = (
+    "grade",
+    "layers",
+    "mask rate",
+    "parameters",
+    "MRR",
+    "Hits@1",
+    "Hits@3",
+    "Hits@10",
+    "MR",
+    "entities/s",
+)
+
+
+def grades_table(results: dict[str, dict[str, Any]], split: str) -> str:
+    """One row per finished stage: what it is, how well it ranks `split`, how fast it encodes."""
+    rows = [
+        (
+            name,
+            result["layers"],
+            f"{result['mask_rate']:.0%}",
+            f"{result['parameters']:,}",
+            *ranking_cells(result["metrics"][split]),
+            f"{result['entities_per_second']:,.0f}",
+        )
+        for name, result in results.items()
+        if split in result["metrics"]
+    ]
+    return markdown(GRADE_COLUMNS, rows)
+
+
+def ranking_cells(metrics: dict[str, Any]) -> list[str]:
+    """MRR, Hits@1, Hits@3, Hits@10 and MR of both sides, as printed."""
+    return [
+        *(f"{metrics[key]:.3f}" for key in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")),
+        f"{metrics['mr']:.1f}",
+    ]
+
+
+def markdown(columns, rows) -> str:
+    """A pipe table; every cell is printed as given."""
+    right = ["left", *["right"] * (len(columns) - 1)]
+    return tabulate(rows, columns, tablefmt="pipe", colalign=right, disable_numparse=True)

@@ -1,0 +1,98 @@
+"""A text model on disk: everything that one needs to load it again, in one folder.
+
+config.json, model.safetensors    the bi-encoder, as `transformers` writes it
+tokenizer files
+entities.tsv, relations.tsv       the graph's vocabulary
+entities.safetensors              the encoded entities (num_entities, d), with the graph's checksum
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from pmd.core.config import EvaluationConfig
+from pmd.core.errors import PmdError
+from pmd.core.run import write_folder
+from pmd.data.graph import KnowledgeGraph
+from pmd.data.text import GraphText, Reading, default_cache
+from pmd.data.tsv import write_columns
+from pmd.evaluation.metrics import RankingMetrics
+from pmd.evaluation.ranking import rank
+from pmd.evaluation.rerank import NeighbourRerank
+from pmd.models.bi_encoder import BiEncoder
+from pmd.models.text_scorer import TextScorer
+
+
+@dataclass(frozen=True, eq=False)
+class TextModel:
+    """A bi-encoder with its tokenizer."""
+
+    model: BiEncoder
+    tokenizer: PreTrainedTokenizerBase
+
+    def read(self, graph: KnowledgeGraph, cache: str | None = None) -> GraphText:
+        """The graph's texts, tokenised for this model."""
+        config = self.model.config
+        reading = Reading(config.max_tokens, config.neighbours_below, config.max_neighbours)
+        return GraphText(graph, self.tokenizer, reading, cache=Path(cache) if cache else default_cache())
+
+
+def save(folder: Path, model: TextModel, graph: KnowledgeGraph, entities: Tensor | None = None) -> None:
+    """Write a model folder, aside and renamed."""
+
+    def fill(aside: Path) -> None:
+        model.model.save_pretrained(aside)
+        model.tokenizer.save_pretrained(aside)
+        write_columns(
+            aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions]
+        )
+        write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        if entities is not None:
+            metadata = {"graph": graph.checksum(), "format": "pt"}
+            save_file({"entities": entities.cpu().contiguous()}, aside / "entities.safetensors", metadata)
+
+    write_folder(folder, fill)
+
+
+def load(folder: str | Path) -> TextModel:
+    """The model of a folder, or of a Hub id.
+
+    Raises:
+        PmdError: if there is none.
+    """
+    try:
+        return TextModel(BiEncoder.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(f"cannot load a text model from '{folder}': {reason}") from None
+
+
+def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
+    """The encoded entities of a folder, unless they are missing or of another graph."""
+    file = Path(folder) / "entities.safetensors"
+    if not file.is_file():
+        return None
+    with safe_open(file, "pt") as stored:
+        return stored.get_tensor("entities") if stored.metadata().get("graph") == graph.checksum() else None
+
+
+def measure(
+    scorer: TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+) -> RankingMetrics:
+    """Rank a split as the config says; `triples` > 0 takes a fixed sample of so many."""
+    chosen = graph.split(split)
+    scorer.prepare(chosen)
+    rerank = None
+    if config.rerank_hops:
+        rerank = NeighbourRerank(
+            graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
+        )
+    return rank(
+        scorer, graph, split, batch_size=config.batch_size, rerank=rerank, max_triples=triples or None
+    )

@@ -1,0 +1,54 @@
+"""Fixtures for all tests: a small awkward graph, and the real benchmark data where there is some."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pmd.data.graph import KnowledgeGraph
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real benchmark data; the test is skipped where there is none."""
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("PMD_SHARED_DATA", default))
+    if not (folder / "wn18rr" / "train.tsv").is_file():
+        pytest.skip(f"no benchmark data in {folder}; set PMD_SHARED_DATA to its folder")
+    return folder
+
+
+def build_random_graph(
+    seed: int = 0, entities: int = 12, relations: int = 3, train: int = 60, valid: int = 12, test: int = 12
+) -> KnowledgeGraph:
+    """So few entities and so many triples that (h, r) and whole triples repeat, within and across splits.
+
+    The last entity is in no triple, so some queries have no known answer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(count: int) -> torch.Tensor:
+        limits = (entities - 1, relations, entities - 1)
+        return torch.stack([torch.randint(limit, (count,), generator=generator) for limit in limits], dim=1)
+
+    return KnowledgeGraph(
+        name="random",
+        entity_ids=[f"e{i}" for i in range(entities)],
+        entity_names=[f"name {i // 2}" for i in range(entities)],  # two entities share a name
+        entity_descriptions=["" if i % 3 == 0 else f"the description of entity {i}" for i in range(entities)],
+        relation_ids=[f"r{i}" for i in range(relations)],
+        relation_names=[f"relation {i}" for i in range(relations)],
+        train=draw(train),
+        valid=draw(valid),
+        test=draw(test),
+    )
+
+
+@pytest.fixture
+def random_graph() -> Callable[..., KnowledgeGraph]:
+    """The builder above, for tests that want several seeds or sizes."""
+    return build_random_graph

@@ -1,0 +1,122 @@
+"""Metrics from ranks that can be checked by hand, and the `evaluate` module beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pmd.core.errors import PmdError
+from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
+
+MODULE = Path(__file__).resolve().parents[2] / "pmd" / "evaluation" / "kgc_ranks"
+
+
+def queries(optimistic: list[int], pessimistic: list[int]) -> QueryRanks:
+    return QueryRanks(torch.tensor(optimistic), torch.tensor(pessimistic), torch.full((len(optimistic),), 20))
+
+
+@pytest.fixture
+def hand_made() -> Ranks:
+    """Realistic ranks: head 1, 3.5; tail 2, 12."""
+    triples = torch.tensor([[0, 0, 1], [1, 0, 2]])
+    return Ranks(triples, head=queries([1, 3], [1, 4]), tail=queries([1, 10], [3, 14]))
+
+
+def test_values_by_hand(hand_made):
+    metrics = RankingMetrics.from_ranks(hand_made)
+    assert metrics.mrr == pytest.approx((1 + 1 / 3.5 + 1 / 2 + 1 / 12) / 4, abs=1e-12)
+    assert metrics.mr == (1 + 3.5 + 2 + 12) / 4
+    assert (metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10) == (0.25, 0.5, 0.75)
+    assert metrics.num_queries == 4
+    assert metrics.head.mrr == pytest.approx((1 + 1 / 3.5) / 2, abs=1e-12)
+    assert (metrics.head.hits_at_3, metrics.head.hits_at_10, metrics.head.num_queries) == (0.5, 1.0, 2)
+    assert metrics.tail.mr == 7
+    assert metrics.optimistic.mrr == pytest.approx((1 + 1 / 3 + 1 + 1 / 10) / 4, abs=1e-12)
+    assert (metrics.optimistic.hits_at_1, metrics.optimistic.hits_at_10) == (0.5, 1.0)
+    assert metrics.pessimistic.mr == (1 + 4 + 3 + 14) / 4
+    assert metrics.tail.pessimistic.hits_at_3 == 0.5
+
+
+def test_dict_goes_through_json_and_back(hand_made):
+    metrics = RankingMetrics.from_ranks(hand_made)
+    data = json.loads(json.dumps(metrics.to_dict()))
+    assert data["mr"] == 4.625 and data["head"]["pessimistic"]["mr"] == 2.5
+    assert "head" not in data["head"]
+    assert RankingMetrics.from_dict(data) == metrics
+    one_side = RankingMetrics.from_ranks(Ranks(hand_made.triples, tail=hand_made.tail))
+    assert one_side.head is None and RankingMetrics.from_dict(one_side.to_dict()) == one_side
+
+
+def test_from_dict_refuses_other_dicts(hand_made):
+    data = RankingMetrics.from_ranks(hand_made).to_dict()
+    with pytest.raises(PmdError, match="hits_at_5"):
+        RankingMetrics.from_dict({**data, "hits_at_5": 0.5})
+    del data["mrr"]
+    with pytest.raises(PmdError, match="mrr"):
+        RankingMetrics.from_dict(data)
+
+
+def test_no_queries_is_an_error():
+    with pytest.raises(PmdError, match="neither side"):
+        RankingMetrics.from_ranks(Ranks(torch.zeros(0, 3, dtype=torch.int64)))
+
+
+def test_bootstrap_error_is_near_the_formula():
+    ranks = torch.randint(1, 50, (2000,), generator=torch.Generator().manual_seed(0))
+    side = QueryRanks(ranks, ranks, torch.full_like(ranks, 50))
+    one_side = Ranks(torch.zeros(2000, 3, dtype=torch.int64), tail=side)
+    formula = float((1 / ranks.double()).std() / 2000**0.5)
+    assert one_side.mrr_standard_error(seed=1) == pytest.approx(formula, rel=0.1)
+    assert one_side.mrr_standard_error(seed=1) == one_side.mrr_standard_error(seed=1)
+    # Two equal sides are no more evidence than one, since the triple is what was drawn.
+    twice = Ranks(one_side.triples, head=side, tail=side)
+    assert twice.mrr_standard_error(seed=1) == pytest.approx(one_side.mrr_standard_error(seed=1), rel=1e-9)
+
+
+def test_bootstrap_error_needs_two_triples(hand_made):
+    with pytest.raises(PmdError, match="at least 2"):
+        Ranks(hand_made.triples[:1], tail=queries([1], [1])).mrr_standard_error()
+
+
+def expected(ranks: Ranks) -> dict[str, float]:
+    data = RankingMetrics.from_ranks(ranks).to_dict()
+    return {name: value for name, value in data.items() if not isinstance(value, dict)}
+
+
+def test_evaluate_class_equals_ranking_metrics(hand_made, tmp_path):
+    pytest.importorskip("evaluate")
+    from pmd.evaluation.kgc_ranks.kgc_ranks import KgcRanks
+
+    metric = KgcRanks(cache_dir=str(tmp_path))
+    result = metric.compute(predictions=hand_made.realistic)
+    assert result == pytest.approx(expected(hand_made), abs=1e-12)
+    assert {type(value) for value in result.values()} == {float, int}
+    for part in hand_made.realistic.tolist():
+        metric.add(prediction=part)
+    assert metric.compute() == result
+    with pytest.raises(ValueError, match="smallest of these is 0"):
+        metric.compute(predictions=[0, 1])
+
+
+def test_evaluate_loads_the_folder_offline(hand_made, tmp_path):
+    """In a process of its own: the cache folders of Hugging Face are read from the environment at import."""
+    pytest.importorskip("evaluate")
+    code = (
+        "import evaluate, json, sys\n"
+        f"metric = evaluate.load({str(MODULE)!r})\n"
+        f"print(json.dumps(metric.compute(predictions={hand_made.realistic.tolist()})))"
+    )
+    places = {"HF_HOME": str(tmp_path), "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    offline = {"HF_HUB_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    environment = {**os.environ, **places, **offline}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout.splitlines()[-1]) == pytest.approx(expected(hand_made), abs=1e-12)
