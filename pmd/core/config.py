@@ -264,9 +264,7 @@ def grade_depths(layers: int) -> list[int]:
 
 def default_stages(layers: int) -> list[StageConfig]:
     """A teacher and the paper's four grades for an encoder with `layers` layers; fewer for three and less."""
-    grades = {
-        f"grade{depth}": (depth, rate) for depth, rate in reversed([*zip(grade_depths(layers), MASK_RATES)])
-    }
+    grades = {f"grade{depth}": (depth, rate) for depth, rate in reversed([*zip(grade_depths(layers), MASK_RATES)])}
     stages = [StageConfig(name, depth, rate) for name, (depth, rate) in reversed(grades.items())]
     return [StageConfig("teacher", layers), *stages]
 
@@ -284,13 +282,9 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
     for position, stage in enumerate(stages):
         earlier = [other.name for other in filled]
         if stage.name in earlier:
-            raise PmdError(
-                f"stages[{position}].name: '{stage.name}' is taken; every stage needs a name of its own"
-            )
+            raise PmdError(f"stages[{position}].name: '{stage.name}' is taken; every stage needs a name of its own")
         if not stage.name or any(letter in stage.name for letter in "/\\ ") or stage.name.startswith("."):
-            raise PmdError(
-                f"stages[{position}].name: '{stage.name}' cannot name a folder; use letters and digits"
-            )
+            raise PmdError(f"stages[{position}].name: '{stage.name}' cannot name a folder; use letters and digits")
         teacher = stage.teacher or (earlier[-1] if earlier else "none")
         if teacher != "none" and teacher not in earlier:
             raise PmdError(
@@ -308,9 +302,7 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
             epochs=config.train.epochs if stage.epochs is None else stage.epochs,
             lr=config.train.lr if stage.lr is None else stage.lr,
         )
-        _check_stage(
-            stage, position, next((other.layers for other in filled if other.name == teacher), layers), layers
-        )
+        _check_stage(stage, position, next((other.layers for other in filled if other.name == teacher), layers), layers)
         filled.append(stage)
     return filled
 
@@ -318,26 +310,18 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
 def _check_stage(stage: StageConfig, position: int, teacher_layers: int, layers: int) -> None:
     place = f"stages[{position}] ({stage.name})"
     source, kept = (
-        (teacher_layers, stage.teacher_layers)
-        if stage.init == "teacher"
-        else (layers, stage.pretrained_layers)
+        (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )
     if not 1 <= stage.layers <= source:
-        raise PmdError(
-            f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}"
-        )
+        raise PmdError(f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
     if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
         raise PmdError(
             f"{place}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
         )
     if not 0 <= stage.mask_rate < 1:
-        raise PmdError(
-            f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens"
-        )
+        raise PmdError(f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens")
     if stage.alpha < 0 or stage.beta < 0 or stage.alpha + stage.beta >= 1:
-        raise PmdError(
-            f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1"
-        )
+        raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
     if stage.epochs < 1 or stage.lr <= 0:
         raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
 

@@ -97,9 +97,7 @@ class Run:
         run = cls(Path(runs) / f"{name}-{stamp or time.strftime('%Y%m%d-%H%M%S')}", main=main)
         if main:
             run.folder.mkdir(parents=True, exist_ok=True)
-            write_text(
-                run.folder / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
-            )
+            write_text(run.folder / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
         return run
 
     @classmethod
@@ -112,9 +110,7 @@ class Run:
         if folder == "latest":
             found = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
             if not found:
-                raise PmdError(
-                    f"--resume: no run under '{runs}'; name a run folder, or start one without --resume"
-                )
+                raise PmdError(f"--resume: no run under '{runs}'; name a run folder, or start one without --resume")
             return cls(found[-1].parent, main=main)
         if not (Path(folder) / "config.yaml").is_file():
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")

@@ -37,6 +37,4 @@ class Objective(nn.Module):
 
     def total(self, terms: LossTerms) -> Tensor:
         """The weighted sum of the terms, a scalar. A term without a weight is only logged."""
-        return torch.stack(
-            [self.weights[name] * term for name, term in terms.items() if name in self.weights]
-        ).sum()
+        return torch.stack([self.weights[name] * term for name, term in terms.items() if name in self.weights]).sum()

@@ -27,9 +27,7 @@ def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: 
             f"{num_entities} entities with {num_relations} relations do not fit into 64-bit keys; "
             f"entities² × relations can be at most {_INT64_MAX}: split the graph or merge relations"
         )
-    return (
-        _query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
-    )
+    return _query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
 
 
 def _query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
@@ -94,9 +92,7 @@ class KnownAnswers:
     def _checked(self, triples: Tensor, target: Target | None = None) -> Tensor:
         """int64 triples; a position out of range would silently alias another query's key."""
         if triples.ndim != 2 or triples.shape[1] != 3:
-            raise PmdError(
-                f"triples have shape {tuple(triples.shape)}; they need (n, 3): head, relation, tail"
-            )
+            raise PmdError(f"triples have shape {tuple(triples.shape)}; they need (n, 3): head, relation, tail")
         triples = triples.to(torch.int64)
         limits = (self.num_entities, self.num_relations, self.num_entities)
         for column, (part, limit) in enumerate(zip(("head", "relation", "tail"), limits)):

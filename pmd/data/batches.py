@@ -73,8 +73,7 @@ class TripleBatch:
 
     def to(self, device: torch.device) -> TripleBatch:
         moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("examples", "query", "entity", "own")
+            name: getattr(self, name).to(device, non_blocking=True) for name in ("examples", "query", "entity", "own")
         }
         return replace(
             self,

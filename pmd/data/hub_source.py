@@ -21,9 +21,7 @@ from pmd.data.tsv import SPELLINGS, closest, quote
 _SPLITS = {"train": ("train", "training"), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 _NAMES = ("name", "label", "text")
 _DESCRIPTIONS = ("description", "desc")
-_TEXT_COLUMNS = [f"{part}_{text}" for part in ("head", "tail") for text in ("name", "description")] + [
-    "relation_name"
-]
+_TEXT_COLUMNS = [f"{part}_{text}" for part in ("head", "tail") for text in ("name", "description")] + ["relation_name"]
 _FORMATS = ("parquet", "jsonl", "json", "csv")
 
 Split = dict[str, list[str]]
@@ -104,18 +102,14 @@ def _read_split(split: Any, wanted: Mapping[str, str], place: str) -> Split:
     for ours, theirs in chosen.items():
         kind = str(table.schema.field(theirs).type)
         if not kind.startswith(("string", "large_string", "int", "uint", "null")):
-            hint = (
-                " (JSON files lose the spelling of dates: use CSV or Parquet)" if "timestamp" in kind else ""
-            )
+            hint = " (JSON files lose the spelling of dates: use CSV or Parquet)" if "timestamp" in kind else ""
             raise PmdError(f"{place}: column '{theirs}' holds {kind} values; store it as text{hint}")
         values = table.column(theirs).to_pylist()
         if ours in SPELLINGS:
             read[ours] = ["" if value is None else str(value) for value in values]
             if "" in read[ours]:
                 row = read[ours].index("") + 1
-                raise PmdError(
-                    f"{place}, row {row}: '{theirs}' is empty; every triple needs head, relation, tail"
-                )
+                raise PmdError(f"{place}, row {row}: '{theirs}' is empty; every triple needs head, relation, tail")
         else:
             read[ours] = ["" if value is None else " ".join(str(value).split()) for value in values]
     return read
@@ -129,9 +123,7 @@ def _choose_columns(present: list[str], wanted: Mapping[str, str], place: str) -
             known = ", ".join(allowed)
             raise PmdError(f"columns: '{ours}' is not one of {known}{closest(ours, allowed)}")
         if theirs not in present:
-            raise PmdError(
-                f"{place}: no column '{theirs}' among {', '.join(present)}{closest(theirs, present)}"
-            )
+            raise PmdError(f"{place}: no column '{theirs}' among {', '.join(present)}{closest(theirs, present)}")
     by_lower = {column.lower(): column for column in reversed(present)}
     chosen = dict(wanted)
     for part, spellings in SPELLINGS.items():

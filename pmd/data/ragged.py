@@ -32,9 +32,7 @@ class Ragged:
     @classmethod
     def from_rows(cls, rows: list[list[int]]) -> Ragged:
         flat = np.fromiter((item for row in rows for item in row), dtype=np.int32)
-        return cls.from_lengths(
-            flat, np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
-        )
+        return cls.from_lengths(flat, np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows)))
 
     def take(self, rows: np.ndarray, longest: np.ndarray | int | None = None) -> Ragged:
         """The given rows in the given order, each cut after its first `longest` items."""
@@ -54,6 +52,4 @@ class Ragged:
     @classmethod
     def stack(cls, parts: list[Ragged]) -> Ragged:
         """The rows of several, one after the other."""
-        return cls.from_lengths(
-            np.concatenate([p.flat for p in parts]), np.concatenate([p.lengths for p in parts])
-        )
+        return cls.from_lengths(np.concatenate([p.flat for p in parts]), np.concatenate([p.lengths for p in parts]))

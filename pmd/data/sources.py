@@ -91,9 +91,7 @@ def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGra
     if folder.is_dir():
         return _load_any_folder(folder, options)
     if folder.exists():
-        raise PmdError(
-            f"{folder}: is a file; give the folder that holds train.tsv, entities.tsv, relations.tsv"
-        )
+        raise PmdError(f"{folder}: is a file; give the folder that holds train.tsv, entities.tsv, relations.tsv")
     if isinstance(path, str) and _HUB_NAME.fullmatch(path):
         return load_dataset_graph(path, path, **options)
     raise PmdError(
@@ -139,9 +137,7 @@ def load_folder(folder: Path, name: str) -> KnowledgeGraph:
     refuse_header(path, relation_ids, relation_names)
     relations = index_ids(path, "relation", relation_ids)
 
-    triples = {
-        split: encode_triples(file, read_triples(file), entities, relations) for split, file in paths.items()
-    }
+    triples = {split: encode_triples(file, read_triples(file), entities, relations) for split, file in paths.items()}
     return KnowledgeGraph(
         name=name,
         entity_ids=entity_ids,
@@ -164,18 +160,14 @@ def write_graph(graph: KnowledgeGraph, folder: str | os.PathLike[str]) -> Path:
     """
     folder = Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PmdError(
-            f"{folder}: exists and is not an empty folder; choose another place, or remove it first"
-        )
+        raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
     for split in graph.split_names:
         if split not in ("train", "valid", "test", *_INDUCTIVE):
             raise PmdError(
                 f"split '{split}' has no file in the TSV layout; drop it, or call it {', '.join(_INDUCTIVE)}"
             )
         if not len(graph.split(split)):
-            raise PmdError(
-                f"split '{split}' of graph '{graph.name}' is empty; such a folder could not be loaded"
-            )
+            raise PmdError(f"split '{split}' of graph '{graph.name}' is empty; such a folder could not be loaded")
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
     partial.mkdir()
@@ -193,9 +185,7 @@ def _write_files(graph: KnowledgeGraph, folder: Path) -> None:
     vocabularies = (graph.entity_ids, graph.relation_ids, graph.entity_ids)
     for split in graph.split_names:
         parts = zip(graph.split(split).T.tolist(), vocabularies)
-        write_columns(
-            folder / f"{split}.tsv", [[ids[position] for position in column] for column, ids in parts]
-        )
+        write_columns(folder / f"{split}.tsv", [[ids[position] for position in column] for column, ids in parts])
 
 
 def _warn_of_duplicates(graph: KnowledgeGraph) -> None:

@@ -50,15 +50,10 @@ def relation_texts(names: Sequence[str]) -> list[str]:
 
 def default_cache() -> Path:
     """Where tokenised texts are kept: $PMD_CACHE, or `pmd` in the user's cache folder."""
-    return Path(
-        os.environ.get("PMD_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd"
-    )
+    return Path(os.environ.get("PMD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd")
 
 
-def tokenise(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None
-) -> Ragged:
+def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:
     """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
 
     The cache file is named after the tokenizer and the texts, so a change of either makes a new one.
@@ -126,9 +121,7 @@ class GraphText:
     ):
         for token in ("cls", "sep", "mask", "pad"):
             if getattr(tokenizer, f"{token}_token_id") is None:
-                raise PmdError(
-                    f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder"
-                )
+                raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
         self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
         self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id
@@ -140,9 +133,7 @@ class GraphText:
         self.relations = relations
         self._compose(graph, base, tokenizer, cache)
 
-    def _compose(
-        self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None
-    ):
+    def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
         entities, room = graph.num_entities, self.reading.max_length - 2
         train = graph.train.numpy()
         visible = [train, *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
@@ -188,9 +179,7 @@ class GraphText:
         The entity's text gives way when the whole exceeds `max_length`; the relation never does.
         """
         relation = self.relations.take(relations)
-        body = _frame(
-            self.rows.take(rows, self.reading.max_length - 3 - relation.lengths), self.cls, self.sep
-        )
+        body = _frame(self.rows.take(rows, self.reading.max_length - 3 - relation.lengths), self.cls, self.sep)
         second = _frame(relation, None, self.sep)
         n = len(body)
         pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1).reshape(-1)

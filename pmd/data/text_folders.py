@@ -74,9 +74,7 @@ def _check_texts(
             continue
         listed = find_file(folder, "entities.txt")
         place = at(source, list(names).index(key)) if key in names else at(listed or source, position)
-        raise PmdError(
-            f"{place}: entity {quote(key)} has neither name nor description; write one in {source.name}"
-        )
+        raise PmdError(f"{place}: entity {quote(key)} has neither name nor description; write one in {source.name}")
 
 
 def words_of(identifier: str) -> str:

@@ -50,9 +50,7 @@ def quote(value: str, limit: int = 60) -> str:
 def closest(value: str, known: Collection[str]) -> str:
     """The end of a message that proposes the most similar known value; empty if nothing is similar."""
     if len(known) > _MANY:  # difflib looks at one pair at a time: minutes for a million ids
-        known = [other for other in known if other[:2] == value[:2] and abs(len(other) - len(value)) <= 2][
-            :_MANY
-        ]
+        known = [other for other in known if other[:2] == value[:2] and abs(len(other) - len(value)) <= 2][:_MANY]
     best = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     return f" (did you mean {quote(best[0])}?)" if best else ""
 
@@ -90,9 +88,7 @@ def read_lines(path: Path) -> list[str]:
     data = _read_bytes(path)
     if b"\r\n" in data:
         line = data.count(b"\n", 0, data.index(b"\r\n"))
-        remedy = (
-            f"sed -i 's/\\r$//' {shlex.quote(str(path.with_suffix('') if path.suffix == '.gz' else path))}"
-        )
+        remedy = f"sed -i 's/\\r$//' {shlex.quote(str(path.with_suffix('') if path.suffix == '.gz' else path))}"
         unzip = "gunzip it, then " if path.suffix == ".gz" else ""
         raise PmdError(f"{at(path, line)}: ends with CRLF (Windows line ends); {unzip}run: {remedy}")
     try:
@@ -165,9 +161,7 @@ def index_ids(path: Path, kind: str, ids: Sequence[str]) -> dict[str, int]:
 def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str]) -> None:
     """Raise PmdError where the first row of an entity or relation file is a header."""
     if ids[0].lower() in _ID_HEADERS and names[0].lower() in _NAME_HEADERS:
-        raise PmdError(
-            f"{at(path, 0)}: a header ({ids[0]}, {names[0]}, …) where data starts; delete this line"
-        )
+        raise PmdError(f"{at(path, 0)}: a header ({ids[0]}, {names[0]}, …) where data starts; delete this line")
 
 
 def read_triples(path: Path) -> list[list[str]]:
@@ -175,9 +169,7 @@ def read_triples(path: Path) -> list[list[str]]:
     return read_columns(path, ("head", "relation", "tail"))
 
 
-def encode_triples(
-    path: Path, columns: list[list[str]], entities: dict[str, int], relations: dict[str, int]
-) -> Tensor:
+def encode_triples(path: Path, columns: list[list[str]], entities: dict[str, int], relations: dict[str, int]) -> Tensor:
     """Ids to positions: an int64 tensor (n, 3). Raises PmdError at the first id that is not known."""
     vocabularies = (("entity", entities), ("relation", relations), ("entity", entities))
     try:
@@ -196,9 +188,7 @@ def _unknown_id(path: Path, columns: list[list[str]], vocabularies: _Vocabularie
             if value in known:
                 continue
             if index == 0 and all(word.lower() in SPELLINGS[place] for place, word in zip(SPELLINGS, row)):
-                return PmdError(
-                    f"{at(path, 0)}: a header ({', '.join(row)}) where data starts; delete this line"
-                )
+                return PmdError(f"{at(path, 0)}: a header ({', '.join(row)}) where data starts; delete this line")
             return PmdError(
                 f"{at(path, index)}: unknown {kind} id {quote(value)} as {part}{closest(value, known)}; "
                 f"correct it, or add it to the {kind} file"

@@ -44,8 +44,7 @@ class LogitDistillation(Supervised):
         mine, other = logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
         terms = {
             "ce": self.contrastive(vectors, gather(batch.examples)),
-            "logits": softened_loss(mine, other, self.temperature)
-            + softened_loss(mine.T, other.T, self.temperature),
+            "logits": softened_loss(mine, other, self.temperature) + softened_loss(mine.T, other.T, self.temperature),
         }
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
@@ -53,8 +52,5 @@ class LogitDistillation(Supervised):
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         return torch.cat(
-            [
-                patient_errors(self.project(ours.layers[own]), theirs.layers[other])
-                for own, other in self.pairs.items()
-            ]
+            [patient_errors(self.project(ours.layers[own]), theirs.layers[other]) for own, other in self.pairs.items()]
         )

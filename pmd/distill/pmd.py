@@ -71,9 +71,7 @@ class MaskedFeatureDistillation(Supervised):
         vectors = spread(*ours, batch)
         terms = {
             "ce": self.contrastive(vectors, gather(batch.examples)),
-            "score": score_loss(
-                logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
-            ),
+            "score": score_loss(logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)),
         }
         if "feature" in self.weights:
             terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
@@ -90,8 +88,7 @@ class MaskedFeatureDistillation(Supervised):
     def _mask(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Tensor]]:
         masks = [mask_positions(chunk.input_ids, self.mask_rate, self.special) for chunk in chunks]
         replaced = [
-            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask))
-            for chunk, mask in zip(chunks, masks)
+            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
         ]
         return replaced, masks
 

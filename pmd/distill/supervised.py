@@ -64,9 +64,7 @@ class Supervised(Objective):
         query, entity = self.encode(self.student, batch)
         return {"ce": self.contrastive(spread(query, entity, batch), gather(batch.examples))}
 
-    def encode(
-        self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()
-    ) -> tuple[Encoded, Encoded]:
+    def encode(self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()) -> tuple[Encoded, Encoded]:
         """Encodings of the distinct queries and of the distinct entities of a batch."""
         options = {"layers": layers, "recompute": self.recompute}
         return (
@@ -115,17 +113,13 @@ class Supervised(Objective):
         # The queue's length depends on how many batches have been seen.
         for name in ("earlier_vectors", "earlier_entities"):
             if prefix + name in state_dict:
-                setattr(
-                    self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device)
-                )
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 def spread(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
     """Vectors of the examples of all processes from those of this one's distinct texts."""
-    local = torch.stack(
-        [query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.own]], dim=1
-    )
+    local = torch.stack([query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.own]], dim=1)
     return Vectors(*gather(local).unbind(1)) if world_size() > 1 else Vectors(*local.unbind(1))
 
 

@@ -81,11 +81,7 @@ def ranks(
     _check(targets, batch_size, max_triples)
     triples = _subsample(graph.split(split), max_triples, seed)
     # Known triples are all among the candidates, so counts over candidates may be corrected by them.
-    known = (
-        KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
-        if filtered
-        else None
-    )
+    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
     sides: dict[str, QueryRanks] = {}
     with _evaluating(scorer), _bar(len(triples) * len(targets), progress) as bar:

@@ -25,9 +25,7 @@ from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def start(
-    config: EncoderConfig, graph: KnowledgeGraph, seed: int
-) -> tuple[BiEncoder, PreTrainedTokenizerBase]:
+def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEncoder, PreTrainedTokenizerBase]:
     """The untrained bi-encoder of a run and its tokenizer.
 
     Raises:

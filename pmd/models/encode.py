@@ -48,9 +48,7 @@ def encode(
         recompute: drop activations and compute them again in the backward pass, chunk by chunk.
     """
 
-    def run(
-        input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, mask: Tensor | None
-    ) -> list[Tensor]:
+    def run(input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
         hidden = model(role, input_ids, attention_mask, token_type_ids, all_layers=bool(layers))
         masked = hidden[-1][:0, 0] if mask is None else hidden[-1][mask]
         return [
@@ -74,18 +72,12 @@ def encode(
     columns = [torch.cat(column) for column in zip(*outputs)]
     rows = torch.cat([chunk.rows for chunk in chunks])
     place = torch.empty_like(rows).index_copy_(0, rows, torch.arange(len(rows), device=rows.device))
-    text = (
-        torch.cat([chunk.rows[mask.nonzero()[:, 0]] for chunk, mask in zip(chunks, masks)])
-        if masks
-        else rows[:0]
-    )
+    text = torch.cat([chunk.rows[mask.nonzero()[:, 0]] for chunk, mask in zip(chunks, masks)]) if masks else rows[:0]
     return Encoded(columns[0][place], columns[1], text, {n: c[place] for n, c in zip(layers, columns[2:])})
 
 
 def pool_masked(encoded: Encoded) -> Tensor:
     """The `pooled` masked feature: mean over the masked positions of a text, then L2: (texts with any, d)."""
     texts, inverse, counts = encoded.masked_text.unique(return_inverse=True, return_counts=True)
-    sums = encoded.masked.new_zeros(len(texts), encoded.masked.shape[-1]).index_add_(
-        0, inverse, encoded.masked
-    )
+    sums = encoded.masked.new_zeros(len(texts), encoded.masked.shape[-1]).index_add_(0, inverse, encoded.masked)
     return normalize(sums / counts.unsqueeze(-1), dim=-1)

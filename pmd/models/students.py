@@ -48,6 +48,4 @@ def _layer_prefix(model: BiEncoder) -> str:
     for prefix in (".encoder.layer.", ".transformer.layer."):
         if any(prefix in name for name in model.state_dict()):
             return prefix
-    raise PmdError(
-        f"cannot choose layers of a '{model.config.encoder.model_type}' encoder; use a BERT-like one"
-    )
+    raise PmdError(f"cannot choose layers of a '{model.config.encoder.model_type}' encoder; use a BERT-like one")

@@ -38,9 +38,7 @@ class TextScorer:
         tokens: tokens per chunk while encoding.
     """
 
-    def __init__(
-        self, model: BiEncoder, text: GraphText, entities: Tensor | None = None, tokens: int = 16384
-    ):
+    def __init__(self, model: BiEncoder, text: GraphText, entities: Tensor | None = None, tokens: int = 16384):
         self.model, self.text, self.tokens = model, text, tokens
         if entities is None:
             texts = text.entities(np.arange(text.num_entities))

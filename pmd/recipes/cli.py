@@ -40,9 +40,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Nam
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:
     """The config object of parsed options."""
-    made = (
-        parser.instantiate(options) if hasattr(parser, "instantiate") else parser.instantiate_classes(options)
-    )
+    made = parser.instantiate(options) if hasattr(parser, "instantiate") else parser.instantiate_classes(options)
     fields = config_class.__dataclass_fields__
     return config_class(**{name: value for name, value in vars(made).items() if name in fields})
 

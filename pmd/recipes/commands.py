@@ -15,9 +15,7 @@ WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
 
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
-    parser = parser_for(
-        ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade."
-    )
+    parser = parser_for(ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade.")
     parser.add_argument(
         "--resume",
         nargs="?",

@@ -124,9 +124,7 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
             f"negatives  {negatives} per query, false ones masked",
             f"device     {accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads",
             "",
-            markdown(
-                ("stage", "layers", "taught by", "mask rate", "starts from layers", "epochs", "lr"), rows
-            ),
+            markdown(("stage", "layers", "taught by", "mask rate", "starts from layers", "epochs", "lr"), rows),
             "",
         ]
     )
@@ -219,9 +217,7 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
     return TextModel(student, context.origin.tokenizer), progress.seconds
 
 
-def objective_for(
-    context: Context, stage: StageConfig, student: BiEncoder, teacher: BiEncoder | None
-) -> Objective:
+def objective_for(context: Context, stage: StageConfig, student: BiEncoder, teacher: BiEncoder | None) -> Objective:
     """The objective of a stage."""
     config, graph, text = context.config, context.graph, context.text
     arguments = (student, config.contrastive, graph.train, graph.num_entities, graph.num_relations)
@@ -235,9 +231,7 @@ def objective_for(
     if stage.method in ("lkd", "pkd"):
         return LogitDistillation(*arguments, **options)
     special = torch.tensor([text.cls, text.sep, text.pad])
-    return MaskedFeatureDistillation(
-        *arguments, mask_rate=stage.mask_rate, mask=text.mask, special=special, **options
-    )
+    return MaskedFeatureDistillation(*arguments, mask_rate=stage.mask_rate, mask=text.mask, special=special, **options)
 
 
 def fit_settings(train: TrainConfig, stage: StageConfig, seed: int) -> FitSettings:
@@ -249,9 +243,7 @@ def fit_settings(train: TrainConfig, stage: StageConfig, seed: int) -> FitSettin
 def add_adapters(student: BiEncoder, train: TrainConfig) -> None:
     """Freeze the encoders and give them low-rank adapters; the temperature stays trainable."""
     lora = train.lora
-    settings = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
-    )
+    settings = LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets))
     student.query_encoder = get_peft_model(student.query_encoder, settings)
     if student.entity_encoder is not None:
         student.entity_encoder = get_peft_model(student.entity_encoder, settings)

@@ -49,9 +49,7 @@ def save(folder: Path, model: TextModel, graph: KnowledgeGraph, entities: Tensor
     def fill(aside: Path) -> None:
         model.model.save_pretrained(aside)
         model.tokenizer.save_pretrained(aside)
-        write_columns(
-            aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions]
-        )
+        write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
         write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
         if entities is not None:
             metadata = {"graph": graph.checksum(), "format": "pt"}
@@ -93,6 +91,4 @@ def measure(
         rerank = NeighbourRerank(
             graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
         )
-    return rank(
-        scorer, graph, split, batch_size=config.batch_size, rerank=rerank, max_triples=triples or None
-    )
+    return rank(scorer, graph, split, batch_size=config.batch_size, rerank=rerank, max_triples=triples or None)

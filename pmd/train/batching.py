@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 
 
-def epoch_batches(
-    n: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1
-) -> list[list[int]]:
+def epoch_batches(n: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
     """This process's share of every batch of an epoch, as positions in [0, n).
 
     All batches of an epoch are equally large, at most `batch_size` over all processes, as a gathered

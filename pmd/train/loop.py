@@ -169,20 +169,14 @@ def fit(
                     raise Interrupted
             progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
             last = progress.epoch == settings.epochs
-            if (
-                validate is not None
-                and settings.valid_every
-                and (last or progress.epoch % settings.valid_every == 0)
-            ):
+            if validate is not None and settings.valid_every and (last or progress.epoch % settings.valid_every == 0):
                 value = validate()
                 log(stage=label, epoch=progress.epoch, step=progress.step, valid=value)
                 if value > progress.best:
                     progress.best, progress.best_epoch = value, progress.epoch
                     if accelerator.is_main_process:
                         checkpoint.mkdir(parents=True, exist_ok=True)
-                        save_file(
-                            {k: v.contiguous().clone() for k, v in plain.state_dict().items()}, best_file
-                        )
+                        save_file({k: v.contiguous().clone() for k, v in plain.state_dict().items()}, best_file)
                 elif (
                     settings.patience
                     and progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
@@ -265,9 +259,7 @@ class _Bar:
         self.started, self.first = time.monotonic(), step
         self.bar = None
         if shown and self.terminal:
-            self.bar = tqdm(
-                total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True
-            )
+            self.bar = tqdm(total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True)
 
     def show(self, step: int, values: dict[str, float]) -> None:
         text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
@@ -277,9 +269,7 @@ class _Bar:
         elif self.shown and (step * 10 // self.total > self.tenth or step == self.total):
             self.tenth = step * 10 // self.total
             speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
-            print(
-                f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {text}", file=sys.stderr, flush=True
-            )
+            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self.bar is not None:

@@ -21,8 +21,6 @@ def linear_schedule(optimizer: AdamW, warmup: int, steps: int) -> LambdaLR:
     """Up from 0 to the peak in `warmup` steps, then down to 0 at `steps`."""
 
     def factor(step: int) -> float:
-        return (
-            (step + 1) / (warmup + 1) if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
-        )
+        return (step + 1) / (warmup + 1) if step < warmup else max(0.0, (steps - step) / max(1, steps - warmup))
 
     return LambdaLR(optimizer, factor)

@@ -54,9 +54,7 @@ def _unit(rows: int, dim: int, generator: torch.Generator) -> Tensor:
     return torch.nn.functional.normalize(torch.randn(rows, dim, generator=generator), dim=1)
 
 
-def sorting_ranks(
-    scorer: VectorScorer, triples: Tensor, target: Target, answers: dict, batch_size: int
-) -> list[int]:
+def sorting_ranks(scorer: VectorScorer, triples: Tensor, target: Target, answers: dict, batch_size: int) -> list[int]:
     """The reference: ranks by a loop over rows and a full sort."""
     known, asked = (2, 0) if target == "head" else (0, 2)
     rows, query_vectors = triples.tolist(), scorer.queries(triples, target)
@@ -112,9 +110,7 @@ def peak_memory(run: Callable[[], object]) -> float:
 
 def compare(ours: Ranks, reference: dict[Target, list[int]]) -> str:
     """The share of equal ranks and the largest difference, in words."""
-    difference = torch.cat(
-        [(getattr(ours, t).realistic - torch.tensor(reference[t]).double()).abs() for t in TARGETS]
-    )
+    difference = torch.cat([(getattr(ours, t).realistic - torch.tensor(reference[t]).double()).abs() for t in TARGETS])
     return (
         f"equal for {(difference == 0).double().mean():.2%} of {len(difference)} queries, "
         f"largest difference {difference.max():g}"

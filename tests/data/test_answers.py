@@ -33,9 +33,7 @@ def test_lookup_equals_the_double_loop(random_graph, seed, target):
     known = graph.known_triples()
     assert len(torch.unique(known, dim=0)) < len(known), "the graph should have duplicate triples"
     # Every query there can be, in random order: known and unseen (h, r), entities of no triple.
-    everything = torch.cartesian_prod(
-        *map(torch.arange, (graph.num_entities, graph.num_relations, graph.num_entities))
-    )
+    everything = torch.cartesian_prod(*map(torch.arange, (graph.num_entities, graph.num_relations, graph.num_entities)))
     queries = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))]
     queries = torch.cat([queries, queries[:5]])
     answers = KnownAnswers(known, graph.num_entities, graph.num_relations)
@@ -49,9 +47,7 @@ def test_contains_equals_set_membership(random_graph, seed):
     graph = random_graph(seed)
     known = graph.known_triples()
     answers = KnownAnswers(known, graph.num_entities, graph.num_relations)
-    everything = torch.cartesian_prod(
-        *map(torch.arange, (graph.num_entities, graph.num_relations, graph.num_entities))
-    )
+    everything = torch.cartesian_prod(*map(torch.arange, (graph.num_entities, graph.num_relations, graph.num_entities)))
     members = set(map(tuple, known.tolist()))
     assert answers.contains(everything).tolist() == [tuple(row) in members for row in everything.tolist()]
 

@@ -57,9 +57,7 @@ def test_a_folder_becomes_a_graph(tmp_path):
 def test_gzipped_equals_plain(tmp_path):
     plain = load_graph(write(tmp_path / "plain"))
     zipped = load_graph(
-        write(
-            tmp_path / "zipped", {f"{name}.gz": gzip.compress(text.encode()) for name, text in FILES.items()}
-        )
+        write(tmp_path / "zipped", {f"{name}.gz": gzip.compress(text.encode()) for name, text in FILES.items()})
     )
     assert zipped.checksum() == plain.checksum()
 
@@ -223,9 +221,7 @@ def test_a_path_that_is_nothing(tmp_path):
     file.write_text("a\n")
     assert message(file).startswith(f"{file}: is a file; give the folder")
     (tmp_path / "empty").mkdir()
-    assert message(tmp_path / "empty").endswith(
-        "no train.tsv (plain or .gz); add it. The folder has no files"
-    )
+    assert message(tmp_path / "empty").endswith("no train.tsv (plain or .gz); add it. The folder has no files")
 
 
 def test_options_are_for_datasets_only(tmp_path):
@@ -306,9 +302,7 @@ def test_kgbert_with_long_texts_and_lists(tmp_path):
 def test_kgbert_errors_name_file_and_line(tmp_path):
     texts = {"entity2text.txt": "01\tdog\n02\n", "relation2text.txt": "_is_a\tis a\n"}
     folder = write(tmp_path / "kgbert", TRIPLES | texts)
-    assert message(folder).startswith(
-        f"{folder}/entity2text.txt, line 2: entity '02' has neither name nor desc"
-    )
+    assert message(folder).startswith(f"{folder}/entity2text.txt, line 2: entity '02' has neither name nor desc")
     write(folder, {"entity2text.txt": "01\tdog\n02\tcat\n01\tdog\n"})
     assert message(folder).startswith(f"{folder}/entity2text.txt, line 3: entity id '01' is also on line 1")
     write(folder, {"entity2text.txt": "01\tdog\n03\tcat\n"})
@@ -320,9 +314,7 @@ def test_kgbert_errors_name_file_and_line(tmp_path):
     write(folder, {"entity2text.txt": "01\tdog\n02\tcat\n", "relation2text.txt": "_is_b\tis b\n"})
     assert "unknown relation id '_is_a' as relation (did you mean '_is_b'?)" in message(folder)
     (folder / "dev.tsv").unlink()
-    assert message(folder).startswith(
-        f"{folder}: no dev.tsv or valid.tsv or valid.txt or dev.txt (plain or .gz)"
-    )
+    assert message(folder).startswith(f"{folder}: no dev.tsv or valid.tsv or valid.txt or dev.txt (plain or .gz)")
 
 
 def test_simkgc_wordnet(tmp_path):

@@ -29,9 +29,7 @@ def tied_scorer(graph: KnowledgeGraph, seed: int = 0, values: int = 4) -> TableS
     """Scores drawn from a few integers, so that most candidates are tied."""
     generator = torch.Generator().manual_seed(seed)
     shape = (graph.num_entities, graph.num_relations, graph.num_entities)
-    return TableScorer(
-        {t: torch.randint(values, shape, generator=generator).float() for t in ("head", "tail")}
-    )
+    return TableScorer({t: torch.randint(values, shape, generator=generator).float() for t in ("head", "tail")})
 
 
 def slow_ranks(

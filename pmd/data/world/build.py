@@ -102,9 +102,7 @@ def build() -> dict[str, bytes]:
     from pmd.data.world.facts import triples as read_triples
 
     triples = read_triples()
-    names = {
-        entity: english_name(entity) for entity in sorted({end for h, _, t in triples for end in (h, t)})
-    }
+    names = {entity: english_name(entity) for entity in sorted({end for h, _, t in triples for end in (h, t)})}
     texts = descriptions(triples, names)
     found = leaks(triples, names, texts)
     if found:
@@ -126,12 +124,8 @@ def differing(files: dict[str, bytes], folder: Path) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m pmd.data.world.build", description="Build the graph world."
-    )
-    parser.add_argument(
-        "--out", type=Path, default=HERE, help="folder to write to (default: beside this file)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m pmd.data.world.build", description="Build the graph world.")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: beside this file)")
     parser.add_argument("--check", action="store_true", help="compare with the files in --out, write nothing")
     args = parser.parse_args(argv)
     try:

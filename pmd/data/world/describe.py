@@ -95,9 +95,7 @@ def local_facts(entity: str, locale: Locale | None) -> Iterator[str]:
 def long_code(territory: str) -> str | None:
     """The three-letter code of a territory: of several (DDR, DEU), the one that holds both its letters."""
     aliases = get_global("territory_aliases")
-    codes = sorted(
-        key for key, now in aliases.items() if now == [territory] and len(key) == 3 and key.isalpha()
-    )
+    codes = sorted(key for key, now in aliases.items() if now == [territory] and len(key) == 3 and key.isalpha())
     # QMM to QZZ are private use: the European Union's QUU tells nothing.
     codes = [key for key in codes if key == "QAT" or key[0] != "Q"]
     holding = [key for key in codes if key[0] == territory[0] and territory[1] in key[1:]]
