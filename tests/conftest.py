@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pmd.core.errors import PmdError
 from pmd.data.graph import KnowledgeGraph
+from pmd.data.sources import load_graph
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,30 @@ def build_random_graph(
 def random_graph() -> Callable[..., KnowledgeGraph]:
     """The builder above, for tests that want several seeds or sizes."""
     return build_random_graph
+
+
+@pytest.fixture
+def write_files() -> Callable[[Path, dict[str, str | bytes | None]], Path]:
+    """Writes files into a folder, which it makes and returns; None leaves a file out."""
+
+    def write(folder: Path, files: dict[str, str | bytes | None]) -> Path:
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            if content is not None:
+                (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def load_error() -> Callable[..., str]:
+    """The message of the PmdError that loading a graph raises: always one line."""
+
+    def message(source: str | Path, **options: object) -> str:
+        with pytest.raises(PmdError) as caught:
+            load_graph(source, **options)
+        assert len(str(caught.value).splitlines()) == 1
+        return str(caught.value)
+
+    return message

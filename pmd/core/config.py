@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that a misspelt key stops in a second.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -157,6 +158,9 @@ class DistillConfig:
         feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
         temperature: softens the logits of lkd and pkd.
+        taught_by: every student by the `grade_above`, or all by the first `teacher`.
+        depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's.
+        mask_rates: mask rates of the grades, as many as there are depths.
     """
 
     method: Method = "pmd"
@@ -165,6 +169,9 @@ class DistillConfig:
     feature: Literal["token", "pooled"] = "token"
     init: Init = "teacher"
     temperature: float = 2.0
+    taught_by: Literal["grade_above", "teacher"] = "grade_above"
+    depths: list[int] | None = None
+    mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
 
 
 @dataclass
@@ -253,8 +260,21 @@ class ProgressiveConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
-MASK_RATES = (0.2, 0.1, 0.05, 0.0)
-"""Mask rates of the four grades (PMD, section 1.3 of the method notes)."""
+@dataclass
+class EvaluateConfig:
+    """Rank a split with a trained model.
+
+    Args:
+        model: a stage's folder in a run, or a Hub id.
+        data: the knowledge graph; by default the one of the run that the folder is in.
+        evaluation: what is ranked, and how.
+        threads: CPU threads; 0 for all cores.
+    """
+
+    model: str
+    data: DataConfig | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    threads: int = 0
 
 
 def grade_depths(layers: int) -> list[int]:
@@ -262,11 +282,16 @@ def grade_depths(layers: int) -> list[int]:
     return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
 
 
-def default_stages(layers: int) -> list[StageConfig]:
-    """A teacher and the paper's four grades for an encoder with `layers` layers; fewer for three and less."""
-    grades = {f"grade{depth}": (depth, rate) for depth, rate in reversed([*zip(grade_depths(layers), MASK_RATES)])}
-    stages = [StageConfig(name, depth, rate) for name, (depth, rate) in reversed(grades.items())]
-    return [StageConfig("teacher", layers), *stages]
+def default_stages(layers: int, distill: DistillConfig) -> list[StageConfig]:
+    """A teacher and the grades of `distill` for a checkpoint with `layers` layers; equal depths once."""
+    depths = distill.depths or grade_depths(layers)
+    if len(depths) != len(distill.mask_rates):
+        raise PmdError(
+            f"distill.mask_rates: {len(distill.mask_rates)} rates for {len(depths)} grades; give one for each"
+        )
+    rates = dict(reversed([*zip(depths, distill.mask_rates)]))
+    grades = [StageConfig(f"grade{depth}", depth, rates[depth]) for depth in dict.fromkeys(depths)]
+    return [StageConfig("teacher", layers), *grades]
 
 
 def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
@@ -275,40 +300,45 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
     Raises:
         PmdError: for a stage that cannot be run, naming it and the remedy.
     """
-    stages = config.stages or default_stages(layers)
+    stages = config.stages if config.stages is not None else default_stages(layers, config.distill)
     if not stages:
         raise PmdError("stages: the list is empty; leave it out for a teacher and four grades")
-    filled: list[StageConfig] = []
+    filled: dict[str, StageConfig] = {}
     for position, stage in enumerate(stages):
-        earlier = [other.name for other in filled]
-        if stage.name in earlier:
-            raise PmdError(f"stages[{position}].name: '{stage.name}' is taken; every stage needs a name of its own")
-        if not stage.name or any(letter in stage.name for letter in "/\\ ") or stage.name.startswith("."):
-            raise PmdError(f"stages[{position}].name: '{stage.name}' cannot name a folder; use letters and digits")
-        teacher = stage.teacher or (earlier[-1] if earlier else "none")
-        if teacher != "none" and teacher not in earlier:
-            raise PmdError(
-                f"stages[{position}].teacher: no earlier stage '{teacher}'; there is {', '.join(earlier) or 'none'}"
-            )
+        place = f"stages[{position}]"
+        if stage.name in filled:
+            raise PmdError(f"{place}.name: '{stage.name}' is taken; every stage needs a name of its own")
+        if not re.fullmatch(r"\w[\w.-]*", stage.name) or stage.name == "checkpoint":
+            raise PmdError(f"{place}.name: '{stage.name}' cannot name a folder of a run; use letters and digits")
+        teacher = stage.teacher or _usual_teacher([*filled], config.distill)
+        if teacher != "none" and teacher not in filled:
+            raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")
         method = "none" if teacher == "none" else stage.method or config.distill.method
         stage = replace(
             stage,
             layers=layers if stage.layers is None else stage.layers,
-            teacher=teacher,
+            teacher="none" if method == "none" else teacher,
             method=method,
-            init="pretrained" if teacher == "none" else stage.init or config.distill.init,
+            # Without a teacher there are no layers of one to start from.
+            init="pretrained" if method == "none" else stage.init or config.distill.init,
             alpha=config.distill.alpha if stage.alpha is None else stage.alpha,
             beta=config.distill.beta if stage.beta is None else stage.beta,
             epochs=config.train.epochs if stage.epochs is None else stage.epochs,
             lr=config.train.lr if stage.lr is None else stage.lr,
         )
-        _check_stage(stage, position, next((other.layers for other in filled if other.name == teacher), layers), layers)
-        filled.append(stage)
-    return filled
+        _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
+        filled[stage.name] = stage
+    return [*filled.values()]
 
 
-def _check_stage(stage: StageConfig, position: int, teacher_layers: int, layers: int) -> None:
-    place = f"stages[{position}] ({stage.name})"
+def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:
+    if not earlier:
+        return "none"
+    return earlier[-1] if distill.taught_by == "grade_above" else earlier[0]
+
+
+def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: int) -> None:
+    place = f"{place} ({stage.name})"
     source, kept = (
         (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )

@@ -95,10 +95,14 @@ class Run:
     def create(cls, runs: str, name: str, config: Any, *, main: bool = True, stamp: str | None = None) -> Run:
         """A new folder `RUNS/NAME-DATE-TIME` with the resolved config in it."""
         run = cls(Path(runs) / f"{name}-{stamp or time.strftime('%Y%m%d-%H%M%S')}", main=main)
-        if main:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            write_text(run.folder / "config.yaml", yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+        run.start(config)
         return run
+
+    def start(self, config: Any) -> None:
+        """Write the resolved config, which makes the folder a run."""
+        if self.main:
+            text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+            write_text(self.folder / "config.yaml", text)
 
     @classmethod
     def open(cls, folder: str, *, runs: str = "runs", main: bool = True) -> Run:

@@ -73,7 +73,7 @@ def _open(source: str, subset: str | None, **options: Any) -> Mapping[str, Any]:
             # A .tsv has no quoting; a .csv without quoting could not hold "Paris, France".
             literal = {"keep_default_na": False, "quoting": 3 if config.sep == "\t" else 0}
             stream = datasets.load_dataset(source, subset, streaming=True, **literal, **options)
-            header = next(iter(next(iter(stream.values()))))
+            header = next((row for split in stream.values() for row in split), ())
             text = datasets.Features({column: datasets.Value("string") for column in header})
             options |= {"features": text, **literal}
         return datasets.load_dataset(source, subset, **options)

@@ -196,11 +196,11 @@ def _warn_of_duplicates(graph: KnowledgeGraph) -> None:
         keys = train if split == "train" else _sorted_keys(graph, split)
         distinct = keys[np.append(True, keys[1:] != keys[:-1])]
         if len(distinct) < len(keys):
-            found.append(f"{len(keys) - len(distinct)} duplicate triples in {split}")
+            found.append(f"duplicate triples in {split}: {len(keys) - len(distinct)}")
         if split in ("valid", "test"):
             shared = int((train[np.searchsorted(train, distinct).clip(max=len(train) - 1)] == distinct).sum())
             if shared:
-                found.append(f"{shared} triples of {split} are in train as well")
+                found.append(f"triples of {split} that are in train as well: {shared}")
     if found:
         warnings.warn(f"graph '{graph.name}': {'; '.join(found)}", stacklevel=3)
 

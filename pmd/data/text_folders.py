@@ -96,7 +96,10 @@ def _ids(
         index_ids(path, kind, ids)
         return ids
     used = set().union(*(split[part] for split in columns.values() for part in parts))
-    return [key for key in texts if key in used] if texts else sorted(used)
+    if not texts:
+        return sorted(used)
+    # An id without a text is found when the triples are encoded, which names its line and the closest id.
+    return [key for key in texts if key in used] if used <= texts.keys() else list(texts)
 
 
 def _entity_texts(folder: Path) -> tuple[Path, dict[str, str], dict[str, str]]:

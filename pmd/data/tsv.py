@@ -189,8 +189,9 @@ def _unknown_id(path: Path, columns: list[list[str]], vocabularies: _Vocabularie
                 continue
             if index == 0 and all(word.lower() in SPELLINGS[place] for place, word in zip(SPELLINGS, row)):
                 return PmdError(f"{at(path, 0)}: a header ({', '.join(row)}) where data starts; delete this line")
+            place = "" if kind == part else f" as {part}"
             return PmdError(
-                f"{at(path, index)}: unknown {kind} id {quote(value)} as {part}{closest(value, known)}; "
+                f"{at(path, index)}: unknown {kind} id {quote(value)}{place}{closest(value, known)}; "
                 f"correct it, or add it to the {kind} file"
             )
     raise AssertionError("unreachable: every id is known")

@@ -6,16 +6,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pmd.core.config import ProgressiveConfig
+from pmd.core.config import EvaluateConfig, ProgressiveConfig
 from pmd.core.run import Run
 from pmd.recipes.cli import instantiate, parse, parser_for
 
 WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
+"""The default run of a checkout."""
 
 
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
-    parser = parser_for(ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade.")
+    parser = parser_for(
+        ProgressiveConfig,
+        "Distil a text model for knowledge graph completion, grade by grade.",
+        defaults=[str(WORLD_CONFIG)],
+    )
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -39,3 +44,21 @@ def progressive_command(arguments: Sequence[str] | None = None) -> None:
     if run.main:
         print((run.folder / "table.md").read_text(encoding="utf-8"))
         print(f"run folder: {run.folder}", file=sys.stderr)
+
+
+def compare_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/compare.py`: methods by grades, over seeds."""
+    from pmd.recipes.compare import CompareConfig, compare
+
+    parser = parser_for(CompareConfig, "Compare distillation methods over several seeds.")
+    config = instantiate(parser, parse(parser, arguments), CompareConfig)
+    print(compare(config))
+
+
+def evaluate_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/evaluate.py`: rank a split with a trained model."""
+    parser = parser_for(EvaluateConfig, "Rank a split of a knowledge graph with a trained text model.")
+    config = instantiate(parser, parse(parser, arguments), EvaluateConfig)
+    from pmd.recipes.evaluate import evaluate
+
+    print(evaluate(config))

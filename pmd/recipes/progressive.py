@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from accelerate.utils import set_seed
 from peft import LoraConfig, get_peft_model
 
 from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig, check, resolve_stages
-from pmd.core.run import Run, environment, write_text
+from pmd.core.run import Run, environment, write_json, write_text
 from pmd.core.types import Objective
 from pmd.data.batches import TripleCollator
 from pmd.data.graph import KnowledgeGraph
@@ -79,7 +79,7 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
         threads = torch.get_num_threads()
-        write_text(run.folder / "env.json", _json(environment(**device, threads=threads, seed=config.seed)))
+        write_json(run.folder / "env.json", environment(**device, threads=threads, seed=config.seed))
     context.say(banner(context, stages))
     for stage in stages:
         if stage.name not in run.results:
@@ -224,9 +224,7 @@ def objective_for(context: Context, stage: StageConfig, student: BiEncoder, teac
     options: dict[str, Any] = {"recompute": config.train.recompute}
     if stage.method == "none":
         return Supervised(*arguments, **options)
-    distill = type(config.distill)(
-        **{**vars(config.distill), "method": stage.method, "alpha": stage.alpha, "beta": stage.beta}
-    )
+    distill = replace(config.distill, method=stage.method, alpha=stage.alpha, beta=stage.beta)
     options |= {"teacher": teacher, "distill": distill}
     if stage.method in ("lkd", "pkd"):
         return LogitDistillation(*arguments, **options)
@@ -254,12 +252,6 @@ def merge_adapters(student: BiEncoder) -> None:
     student.query_encoder = student.query_encoder.merge_and_unload()
     if student.entity_encoder is not None:
         student.entity_encoder = student.entity_encoder.merge_and_unload()
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, indent=2) + "\n"
 
 
 __all__ = ["Interrupted", "progressive"]

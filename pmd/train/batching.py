@@ -16,7 +16,7 @@ def epoch_batches(n: int, batch_size: int, *, seed: int, epoch: int, rank: int =
     contrastive batch must be; the few positions that are left over change with every epoch.
     """
     steps = steps_per_epoch(n, batch_size)
-    size = n // steps // world * world
+    size = n // steps
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
     share = size // world
     starts = [step * size + rank * share for step in range(steps)]

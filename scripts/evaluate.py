@@ -1,0 +1,10 @@
+"""Rank a split with a trained model: any grade of any run.
+
+python scripts/evaluate.py --model runs/world-20260101-120000/grade1
+"""
+
+from pmd.recipes.cli import run
+from pmd.recipes.commands import evaluate_command
+
+if __name__ == "__main__":
+    run(evaluate_command)

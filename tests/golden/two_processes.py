@@ -1,0 +1,88 @@
+"""Run by torchrun from the test beside it: gradients of an objective, averaged over processes as DDP does."""
+
+import sys
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from pmd.core.config import ContrastiveConfig, DistillConfig
+from pmd.data.batches import TripleCollator
+from pmd.data.graph import KnowledgeGraph
+from pmd.data.text import GraphText, Reading
+from pmd.distill.baselines import LogitDistillation
+from pmd.distill.pmd import MaskedFeatureDistillation
+from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.students import student_of
+from pmd.train.batching import epoch_batches
+
+WORDS = [f"w{i}" for i in range(30)]
+
+
+def tiny():
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda high, n: torch.randint(high, (n,), generator=generator).tolist()
+    names = [" ".join(WORDS[i] for i in draw(30, 2 + n % 3)) for n in range(20)]
+    triples = torch.tensor([draw(20, 40), draw(3, 40), draw(20, 40)]).T.contiguous()
+    ids = [f"e{i}" for i in range(20)]
+    graph = KnowledgeGraph("tiny", ids, names, [""] * 20, ["a", "b", "c"], ["w1", "w2", "w3"], triples, triples, triples)
+    vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "inverse", *WORDS])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    encoder = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    torch.manual_seed(1)
+    teacher = BiEncoder(BiEncoderConfig(encoder=encoder))
+    return graph, GraphText(graph, tokenizer, Reading(16, 3, 4)), teacher
+
+
+def main(kind: str, out: str) -> None:
+    accelerator = Accelerator(cpu=True)
+    graph, text, teacher = tiny()
+    student = student_of(teacher, [1])
+    options = ContrastiveConfig(pre_batches=1)
+    arguments = (student, options, graph.train, 20, 3)
+    if kind == "pmd":
+        # So few masks that one process may have more of them than the other.
+        objective = MaskedFeatureDistillation(
+            *arguments,
+            teacher=teacher,
+            distill=DistillConfig(beta=0.3),
+            mask_rate=0.3,
+            mask=text.mask,
+            special=torch.tensor([text.cls, text.sep, text.pad]),
+        )
+        # Every word with an even id is masked, in one process or two.
+        import pmd.distill.pmd as module
+
+        module.mask_positions = lambda ids, rate, special: (ids % 2 == 0) & ~torch.isin(ids, special)
+    else:
+        objective = LogitDistillation(*arguments, teacher=teacher, distill=DistillConfig(method="pkd", alpha=0.4))
+    wrapped = accelerator.prepare(objective)
+    wrapped.train()
+    collate = TripleCollator(graph.train, text, 64)
+    share = {"rank": accelerator.process_index, "world": accelerator.num_processes}
+    terms = {}
+    for positions in epoch_batches(40, 20, seed=0, epoch=0, **share):
+        terms = wrapped(collate(positions))
+        accelerator.backward(objective.total(terms))
+    found = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
+    found |= {f"term:{name}": accelerator.reduce(value.detach(), "mean").reshape(1) for name, value in terms.items()}
+    found["processes"] = torch.tensor([accelerator.num_processes])
+    if accelerator.is_main_process:
+        save_file({name: value.contiguous() for name, value in found.items()}, out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

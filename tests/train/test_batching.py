@@ -1,0 +1,26 @@
+import pytest
+
+from pmd.train.batching import epoch_batches, steps_per_epoch
+
+
+@pytest.mark.parametrize(("n", "size"), [(10, 4), (7, 7), (100, 32), (5, 50)])
+def test_an_epoch_uses_every_example_at_most_once_in_equal_batches(n, size):
+    batches = epoch_batches(n, size, seed=3, epoch=0)
+    flat = [position for batch in batches for position in batch]
+    assert len(batches) == steps_per_epoch(n, size)
+    assert len({len(batch) for batch in batches}) == 1 and len(batches[0]) <= size
+    assert len(set(flat)) == len(flat) and set(flat) <= set(range(n))
+    assert n - len(flat) < len(batches)
+
+
+def test_two_processes_see_the_halves_of_one():
+    whole = epoch_batches(100, 32, seed=1, epoch=4)
+    halves = [epoch_batches(100, 32, seed=1, epoch=4, rank=rank, world=2) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*halves)] == [batch[: len(batch) // 2 * 2] for batch in whole]
+
+
+def test_seed_and_epoch_decide_the_order():
+    first = epoch_batches(50, 10, seed=0, epoch=0)
+    assert first == epoch_batches(50, 10, seed=0, epoch=0)
+    assert first != epoch_batches(50, 10, seed=0, epoch=1)
+    assert first != epoch_batches(50, 10, seed=1, epoch=0)
