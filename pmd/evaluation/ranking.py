@@ -27,7 +27,7 @@ from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]
 
-CPU_BLOCK = 2**18  # scores counted at a time: the block and the comparison's result stay in the cache
+CPU_BLOCK = 2**20  # scores counted at a time: block and comparison stay in the last cache, few steps in all
 GPU_BLOCK = 2**26
 
 

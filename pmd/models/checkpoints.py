@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -114,19 +115,33 @@ def locate(name: str) -> str:
 
 
 def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokenizerBase:
-    """A lower-case WordPiece tokenizer trained on the graph's own texts; the same texts give the same one."""
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    # One token per character is always kept; rare scripts would crowd out the words otherwise.
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        special_tokens=SPECIAL,
-        limit_alphabet=500,
-        min_frequency=2,
-        show_progress=False,
-    )
+    """A lower-case WordPiece tokenizer from the graph's own texts; the same texts always give the same one.
+
+    The WordPiece trainer of `tokenizers` breaks ties by hash order, so two runs get two vocabularies. Its BPE
+    trainer does not: merges come from there, and every piece that they make of the texts' words goes into
+    the vocabulary, as the start of a word or, with `##`, as its continuation.
+    """
     texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
-    backend.train_from_iterator([*texts, *relation_texts(graph.relation_names)], trainer)
-    return BertTokenizer(vocab=backend.get_vocab(), do_lower_case=True)
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
+        for text in [*texts, *relation_texts(graph.relation_names)]
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    merges = Tokenizer(models.BPE())
+    merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    merges.train_from_iterator(
+        (" ".join([word] * count) for word, count in sorted(words.items())),
+        trainers.BpeTrainer(vocab_size=vocab_size, min_frequency=2, show_progress=False),
+    )
+    pieces: Counter[str] = Counter()
+    for word, count in sorted(words.items()):
+        first, *rest = merges.encode(word).tokens
+        for piece in (first, *(f"##{token}" for token in rest)):
+            pieces[piece] += count
+    letters = {letter for word in words for letter in word}
+    alphabet = sorted(letters | {f"##{letter}" for letter in letters})
+    ranked = sorted(pieces.keys() - set(alphabet), key=lambda piece: (-pieces[piece], piece))
+    # Every letter stays, so that no word of the graph is unknown; then the most frequent pieces.
+    kept = [*SPECIAL, *alphabet, *ranked][: max(vocab_size, len(SPECIAL) + len(alphabet))]
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(kept)}, do_lower_case=True)

@@ -18,6 +18,7 @@ from accelerate.utils import set_seed
 from peft import LoraConfig, get_peft_model
 
 from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig, check, resolve_stages
+from pmd.core.errors import PmdError
 from pmd.core.run import Run, environment, write_json, write_text
 from pmd.core.types import Objective
 from pmd.data.batches import TripleCollator
@@ -144,6 +145,8 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
     seconds = 0.0
     if stage.load:
         student = load(stage.load)
+        if student.tokenizer.get_vocab() != context.origin.tokenizer.get_vocab():
+            raise PmdError(f"stages ({stage.name}).load: '{stage.load}' reads with another vocabulary than encoder.name")
     elif (folder / "config.json").is_file():
         student = load(folder)
     else:
