@@ -156,6 +156,9 @@ class DistillConfig:
         alpha: weight of the score (pmd) or softened-logit (lkd, pkd) term.
         beta: weight of the masked-feature (pmd) or middle-layer (pkd) term.
         feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
+        masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
+            from whole texts, features from a second reading of some of them with masks.
+        masked_share: the share of a batch's texts that a `separate` reading takes.
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
         temperature: softens the logits of lkd and pkd.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
@@ -167,6 +170,8 @@ class DistillConfig:
     alpha: float = 0.1
     beta: float = 0.1
     feature: Literal["token", "pooled"] = "token"
+    masked_view: Literal["same", "separate"] = "separate"
+    masked_share: float = 0.25
     init: Init = "teacher"
     temperature: float = 2.0
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
@@ -376,6 +381,8 @@ def check(config: ProgressiveConfig) -> None:
     for key, value in positive.items():
         if value <= 0:
             raise PmdError(f"{key}: {value} must be positive")
+    if not 0 < config.distill.masked_share <= 1:
+        raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")
     if config.train.batch_size < 2:
         raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")
     if config.encoder.max_length < 16:

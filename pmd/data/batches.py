@@ -27,6 +27,11 @@ class Chunk:
     def to(self, device: torch.device) -> Chunk:
         return Chunk(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
+    def sample(self, share: float) -> Chunk:
+        """A random share of the chunk's texts, one at least."""
+        chosen = torch.randperm(len(self.rows), device=self.rows.device)[: max(1, round(share * len(self.rows)))]
+        return Chunk(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
 
 def chunks(texts: Texts, pad: int, tokens: int) -> list[Chunk]:
     """Texts sorted by falling length and cut into padded chunks of about `tokens` tokens each."""

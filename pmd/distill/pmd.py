@@ -1,7 +1,10 @@
 """Masked generation feature distillation (PMD; Fan et al., AAAI 2024).
 
 L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`. Teacher and
-student read the same masked texts, once each, for all three terms.
+student always read the same texts. What is masked is a choice (`distill.masked_view`): with `same`, both
+read masked texts only, once each, for all three terms, as the authors' code does; with `separate`, labels
+and scores speak of the whole texts, and a share of the batch's texts is read once more with masks. An
+encoder that has not been pretrained on [MASK] needs the second.
 
 - `ce`: the contrastive loss on the labels (Eq. 4).
 - `score`: mean squared error of the two logit matrices of the batch (Eq. 5); both without margin.
@@ -53,6 +56,7 @@ class MaskedFeatureDistillation(Supervised):
     ):
         super().__init__(student, *arguments, **options)
         self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
+        self.separate, self.share = distill.masked_view == "separate", distill.masked_share
         self.mask_rate = mask_rate if distill.method == "pmd" else 0.0
         beta = distill.beta if distill.method == "pmd" else 0.0
         self.weights = {"ce": 1.0 - distill.alpha - beta, "score": distill.alpha}
@@ -64,33 +68,39 @@ class MaskedFeatureDistillation(Supervised):
         self.project = nn.Identity() if same else nn.Linear(student.dim, teacher.dim, bias=False)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
-        batch, masks = self.masked(batch)
-        ours = self.encode(self.student, batch, masks)
-        with torch.no_grad():
-            theirs = self.encode(self.teacher.model, batch, masks)
+        whole = self.separate or "feature" not in self.weights
+        seen, masks = (batch, (None, None)) if whole else self.masked(batch)
+        ours, theirs = self._encode_both(seen, masks)
         vectors = spread(*ours, batch)
         terms = {
             "ce": self.contrastive(vectors, gather(batch.examples)),
             "score": score_loss(logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)),
         }
         if "feature" in self.weights:
+            if self.separate:
+                ours, theirs = self._encode_both(*self.masked(batch, self.share))
             terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms
 
-    def masked(self, batch: TripleBatch) -> tuple[TripleBatch, tuple]:
-        """The batch with a share of its tokens replaced by [MASK], and where, for queries and entities."""
-        if self.mask_rate == 0:
-            return batch, (None, None)
-        queries, query_masks = self._mask(batch.queries)
-        entities, entity_masks = self._mask(batch.entities)
+    def masked(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
+        """A share of the batch's texts with tokens replaced by [MASK], and where, for queries and entities."""
+        queries, query_masks = self._mask(batch.queries, share)
+        entities, entity_masks = self._mask(batch.entities, share)
         return replace(batch, queries=queries, entities=entities), (query_masks, entity_masks)
 
-    def _mask(self, chunks: list[Chunk]) -> tuple[list[Chunk], list[Tensor]]:
+    def _mask(self, chunks: list[Chunk], share: float) -> tuple[list[Chunk], list[Tensor]]:
+        if share < 1:
+            chunks = [chunk.sample(share) for chunk in chunks]
         masks = [mask_positions(chunk.input_ids, self.mask_rate, self.special) for chunk in chunks]
         replaced = [
             replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
         ]
         return replaced, masks
+
+    def _encode_both(self, batch: TripleBatch, masks: tuple) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
+        ours = self.encode(self.student, batch, masks)
+        with torch.no_grad():
+            return ours, self.encode(self.teacher.model, batch, masks)
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         ours = replace(ours, masked=self.project(ours.masked))

@@ -49,7 +49,8 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
             encoder = AutoConfig.from_pretrained(source)
-            weights = AutoModel.from_pretrained(source).state_dict()
+            plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
+            weights = plain.state_dict()
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise PmdError(
@@ -79,7 +80,7 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
     if weights is not None:
         for role in ("query", "entity"):
             own = model.encoder(role).state_dict()
-            missing = sorted(own.keys() - weights.keys())
+            missing = sorted((own.keys() - weights.keys()) | (own.keys() & loading["missing_keys"]))
             if missing:
                 raise PmdError(
                     f"encoder.name: '{config.name}' has no weights for {missing[0]}; choose a BERT-like encoder"

@@ -71,7 +71,7 @@ def encode(
             outputs.append(run(*arguments))
     columns = [torch.cat(column) for column in zip(*outputs)]
     rows = torch.cat([chunk.rows for chunk in chunks])
-    place = torch.empty_like(rows).index_copy_(0, rows, torch.arange(len(rows), device=rows.device))
+    place = rows.argsort()
     text = torch.cat([chunk.rows[mask.nonzero()[:, 0]] for chunk, mask in zip(chunks, masks)]) if masks else rows[:0]
     return Encoded(columns[0][place], columns[1], text, {n: c[place] for n, c in zip(layers, columns[2:])})
 

@@ -23,8 +23,8 @@ def student_of(source: BiEncoder, layers: list[int]) -> BiEncoder:
         PmdError: if the encoder has no such layers.
     """
     prefix = _layer_prefix(source)
-    if not all(0 <= layer < source.depth for layer in layers):
-        raise PmdError(f"layers {layers}: the encoder has layers 0 to {source.depth - 1}")
+    if not layers or not all(0 <= layer < source.depth for layer in layers):
+        raise PmdError(f"layers {layers}: choose at least one of the encoder's layers, 0 to {source.depth - 1}")
     encoder = copy.deepcopy(source.config.encoder)
     encoder.num_hidden_layers = len(layers)
     settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}

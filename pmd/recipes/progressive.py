@@ -146,7 +146,9 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
     if stage.load:
         student = load(stage.load)
         if student.tokenizer.get_vocab() != context.origin.tokenizer.get_vocab():
-            raise PmdError(f"stages ({stage.name}).load: '{stage.load}' reads with another vocabulary than encoder.name")
+            raise PmdError(
+                f"stages ({stage.name}).load: '{stage.load}' reads with another vocabulary than encoder.name"
+            )
     elif (folder / "config.json").is_file():
         student = load(folder)
     else:

@@ -183,7 +183,7 @@ class TestCache:
 
     def test_survives_other_uses_of_the_tokenizer(self, tmp_path):
         self.read(tmp_path)
-        tiny_tokenizer()(["Ada", "x y z"], "near", truncation="only_first", max_length=5, padding=True)
+        tiny_tokenizer()(["Ada", "x y z"], ["near", "of"], truncation="only_first", max_length=5, padding=True)
         self.read(tmp_path)
         assert len([*tmp_path.iterdir()]) == 1
 

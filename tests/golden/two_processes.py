@@ -23,11 +23,16 @@ WORDS = [f"w{i}" for i in range(30)]
 
 def tiny():
     generator = torch.Generator().manual_seed(0)
-    draw = lambda high, n: torch.randint(high, (n,), generator=generator).tolist()
+
+    def draw(high, n):
+        return torch.randint(high, (n,), generator=generator).tolist()
+
     names = [" ".join(WORDS[i] for i in draw(30, 2 + n % 3)) for n in range(20)]
     triples = torch.tensor([draw(20, 40), draw(3, 40), draw(20, 40)]).T.contiguous()
     ids = [f"e{i}" for i in range(20)]
-    graph = KnowledgeGraph("tiny", ids, names, [""] * 20, ["a", "b", "c"], ["w1", "w2", "w3"], triples, triples, triples)
+    graph = KnowledgeGraph(
+        "tiny", ids, names, [""] * 20, ["a", "b", "c"], ["w1", "w2", "w3"], triples, triples, triples
+    )
     vocabulary = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "inverse", *WORDS])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()

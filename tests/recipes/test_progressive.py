@@ -54,7 +54,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    progressive_command([*TINY, f"--data.path={folder}", f"--runs={runs}", "--name=whole", f"--data.cache={runs}/cache"])
+    progressive_command(
+        [*TINY, f"--data.path={folder}", f"--runs={runs}", "--name=whole", f"--data.cache={runs}/cache"]
+    )
     return next(runs.glob("whole-*"))
 
 
@@ -148,7 +150,13 @@ def test_what_cannot_work_is_one_line(arguments, message, tmp_path):
 
 def test_lora_trains_adapters_only_and_saves_a_plain_model(folder, tmp_path):
     stages = '[{"name": "full", "epochs": 1}, {"name": "adapted", "layers": 2, "mask_rate": 0.2}]'
-    common = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache", f"--stages={stages}"]
+    common = [
+        *TINY,
+        f"--data.path={folder}",
+        f"--runs={tmp_path}",
+        f"--data.cache={tmp_path}/cache",
+        f"--stages={stages}",
+    ]
     progressive_command([*common, "--name=lora", "--train.lora.r=2", "--encoder.tied=true"])
     run = next(tmp_path.glob("lora-*"))
     before, after = (load_file(run / name / "model.safetensors") for name in ("full", "adapted"))
