@@ -72,7 +72,7 @@ def vector_of(model: BiEncoder, role: Role, ids: list[int], types: list[int], la
 
 
 def unpadded(chunks: Sequence[Chunk], masks: Sequence[Tensor] | None = None) -> list[tuple]:
-    """(ids, types, masked positions) of every text, in the order of the batch."""
+    """(ids, types, masked positions) of every text there, in the order of the batch."""
     found = {}
     for position, chunk in enumerate(chunks):
         for row in range(len(chunk.rows)):
@@ -80,7 +80,7 @@ def unpadded(chunks: Sequence[Chunk], masks: Sequence[Tensor] | None = None) -> 
             ids, types = chunk.input_ids[row, :length].tolist(), chunk.token_type_ids[row, :length].tolist()
             at = [] if masks is None else [i for i, masked in enumerate(masks[position][row].tolist()) if masked]
             found[int(chunk.rows[row])] = (ids, types, at)
-    return [found[row] for row in range(len(found))]
+    return [found[row] for row in sorted(found)]
 
 
 def simkgc_loss(

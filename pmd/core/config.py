@@ -313,8 +313,8 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
         place = f"stages[{position}]"
         if stage.name in filled:
             raise PmdError(f"{place}.name: '{stage.name}' is taken; every stage needs a name of its own")
-        if not re.fullmatch(r"\w[\w.-]*", stage.name) or stage.name == "checkpoint":
-            raise PmdError(f"{place}.name: '{stage.name}' cannot name a folder of a run; use letters and digits")
+        if not re.fullmatch(r"\w[\w.-]*", stage.name) or stage.name in ("checkpoint", "none"):
+            raise PmdError(f"{place}.name: {stage.name!r} cannot name a folder of a run; use letters and digits")
         teacher = stage.teacher or _usual_teacher([*filled], config.distill)
         if teacher != "none" and teacher not in filled:
             raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")

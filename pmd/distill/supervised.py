@@ -110,10 +110,12 @@ class Supervised(Objective):
         self.earlier_entities = torch.cat([self.earlier_entities, entities])[-keep:]
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
-        # The queue's length depends on how many batches have been seen.
+        # The queue's length depends on how many batches have been seen. Of two empty tensors `accelerate`
+        # writes only one, since they seem to share their memory.
         for name in ("earlier_vectors", "earlier_entities"):
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+            own = getattr(self, name)
+            stored = state_dict.setdefault(prefix + name, own[:0])
+            setattr(self, name, torch.empty_like(stored, device=own.device))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

@@ -14,6 +14,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertTokenizer,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
 )
 
@@ -45,18 +46,14 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
         )
         weights = None
     else:
+        encoder = _config_of(config.name)
         source = locate(config.name)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            encoder = AutoConfig.from_pretrained(source)
             plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
             weights = plain.state_dict()
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise PmdError(
-                f"encoder.name: cannot load '{config.name}' ({reason}); give a Hub id, a folder, "
-                "package:NAME/FOLDER, or scratch"
-            ) from None
+            raise _cannot_load(config.name, error) from None
     if config.dropout is not None:
         encoder.hidden_dropout_prob = config.dropout
     if config.attention_dropout is not None:
@@ -93,11 +90,27 @@ def depth_of(config: EncoderConfig) -> int:
     """Layers of the encoder that a run starts from, read from its config alone."""
     if config.name == "scratch":
         return config.layers
+    return _config_of(config.name).num_hidden_layers
+
+
+def _config_of(name: str) -> PreTrainedConfig:
     try:
-        return AutoConfig.from_pretrained(locate(config.name)).num_hidden_layers
+        found = AutoConfig.from_pretrained(locate(name))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PmdError(f"encoder.name: cannot load '{config.name}' ({reason})") from None
+        raise _cannot_load(name, error) from None
+    if not hasattr(found, "num_hidden_layers"):
+        raise PmdError(
+            f"encoder.name: '{name}' is a '{found.model_type}' model; choose a BERT-like encoder, "
+            "or take a trained bi-encoder with a stage's `load`"
+        )
+    return found
+
+
+def _cannot_load(name: str, error: Exception) -> PmdError:
+    reason = str(error).strip().splitlines()[0]
+    return PmdError(
+        f"encoder.name: cannot load '{name}' ({reason}); give a Hub id, a folder, package:NAME/FOLDER, or scratch"
+    )
 
 
 def locate(name: str) -> str:

@@ -52,11 +52,29 @@ def test_equals_a_double_loop(random_graph, seed, filtered, batch_size):
     assert_equals_loop(tied_scorer(graph, seed), graph, filtered=filtered, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("block", [1, 5, 40])
-def test_blocks_of_columns_do_not_change_the_ranks(random_graph, monkeypatch, block):
+@pytest.mark.parametrize("block", [1, 30, 50])
+def test_blocks_of_rows_do_not_change_the_ranks(random_graph, monkeypatch, block):
     monkeypatch.setattr(ranking, "CPU_BLOCK", block)
-    graph = random_graph(3)
+    graph = random_graph(3, test=40)
     assert_equals_loop(tied_scorer(graph, 3), graph, batch_size=7)
+
+
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("block", [1, 50, 10**6])
+def test_counting_on_cpu_equals_counting_anywhere(monkeypatch, some, block):
+    monkeypatch.setattr(ranking, "CPU_BLOCK", block)
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(4, (9, 20), generator=generator).float()
+    scores[4, 7] = torch.nan
+    candidates = torch.tensor([0, 3, 7, 11, 19]) if some else None
+    for rows in (torch.arange(9), torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 8])):
+        truth = scores[rows, 3]
+        for one, other in zip(
+            ranking._count(scores, rows, truth, candidates),
+            ranking._count_on_cpu(scores, rows, truth, candidates),
+        ):
+            assert one.dtype == other.dtype
+            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("split", ["test", "valid", "inductive_test", "inductive_valid"])

@@ -31,7 +31,7 @@ def test_evenly_spaced_layers_are_distinct_and_in_order(of):
     for layers in range(1, of + 1):
         kept = evenly_spaced(layers, of)
         assert len(kept) == layers and kept == sorted(set(kept))
-        assert 0 <= kept[0] and kept[-1] < of
+        assert kept[0] >= 0 and kept[-1] < of
 
 
 def by_hand(model: BiEncoder, role: str, layers: list[int], part) -> torch.Tensor:
@@ -115,5 +115,5 @@ def test_a_distilbert_can_be_cut_too():
 
 def test_an_encoder_without_layers_of_its_own_is_an_error():
     shared = AlbertConfig(vocab_size=50, embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=16)
-    with pytest.raises(PmdError, match="'albert'.*BERT-like"):
+    with pytest.raises(PmdError, match=r"'albert'.*BERT-like"):
         student_of(BiEncoder(BiEncoderConfig(encoder=shared)), [0])

@@ -19,7 +19,7 @@ from pmd.data.world.facts import english_name, name_in, tenders
 SPELLINGS = tuple(
     Locale(code) for code in ("fr", "de", "es", "pl", "tr", "hu", "fi", "cs", "lv", "sq", "az", "ru", "el")
 )
-MOST_WORDS = 21
+MOST_WORDS = 12  # leaves room for the names of neighbours, which tell more
 FEWEST_WORDS = 7
 # Spellings cost many word pieces, so a kind that has better facts, such as a currency's years, gets fewer.
 MOST_SPELLINGS = {
