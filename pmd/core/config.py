@@ -155,12 +155,13 @@ class DistillConfig:
             (patient: middle layers too) or `none` (labels only).
         alpha: weight of the score (pmd) or softened-logit (lkd, pkd) term.
         beta: weight of the masked-feature (pmd) or middle-layer (pkd) term.
+        score: the score term of pmd: `mse` of the logits, as in the paper, or `kl` of the softened logits.
         feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
         masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
             from whole texts, features from a second reading of some of them with masks.
         masked_share: the share of a batch's texts that a `separate` reading takes.
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
-        temperature: softens the logits of lkd and pkd.
+        temperature: softens the logits of lkd, pkd and `score: kl`.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's.
         mask_rates: mask rates of the grades, as many as there are depths.
@@ -169,6 +170,7 @@ class DistillConfig:
     method: Method = "pmd"
     alpha: float = 0.1
     beta: float = 0.1
+    score: Literal["mse", "kl"] = "kl"
     feature: Literal["token", "pooled"] = "token"
     masked_view: Literal["same", "separate"] = "separate"
     masked_share: float = 0.25
@@ -355,7 +357,8 @@ def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: in
         )
     if not 0 <= stage.mask_rate < 1:
         raise PmdError(f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens")
-    if stage.alpha < 0 or stage.beta < 0 or stage.alpha + stage.beta >= 1:
+    beta = stage.beta if stage.method in ("pmd", "pkd") else 0.0
+    if stage.method != "none" and (stage.alpha < 0 or beta < 0 or stage.alpha + beta >= 1):
         raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
     if stage.epochs < 1 or stage.lr <= 0:
         raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")

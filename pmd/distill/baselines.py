@@ -18,7 +18,7 @@ from pmd.core.types import LossTerms
 from pmd.data.batches import TripleBatch
 from pmd.distill.supervised import Supervised, logits, spread
 from pmd.distill.teacher import Frozen
-from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
+from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.bi_encoder import BiEncoder
 from pmd.models.encode import Encoded
 
@@ -44,7 +44,7 @@ class LogitDistillation(Supervised):
         mine, other = logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
         terms = {
             "ce": self.contrastive(vectors, gather(batch.examples)),
-            "logits": softened_loss(mine, other, self.temperature) + softened_loss(mine.T, other.T, self.temperature),
+            "logits": two_way_softened_loss(mine, other, self.temperature),
         }
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))

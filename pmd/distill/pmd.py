@@ -7,7 +7,8 @@ and scores speak of the whole texts, and a share of the batch's texts is read on
 encoder that has not been pretrained on [MASK] needs the second.
 
 - `ce`: the contrastive loss on the labels (Eq. 4).
-- `score`: mean squared error of the two logit matrices of the batch (Eq. 5); both without margin.
+- `score`: mean squared error of the two logit matrices of the batch (Eq. 5), both without margin; with
+  `distill.score: kl`, our default by measurement, the KL divergence of the softened logits in its place.
 - `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), each by itself
   (`token`) or averaged over a text and normalised (`pooled`). Texts without a mask have no part in it.
 """
@@ -26,7 +27,7 @@ from pmd.data.batches import Chunk, TripleBatch
 from pmd.data.masking import mask_positions
 from pmd.distill.supervised import Supervised, logits, spread
 from pmd.distill.teacher import Frozen
-from pmd.losses.distillation import feature_errors, score_loss
+from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.bi_encoder import BiEncoder
 from pmd.models.encode import Encoded, pool_masked
 
@@ -56,6 +57,7 @@ class MaskedFeatureDistillation(Supervised):
     ):
         super().__init__(student, *arguments, **options)
         self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
+        self.score, self.temperature = distill.score, distill.temperature
         self.separate, self.share = distill.masked_view == "separate", distill.masked_share
         self.mask_rate = mask_rate if distill.method == "pmd" else 0.0
         beta = distill.beta if distill.method == "pmd" else 0.0
@@ -72,15 +74,18 @@ class MaskedFeatureDistillation(Supervised):
         seen, masks = (batch, (None, None)) if whole else self.masked(batch)
         ours, theirs = self._encode_both(seen, masks)
         vectors = spread(*ours, batch)
-        terms = {
-            "ce": self.contrastive(vectors, gather(batch.examples)),
-            "score": score_loss(logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)),
-        }
+        mine, other = logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "score": self._score(mine, other)}
         if "feature" in self.weights:
             if self.separate:
                 ours, theirs = self._encode_both(*self.masked(batch, self.share))
             terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms
+
+    def _score(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.score == "mse":
+            return score_loss(student, teacher)
+        return two_way_softened_loss(student, teacher, self.temperature)
 
     def masked(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
         """A share of the batch's texts with tokens replaced by [MASK], and where, for queries and entities."""

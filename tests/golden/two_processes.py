@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from pmd.core.config import ContrastiveConfig, DistillConfig
+from pmd.core.distributed import global_mean
 from pmd.data.batches import TripleCollator
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.text import GraphText, Reading
@@ -52,18 +53,30 @@ def tiny():
     return graph, GraphText(graph, tokenizer, Reading(16, 3, 4)), teacher
 
 
+def uneven_mean(accelerator: Accelerator, out: str) -> None:
+    """Gradient of a mean over rows of which the second process has three and the first one."""
+    weight, rows = torch.ones(2, requires_grad=True), torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0], [13.0, 17.0]])
+    if accelerator.num_processes > 1:
+        rows = rows[:1] if accelerator.process_index == 0 else rows[1:]
+    global_mean((rows @ weight).square()).backward()
+    gradient = accelerator.reduce(weight.grad, "mean")
+    if accelerator.is_main_process:
+        save_file({"weight": gradient, "processes": torch.tensor([accelerator.num_processes])}, out)
+
+
 def main(kind: str, out: str) -> None:
     accelerator = Accelerator(cpu=True)
+    if kind == "mean":
+        return uneven_mean(accelerator, out)
     graph, text, teacher = tiny()
     student = student_of(teacher, [1])
     options = ContrastiveConfig(pre_batches=1)
     arguments = (student, options, graph.train, 20, 3)
     if kind == "pmd":
-        # So few masks that one process may have more of them than the other.
         objective = MaskedFeatureDistillation(
             *arguments,
             teacher=teacher,
-            distill=DistillConfig(beta=0.3),
+            distill=DistillConfig(beta=0.3, masked_view="same"),
             mask_rate=0.3,
             mask=text.mask,
             special=torch.tensor([text.cls, text.sep, text.pad]),
