@@ -165,10 +165,12 @@ class DistillConfig:
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's.
         mask_rates: mask rates of the grades, as many as there are depths.
+        epochs: of a distilled stage; default `train.epochs`.
+        lr: of a distilled stage; default `train.lr`.
     """
 
     method: Method = "pmd"
-    alpha: float = 0.1
+    alpha: float = 0.5
     beta: float = 0.1
     score: Literal["mse", "kl"] = "kl"
     feature: Literal["token", "pooled"] = "token"
@@ -179,6 +181,8 @@ class DistillConfig:
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
+    epochs: int | None = None
+    lr: float | None = None
 
 
 @dataclass
@@ -197,8 +201,8 @@ class StageConfig:
         init: overrides `distill.init`.
         alpha: overrides `distill.alpha`.
         beta: overrides `distill.beta`.
-        epochs: overrides `train.epochs`.
-        lr: overrides `train.lr`.
+        epochs: overrides `distill.epochs` and `train.epochs`.
+        lr: overrides `distill.lr` and `train.lr`.
     """
 
     name: str
@@ -323,19 +327,23 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
         method = "none" if teacher == "none" else stage.method or config.distill.method
         stage = replace(
             stage,
-            layers=layers if stage.layers is None else stage.layers,
+            layers=_first(stage.layers, layers),
             teacher="none" if method == "none" else teacher,
             method=method,
             # Without a teacher there are no layers of one to start from.
             init="pretrained" if method == "none" else stage.init or config.distill.init,
-            alpha=config.distill.alpha if stage.alpha is None else stage.alpha,
-            beta=config.distill.beta if stage.beta is None else stage.beta,
-            epochs=config.train.epochs if stage.epochs is None else stage.epochs,
-            lr=config.train.lr if stage.lr is None else stage.lr,
+            alpha=_first(stage.alpha, config.distill.alpha),
+            beta=_first(stage.beta, config.distill.beta),
+            epochs=_first(stage.epochs, config.distill.epochs if method != "none" else None, config.train.epochs),
+            lr=_first(stage.lr, config.distill.lr if method != "none" else None, config.train.lr),
         )
         _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
         filled[stage.name] = stage
     return [*filled.values()]
+
+
+def _first(*values):
+    return next(value for value in values if value is not None)
 
 
 def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:

@@ -16,9 +16,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pmd.core.errors import PmdError
 
 
-def parser_for(config_class: type, description: str, *, defaults: Sequence[str] = ()) -> ArgumentParser:
+def parser_for(config_class: type, description: str) -> ArgumentParser:
     """A parser whose options are the fields of a config dataclass, `--config FILE` included."""
-    parser = ArgumentParser(description=description, default_config_files=list(defaults), exit_on_error=False)
+    parser = ArgumentParser(description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
     parser.add_class_arguments(config_class)
     return parser

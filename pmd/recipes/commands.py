@@ -16,17 +16,17 @@ WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
 
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
-    parser = parser_for(
-        ProgressiveConfig,
-        "Distil a text model for knowledge graph completion, grade by grade.",
-        defaults=[str(WORLD_CONFIG)],
-    )
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = parser_for(ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade.")
     parser.add_argument(
         "--resume",
         nargs="?",
         const="latest",
         help="go on with a run folder; without a value, with the newest one",
     )
+    # A config stands for itself: it does not inherit from that of the default run.
+    if not any(argument.split("=")[0] == "--config" for argument in arguments) and WORLD_CONFIG.is_file():
+        arguments = ["--config", str(WORLD_CONFIG), *arguments]
     options = parse(parser, arguments)
     run = None
     if options.resume:

@@ -40,8 +40,8 @@ def paper_methods() -> list[Variant]:
     direct = "--distill.taught_by=teacher"
     return [
         Variant("no distillation", ["--distill.method=none"]),
-        Variant("LKD", ["--distill.method=lkd", "--distill.alpha=0.5", direct]),
-        Variant("PKD", ["--distill.method=pkd", "--distill.alpha=0.4", "--distill.beta=0.1", direct]),
+        Variant("LKD", ["--distill.method=lkd", direct]),
+        Variant("PKD", ["--distill.method=pkd", direct]),
         Variant("PMD without MGFD", ["--distill.method=pmd_no_mgfd"]),
         Variant("PMD", ["--distill.method=pmd"]),
     ]
@@ -115,7 +115,8 @@ def _teacher(config: CompareConfig, settings: ProgressiveConfig, seed: int, out:
 
 def _only_teacher(settings: ProgressiveConfig) -> ProgressiveConfig:
     first = resolve_stages(settings, depth_of(settings.encoder))[0]
-    return replace(settings, stages=[replace(first, alpha=None, beta=None)])
+    train = replace(settings.train, epochs=first.epochs, lr=first.lr)
+    return replace(settings, train=train, stages=[replace(first, alpha=None, beta=None)])
 
 
 def _identity(settings: ProgressiveConfig) -> dict[str, Any]:

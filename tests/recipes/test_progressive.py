@@ -24,6 +24,7 @@ TINY = [
     "--encoder.vocab_size=300",
     "--encoder.max_length=24",
     "--train.epochs=3",
+    "--distill.epochs=3",
     "--train.batch_size=16",
     "--train.lr=3e-3",
     "--train.log_every=1",
