@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pmd.core.config import ProgressiveConfig, resolve_stages
+from pmd.core.config import ProgressiveConfig
 from pmd.core.errors import PmdError
 from pmd.core.run import Run, write_json, write_text
+from pmd.core.stages import resolve_stages
 from pmd.models.checkpoints import depth_of
 from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.progressive import progressive

@@ -17,9 +17,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from peft import LoraConfig, get_peft_model
 
-from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig, check, resolve_stages
+from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig
 from pmd.core.errors import PmdError
 from pmd.core.run import Run, environment, write_json, write_text
+from pmd.core.stages import check, resolve_stages
 from pmd.core.types import Objective
 from pmd.data.batches import TripleCollator
 from pmd.data.graph import KnowledgeGraph

@@ -2,18 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from pmd.core.config import (
-    DistillConfig,
-    EncoderConfig,
-    EvaluationConfig,
-    ProgressiveConfig,
-    StageConfig,
-    TrainConfig,
-    check,
-    grade_depths,
-    resolve_stages,
-)
+from pmd.core.config import DistillConfig, EncoderConfig, EvaluationConfig, ProgressiveConfig, StageConfig, TrainConfig
 from pmd.core.errors import PmdError
+from pmd.core.stages import check, grade_depths, resolve_stages
 
 
 def brief(stages: list[StageConfig]) -> list[tuple]:
