@@ -92,9 +92,9 @@ class Run:
         self.folder, self.main = folder, main
 
     @classmethod
-    def create(cls, runs: str, name: str, config: Any, *, main: bool = True, stamp: str | None = None) -> Run:
-        """A new folder `RUNS/NAME-DATE-TIME` with the resolved config in it."""
-        run = cls(Path(runs) / f"{name}-{stamp or time.strftime('%Y%m%d-%H%M%S')}", main=main)
+    def create(cls, runs: str, name: str, config: Any, stamp: str, *, main: bool = True) -> Run:
+        """A new folder `RUNS/NAME-STAMP` with the resolved config in it; the stamp is its date and time."""
+        run = cls(Path(runs) / f"{name}-{stamp}", main=main)
         run.start(config)
         return run
 

@@ -54,6 +54,7 @@ class Supervised(Objective):
         super().__init__()
         self.student, self.options, self.recompute = student, options, recompute
         self.weights = {"ce": 1.0}
+        train = train.to(student.device)
         inverse = torch.stack([train[:, 2], train[:, 1] + num_relations, train[:, 0]], dim=1)
         self.known = KnownAnswers(torch.cat([train, inverse]), num_entities, 2 * num_relations)
         # Entities of earlier batches, newest last; part of the state, so that a resumed run goes on exactly.

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from peft import LoraConfig, get_peft_model
 
 from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig
@@ -75,7 +75,9 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         graph.split(split)
     model, tokenizer = start(config.encoder, graph, config.seed)
     origin = TextModel(model, tokenizer)
-    run = run or Run.create(config.runs, config.name, config, main=accelerator.is_main_process)
+    # One folder for all processes, whatever the second in which each of them looks at the clock.
+    stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
+    run = run or Run.create(config.runs, config.name, config, stamp, main=accelerator.is_main_process)
     run.main = accelerator.is_main_process
     context = Context(config, run, accelerator, graph, origin.read(graph, config.data.cache), origin)
     if run.main:
