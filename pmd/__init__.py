@@ -12,6 +12,7 @@ _HOMES = {
     "BiEncoder": "pmd.models.bi_encoder",
     "BiEncoderConfig": "pmd.models.bi_encoder",
     "TextScorer": "pmd.models.text_scorer",
+    "load_scorer": "pmd.recipes.text_model",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",
     "RankingMetrics": "pmd.evaluation.metrics",

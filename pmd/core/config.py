@@ -20,11 +20,23 @@ class DataConfig:
     Args:
         path: `world` (bundled), a folder with train.tsv … entities.tsv, relations.tsv, a KG-BERT style
             folder, or the name of a Hugging Face Hub data set with head/relation/tail columns.
+        subset: configuration of a Hub data set.
+        columns: of a Hub data set, where its columns have other names, such as {head: subject}.
+        revision: of a Hub data set.
         cache: folder for tokenised texts; default is `pmd` in the user's cache folder.
     """
 
     path: str = "world"
+    subset: str | None = None
+    columns: dict[str, str] | None = None
+    revision: str | None = None
     cache: str | None = None
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options of `load_graph` that are set."""
+        named = {name: getattr(self, name) for name in ("subset", "columns", "revision")}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass
@@ -42,7 +54,8 @@ class EncoderConfig:
         dropout: hidden dropout while training; null keeps the checkpoint's own (0.1 for `scratch`).
         attention_dropout: likewise for attention probabilities.
         tied: one encoder for queries and entities in place of two.
-        max_length: texts are cut at so many tokens, special tokens included; a relation is never cut.
+        max_length: texts are cut at so many tokens, special tokens included; the entity gives way to
+            the relation, which is cut only where it would fill more than half.
         neighbours_below: entities whose description has fewer words than this get the names of their
             neighbours in the training graph appended; 0 for never.
         max_neighbours: at most so many neighbour names.

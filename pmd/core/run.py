@@ -120,6 +120,25 @@ class Run:
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
         return cls(Path(folder), main=main)
 
+    def refuse_other_settings(self, config: Any) -> None:
+        """Raise PmdError if this run was started with other settings, naming the first that differs."""
+        stored = _flat(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
+        asked = _flat(json.loads(json.dumps(dataclasses.asdict(config))))
+        for key in sorted(stored.keys() | asked.keys()):
+            if stored.get(key) != asked.get(key):
+                raise PmdError(
+                    f"'{self.folder}' was run with {key} {stored.get(key)!r}, not {asked.get(key)!r}; choose another folder"
+                )
+
+    def refuse_other_graph(self, checksum: str) -> None:
+        """Note the graph's checksum on the first call; raise PmdError if a later one is of another graph."""
+        file = self.folder / "graph.sha256"
+        if not file.is_file():
+            if self.main:
+                write_text(file, checksum + "\n")
+        elif file.read_text(encoding="utf-8").strip() != checksum:
+            raise PmdError(f"'{self.folder}' was run on other data than data.path holds now; start a new run")
+
     @property
     def results(self) -> dict[str, dict[str, Any]]:
         """What the finished stages gave, by stage name."""
@@ -136,6 +155,14 @@ class Run:
         if self.main:
             with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{prefix}.{name}").items()}
+    if isinstance(value, list):
+        return _flat(dict(enumerate(value)), prefix) if value else {prefix[1:]: []}
+    return {prefix[1:]: value}
 
 
 def _stamp(name: str) -> str:

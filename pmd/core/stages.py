@@ -81,6 +81,8 @@ def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: in
     source, kept = (
         (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )
+    if source < 1:
+        raise PmdError(f"encoder.layers: {source} is no depth; use at least 1")
     if not 1 <= stage.layers <= source:
         raise PmdError(f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
     if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
@@ -90,9 +92,9 @@ def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: in
     if not 0 <= stage.mask_rate < 1:
         raise PmdError(f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens")
     beta = stage.beta if stage.method in ("pmd", "pkd") else 0.0
-    if stage.method != "none" and (stage.alpha < 0 or beta < 0 or stage.alpha + beta >= 1):
+    if stage.method != "none" and not (stage.alpha >= 0 and beta >= 0 and stage.alpha + beta < 1):
         raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
-    if stage.epochs < 1 or stage.lr <= 0:
+    if not (stage.epochs >= 1 and stage.lr > 0):
         raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
 
 
@@ -113,9 +115,41 @@ def check(config: ProgressiveConfig) -> None:
         "evaluation.batch_size": config.evaluation.batch_size,
         "distill.temperature": config.distill.temperature,
     }
+    not_negative = {
+        "seed": config.seed,
+        "train.weight_decay": config.train.weight_decay,
+        "train.warmup": config.train.warmup,
+        "train.save_minutes": config.train.save_minutes,
+        "train.valid_every": config.train.valid_every,
+        "train.valid_triples": config.train.valid_triples,
+        "train.patience": config.train.patience,
+        "train.threads": config.train.threads,
+        "train.workers": config.train.workers,
+        "contrastive.margin": config.contrastive.margin,
+        "contrastive.pre_batches": config.contrastive.pre_batches,
+        "contrastive.pre_batch_weight": config.contrastive.pre_batch_weight,
+        "encoder.neighbours_below": config.encoder.neighbours_below,
+        "encoder.max_neighbours": config.encoder.max_neighbours,
+        "evaluation.rerank_hops": config.evaluation.rerank_hops,
+    }
+    if config.encoder.name == "scratch":
+        sizes = ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size")
+        positive |= {f"encoder.{name}": getattr(config.encoder, name) for name in sizes}
+    if config.train.lora is not None:
+        positive |= {"train.lora.r": config.train.lora.r, "train.lora.alpha": config.train.lora.alpha}
+        not_negative["train.lora.dropout"] = config.train.lora.dropout
     for key, value in positive.items():
-        if value <= 0:
+        if not value > 0:
             raise PmdError(f"{key}: {value} must be positive")
+    for key, value in not_negative.items():
+        if not value >= 0:
+            raise PmdError(f"{key}: {value} must not be negative")
+    for key in ("dropout", "attention_dropout"):
+        rate = getattr(config.encoder, key)
+        if rate is not None and not 0 <= rate < 1:
+            raise PmdError(f"encoder.{key}: {rate} is not in [0, 1)")
+    if not re.fullmatch(r"\w[\w.-]*", config.name):
+        raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
     if not 0 < config.distill.masked_share <= 1:
         raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")
     if config.train.batch_size < 2:

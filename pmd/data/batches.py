@@ -6,6 +6,7 @@ inverse query's head (its self-negative), and every distinct text of the batch i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -33,11 +34,11 @@ class Chunk:
         return Chunk(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
-def chunks(texts: Texts, pad: int, tokens: int) -> list[Chunk]:
+def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
     """Texts sorted by falling length and cut into padded chunks of about `tokens` tokens each."""
     lengths = texts.ids.lengths
     order = np.argsort(-lengths, kind="stable")
-    out, start = [], 0
+    start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
         rows = order[start : start + max(1, tokens // longest)]
@@ -47,15 +48,8 @@ def chunks(texts: Texts, pad: int, tokens: int) -> list[Chunk]:
         ids = np.full(real.shape, pad, dtype=np.int64)
         ids[real] = texts.ids.take(rows).flat
         types = real & (there >= texts.second[rows, None])
-        out.append(
-            Chunk(
-                *(
-                    torch.from_numpy(a)
-                    for a in (ids, real.astype(np.int64), types.astype(np.int64), rows.astype(np.int64))
-                )
-            )
-        )
-    return out
+        arrays = (ids, real.astype(np.int64), types.astype(np.int64), rows.astype(np.int64))
+        yield Chunk(*map(torch.from_numpy, arrays))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +99,8 @@ class TripleCollator:
         keys, query = np.unique(own_rows * (2 * text.num_relations) + examples[:, 1], return_inverse=True)
         queries = text.queries(keys // (2 * text.num_relations), keys % (2 * text.num_relations))
         return TripleBatch(
-            queries=chunks(queries, text.pad, self.tokens),
-            entities=chunks(text.entities(rows), text.pad, self.tokens),
+            queries=list(chunks(queries, text.pad, self.tokens)),
+            entities=list(chunks(text.entities(rows), text.pad, self.tokens)),
             examples=torch.from_numpy(examples),
             query=torch.from_numpy(query),
             entity=torch.from_numpy(entity),

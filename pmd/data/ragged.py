@@ -37,7 +37,7 @@ class Ragged:
     def take(self, rows: np.ndarray, longest: np.ndarray | int | None = None) -> Ragged:
         """The given rows in the given order, each cut after its first `longest` items."""
         rows = np.asarray(rows, dtype=np.int64)
-        lengths = self.lengths[rows]
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
         if longest is not None:
             lengths = np.minimum(lengths, longest)
         starts = np.cumsum(lengths) - lengths

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.config import ContrastiveConfig
-from pmd.core.distributed import gather, world_size
+from pmd.core.distributed import gather
 from pmd.core.types import LossTerms, Objective
 from pmd.data.answers import KnownAnswers
 from pmd.data.batches import TripleBatch
@@ -58,8 +58,9 @@ class Supervised(Objective):
         inverse = torch.stack([train[:, 2], train[:, 1] + num_relations, train[:, 0]], dim=1)
         self.known = KnownAnswers(torch.cat([train, inverse]), num_entities, 2 * num_relations)
         # Entities of earlier batches, newest last; part of the state, so that a resumed run goes on exactly.
-        self.register_buffer("earlier_vectors", torch.empty(0, student.dim))
-        self.register_buffer("earlier_entities", torch.empty(0, dtype=torch.long))
+        kept = options.pre_batches > 0
+        self.register_buffer("earlier_vectors", torch.empty(0, student.dim), persistent=kept)
+        self.register_buffer("earlier_entities", torch.empty(0, dtype=torch.long), persistent=kept)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)
@@ -76,7 +77,7 @@ class Supervised(Objective):
     def contrastive(self, vectors: Vectors, examples: Tensor) -> Tensor:
         """The loss of the global batch; in training it also moves on the queue of earlier entities."""
         scale = self.student.inverse_temperature
-        cosine = vectors.query @ vectors.entity.T
+        cosine = cosines(vectors.query, vectors.entity)
         cosine = cosine - self.options.margin * torch.eye(len(cosine), device=cosine.device)
         answers = self.answers(examples, examples[:, 2])
         answers.fill_diagonal_(False)
@@ -88,7 +89,7 @@ class Supervised(Objective):
                 "own_is_answer": self.known.contains(own),
             }
         if len(self.earlier_entities):
-            earlier = vectors.query @ self.earlier_vectors.T.to(vectors.query)
+            earlier = cosines(vectors.query, self.earlier_vectors)
             more["pre_batch"] = earlier * scale * self.options.pre_batch_weight
             more["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
         if self.training and self.options.pre_batches:
@@ -113,7 +114,7 @@ class Supervised(Objective):
     def _load_from_state_dict(self, state_dict, prefix, *arguments) -> None:
         # The queue's length depends on how many batches have been seen. Of two empty tensors `accelerate`
         # writes only one, since they seem to share their memory.
-        for name in ("earlier_vectors", "earlier_entities"):
+        for name in ("earlier_vectors", "earlier_entities") if self.options.pre_batches else ():
             own = getattr(self, name)
             stored = state_dict.setdefault(prefix + name, own[:0])
             setattr(self, name, torch.empty_like(stored, device=own.device))
@@ -123,9 +124,18 @@ class Supervised(Objective):
 def spread(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
     """Vectors of the examples of all processes from those of this one's distinct texts."""
     local = torch.stack([query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.own]], dim=1)
-    return Vectors(*gather(local).unbind(1)) if world_size() > 1 else Vectors(*local.unbind(1))
+    return Vectors(*gather(local.float()).unbind(1))
+
+
+def cosines(query: Tensor, entity: Tensor) -> Tensor:
+    """(b, d), (c, d) unit vectors -> (b, c) in fp32, in mixed precision too.
+
+    Half precision would round a cosine by more than a tenth of the margin, times the inverse temperature.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        return query.float() @ entity.float().T
 
 
 def logits(vectors: Vectors, model: BiEncoder) -> Tensor:
     """(b, b) logits of all queries and answers of the batch, without margin."""
-    return vectors.query @ vectors.entity.T * model.inverse_temperature
+    return cosines(vectors.query, vectors.entity) * model.inverse_temperature

@@ -13,8 +13,7 @@ from torch import Tensor
 from pmd.core.types import TARGETS, Target
 from pmd.data.batches import chunks
 from pmd.data.text import GraphText, Texts
-from pmd.models.bi_encoder import BiEncoder, Role
-from pmd.models.encode import encode
+from pmd.models.bi_encoder import BiEncoder, Role, pool
 
 
 @torch.no_grad()
@@ -22,8 +21,12 @@ def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: i
     """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way."""
     was_training = model.training
     model.eval()
-    parts = [chunk.to(model.device) for chunk in chunks(texts, pad, tokens)]
-    vectors = encode(model, role, parts).pooled.float() if parts else torch.empty(0, model.dim)
+    vectors = torch.empty(len(texts), model.dim, device=model.device)
+    for chunk in chunks(texts, pad, tokens):
+        chunk = chunk.to(model.device)
+        # One chunk at a time: the order of the texts is restored by where each vector is written.
+        hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
+        vectors[chunk.rows] = pool(hidden, chunk.attention_mask).float()
     model.train(was_training)
     return vectors
 

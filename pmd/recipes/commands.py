@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pmd.core.config import EvaluateConfig, ProgressiveConfig
+from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.recipes.cli import instantiate, parse, parser_for
 
 WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
 """The default run of a checkout."""
+
+RESUME = ("--resume", "--runs")
+"""The options that a resumed run understands."""
 
 
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
@@ -24,12 +28,16 @@ def progressive_command(arguments: Sequence[str] | None = None) -> None:
         const="latest",
         help="go on with a run folder; without a value, with the newest one",
     )
+    given = arguments
     # A config stands for itself: it does not inherit from that of the default run.
     if not any(argument.split("=")[0] == "--config" for argument in arguments) and WORLD_CONFIG.is_file():
         arguments = ["--config", str(WORLD_CONFIG), *arguments]
     options = parse(parser, arguments)
     run = None
     if options.resume:
+        more = [argument for argument in given if argument.startswith("--") and argument.split("=")[0] not in RESUME]
+        if more:
+            raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
         run = Run.open(options.resume, runs=options.runs)
         options = parse(parser, ["--config", str(run.folder / "config.yaml")])
     config = instantiate(parser, options, ProgressiveConfig)

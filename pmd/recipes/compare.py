@@ -78,8 +78,10 @@ def compare(config: CompareConfig) -> str:
     if config.metric not in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr"):
         raise PmdError(f"metric: '{config.metric}' is none of mrr, hits_at_1, hits_at_3, hits_at_10, mr")
     names = [variant.name for variant in config.variants]
-    if len(set(names)) < len(names):
-        raise PmdError("variants: two of them have one name")
+    folders = ["teacher", *(_slug(name) for name in names)]
+    for name in names:
+        if folders.count(_slug(name)) > 1:
+            raise PmdError(f"variants: '{name}' would share the folder '{_slug(name)}'; give it another name")
     out = Path(config.out)
     planned = [
         (seed, variant, _settings(config, variant.options, seed))
@@ -133,9 +135,10 @@ def _taught(settings: ProgressiveConfig, teacher: Path | None) -> ProgressiveCon
 
 def _run(settings: ProgressiveConfig, folder: Path) -> Run:
     settings = replace(settings, runs=str(folder.parent), name=folder.name)
-    if not (folder / "config.yaml").is_file():
-        Run(folder).start(settings)
     run = Run(folder)
+    if not (folder / "config.yaml").is_file():
+        run.start(settings)
+    run.refuse_other_settings(settings)
     stages = resolve_stages(settings, depth_of(settings.encoder))
     return run if all(stage.name in run.results for stage in stages) else progressive(settings, run)
 

@@ -28,9 +28,8 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         )
     if accelerator.device.type == "cpu":
         # `accelerate launch` gives a lone CPU process one thread, however many cores there are.
-        shared = (
-            max(1, len(os.sched_getaffinity(0)) // accelerator.num_processes) if hasattr(os, "sched_getaffinity") else 1
-        )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        shared = max(1, cores // accelerator.num_processes)
         torch.set_num_threads(config.threads or shared)
         if config.precision != "no":
             warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)

@@ -10,10 +10,9 @@ import yaml
 from pmd.core.config import DataConfig, EvaluateConfig, TrainConfig
 from pmd.core.errors import PmdError
 from pmd.data.sources import load_graph
-from pmd.models.text_scorer import TextScorer
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.tables import markdown, ranking_cells
-from pmd.recipes.text_model import load, measure, stored_entities
+from pmd.recipes.text_model import load_scorer, measure
 
 
 def evaluate(config: EvaluateConfig) -> str:
@@ -25,12 +24,8 @@ def evaluate(config: EvaluateConfig) -> str:
     quiet()
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.model))
-    graph = load_graph(data.path)
-    trained = load(config.model)
-    text = trained.read(graph, data.cache)
-    model = trained.model.to(accelerator.device)
-    stored = stored_entities(Path(config.model), graph)
-    scorer = TextScorer(model, text, None if stored is None else stored.to(accelerator.device))
+    graph = load_graph(data.path, **data.options)
+    scorer = load_scorer(config.model, graph, device=accelerator.device, cache=data.cache)
     rows = []
     for split in config.evaluation.splits:
         began = time.perf_counter()

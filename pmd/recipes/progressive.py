@@ -71,16 +71,24 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     quiet()
     stages = resolve_stages(config, depth_of(config.encoder))
     accelerator = accelerator_for(config.train)
-    graph = load_graph(config.data.path)
+    if config.train.batch_size < 2 * accelerator.num_processes:
+        raise PmdError(
+            f"train.batch_size: {config.train.batch_size} leaves a process without a batch; use a larger one"
+        )
+    graph = load_graph(config.data.path, **config.data.options)
     for split in config.evaluation.splits:
         graph.split(split)
-    model, tokenizer = start(config.encoder, graph, config.seed)
-    origin = TextModel(model, tokenizer)
+    origin = TextModel(*start(config.encoder, graph, config.seed))
+    text = origin.read(graph, config.data.cache)
+    check_loads(stages, origin)
+    if config.train.lora is not None:
+        check_adapters(origin.model, config.train)
     # One folder for all processes, whatever the second in which each of them looks at the clock.
     stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
     run = run or Run.create(config.runs, config.name, config, stamp, main=accelerator.is_main_process)
     run.main = accelerator.is_main_process
-    context = Context(config, run, accelerator, graph, origin.read(graph, config.data.cache), origin)
+    run.refuse_other_graph(graph.checksum())
+    context = Context(config, run, accelerator, graph, text, origin)
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
         threads = torch.get_num_threads()
@@ -96,6 +104,22 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
     accelerator.wait_for_everyone()
     return run
+
+
+def check_loads(stages: list[StageConfig], origin: TextModel) -> None:
+    """Refuse models to load that do not fit this run, before anything is trained."""
+    for stage in stages:
+        if not stage.load:
+            continue
+        place, found = f"stages ({stage.name}).load: '{stage.load}'", load(stage.load)
+        if found.model.depth != stage.layers:
+            raise PmdError(f"{place} has {found.model.depth} layers, not {stage.layers}; set the stage's layers")
+        if found.tokenizer.get_vocab() != origin.tokenizer.get_vocab():
+            raise PmdError(f"{place} reads with another vocabulary than encoder.name")
+        if found.reading != origin.reading:
+            raise PmdError(
+                f"{place} reads {found.reading}, this run {origin.reading}; set encoder.max_length and others"
+            )
 
 
 def banner(context: Context, stages: list[StageConfig]) -> str:
@@ -262,6 +286,14 @@ def add_adapters(student: BiEncoder, train: TrainConfig) -> None:
     student.query_encoder = get_peft_model(student.query_encoder, settings)
     if student.entity_encoder is not None:
         student.entity_encoder = get_peft_model(student.entity_encoder, settings)
+
+
+def check_adapters(model: BiEncoder, train: TrainConfig) -> None:
+    """Refuse adapters for layers that the encoder does not have."""
+    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    for target in train.lora.targets:
+        if target not in linear:
+            raise PmdError(f"train.lora.targets: no linear layer '{target}'; there are {', '.join(sorted(linear))}")
 
 
 def merge_adapters(student: BiEncoder) -> None:

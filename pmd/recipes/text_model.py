@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -36,11 +37,15 @@ class TextModel:
     model: BiEncoder
     tokenizer: PreTrainedTokenizerBase
 
+    @property
+    def reading(self) -> Reading:
+        """How this model forms its texts."""
+        config = self.model.config
+        return Reading(config.max_tokens, config.neighbours_below, config.max_neighbours)
+
     def read(self, graph: KnowledgeGraph, cache: str | None = None) -> GraphText:
         """The graph's texts, tokenised for this model."""
-        config = self.model.config
-        reading = Reading(config.max_tokens, config.neighbours_below, config.max_neighbours)
-        return GraphText(graph, self.tokenizer, reading, cache=Path(cache) if cache else default_cache())
+        return GraphText(graph, self.tokenizer, self.reading, cache=Path(cache) if cache else default_cache())
 
 
 def save(folder: Path, model: TextModel, graph: KnowledgeGraph, entities: Tensor | None = None) -> None:
@@ -65,10 +70,14 @@ def load(folder: str | Path) -> TextModel:
         PmdError: if there is none.
     """
     try:
-        return TextModel(BiEncoder.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
-    except (OSError, ValueError) as error:
+        model, found = BiEncoder.from_pretrained(folder, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PmdError(f"cannot load a text model from '{folder}': {reason}") from None
+    if found["missing_keys"] or found["unexpected_keys"]:
+        raise PmdError(f"'{folder}' holds no bi-encoder of this package; give the folder of a trained stage")
+    return TextModel(model, tokenizer)
 
 
 def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
@@ -80,12 +89,31 @@ def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
         return stored.get_tensor("entities") if stored.metadata().get("graph") == graph.checksum() else None
 
 
+def load_scorer(
+    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+) -> TextScorer:
+    """A trained text model as a scorer of a graph, ready for `pmd.rank`.
+
+    Args:
+        folder: a stage's folder in a run, or a Hub id.
+        graph: the graph to score; if it is the one of the folder, its encoded entities are taken from there.
+
+    Raises:
+        PmdError: if there is no such model.
+    """
+    trained = load(folder)
+    stored = stored_entities(Path(folder), graph)
+    return TextScorer(
+        trained.model.to(device), trained.read(graph, cache), None if stored is None else stored.to(device)
+    )
+
+
 def measure(
     scorer: TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
 ) -> RankingMetrics:
     """Rank a split as the config says; `triples` > 0 takes a fixed sample of so many."""
-    chosen = graph.split(split)
-    scorer.prepare(chosen)
+    if not triples:  # a sample is encoded as it is ranked
+        scorer.prepare(graph.split(split))
     rerank = None
     if config.rerank_hops:
         rerank = NeighbourRerank(

@@ -182,7 +182,12 @@ def fit(
                     and progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
                 ):
                     break
+        stopping = _agree(accelerator, stop.asked)[0]
     bar.close()
+    if stopping:  # asked during the last validation
+        progress.epoch = settings.epochs
+        _save(accelerator, checkpoint)
+        raise Interrupted
     accelerator.wait_for_everyone()
     if progress.best_epoch >= 0:
         plain.load_state_dict(load_file(best_file, device=str(accelerator.device)))

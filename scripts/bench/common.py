@@ -25,7 +25,7 @@ def open_data(path: str, encoder: str) -> tuple[KnowledgeGraph, TextModel]:
     if not Path(path).is_dir():
         raise PmdError(f"--data: no folder '{path}'; give one with WN18RR in it")
     graph = load_graph(path)
-    return graph, TextModel(*start(EncoderConfig(name=encoder), graph, seed=0))
+    return graph, TextModel(*start(EncoderConfig(name=encoder, neighbours_below=0), graph, seed=0))
 
 
 def machine() -> str:

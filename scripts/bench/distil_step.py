@@ -55,7 +55,8 @@ def main(
     batches = epoch_batches(len(graph.train), examples // 2, seed=0, epoch=0)
     fast, plain = Fast(graph, origin, text, layers), Plain(graph, origin, layers)
     seconds = {"plain": [], "plain, frozen teacher": [], "pmd": []}
-    fast(batches[-1][:32])
+    fast(batches[-1][:32])  # warm up
+    plain(batches[-1][:8])
     for positions in batches[:rounds]:
         for name, step in (("plain", plain), ("plain, frozen teacher", plain.frozen), ("pmd", fast)):
             began = time.perf_counter()
@@ -79,7 +80,7 @@ class Fast:
         self.objective = MaskedFeatureDistillation(
             *(student, ContrastiveConfig(), graph.train, graph.num_entities, graph.num_relations),
             teacher=student_of(teacher, list(range(teacher.depth))),
-            distill=DistillConfig(),
+            distill=DistillConfig(alpha=0.1, beta=0.1, score="mse", masked_view="same"),
             mask_rate=RATE,
             mask=text.mask,
             special=torch.tensor([text.cls, text.sep, text.pad]),

@@ -29,7 +29,7 @@ def test_chunks_hold_exactly_the_texts(tokens):
     text = tiny_text()
     rows, relations = np.arange(len(text.rows)), np.arange(len(text.rows)) % 6
     texts = text.queries(rows, relations)
-    made = chunks(texts, text.pad, tokens)
+    made = list(chunks(texts, text.pad, tokens))
     assert sorted(torch.cat([chunk.rows for chunk in made]).tolist()) == rows.tolist()
     for row, (ids, types, _) in enumerate(slow.unpadded(made)):
         assert ids == texts.ids[row].tolist()
@@ -44,7 +44,7 @@ def test_chunks_hold_exactly_the_texts(tokens):
 @pytest.mark.parametrize("tokens", [24, 50, 99, 1000])
 def test_chunks_keep_to_their_budget_and_waste_none(tokens):
     text = tiny_text()
-    made = chunks(text.entities(np.arange(len(text.rows))), text.pad, tokens)
+    made = list(chunks(text.entities(np.arange(len(text.rows))), text.pad, tokens))
     for chunk, following in zip(made, [*made[1:], None]):
         rows, length = chunk.input_ids.shape
         assert rows * length <= tokens
@@ -54,7 +54,7 @@ def test_chunks_keep_to_their_budget_and_waste_none(tokens):
 
 def test_a_text_beyond_the_budget_has_a_chunk_of_its_own():
     text = tiny_text()
-    made = chunks(text.entities(np.array([12, 3, 8])), text.pad, 5)
+    made = list(chunks(text.entities(np.array([12, 3, 8])), text.pad, 5))
     assert [chunk.rows.tolist() for chunk in made] == [[1], [2], [0]]  # by falling length
 
 

@@ -91,7 +91,7 @@ def test_texts_are_encoded_in_their_order(model):
     found = encode_texts(model, "entity", texts, text.pad, 30)
     model.eval()
     with torch.no_grad():
-        for row, (ids, types, _) in enumerate(slow.unpadded(chunks(texts, text.pad, 999))):
+        for row, (ids, types, _) in enumerate(slow.unpadded(list(chunks(texts, text.pad, 999)))):
             torch.testing.assert_close(found[row], slow.vector_of(model, "entity", ids, types), atol=1e-6, rtol=0)
     model.train()
     assert encode_texts(model, "entity", text.entities(np.empty(0, dtype=np.int64)), text.pad).shape == (0, 32)

@@ -44,6 +44,9 @@ def test_variants_share_a_teacher_and_nothing_is_done_twice(tmp_path, capsys):
     compare_command(arguments)
     assert capsys.readouterr().out == first
     assert written == {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    base.write_text(base.read_text().replace("lr: 1e-3", "lr: 2e-3"))
+    with pytest.raises(PmdError, match=r"was run with .*lr 0.001, not 0.002"):
+        compare_command(arguments)
 
 
 def test_a_wrong_variant_stops_before_anything_runs(tmp_path):
@@ -53,3 +56,10 @@ def test_a_wrong_variant_stops_before_anything_runs(tmp_path):
     with pytest.raises(PmdError, match=r"did you mean 'distill\.method'"):
         compare_command([f"--base={base}", f"--out={tmp_path}/out", f"--variants={variants}"])
     assert not (tmp_path / "out").exists()
+
+
+def test_variants_do_not_share_a_folder(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("name: x\n")
+    with pytest.raises(PmdError, match="would share the folder 'pmd'"):
+        compare_command([f"--base={base}", f"--out={tmp_path}/out", '--variants=[{"name": "PMD"}, {"name": "pmd"}]'])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
 
+import pmd
 from pmd.core.errors import PmdError
 from pmd.recipes.commands import evaluate_command, progressive_command
 
@@ -93,6 +96,36 @@ def test_every_term_of_every_stage_is_logged(run):
     assert terms["grade1"] == always | {"score"}  # no masks, no masked features
 
 
+def test_a_grade_is_a_scorer(run, folder):
+    graph = pmd.load_graph(folder)
+    metrics = pmd.rank(pmd.load_scorer(run / "grade3", graph, cache=str(run / "cache")), graph)
+    stored = json.loads((run / "results.json").read_text())["grade3"]["metrics"]["test"]
+    assert metrics.mrr == pytest.approx(stored["mrr"], abs=1e-9)
+
+
+def test_a_run_on_other_data_does_not_go_on(run, folder, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    with (other / "train.tsv").open("a") as file:
+        file.write("e00\tr_in\te01\n")
+    settings = yaml.safe_load((again / "config.yaml").read_text())
+    settings["data"]["path"] = str(other)
+    (again / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(PmdError, match="was run on other data"):
+        progressive_command(["--resume", str(again)])
+
+
+def test_a_plain_encoder_is_no_trained_model(tmp_path):
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(PmdError, match="holds no bi-encoder") as caught:
+        pmd.load_scorer(tmp_path, None)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_grade_loads_again_and_ranks_the_same(run, capsys):
     results = json.loads((run / "results.json").read_text())
     evaluate_command([f"--model={run / 'grade2'}", "--threads=1"])
@@ -140,6 +173,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path):
         (["--resume", "nowhere"], "not a run folder"),
         (["--evaluation.split=tset"], "has no split 'tset'"),
         (["--distill.mask_rates=[0.1]"], "1 rates for 4 grades"),
+        (["--resume", "--train.lr=77"], "leave out --train.lr=77"),
+        (["--seed=-1"], "seed: -1 must not be negative"),
+        (["--train.workers=-1"], "train.workers"),
+        (["--train.threads=-1"], "train.threads"),
+        (["--train.lora.r=0"], "train.lora.r: 0 must be positive"),
+        (["--train.lora.targets=[foo]"], "no linear layer 'foo'"),
+        (["--encoder.dropout=2"], "encoder.dropout: 2.0 is not in [0, 1)"),
+        (["--encoder.vocab_size=-5"], "encoder.vocab_size"),
+        (["--encoder.layers=0"], "encoder.layers: 0 must be positive"),
+        (["--evaluation.rerank_hops=-1"], "evaluation.rerank_hops"),
+        (["--contrastive.pre_batches=-1"], "contrastive.pre_batches"),
+        (["--name=a/b"], "cannot name a folder"),
+        (['--stages=[{"name": "a", "load": "nowhere"}]'], "cannot load a text model from 'nowhere'"),
     ],
 )
 def test_what_cannot_work_is_one_line(arguments, message, tmp_path):
