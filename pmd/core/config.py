@@ -256,7 +256,7 @@ class ProgressiveConfig:
     """A progressive distillation: a teacher, then students, each taught by the one before.
 
     Args:
-        name: the run's name.
+        name: the run's name; by default that of the graph.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.
@@ -269,7 +269,7 @@ class ProgressiveConfig:
         evaluation: the final ranking.
     """
 
-    name: str = "progressive"
+    name: str | None = None
     seed: int = 0
     runs: str = "runs"
     data: DataConfig = field(default_factory=DataConfig)

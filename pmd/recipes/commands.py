@@ -21,7 +21,10 @@ RESUME = ("--resume", "--runs")
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = parser_for(ProgressiveConfig, "Distil a text model for knowledge graph completion, grade by grade.")
+    parser = parser_for(
+        ProgressiveConfig,
+        "Distil a text model for knowledge graph completion, grade by grade. Without --config, configs/pmd/world.yaml applies.",
+    )
     parser.add_argument(
         "--resume",
         nargs="?",

@@ -6,6 +6,7 @@ the same run folder can be continued until its table is complete.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -85,7 +86,9 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         check_adapters(origin.model, config.train)
     # One folder for all processes, whatever the second in which each of them looks at the clock.
     stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
-    run = run or Run.create(config.runs, config.name, config, stamp, main=accelerator.is_main_process)
+    run = run or Run.create(
+        config.runs, config.name or folder_name(graph.name), config, stamp, main=accelerator.is_main_process
+    )
     run.main = accelerator.is_main_process
     run.refuse_other_graph(graph.checksum())
     context = Context(config, run, accelerator, graph, text, origin)
@@ -104,6 +107,11 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
     accelerator.wait_for_everyone()
     return run
+
+
+def folder_name(name: str) -> str:
+    """The name of a graph as a folder's: a Hub data set has a slash in its."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 def check_loads(stages: list[StageConfig], origin: TextModel) -> None:
@@ -129,9 +137,9 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
         (
             stage.name,
             stage.layers,
-            stage.load or (f"{stage.teacher}, {stage.method}" if stage.teacher != "none" else "labels only"),
-            f"{stage.mask_rate:.0%}",
-            f"{stage.init} {starting_layers(stage, stages, context.origin.model.depth)}",
+            f"{stage.teacher}, {stage.method}" if stage.teacher != "none" else "labels only",
+            f"{mask_rate(stage):.0%}",
+            (stage.load and f"loaded from {stage.load}") or beginning(stage, stages, context),
             stage.epochs,
             f"{stage.lr:g}",
         )
@@ -153,10 +161,23 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
             f"negatives  {negatives} per query, false ones masked",
             f"device     {accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads",
             "",
-            markdown(("stage", "layers", "taught by", "mask rate", "starts from layers", "epochs", "lr"), rows),
+            markdown(("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows),
             "",
         ]
     )
+
+
+def mask_rate(stage: StageConfig) -> float:
+    """The share of tokens that this stage really masks."""
+    return stage.mask_rate if stage.method == "pmd" else 0.0
+
+
+def beginning(stage: StageConfig, stages: list[StageConfig], context: Context) -> str:
+    """What a student's weights are before it is trained."""
+    if stage.init == "pretrained" and context.config.encoder.name == "scratch":
+        return "random weights"
+    source = stage.teacher if stage.init == "teacher" else context.config.encoder.name
+    return f"{source} {starting_layers(stage, stages, context.origin.model.depth)}"
 
 
 def starting_layers(stage: StageConfig, stages: list[StageConfig], depth: int) -> list[int]:
@@ -197,7 +218,7 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
         stage.name,
         {
             "layers": student.model.depth,
-            "mask_rate": stage.mask_rate if stage.method == "pmd" else 0.0,
+            "mask_rate": mask_rate(stage),
             "method": stage.method,
             "teacher": stage.teacher,
             "parameters": sum(p.numel() for p in student.model.parameters()),

