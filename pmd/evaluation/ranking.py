@@ -280,4 +280,4 @@ def _evaluating(scorer: TripleScorer) -> Iterator[None]:
 def _bar(total: int, visible: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, disable=not visible, desc="ranking", unit="query")
+    return tqdm(total=total, disable=not visible, desc="ranking", unit="query", leave=False, dynamic_ncols=True)

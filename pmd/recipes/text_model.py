@@ -8,6 +8,7 @@ entities.safetensors              the encoded entities (num_entities, d), with t
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,4 +120,12 @@ def measure(
         rerank = NeighbourRerank(
             graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
         )
-    return rank(scorer, graph, split, batch_size=config.batch_size, rerank=rerank, max_triples=triples or None)
+    return rank(
+        scorer,
+        graph,
+        split,
+        batch_size=config.batch_size,
+        rerank=rerank,
+        max_triples=triples or None,
+        progress=sys.stderr.isatty(),
+    )
