@@ -9,10 +9,11 @@ from typing import Any
 _HOMES = {
     "load_graph": "pmd.data.sources",
     "KnowledgeGraph": "pmd.data.graph",
+    "KgeModel": "pmd.models.kge",
     "BiEncoder": "pmd.models.bi_encoder",
     "BiEncoderConfig": "pmd.models.bi_encoder",
     "TextScorer": "pmd.models.text_scorer",
-    "load_scorer": "pmd.recipes.text_model",
+    "load_scorer": "pmd.recipes.scorers",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",
     "RankingMetrics": "pmd.evaluation.metrics",

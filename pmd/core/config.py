@@ -112,21 +112,17 @@ class LoraConfig:
 
 
 @dataclass
-class TrainConfig:
-    """How every stage is trained, unless the stage says otherwise.
+class LoopConfig:
+    """What the training loop needs to know, whatever it trains.
 
     Args:
         epochs: passes over the training triples.
-        batch_size: triples in a batch over all processes; each is used in both directions.
-        lr: peak learning rate of AdamW.
+        batch_size: triples in a batch over all processes.
+        lr: peak learning rate.
         weight_decay: of AdamW, on matrices only.
         warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
-        grad_clip: largest gradient norm.
+        grad_clip: largest gradient norm; 0 for any.
         precision: `no` is fp32; bf16 and fp16 pay on GPUs only.
-        tokens_per_chunk: texts are encoded sorted by length, in chunks of so many tokens.
-        recompute: keep one chunk's activations in memory at a time and compute the others again in the
-            backward pass; the same gradients in far less memory, about 1.3 times slower.
-        lora: low-rank adapters in place of full fine-tuning.
         log_every: steps between two lines in metrics.jsonl.
         save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
         valid_every: epochs between two rankings of the validation split; 0 for never. The best
@@ -144,9 +140,6 @@ class TrainConfig:
     warmup: int = 400
     grad_clip: float = 10.0
     precision: Literal["no", "bf16", "fp16"] = "no"
-    tokens_per_chunk: int = 4096
-    recompute: bool = False
-    lora: LoraConfig | None = None
     log_every: int = 10
     save_minutes: float = 5.0
     valid_every: int = 0
@@ -154,6 +147,23 @@ class TrainConfig:
     patience: int = 0
     threads: int = 0
     workers: int = 0
+
+
+@dataclass
+class TrainConfig(LoopConfig):
+    """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are
+    each used in both directions.
+
+    Args:
+        tokens_per_chunk: texts are encoded sorted by length, in chunks of so many tokens.
+        recompute: keep one chunk's activations in memory at a time and compute the others again in the
+            backward pass; the same gradients in far less memory, about 1.3 times slower.
+        lora: low-rank adapters in place of full fine-tuning.
+    """
+
+    tokens_per_chunk: int = 4096
+    recompute: bool = False
+    lora: LoraConfig | None = None
 
 
 @dataclass
@@ -283,16 +293,20 @@ class ProgressiveConfig:
 
 @dataclass
 class EvaluateConfig:
-    """Rank a split with a trained model.
+    """Rank a split with trained models, text and embedding models alike.
 
     Args:
-        model: a stage's folder in a run, or a Hub id.
-        data: the knowledge graph; by default the one of the run that the folder is in.
+        model: a stage's folder in a run, or a Hub id; a list of them for one table of several.
+        data: the knowledge graph; by default the one of the run that the first folder is in.
         evaluation: what is ranked, and how.
         threads: CPU threads; 0 for all cores.
     """
 
-    model: str
+    model: str | list[str]
     data: DataConfig | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     threads: int = 0
+
+    @property
+    def models(self) -> list[str]:
+        return [self.model] if isinstance(self.model, str) else list(self.model)

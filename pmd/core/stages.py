@@ -5,9 +5,9 @@ Nothing heavy is imported here either.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.config import DistillConfig, ProgressiveConfig, StageConfig
 from pmd.core.errors import PmdError
 
@@ -41,33 +41,26 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
     filled: dict[str, StageConfig] = {}
     for position, stage in enumerate(stages):
         place = f"stages[{position}]"
-        if stage.name in filled:
-            raise PmdError(f"{place}.name: '{stage.name}' is taken; every stage needs a name of its own")
-        if not re.fullmatch(r"\w[\w.-]*", stage.name) or stage.name in ("checkpoint", "none"):
-            raise PmdError(f"{place}.name: {stage.name!r} cannot name a folder of a run; use letters and digits")
+        check_name(place, stage.name, filled)
         teacher = stage.teacher or _usual_teacher([*filled], config.distill)
         if teacher != "none" and teacher not in filled:
             raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")
         method = "none" if teacher == "none" else stage.method or config.distill.method
         stage = replace(
             stage,
-            layers=_first(stage.layers, layers),
+            layers=first(stage.layers, layers),
             teacher="none" if method == "none" else teacher,
             method=method,
             # Without a teacher there are no layers of one to start from.
             init="pretrained" if method == "none" else stage.init or config.distill.init,
-            alpha=_first(stage.alpha, config.distill.alpha),
-            beta=_first(stage.beta, config.distill.beta),
-            epochs=_first(stage.epochs, config.distill.epochs if method != "none" else None, config.train.epochs),
-            lr=_first(stage.lr, config.distill.lr if method != "none" else None, config.train.lr),
+            alpha=first(stage.alpha, config.distill.alpha),
+            beta=first(stage.beta, config.distill.beta),
+            epochs=first(stage.epochs, config.distill.epochs if method != "none" else None, config.train.epochs),
+            lr=first(stage.lr, config.distill.lr if method != "none" else None, config.train.lr),
         )
         _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
         filled[stage.name] = stage
     return [*filled.values()]
-
-
-def _first(*values):
-    return next(value for value in values if value is not None)
 
 
 def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:
@@ -105,32 +98,16 @@ def check(config: ProgressiveConfig) -> None:
         PmdError: naming the key, its value and the remedy.
     """
     positive = {
-        "train.epochs": config.train.epochs,
-        "train.batch_size": config.train.batch_size,
-        "train.lr": config.train.lr,
-        "train.grad_clip": config.train.grad_clip,
         "train.tokens_per_chunk": config.train.tokens_per_chunk,
-        "train.log_every": config.train.log_every,
         "encoder.temperature": config.encoder.temperature,
-        "evaluation.batch_size": config.evaluation.batch_size,
         "distill.temperature": config.distill.temperature,
     }
     not_negative = {
-        "seed": config.seed,
-        "train.weight_decay": config.train.weight_decay,
-        "train.warmup": config.train.warmup,
-        "train.save_minutes": config.train.save_minutes,
-        "train.valid_every": config.train.valid_every,
-        "train.valid_triples": config.train.valid_triples,
-        "train.patience": config.train.patience,
-        "train.threads": config.train.threads,
-        "train.workers": config.train.workers,
         "contrastive.margin": config.contrastive.margin,
         "contrastive.pre_batches": config.contrastive.pre_batches,
         "contrastive.pre_batch_weight": config.contrastive.pre_batch_weight,
         "encoder.neighbours_below": config.encoder.neighbours_below,
         "encoder.max_neighbours": config.encoder.max_neighbours,
-        "evaluation.rerank_hops": config.evaluation.rerank_hops,
     }
     if config.encoder.name == "scratch":
         sizes = ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size")
@@ -138,18 +115,12 @@ def check(config: ProgressiveConfig) -> None:
     if config.train.lora is not None:
         positive |= {"train.lora.r": config.train.lora.r, "train.lora.alpha": config.train.lora.alpha}
         not_negative["train.lora.dropout"] = config.train.lora.dropout
-    for key, value in positive.items():
-        if not value > 0:
-            raise PmdError(f"{key}: {value} must be positive")
-    for key, value in not_negative.items():
-        if not value >= 0:
-            raise PmdError(f"{key}: {value} must not be negative")
+    check_run(config)
+    check_numbers(positive, not_negative)
     for key in ("dropout", "attention_dropout"):
         rate = getattr(config.encoder, key)
         if rate is not None and not 0 <= rate < 1:
             raise PmdError(f"encoder.{key}: {rate} is not in [0, 1)")
-    if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
-        raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
     if not 0 < config.distill.masked_share <= 1:
         raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")
     if config.train.batch_size < 2:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-
-from pmd.models.bi_encoder import BiEncoder
+from torch import nn
 
 
 class Frozen:
@@ -14,5 +13,5 @@ class Frozen:
     do not carry it.
     """
 
-    def __init__(self, model: BiEncoder, device: torch.device | str = "cpu"):
+    def __init__(self, model: nn.Module, device: torch.device | str = "cpu"):
         self.model = model.eval().requires_grad_(False).to(device)

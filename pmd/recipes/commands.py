@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from pmd.core.config import EvaluateConfig, ProgressiveConfig
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig
 from pmd.core.run import Run
 from pmd.recipes.cli import instantiate, parse, parser_for
 
@@ -20,11 +22,22 @@ RESUME = ("--resume", "--runs")
 
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
+    text = "Distil a text model for knowledge graph completion, grade by grade. Without --config, configs/pmd/world.yaml applies."
+    _run_stages(ProgressiveConfig, text, "pmd.recipes.progressive", "progressive", arguments, WORLD_CONFIG)
+
+
+def train_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/train.py`: embedding models, one or several that teach each other."""
+    text = "Train embedding models of a knowledge graph: one, or a teacher and its students (DualDE)."
+    _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, None)
+
+
+def _run_stages(
+    config_class: type, text: str, module: str, recipe: str, arguments: Sequence[str] | None, default: Path | None
+) -> None:
+    """Parse the options of a run of stages, or those of the run to resume; run it and print its table."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = parser_for(
-        ProgressiveConfig,
-        "Distil a text model for knowledge graph completion, grade by grade. Without --config, configs/pmd/world.yaml applies.",
-    )
+    parser = parser_for(config_class, text)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -33,8 +46,8 @@ def progressive_command(arguments: Sequence[str] | None = None) -> None:
     )
     given = arguments
     # A config stands for itself: it does not inherit from that of the default run.
-    if not any(argument.split("=")[0] == "--config" for argument in arguments) and WORLD_CONFIG.is_file():
-        arguments = ["--config", str(WORLD_CONFIG), *arguments]
+    if default is not None and default.is_file() and not any(a.split("=")[0] == "--config" for a in arguments):
+        arguments = ["--config", str(default), *arguments]
     options = parse(parser, arguments)
     run = None
     if options.resume:
@@ -43,14 +56,13 @@ def progressive_command(arguments: Sequence[str] | None = None) -> None:
             raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
         run = Run.open(options.resume, runs=options.runs)
         options = parse(parser, ["--config", str(run.folder / "config.yaml")])
-    config = instantiate(parser, options, ProgressiveConfig)
+    config = instantiate(parser, options, config_class)
     # Heavy imports come after the options have been understood.
-    from pmd.recipes.progressive import Interrupted, progressive
-
     try:
-        run = progressive(config, run)
-    except Interrupted:
-        print("stopped; go on with --resume", file=sys.stderr)
+        run = getattr(import_module(module), recipe)(config, run)
+    except KeyboardInterrupt as stop:
+        if type(stop) is not KeyboardInterrupt:  # the loop's own, raised once the state is saved
+            print("stopped; go on with --resume", file=sys.stderr)
         raise
     if run.main:
         print((run.folder / "table.md").read_text(encoding="utf-8"))
@@ -68,7 +80,9 @@ def compare_command(arguments: Sequence[str] | None = None) -> None:
 
 def evaluate_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/evaluate.py`: rank a split with a trained model."""
-    parser = parser_for(EvaluateConfig, "Rank a split of a knowledge graph with a trained text model.")
+    parser = parser_for(
+        EvaluateConfig, "Rank a split of a knowledge graph with trained models, text and embedding models alike."
+    )
     config = instantiate(parser, parse(parser, arguments), EvaluateConfig)
     from pmd.recipes.evaluate import evaluate
 

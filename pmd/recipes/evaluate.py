@@ -1,42 +1,78 @@
-"""Rank a split with a model from a folder: any grade of any run, again."""
+"""Rank a split with models from folders, text and embedding models side by side, by the same function."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pmd.core.config import DataConfig, EvaluateConfig, TrainConfig
 from pmd.core.errors import PmdError
+from pmd.core.types import TripleScorer
+from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
+from pmd.evaluation.metrics import RankingMetrics
 from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.scorers import load_scorer, num_parameters
+from pmd.recipes.staging import measure
 from pmd.recipes.tables import markdown, ranking_cells
-from pmd.recipes.text_model import load_scorer, measure
+
+RANKING = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MR")
 
 
 def evaluate(config: EvaluateConfig) -> str:
-    """A Markdown table with head, tail and both sides of every split asked for.
+    """A Markdown table. Of one model: head, tail and both sides of every split asked for. Of several: a row
+    for each and every split, with its parameters and how many queries a second it answers.
 
     Raises:
         PmdError: if there is no such model, graph or split.
     """
     quiet()
-    _check_folder(config.model)
+    if not config.models:
+        raise PmdError("--model: the list is empty; name a stage's folder in a run")
+    for model in config.models:
+        _check_folder(model)
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    data = config.data or _data_of_run(Path(config.model))
+    data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)
-    scorer = load_scorer(config.model, graph, device=accelerator.device, cache=data.cache)
     rows = []
-    for split in config.evaluation.splits:
-        began = time.perf_counter()
-        metrics = measure(scorer, graph, config.evaluation, split)
-        rate = metrics.num_queries / (time.perf_counter() - began)
-        sides = {"both": metrics, "head": metrics.head, "tail": metrics.tail}
-        for side, values in sides.items():
-            queries = [str(values.num_queries), f"{rate:,.0f}" if side == "both" else ""]
-            rows.append([split, side, *ranking_cells(values.to_dict()), *queries])
-    return markdown(("split", "side", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "queries", "queries/s"), rows)
+    for model in config.models:
+        scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
+        for split in config.evaluation.splits:
+            metrics, rate = timed(scorer, graph, config, split)
+            if len(config.models) == 1:
+                rows += side_rows(split, metrics, rate)
+            else:
+                cells = ranking_cells(metrics.to_dict())
+                rows.append([_short(model), split, f"{num_parameters(scorer):,}", *cells, f"{rate:,.0f}"])
+    if len(config.models) == 1:
+        return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
+    return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
+
+
+def timed(
+    scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluateConfig, split: str
+) -> tuple[RankingMetrics, float]:
+    """The ranking, and queries per second: a text model's queries are encoded in that time, its entities before."""
+    began = time.perf_counter()
+    metrics = measure(scorer, graph, config.evaluation, split)
+    return metrics, metrics.num_queries / (time.perf_counter() - began)
+
+
+def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any]]:
+    """Both sides together, then each."""
+    rows = []
+    for side, values in {"both": metrics, "head": metrics.head, "tail": metrics.tail}.items():
+        queries = [str(values.num_queries), f"{rate:,.0f}" if side == "both" else ""]
+        rows.append([split, side, *ranking_cells(values.to_dict()), *queries])
+    return rows
+
+
+def _short(model: str) -> str:
+    """The last two parts of a folder: run and stage."""
+    return "/".join(Path(model).parts[-2:])
 
 
 def _check_folder(model: str) -> None:

@@ -6,7 +6,6 @@ the same run folder can be continued until its table is complete.
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import time
@@ -16,17 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 from peft import LoraConfig, get_peft_model
 
 from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig
 from pmd.core.errors import PmdError
-from pmd.core.run import Run, environment, write_json, write_text
+from pmd.core.run import Run
 from pmd.core.stages import check, resolve_stages
 from pmd.core.types import Objective
 from pmd.data.batches import TripleCollator
 from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
 from pmd.data.text import GraphText
 from pmd.distill.baselines import LogitDistillation
 from pmd.distill.pmd import MaskedFeatureDistillation
@@ -36,9 +34,10 @@ from pmd.models.checkpoints import depth_of, start
 from pmd.models.students import evenly_spaced, student_of
 from pmd.models.text_scorer import TextScorer, encode_texts
 from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, open_run
 from pmd.recipes.tables import grades_table, markdown
-from pmd.recipes.text_model import TextModel, load, measure, save
-from pmd.train.loop import FitSettings, Interrupted, fit
+from pmd.recipes.text_model import TextModel, load, save
+from pmd.train.loop import Interrupted, fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,42 +75,21 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         raise PmdError(
             f"train.batch_size: {config.train.batch_size} leaves a process without a batch; use a larger one"
         )
-    graph = load_graph(config.data.path, **config.data.options)
-    for split in config.evaluation.splits:
-        graph.split(split)
+    graph = load_data(config)
     origin = TextModel(*start(config.encoder, graph, config.seed))
     text = origin.read(graph, config.data.cache)
     check_loads(stages, origin)
     if config.train.lora is not None:
         check_adapters(origin.model, config.train)
-    # One folder for all processes, whatever the second in which each of them looks at the clock.
-    stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
-    run = run or Run.create(
-        config.runs, config.name or folder_name(graph.name), config, stamp, main=accelerator.is_main_process
-    )
-    run.main = accelerator.is_main_process
-    run.refuse_other_graph(graph.checksum())
+    run = open_run(config, run, accelerator, graph, graph.name)
     context = Context(config, run, accelerator, graph, text, origin)
-    if run.main:
-        device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
-        threads = torch.get_num_threads()
-        write_json(run.folder / "env.json", environment(**device, threads=threads, seed=config.seed))
     context.say(banner(context, stages))
     for stage in stages:
         if stage.name not in run.results:
             run_stage(context, stage, [other.name for other in stages].index(stage.name))
-    if run.main:
-        tables = {split: grades_table(run.results, split) for split in config.evaluation.splits}
-        parts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
-        write_text(run.folder / "table.md", "\n".join(parts))
-        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
-    accelerator.wait_for_everyone()
+    tables = {split: grades_table(run.results, split) for split in config.evaluation.splits}
+    close_run(run, graph, tables, accelerator)
     return run
-
-
-def folder_name(name: str) -> str:
-    """The name of a graph as a folder's: a Hub data set has a slash in its."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 def check_loads(stages: list[StageConfig], origin: TextModel) -> None:
@@ -151,20 +129,16 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
         negatives += f" + {config.contrastive.pre_batches * examples} pre-batch"
     if config.contrastive.self_negatives:
         negatives += " + 1 self"
-    accelerator = context.accelerator
-    return "\n".join(
-        [
-            f"run        {context.run.folder}",
-            f"graph      {graph.name}: {graph.num_entities:,} entities, {graph.num_relations} relations, "
-            f"{len(graph.train):,} / {len(graph.valid):,} / {len(graph.test):,} triples",
-            f"encoder    {config.encoder.name}: {context.origin.model.depth} layers, {context.origin.model.dim} wide",
-            f"negatives  {negatives} per query, false ones masked",
-            f"device     {accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads",
-            "",
-            markdown(("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows),
-            "",
-        ]
+    origin = context.origin.model
+    top = header(
+        context.run,
+        graph,
+        context.accelerator,
+        encoder=f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide",
+        negatives=f"{negatives} per query, false ones masked",
     )
+    table = markdown(("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows)
+    return f"{top}\n\n{table}\n"
 
 
 def mask_rate(stage: StageConfig) -> float:
@@ -265,7 +239,7 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
         objective,
         len(graph.train),
         collate,
-        fit_settings(config.train, stage, config.seed * 1000 + position),
+        fit_settings(config.train, config.seed * 1000 + position, epochs=stage.epochs, lr=stage.lr),
         accelerator,
         checkpoint,
         label=stage.name,
@@ -292,12 +266,6 @@ def objective_for(context: Context, stage: StageConfig, student: BiEncoder, teac
         return LogitDistillation(*arguments, **options)
     special = torch.tensor([text.cls, text.sep, text.pad])
     return MaskedFeatureDistillation(*arguments, mask_rate=stage.mask_rate, mask=text.mask, special=special, **options)
-
-
-def fit_settings(train: TrainConfig, stage: StageConfig, seed: int) -> FitSettings:
-    """The loop's share of the settings."""
-    shared = {name: getattr(train, name) for name in FitSettings.__dataclass_fields__ if hasattr(train, name)}
-    return FitSettings(**{**shared, "epochs": stage.epochs, "lr": stage.lr, "seed": seed})
 
 
 def add_adapters(student: BiEncoder, train: TrainConfig) -> None:

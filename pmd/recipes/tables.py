@@ -37,6 +37,22 @@ def grades_table(results: dict[str, dict[str, Any]], split: str) -> str:
     return markdown(GRADE_COLUMNS, rows)
 
 
+def models_table(results: dict[str, dict[str, Any]], split: str) -> str:
+    """One row per finished embedding model: its width and size, who taught it, how well it ranks `split`."""
+    rows = [
+        (
+            name,
+            result["dim"],
+            result["teacher"] or "",
+            f"{result['parameters']:,}",
+            *ranking_cells(result["metrics"][split]),
+        )
+        for name, result in results.items()
+        if split in result["metrics"]
+    ]
+    return markdown(("model", "dim", "taught by", "parameters", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR"), rows)
+
+
 def ranking_cells(metrics: dict[str, Any]) -> list[str]:
     """MRR, Hits@1, Hits@3, Hits@10 and MR of both sides, as printed."""
     return [

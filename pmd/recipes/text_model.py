@@ -8,7 +8,6 @@ entities.safetensors              the encoded entities (num_entities, d), with t
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from pmd.core.config import EvaluationConfig
 from pmd.core.errors import PmdError
 from pmd.core.run import write_folder
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.text import GraphText, Reading, default_cache
 from pmd.data.tsv import write_columns
-from pmd.evaluation.metrics import RankingMetrics
-from pmd.evaluation.ranking import rank
-from pmd.evaluation.rerank import NeighbourRerank
 from pmd.models.bi_encoder import BiEncoder
 from pmd.models.text_scorer import TextScorer
 
@@ -90,7 +85,7 @@ def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
         return stored.get_tensor("entities") if stored.metadata().get("graph") == graph.checksum() else None
 
 
-def load_scorer(
+def text_scorer(
     folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
 ) -> TextScorer:
     """A trained text model as a scorer of a graph, ready for `pmd.rank`.
@@ -106,26 +101,4 @@ def load_scorer(
     stored = stored_entities(Path(folder), graph)
     return TextScorer(
         trained.model.to(device), trained.read(graph, cache), None if stored is None else stored.to(device)
-    )
-
-
-def measure(
-    scorer: TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
-) -> RankingMetrics:
-    """Rank a split as the config says; `triples` > 0 takes a fixed sample of so many."""
-    if not triples:  # a sample is encoded as it is ranked
-        scorer.prepare(graph.split(split))
-    rerank = None
-    if config.rerank_hops:
-        rerank = NeighbourRerank(
-            graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
-        )
-    return rank(
-        scorer,
-        graph,
-        split,
-        batch_size=config.batch_size,
-        rerank=rerank,
-        max_triples=triples or None,
-        progress=sys.stderr.isatty(),
     )

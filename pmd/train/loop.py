@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
 from pmd.train.batching import epoch_batches, steps_per_epoch
-from pmd.train.optim import adamw, linear_schedule
+from pmd.train.optim import optimizer_for, schedule_for
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,7 +35,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class FitSettings:
-    """What the loop needs to know; the fields are those of `pmd.core.config.TrainConfig`."""
+    """What the loop needs to know; the fields are those of `pmd.core.config.LoopConfig` and `KgeTrainConfig`."""
 
     epochs: int
     batch_size: int
@@ -48,6 +48,8 @@ class FitSettings:
     save_minutes: float = 5.0
     valid_every: int = 0
     patience: int = 0
+    optimizer: str = "adamw"
+    schedule: str = "linear"
 
 
 @dataclass
@@ -103,8 +105,8 @@ def fit(
     """
     steps_each = steps_per_epoch(num_examples, settings.batch_size)
     total = steps_each * settings.epochs
-    optimizer = adamw(objective, settings.lr, settings.weight_decay)
-    schedule = linear_schedule(optimizer, min(settings.warmup, total // 10), total)
+    optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
+    schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, total // 10), total)
     plain = objective
     objective, optimizer = accelerator.prepare(objective, optimizer)
     progress = Progress()
@@ -141,7 +143,8 @@ def fit(
                     terms = objective(batch.to(accelerator.device))
                     loss = plain.total(terms)
                 accelerator.backward(loss)
-                accelerator.clip_grad_norm_(trained, settings.grad_clip)
+                if settings.grad_clip:
+                    accelerator.clip_grad_norm_(trained, settings.grad_clip)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)

@@ -33,7 +33,7 @@ from pmd.models.students import evenly_spaced, student_of
 from pmd.recipes.cli import run
 from pmd.recipes.tables import markdown
 from pmd.train.batching import epoch_batches
-from pmd.train.optim import adamw
+from pmd.train.optim import optimizer_for
 
 RATE = 0.1
 
@@ -86,7 +86,7 @@ class Fast:
             special=torch.tensor([text.cls, text.sep, text.pad]),
         ).train()
         self.collate = TripleCollator(graph.train, text, 4096)
-        self.optimizer = adamw(self.objective, 1e-5, 1e-4)
+        self.optimizer = optimizer_for("adamw", self.objective, 1e-5, 1e-4)
 
     def __call__(self, positions: list[int]) -> None:
         loss = self.objective.total(self.objective(self.collate(positions)))
@@ -105,7 +105,7 @@ class Plain:
         self.relations = relation_texts(graph.relation_names)
         self.triples = graph.train.tolist()
         self.special = torch.tensor(origin.tokenizer.all_special_ids)
-        self.optimizer = adamw(self.student, 1e-5, 1e-4)
+        self.optimizer = optimizer_for("adamw", self.student, 1e-5, 1e-4)
 
     def __call__(self, positions: list[int], *, teacher_gradients: bool = True) -> None:
         n = len(self.relations) // 2

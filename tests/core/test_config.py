@@ -156,7 +156,7 @@ def test_layers_that_are_not_used_are_not_checked():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((f"train.{key}", 0) for key in ("epochs", "batch_size", "lr", "grad_clip", "tokens_per_chunk", "log_every")),
+        *((f"train.{key}", 0) for key in ("epochs", "batch_size", "lr", "tokens_per_chunk", "log_every")),
         ("train.batch_size", 1),
         ("train.lr", -1e-5),
         ("encoder.temperature", 0.0),

@@ -1,0 +1,160 @@
+"""Every setting of a run of embedding models, with its default, meaning and unit. As light as `config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pmd.core.config import DataConfig, EvaluationConfig, LoopConfig
+
+Loss = Literal["margin", "logistic", "softmax", "one_vs_all", "k_vs_all"]
+
+
+@dataclass
+class ModelConfig:
+    """The embedding model.
+
+    Args:
+        interaction: transe, transh, complex, rotate, simple or pairre.
+        dim: width: numbers in each part of an embedding (ComplEx, RotatE and SimplE entities have two parts).
+        norm: of a distance: l1, l2 or squared; null is the interaction's own.
+        reciprocal: a second embedding of every relation for its inverse; head queries become tail queries.
+        unit_entities: entities are scaled to length 1 (PairRE).
+        init: entities start uniform in ±init; null gives them a length of about 1.
+    """
+
+    interaction: Literal["transe", "transh", "complex", "rotate", "simple", "pairre"] = "rotate"
+    dim: int = 64
+    norm: Literal["l1", "l2", "squared"] | None = None
+    reciprocal: bool = False
+    unit_entities: bool = False
+    init: float | None = None
+
+
+@dataclass
+class LossConfig:
+    """What the model learns from.
+
+    Args:
+        name: `margin` (ranking, Bordes et al.) and `logistic` (cross-entropy of σ(score), Sun et al.) and
+            `softmax` compare with sampled negatives; `one_vs_all` and `k_vs_all` with every entity.
+        margin: γ: by so much a true triple should score above a false one (`margin`), or what is added to
+            a score to make it a logit (the others). Null is 1 for `margin`, else 6 for a distance and 0 for a product.
+        scale: factor on the score in a logit: scale · (score + margin).
+        negatives: sampled for each triple: half of the triples of a batch get false heads, half false tails.
+        shared: so many consecutive triples of a batch share their negatives; 1 gives each its own.
+        filtered: leave out negatives that are known training triples.
+        adversarial: temperature of the self-adversarial weights (Sun et al., Eq. 5); 0 weighs evenly.
+        label_smoothing: of `one_vs_all` and `k_vs_all`.
+        n3: weight of the nuclear 3-norm (Lacroix et al.), for ComplEx and SimplE.
+        constraint: C: weight of the soft constraints of TransH (Wang et al., Eq. 4): entities no longer than 1, and
+            translations in their hyperplanes.
+    """
+
+    name: Loss = "logistic"
+    margin: float | None = None
+    scale: float = 1.0
+    negatives: int = 64
+    shared: int = 1
+    filtered: bool = False
+    adversarial: float = 0.0
+    label_smoothing: float = 0.0
+    n3: float = 0.0
+    constraint: float = 0.0
+
+
+@dataclass
+class KgeTrainConfig(LoopConfig):
+    """How every stage is trained, unless the stage says otherwise.
+
+    Args:
+        optimizer: `adam`; `sparse_adam` updates only the rows that a batch has read; `adagrad`; `adamw`.
+        schedule: of the learning rate after the warm-up: `linear` down to zero, or `constant`.
+    """
+
+    epochs: int = 200
+    batch_size: int = 1024
+    lr: float = 5e-3
+    weight_decay: float = 0.0
+    warmup: int = 0
+    grad_clip: float = 0.0
+    optimizer: Literal["adam", "sparse_adam", "adagrad", "adamw"] = "adam"
+    schedule: Literal["linear", "constant"] = "linear"
+    log_every: int = 50
+    valid_every: int = 20
+    patience: int = 0
+
+
+@dataclass
+class DualConfig:
+    """How a student learns from a wider teacher (DistilE / DualDE).
+
+    Args:
+        alpha: weight of the student's soft labels; its hard labels have 1 − alpha.
+        beta: likewise of the teacher's, once it is released.
+    """
+
+    alpha: float = 0.5
+    beta: float = 0.5
+
+
+@dataclass
+class KgeStageConfig:
+    """One model. Settings left out are those of the run.
+
+    Args:
+        name: folder in the run.
+        dim: width.
+        teacher: name of an earlier stage that gives soft labels; default none.
+        start: name of an earlier stage of the same width whose weights are the start; default random.
+        release: the teacher learns too (stage 2 of DualDE).
+        alpha: overrides `dual.alpha`.
+        beta: overrides `dual.beta`.
+        epochs: overrides `train.epochs`.
+        lr: overrides `train.lr`.
+        margin: overrides `loss.margin`.
+        scale: overrides `loss.scale`.
+        load: a folder of a trained model to take in place of training this stage.
+    """
+
+    name: str
+    dim: int | None = None
+    teacher: str | None = None
+    start: str | None = None
+    release: bool = False
+    alpha: float | None = None
+    beta: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    margin: float | None = None
+    scale: float | None = None
+    load: str | None = None
+
+
+@dataclass
+class KgeConfig:
+    """A run of embedding models: one, or several that teach each other.
+
+    Args:
+        name: the run's name; by default that of the graph and the interaction.
+        seed: of everything random.
+        runs: folder of the run folders.
+        data: the knowledge graph.
+        model: the embedding model.
+        loss: labels, negatives and regularisers.
+        train: training settings.
+        dual: weights of soft labels.
+        stages: the models to train; by default one.
+        evaluation: the final ranking.
+    """
+
+    name: str | None = None
+    seed: int = 0
+    runs: str = "runs"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: KgeTrainConfig = field(default_factory=KgeTrainConfig)
+    dual: DualConfig = field(default_factory=DualConfig)
+    stages: list[KgeStageConfig] | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,94 @@
+"""From the settings of embedding models to the stages that will run. Nothing heavy is imported here either."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pmd.core.checks import check_name, check_numbers, check_run, first
+from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
+
+PRODUCTS = ("complex", "simple")
+"""Interactions whose score is a product, not a distance."""
+
+
+def usual_margin(loss: LossConfig, model: ModelConfig) -> float:
+    """The margin γ where the config leaves it open."""
+    if loss.name == "margin":
+        return 1.0
+    return 0.0 if model.interaction in PRODUCTS else 6.0
+
+
+def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
+    """The run's stages with every setting filled in.
+
+    Raises:
+        PmdError: for a stage that cannot be run, naming it and the remedy.
+    """
+    stages = config.stages if config.stages is not None else [KgeStageConfig(config.model.interaction)]
+    if not stages:
+        raise PmdError("stages: the list is empty; leave it out for one model")
+    filled: dict[str, KgeStageConfig] = {}
+    for position, stage in enumerate(stages):
+        place = f"stages[{position}]"
+        check_name(place, stage.name, filled)
+        stage = replace(
+            stage,
+            dim=first(stage.dim, config.model.dim),
+            alpha=first(stage.alpha, config.dual.alpha),
+            beta=first(stage.beta, config.dual.beta),
+            epochs=first(stage.epochs, config.train.epochs),
+            lr=first(stage.lr, config.train.lr),
+            margin=first(stage.margin, config.loss.margin, usual_margin(config.loss, config.model)),
+            scale=first(stage.scale, config.loss.scale),
+        )
+        _check_stage(stage, f"{place} ({stage.name})", filled)
+        filled[stage.name] = stage
+    return [*filled.values()]
+
+
+def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
+    for key in ("teacher", "start"):
+        name = getattr(stage, key)
+        if name is not None and name not in earlier:
+            raise PmdError(f"{place}.{key}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
+    if stage.start and earlier[stage.start].dim != stage.dim:
+        raise PmdError(f"{place}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
+    if stage.release and not stage.teacher:
+        raise PmdError(f"{place}.release: there is no teacher to release; name one")
+    for key in ("alpha", "beta"):
+        if not 0 <= getattr(stage, key) <= 1:
+            raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
+    positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
+    check_numbers(positive, {})
+
+
+def check_kge(config: KgeConfig) -> None:
+    """Refuse settings that cannot work, before anything is loaded.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
+    loss, model = config.loss, config.model
+    check_run(config)
+    positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
+    positive["loss.scale"] = loss.scale
+    if model.init is not None:
+        positive["model.init"] = model.init
+    not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
+    check_numbers(positive, not_negative)
+    if not 0 <= loss.label_smoothing < 1:
+        raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
+    if loss.n3 and model.interaction not in PRODUCTS:
+        raise PmdError(f"loss.n3: the 3-norm fits {' and '.join(PRODUCTS)}, not {model.interaction}; set it to 0")
+    if model.norm is not None and model.interaction in PRODUCTS:
+        raise PmdError(f"model.norm: {model.interaction} is a product, not a distance; leave the norm out")
+    if config.train.optimizer == "sparse_adam":
+        if loss.name in ("one_vs_all", "k_vs_all"):
+            raise PmdError(
+                f"train.optimizer: sparse_adam needs sampled negatives, {loss.name} reads every row; use adam"
+            )
+        if config.train.grad_clip:
+            raise PmdError("train.grad_clip: gradients of single rows cannot be clipped; set it to 0")
+    if config.train.weight_decay and config.train.optimizer != "adamw":
+        raise PmdError(f"train.weight_decay: {config.train.optimizer} has none; use adamw, or loss.n3")

@@ -1,0 +1,148 @@
+"""Batches of triples for embedding models: positives with sampled negatives, or with all entities.
+
+A batch is a list of sides: triples whose tail is asked for, and triples whose head is. Negatives are drawn
+from PyTorch's global generator, which the training loop saves and restores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmd.core.types import TARGETS, Target
+from pmd.data.answers import KnownAnswers
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Queries of one target, with what they are compared with.
+
+    `triples` (m, 3). With sampled negatives: `negatives` (groups, k), of which consecutive triples share a
+    row, and `false` (m, k), True where a negative is a known answer, or None. Against all entities with
+    several true ones: `labels` (2, n), row and entity of every true answer.
+    """
+
+    target: Target
+    triples: Tensor
+    negatives: Tensor | None = None
+    false: Tensor | None = None
+    labels: Tensor | None = None
+
+    @property
+    def answers(self) -> Tensor:
+        """(m,) the entities at `target`."""
+        return self.triples[:, 2 if self.target == "tail" else 0]
+
+
+@dataclass(frozen=True, eq=False)
+class KgeBatch:
+    """What one step of training reads."""
+
+    sides: list[Side]
+
+    @property
+    def triples(self) -> Tensor:
+        """(b, 3) all triples of the batch."""
+        return torch.cat([side.triples for side in self.sides])
+
+    def to(self, device: torch.device | str) -> KgeBatch:
+        return KgeBatch([_moved(side, device) for side in self.sides])
+
+
+def _moved(side: Side, device: torch.device | str) -> Side:
+    values: dict[str, Any] = {field.name: getattr(side, field.name) for field in fields(side)}
+    return Side(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
+
+
+class SampledNegatives:
+    """Positions -> a batch in which half of the triples get false heads and half false tails.
+
+    Args:
+        triples: training triples (n, 3).
+        num_entities: negatives are drawn evenly from so many.
+        negatives: k, for each triple.
+        shared: so many consecutive triples share their k negatives.
+        known: answers that are no negatives (`false` marks them); without it only the triple's own answer is.
+    """
+
+    def __init__(
+        self, triples: Tensor, num_entities: int, negatives: int, shared: int = 1, known: KnownAnswers | None = None
+    ):
+        self.triples, self.num_entities, self.negatives = triples, num_entities, negatives
+        self.shared, self.known = shared, known
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+    def __call__(self, positions: list[int]) -> KgeBatch:
+        batch = self.triples[positions]
+        half = len(batch) // 2
+        return KgeBatch([self.side(part, target) for target, part in zip(TARGETS, (batch[:half], batch[half:]))])
+
+    def side(self, triples: Tensor, target: Target) -> Side:
+        """Triples (m, 3) with negatives in the place of `target`."""
+        groups = -(-len(triples) // self.shared)
+        answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
+        if self.shared == 1:  # any entity but the answer
+            drawn = torch.randint(self.num_entities - 1, (groups, self.negatives))
+            drawn += drawn >= answers
+            false = None if self.known is None else self._known(triples, target, drawn)
+        else:
+            drawn = torch.randint(self.num_entities, (groups, self.negatives))
+            size = -(-len(triples) // max(1, groups))
+            each = drawn.repeat_interleave(size, 0)[: len(triples)]
+            false = each == answers if self.known is None else self._known(triples, target, each)
+        return Side(target, triples, drawn, false)
+
+    def _known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
+        corrupted = triples[:, None].repeat(1, entities.shape[1], 1)  # (m, k, 3)
+        corrupted[..., 2 if target == "tail" else 0] = entities
+        return self.known.contains(corrupted.flatten(0, 1)).unflatten(0, entities.shape)
+
+
+class OneVsAll:
+    """Positions -> both queries of each triple, to be compared with every entity."""
+
+    def __init__(self, triples: Tensor):
+        self.triples = triples
+
+    def __len__(self) -> int:
+        return len(self.triples)
+
+    def __call__(self, positions: list[int]) -> KgeBatch:
+        batch = self.triples[positions]
+        return KgeBatch([Side(target, batch) for target in TARGETS])
+
+
+class KvsAll:
+    """Positions -> distinct queries with all their true answers (Dettmers et al., AAAI 2018).
+
+    An example is a distinct query of the training triples (n, 3), in either direction.
+    """
+
+    def __init__(self, triples: Tensor, num_entities: int, num_relations: int):
+        self.known = KnownAnswers(triples, num_entities, num_relations)
+        self.queries = {"head": _distinct(triples, [1, 2]), "tail": _distinct(triples, [0, 1])}
+
+    def __len__(self) -> int:
+        return sum(len(queries) for queries in self.queries.values())
+
+    def __call__(self, positions: list[int]) -> KgeBatch:
+        places, heads = torch.tensor(positions), len(self.queries["head"])
+        chosen = {"head": places[places < heads], "tail": places[places >= heads] - heads}
+        sides = []
+        for target in TARGETS:
+            queries = self.queries[target][chosen[target]]
+            sides.append(Side(target, queries, labels=torch.stack(self.known.lookup(queries, target))))
+        return KgeBatch(sides)
+
+
+def _distinct(triples: Tensor, columns: list[int]) -> Tensor:
+    """One triple for each distinct pair in two columns, its other entry 0."""
+    found = torch.unique(triples[:, columns], dim=0)
+    distinct = torch.zeros(len(found), 3, dtype=torch.long)
+    distinct[:, columns] = found
+    return distinct

@@ -1,0 +1,75 @@
+"""DistilE / DualDE (Zhu et al., WSDM 2022): a narrow student taught by a wide teacher, in two stages.
+
+L = α·L_soft^S + (1 − α)·L_hard^S  (Eq. 5), and with the teacher released, in stage 2, also
++ β·L_soft^T + (1 − β)·L_hard^T  (Eq. 11), as terms `soft`, `hard`, `teacher_soft` and `teacher_hard`.
+
+Models of the margin loss take each other's scores as soft labels (Eq. 4, 9), those of the cross-entropy loss
+each other's σ(score) (Eq. 8, 10). Both models score the same triples, and neither's soft labels carry a
+gradient into the model that gave them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pmd.core.kge_config import DualConfig, LossConfig
+from pmd.core.types import LossTerms, Objective
+from pmd.data.triples import KgeBatch
+from pmd.distill.kge import LabelLoss, batch_scores, regularisers
+from pmd.distill.teacher import Frozen
+from pmd.models.kge import KgeModel
+
+
+class DualDistillation(Objective):
+    """One stage of DualDE.
+
+    Args:
+        model: the student.
+        teacher: trained; frozen here unless released.
+        options: the student's loss.
+        teacher_options: the teacher's, whose margin and scale may differ.
+        dual: α and β.
+        release: stage 2: the teacher learns too.
+    """
+
+    def __init__(
+        self,
+        model: KgeModel,
+        teacher: KgeModel,
+        options: LossConfig,
+        teacher_options: LossConfig,
+        dual: DualConfig,
+        *,
+        release: bool = False,
+    ):
+        super().__init__()
+        self.model, self.options, self.teacher_options = model, options, teacher_options
+        self.labels, self.teacher_labels = LabelLoss(options), LabelLoss(teacher_options)
+        self.frozen = None if release else Frozen(teacher, model.device)
+        self.released = teacher if release else None
+        regular = {"n3": options.n3, "constraint": options.constraint}
+        self.weights = {"soft": dual.alpha, "hard": 1 - dual.alpha, **regular}
+        if release:
+            own = {"soft": dual.beta, "hard": 1 - dual.beta, **regular}
+            self.weights |= {f"teacher_{name}": weight for name, weight in own.items()}
+
+    def forward(self, batch: KgeBatch) -> LossTerms:
+        ours = batch_scores(self.model, batch)
+        if self.released is None:
+            with torch.no_grad():
+                theirs = batch_scores(self.frozen.model, batch)
+        else:
+            theirs = batch_scores(self.released, batch)
+        terms = {
+            "soft": self.labels.soft(ours, theirs, self.teacher_labels),
+            "hard": self.labels.hard(ours, batch),
+            **regularisers(self.model, batch, self.options),
+        }
+        if self.released is not None:
+            own = {
+                "soft": self.teacher_labels.soft(theirs, ours, self.labels),
+                "hard": self.teacher_labels.hard(theirs, batch),
+                **regularisers(self.released, batch, self.teacher_options),
+            }
+            terms |= {f"teacher_{name}": value for name, value in own.items()}
+        return terms

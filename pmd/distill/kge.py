@@ -1,0 +1,119 @@
+"""Learning embeddings from triples: the objective of a single model, and the label part of every distillation.
+
+Term `hard` is one of five label losses (`loss.name`); `n3` and `constraint` are regularisers on the rows that
+a batch reads, each with its weight in the config.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pmd.core.kge_config import LossConfig
+from pmd.core.types import LossTerms, Objective
+from pmd.data.triples import KgeBatch, Side
+from pmd.losses import kge as losses
+from pmd.models.interactions import TransH
+from pmd.models.kge import KgeModel
+
+
+def side_scores(model: KgeModel, side: Side) -> Tensor:
+    """(m, 1 + k): the true triple and its negatives; (m, num_entities) where there are no negatives."""
+    if side.negatives is None:
+        return model.score_all(side.triples, side.target)
+    answers = side.answers[:, None]
+    if len(side.negatives) == len(side.triples):
+        return model.score_against(side.triples, side.target, torch.cat([answers, side.negatives], dim=1))
+    true = model.score_against(side.triples, side.target, answers)
+    return torch.cat([true, model.score_against(side.triples, side.target, side.negatives)], dim=1)
+
+
+def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
+    """The scores of all sides, one row per query."""
+    return torch.cat([side_scores(model, side) for side in batch.sides])
+
+
+def joined_false(batch: KgeBatch) -> Tensor | None:
+    """(b, k) which negatives are known answers, of all sides."""
+    marks = [side.false for side in batch.sides]
+    return None if marks[0] is None else torch.cat(marks)
+
+
+class LabelLoss:
+    """The hard-label and the soft-label loss of scores, in the form that `LossConfig` names."""
+
+    def __init__(self, options: LossConfig):
+        self.options = options
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """What σ or a softmax is taken of."""
+        return self.options.scale * (scores + self.options.margin)
+
+    def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
+        """Scores (b, columns) of a batch against its labels."""
+        options, logits = self.options, self.logits(scores)
+        if options.name == "one_vs_all":
+            answers = torch.cat([side.answers for side in batch.sides])
+            return losses.one_vs_all_loss(logits, answers, options.label_smoothing)
+        if options.name == "k_vs_all":
+            return losses.k_vs_all_loss(logits, joined_labels(batch), options.label_smoothing)
+        false = joined_false(batch)
+        if options.name == "softmax":
+            return losses.softmax_loss(logits, false)
+        if options.name == "margin":
+            weights = losses.negative_weights(scores[:, 1:], false, options.adversarial)
+            return losses.margin_loss(scores, weights, options.margin)
+        weights = losses.negative_weights(logits[:, 1:], false, options.adversarial)
+        return losses.logistic_loss(logits, weights)
+
+    def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss) -> Tensor:
+        """The student's scores against the teacher's, (b, columns) both; each has its own margin and scale."""
+        if self.options.name == "margin":
+            return losses.soft_score_loss(student, teacher)
+        loss = losses.soft_label_loss
+        if self.options.name in ("softmax", "one_vs_all"):
+            loss = losses.soft_softmax_loss
+        return loss(self.logits(student), teacher_loss.logits(teacher))
+
+
+def joined_labels(batch: KgeBatch) -> Tensor:
+    """(2, n) rows and entities of the true answers, rows counted over all sides."""
+    before, parts = 0, []
+    for side in batch.sides:
+        parts.append(side.labels + side.labels.new_tensor([[before], [0]]))
+        before += len(side.triples)
+    return torch.cat(parts, dim=1)
+
+
+def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossTerms:
+    """The terms `n3` and `constraint`, where they have a weight."""
+    terms: LossTerms = {}
+    if not options.n3 and not options.constraint:
+        return terms
+    factors = model.embed(batch.triples)
+    if options.n3:
+        terms["n3"] = losses.n3(*factors, complex_parts=model.interaction.complex_parts)
+    if options.constraint:
+        head, relation, tail = factors
+        terms["constraint"] = losses.longer_than_one(torch.cat([head, tail]))
+        if isinstance(model.interaction, TransH):
+            terms["constraint"] = terms["constraint"] + losses.out_of_plane(*relation.unbind(-2))
+    return terms
+
+
+class KgeSupervised(Objective):
+    """Term `hard`, and the regularisers that have a weight.
+
+    Args:
+        model: the model to train.
+        options: the loss.
+    """
+
+    def __init__(self, model: KgeModel, options: LossConfig):
+        super().__init__()
+        self.model, self.options, self.labels = model, options, LabelLoss(options)
+        self.weights = {"hard": 1.0, "n3": options.n3, "constraint": options.constraint}
+
+    def forward(self, batch: KgeBatch) -> LossTerms:
+        scores = batch_scores(self.model, batch)
+        return {"hard": self.labels.hard(scores, batch), **regularisers(self.model, batch, self.options)}

@@ -1,0 +1,94 @@
+"""Losses of embedding models on matrices of scores. Numbers in, numbers out.
+
+Scores of sampled negatives are (b, 1 + k): the true triple first, then its negatives; `weights` (b, k) say
+how much each negative counts and sum to 1 in a row. Higher scores are more plausible; a distance arrives as
+its negative. All losses are means over rows, so processes with equal rows average to the global loss.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid, relu, softmax
+
+NEVER = float("-inf")
+
+
+def negative_weights(scores: Tensor, false: Tensor | None = None, temperature: float = 0.0) -> Tensor:
+    """Weights (b, k) of negatives from their scores (b, k).
+
+    With a temperature the self-adversarial ones, softmax(temperature · score), without gradient (Sun et
+    al., ICLR 2019, Eq. 5), else even ones. Those marked `false` get none; a row of such gets zeros.
+    """
+    logits = scores.detach() * temperature if temperature else torch.zeros_like(scores)
+    if false is None:
+        return softmax(logits, dim=-1)
+    return softmax(logits.masked_fill(false, NEVER), dim=-1).nan_to_num(0.0)
+
+
+def margin_loss(scores: Tensor, weights: Tensor, margin: float) -> Tensor:
+    """Mean of [γ − s(true) + s(negative)]₊ (Eq. 1 of DistilE; Bordes et al., 2013)."""
+    return (relu(margin - scores[:, :1] + scores[:, 1:]) * weights).sum(-1).mean()
+
+
+def logistic_loss(logits: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of σ(logit) with labels 1 and 0, true triples and negatives half each (Sun et al., Eq. 6)."""
+    negative = (logsigmoid(-logits[:, 1:]) * weights).sum(-1)
+    return -(logsigmoid(logits[:, 0]) + negative).mean() / 2
+
+
+def softmax_loss(logits: Tensor, false: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the true triple against its negatives; `false` (b, k) ones do not compete."""
+    if false is not None:
+        logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(false, NEVER)], dim=1)
+    return -logits.log_softmax(-1)[:, 0].mean()
+
+
+def one_vs_all_loss(logits: Tensor, answers: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the answers (b,) against all entities, (b, n) (Lacroix et al., ICML 2018)."""
+    return cross_entropy(logits, answers, label_smoothing=label_smoothing)
+
+
+def k_vs_all_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Binary cross-entropy of every entity, (b, n), labels (2, m) row and column of the true ones.
+
+    Smoothed labels are (1 − ε)·label + ε / n (Dettmers et al., AAAI 2018).
+    """
+    targets = torch.full_like(logits, label_smoothing / logits.shape[1])
+    targets[labels[0], labels[1]] += 1 - label_smoothing
+    return binary_cross_entropy_with_logits(logits, targets)
+
+
+def soft_score_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean absolute difference of scores (Eq. 4 of DistilE). The teacher's have no gradient."""
+    return (student - teacher.detach()).abs().mean()
+
+
+def soft_label_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of σ(student) under σ(teacher), mean over all triples (Eq. 8 of DistilE). Logits in."""
+    return binary_cross_entropy_with_logits(student, teacher.detach().sigmoid())
+
+
+def soft_softmax_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same where a row is one choice: cross-entropy of the student's softmax under the teacher's."""
+    return cross_entropy(student, softmax(teacher.detach(), dim=-1))
+
+
+def n3(*factors: Tensor, complex_parts: bool) -> Tensor:
+    """Σ |x|³ over the factors (b, parts, dim) of a triple, mean over triples (Lacroix et al., ICML 2018, Eq. 4).
+
+    |x| is the modulus where the parts are real and imaginary.
+    """
+    sizes = [torch.linalg.vector_norm(x, dim=-2) if complex_parts else x.abs() for x in factors]
+    return sum(size.pow(3).flatten(1).sum(1) for size in sizes).mean()
+
+
+def longer_than_one(entities: Tensor) -> Tensor:
+    """Mean of [‖e‖² − 1]₊ over entities (b, parts, dim) (Wang et al., AAAI 2014, Eq. 4)."""
+    return relu(entities.square().sum((-1, -2)) - 1).mean()
+
+
+def out_of_plane(normal: Tensor, translation: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Mean of [(w·d)² / ‖d‖² − ε²]₊ over relations (b, dim), w made a unit (Wang et al., AAAI 2014, Eq. 4)."""
+    cosine = torch.cosine_similarity(normal, translation, dim=-1)
+    return relu(cosine.square() - epsilon**2).mean()

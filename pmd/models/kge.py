@@ -1,0 +1,209 @@
+"""`KgeModel`: a table of embeddings and an interaction, croppable to any width.
+
+Tables are (num, parts, dim); a sub-model of width w is `[..., :w]` of all of them. Scoring takes the width
+as an argument (`width=40`), scores all widths in one pass (`score_widths`), and `crop(40)` is the
+stand-alone model of that width; the three agree. The model is a `TripleScorer`: `pmd.rank` ranks it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad
+
+from pmd.core.errors import PmdError
+from pmd.core.types import Target
+from pmd.models.interactions import Norm, make_interaction
+
+
+class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowledge-graph-completion"]):
+    """An embedding model of a knowledge graph.
+
+    Args:
+        interaction: transe, transh, complex, rotate, simple or pairre.
+        num_entities, num_relations: of the graph.
+        dim: width: numbers in each part of an embedding.
+        widths: the sub-models that `score_widths` scores, increasing, the last one `dim`; default `dim` alone.
+        norm: `l1`, `l2` or `squared`, for a distance; default the interaction's own.
+        reciprocal: every relation has a second embedding for its inverse, and (?, r, t) is asked as
+            (t, inverse r, ?) (Lacroix et al., ICML 2018). `score` asks for the tail.
+        unit_entities: entities are scaled to length 1 after the crop, as PairRE's authors do.
+        init: entities start uniform in ±init; default so that their length is about 1, whatever `dim`.
+
+    Raises:
+        PmdError: for an unknown interaction or norm, or widths that do not increase up to `dim`.
+    """
+
+    def __init__(
+        self,
+        interaction: str,
+        num_entities: int,
+        num_relations: int,
+        dim: int,
+        widths: Sequence[int] | None = None,
+        norm: Norm | None = None,
+        reciprocal: bool = False,
+        unit_entities: bool = False,
+        init: float | None = None,
+    ):
+        super().__init__()
+        self.name, self.interaction = interaction.lower(), make_interaction(interaction, norm)
+        self.num_entities, self.num_relations, self.dim = num_entities, num_relations, dim
+        self.widths = checked_widths(widths, dim)
+        self.reciprocal, self.unit_entities = reciprocal, unit_entities
+        parts, rows = self.interaction.entity_parts, num_relations * (2 if reciprocal else 1)
+        # One row per entity, its parts one after the other, so that gathering a row is one read.
+        self.entity_rows = nn.Embedding(num_entities, parts * dim)
+        self.relation_rows = nn.Embedding(rows, self.interaction.relation_parts * dim)
+        self._initialise(init or math.sqrt(3 / (parts * dim)))
+
+    @property
+    def entities(self) -> Tensor:
+        """(num_entities, parts, dim), the parameters themselves."""
+        return self.entity_rows.weight.unflatten(-1, (-1, self.dim))
+
+    @property
+    def relations(self) -> Tensor:
+        """(num_relations, parts, dim), twice as many rows with reciprocal relations; phases in radians (RotatE)."""
+        return self.relation_rows.weight.unflatten(-1, (-1, self.dim))
+
+    @property
+    def device(self) -> torch.device:
+        return self.entity_rows.weight.device
+
+    def sparse_gradients(self, sparse: bool = True) -> KgeModel:
+        """Let the tables have gradients for the rows that a batch read only (for `SparseAdam`)."""
+        self.entity_rows.sparse = self.relation_rows.sparse = sparse
+        return self
+
+    def score(self, triples: Tensor, width: int | None = None) -> Tensor:
+        """Integer triples (b, 3) -> scores (b,); `width` for those of a sub-model."""
+        h, r, t = self.embed(triples, width)
+        return self.interaction.score(h, r, t)
+
+    def score_widths(self, triples: Tensor) -> Tensor:
+        """Integer triples (b, 3) -> (b, n): the scores of all sub-models in `widths`, in one pass."""
+        if self.unit_entities:  # a length that depends on the prefix: no running sum of these terms
+            return torch.stack([self.score(triples, width) for width in self.widths], dim=-1)
+        h, r, t = self.embed(triples, self.widths[-1])
+        return self.interaction.score_widths(h, r, t, self.widths)
+
+    def score_against(self, triples: Tensor, target: Target, entities: Tensor, width: int | None = None) -> Tensor:
+        """Score candidates in the place of `target`: those of each triple, or shared by groups of triples.
+
+        Args:
+            triples: (b, 3); the entry at `target` is not read.
+            entities: (groups, k) integers; consecutive triples, ⌈b / groups⌉ at a time, share a row of k
+                candidates, so (b, k) gives every triple its own.
+
+        Returns:
+            (b, k) scores.
+        """
+        width = self._width(width)
+        query, r = (grouped(part, len(entities)) for part in self._query(triples, target, width))
+        candidates = self._rows(entities, width)  # (groups, k, parts, width)
+        if self.interaction.relation_free:
+            return self.interaction.pairwise(query, candidates).flatten(0, 1)[: len(triples)]
+        # Every triple sees the candidates in the light of its own relation.
+        seen = self.interaction.candidate(candidates.unsqueeze(1), r.unsqueeze(2), self._place(target))
+        return self.interaction.pairwise(query.unsqueeze(2), seen).squeeze(2).flatten(0, 1)[: len(triples)]
+
+    def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
+        """Scores (b, num_entities), fp32, of every entity as the `target` of each triple (b, 3)."""
+        width = self._width(width)
+        query, _ = self._query(triples, target, width)
+        everything = self._lengths(self.entities[..., :width])
+        if self.interaction.relation_free:
+            return self.interaction.pairwise(query, everything).float()
+        # Triples of one relation see the same candidates: those are computed once for each relation.
+        place, ids = self._place(target), self._relation_ids(triples, target)
+        scores = torch.empty(len(triples), self.num_entities, device=query.device)
+        parts = []
+        for relation in ids.unique():
+            rows = (ids == relation).nonzero().squeeze(1)
+            seen = self.interaction.candidate(everything, self.relations[relation, :, :width], place)
+            parts.append((rows, self.interaction.pairwise(query[rows], seen).float()))
+        return scores.index_copy(0, *(torch.cat(column) for column in zip(*parts))) if parts else scores
+
+    def crop(self, width: int) -> KgeModel:
+        """A stand-alone model of this width with the same numbers; its widths are those that fit."""
+        width = self._width(width)
+        settings = {**self._hub_mixin_config, "dim": width}
+        settings["widths"] = [w for w in self.widths if w < width] + [width]
+        small = KgeModel(**settings)
+        with torch.no_grad():
+            small.entities.copy_(self.entities[..., :width])
+            small.relations.copy_(self.relations[..., :width])
+        return small.to(self.device)
+
+    def embed(self, triples: Tensor, width: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Integer triples (b, 3) -> embeddings (b, parts, width) of heads, relations and tails."""
+        width = self._width(width)
+        heads, relations, tails = triples.to(self.device).unbind(1)
+        return self._rows(heads, width), self._relations(relations, width), self._rows(tails, width)
+
+    def _query(self, triples: Tensor, target: Target, width: int) -> tuple[Tensor, Tensor]:
+        known = triples[:, 0 if target == "tail" else 2].to(self.device)
+        r = self._relations(self._relation_ids(triples, target), width)
+        return self.interaction.query(self._rows(known, width), r, self._place(target)), r
+
+    def _relation_ids(self, triples: Tensor, target: Target) -> Tensor:
+        inverse = self.num_relations if self.reciprocal and target == "head" else 0
+        return triples[:, 1].to(self.device) + inverse
+
+    def _place(self, target: Target) -> Target:
+        """Where the interaction sees the open place: with reciprocal relations always at the tail."""
+        return "tail" if self.reciprocal else target
+
+    def _rows(self, ids: Tensor, width: int) -> Tensor:
+        return self._lengths(self.entity_rows(ids.to(self.device)).unflatten(-1, (-1, self.dim))[..., :width])
+
+    def _relations(self, ids: Tensor, width: int) -> Tensor:
+        return self.relation_rows(ids).unflatten(-1, (-1, self.dim))[..., :width]
+
+    def _lengths(self, entities: Tensor) -> Tensor:
+        if not self.unit_entities:
+            return entities
+        return normalize(entities.flatten(-2), dim=-1).unflatten(-1, entities.shape[-2:])
+
+    def _width(self, width: int | None) -> int:
+        width = self.dim if width is None else width
+        if not 1 <= width <= self.dim:
+            raise PmdError(f"width {width} is outside 1 to {self.dim}, the model's dim")
+        return width
+
+    def _initialise(self, scale: float) -> None:
+        nn.init.uniform_(self.entity_rows.weight, -scale, scale)
+        nn.init.uniform_(self.relation_rows.weight, *(self.interaction.relation_start or (-scale, scale)))
+
+    @classmethod
+    def _from_pretrained(cls, **options: Any) -> KgeModel:
+        with contextlib.redirect_stdout(io.StringIO()):  # the mixin says from where it reads
+            return super()._from_pretrained(**options)
+
+
+def grouped(rows: Tensor, groups: int) -> Tensor:
+    """(b, parts, dim) -> (groups, ⌈b / groups⌉, parts, dim); what is missing in the last group is zero."""
+    size = -(-len(rows) // groups)
+    missing = groups * size - len(rows)
+    return pad(rows, (0, 0, 0, 0, 0, missing)).unflatten(0, (groups, size))
+
+
+def checked_widths(widths: Sequence[int] | None, dim: int) -> tuple[int, ...]:
+    """The widths of the sub-models. PmdError if they do not increase, or do not end at `dim`."""
+    if dim < 1:
+        raise PmdError(f"dim must be at least 1, not {dim}")
+    widths = tuple(widths) if widths else (dim,)
+    if widths[0] < 1 or any(wide <= narrow for narrow, wide in itertools.pairwise(widths)):
+        raise PmdError(f"widths {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
+    if widths[-1] != dim:
+        raise PmdError(f"widths {list(widths)} must end with dim {dim}; set dim to {widths[-1]} or add {dim}")
+    return widths

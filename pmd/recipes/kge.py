@@ -1,0 +1,226 @@
+"""Embedding models, from a config to a table: one model, or several that teach each other.
+
+A run is a list of stages, as for text models, on the same loop, ranking and run folder. DualDE is a teacher, a
+student taught by it, and a second stage in which both learn.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from pmd.core.errors import PmdError
+from pmd.core.kge_config import DualConfig, KgeConfig, KgeStageConfig, LossConfig
+from pmd.core.kge_stages import check_kge, resolve_kge_stages
+from pmd.core.run import Run
+from pmd.core.types import Objective
+from pmd.data.answers import KnownAnswers
+from pmd.data.graph import KnowledgeGraph
+from pmd.data.triples import KvsAll, OneVsAll, SampledNegatives
+from pmd.distill.dualde import DualDistillation
+from pmd.distill.kge import KgeSupervised
+from pmd.models.kge import KgeModel
+from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.kge_model import load, load_for, save
+from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, open_run
+from pmd.recipes.tables import markdown, models_table
+from pmd.train.loop import Interrupted, fit
+
+__all__ = ["Interrupted", "train_kge"]
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What all stages of a run share."""
+
+    config: KgeConfig
+    run: Run
+    accelerator: Accelerator
+    graph: KnowledgeGraph
+    stages: dict[str, KgeStageConfig]
+
+    def say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+    def loss(self, stage: str) -> LossConfig:
+        """The loss with the margin and the scale of a stage."""
+        return replace(self.config.loss, margin=self.stages[stage].margin, scale=self.stages[stage].scale)
+
+
+def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
+    """Run all stages that are not finished yet, and write the table.
+
+    Args:
+        config: what to do; for a run that goes on, the config of its folder.
+        run: the run folder to go on with; a new one is made otherwise.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+        Interrupted: on Ctrl-C, with the state saved.
+    """
+    check_kge(config)
+    quiet()
+    stages = {stage.name: stage for stage in resolve_kge_stages(config)}
+    accelerator = accelerator_for(config.train)
+    if config.train.batch_size < 2 * accelerator.num_processes:
+        raise PmdError(f"train.batch_size: {config.train.batch_size} is less than two triples for each process")
+    graph = load_data(config)
+    for stage in stages.values():
+        if stage.load:
+            check_load(stage, graph, config)
+    run = open_run(config, run, accelerator, graph, f"{graph.name}-{config.model.interaction}")
+    context = Context(config, run, accelerator, graph, stages)
+    context.say(banner(context))
+    for position, stage in enumerate(stages.values()):
+        if stage.name not in run.results:
+            run_stage(context, stage, position)
+    close_run(run, graph, {split: models_table(run.results, split) for split in config.evaluation.splits}, accelerator)
+    return run
+
+
+def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:
+    """Refuse a model to load that does not fit this run, before anything is trained."""
+    found, wanted = load_for(stage.load, graph), config.model
+    if (found.dim, found.name) != (stage.dim, wanted.interaction):
+        raise PmdError(
+            f"stages ({stage.name}).load: '{stage.load}' is {found.name} of dim {found.dim}, "
+            f"not {wanted.interaction} of dim {stage.dim}"
+        )
+
+
+def banner(context: Context) -> str:
+    """What is about to happen."""
+    config, loss = context.config, context.config.loss
+    labels = f"{loss.name} loss"
+    if loss.name not in ("one_vs_all", "k_vs_all"):
+        labels += f", {loss.negatives} negatives per triple"
+        labels += f", shared by {loss.shared} triples" if loss.shared > 1 else ""
+        labels += ", false ones left out" if loss.filtered else ""
+        labels += ", self-adversarial" if loss.adversarial else ""
+    top = header(
+        context.run,
+        context.graph,
+        context.accelerator,
+        model=f"{config.model.interaction}{', reciprocal relations' if config.model.reciprocal else ''}",
+        loss=labels,
+    )
+    rows = [
+        (
+            stage.name,
+            stage.dim,
+            (stage.load and "loaded")
+            or (f"{stage.teacher}{', released' if stage.release else ''}" if stage.teacher else "labels only"),
+            stage.load or stage.start or "random",
+            stage.epochs,
+            f"{stage.lr:g}",
+            f"{stage.margin:g}",
+        )
+        for stage in context.stages.values()
+    ]
+    return f"{top}\n\n{markdown(('stage', 'dim', 'taught by', 'starts from', 'epochs', 'lr', 'margin'), rows)}\n"
+
+
+def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
+    """Train (or load) one model, save it, rank it, and note the result."""
+    folder, graph = context.run.folder / stage.name, context.graph
+    trained: dict[str, Any] = {}
+    if stage.load:
+        model = load(stage.load)
+    elif (folder / "config.json").is_file():
+        model = load(folder)
+    else:
+        model, trained = train_stage(context, stage, position)
+    if context.run.main:
+        save(folder, model, graph)
+    model.to(context.accelerator.device)
+    config = context.config.evaluation
+    metrics = {split: measure(model, graph, config, split).to_dict() for split in config.splits}
+    context.run.add_result(
+        stage.name,
+        {
+            "interaction": model.name,
+            "dim": model.dim,
+            "teacher": stage.teacher,
+            "released": stage.release,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            **trained,
+            "metrics": metrics,
+        },
+    )
+    first = metrics[config.splits[0]]
+    context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f} -> {folder}\n")
+    context.accelerator.wait_for_everyone()
+
+
+def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int) -> KgeModel:
+    """An untrained model of this run's kind."""
+    model = config.model
+    return KgeModel(
+        interaction=model.interaction,
+        num_entities=graph.num_entities,
+        num_relations=graph.num_relations,
+        dim=dim,
+        norm=model.norm,
+        reciprocal=model.reciprocal,
+        unit_entities=model.unit_entities,
+        init=model.init,
+    )
+
+
+def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple[KgeModel, dict[str, Any]]:
+    """The trained model of a stage, and how its training went."""
+    config, accelerator, graph = context.config, context.accelerator, context.graph
+    seed = config.seed * 1000 + position
+    set_seed(seed)
+    model = load(context.run.folder / stage.start) if stage.start else new_model(config, graph, stage.dim)
+    model.to(accelerator.device)
+    objective = objective_for(context, stage, model).to(accelerator.device)
+    set_seed(seed + accelerator.process_index * 1_000_003)  # every process draws negatives of its own
+    collate = collator(config, graph)
+
+    def validate() -> float:
+        return measure(model, graph, config.evaluation, "valid", triples=config.train.valid_triples).mrr
+
+    progress = fit(
+        objective,
+        len(collate),
+        collate,
+        fit_settings(config.train, seed, epochs=stage.epochs, lr=stage.lr),
+        accelerator,
+        context.run.folder / "checkpoint" / stage.name,
+        label=stage.name,
+        log=context.run.log,
+        validate=validate,
+        workers=config.train.workers,
+    )
+    trained = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 1)}
+    if progress.best_epoch >= 0:
+        trained |= {"best_epoch": progress.best_epoch, "valid_mrr": progress.best}
+    return model, trained
+
+
+def collator(config: KgeConfig, graph: KnowledgeGraph) -> SampledNegatives | OneVsAll | KvsAll:
+    """What turns positions into batches."""
+    loss, sizes = config.loss, (graph.num_entities, graph.num_relations)
+    if loss.name == "one_vs_all":
+        return OneVsAll(graph.train)
+    if loss.name == "k_vs_all":
+        return KvsAll(graph.train, *sizes)
+    known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
+    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known)
+
+
+def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> Objective:
+    """The objective of a stage; its models have sparse gradients if the optimiser wants them."""
+    sparse = context.config.train.optimizer == "sparse_adam"
+    model.sparse_gradients(sparse)
+    if not stage.teacher:
+        return KgeSupervised(model, context.loss(stage.name))
+    teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)
+    losses = (context.loss(stage.name), context.loss(stage.teacher))
+    return DualDistillation(model, teacher, *losses, DualConfig(stage.alpha, stage.beta), release=stage.release)

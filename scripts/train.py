@@ -1,0 +1,12 @@
+"""Train embedding models of a knowledge graph: one, or a teacher and its students.
+
+python scripts/train.py --data.path my_graph --model.interaction rotate --model.dim 64
+accelerate launch scripts/train.py --config configs/kge/umls_rotate.yaml
+accelerate launch scripts/train.py --resume
+"""
+
+from pmd.recipes.cli import run
+from pmd.recipes.commands import train_command
+
+if __name__ == "__main__":
+    run(train_command)
