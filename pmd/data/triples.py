@@ -66,13 +66,20 @@ class SampledNegatives:
         negatives: k, for each triple.
         shared: so many consecutive triples share their k negatives.
         known: answers that are no negatives (`false` marks them); without it only the triple's own answer is.
+        candidates: sorted entities (c,) to draw from in place of all, those of the triples among them.
     """
 
     def __init__(
-        self, triples: Tensor, num_entities: int, negatives: int, shared: int = 1, known: KnownAnswers | None = None
+        self,
+        triples: Tensor,
+        num_entities: int,
+        negatives: int,
+        shared: int = 1,
+        known: KnownAnswers | None = None,
+        candidates: Tensor | None = None,
     ):
         self.triples, self.num_entities, self.negatives = triples, num_entities, negatives
-        self.shared, self.known = shared, known
+        self.shared, self.known, self.candidates = shared, known, candidates
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -86,16 +93,24 @@ class SampledNegatives:
         """Triples (m, 3) with negatives in the place of `target`."""
         groups = -(-len(triples) // self.shared)
         answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
-        if self.shared == 1:  # any entity but the answer
-            drawn = torch.randint(self.num_entities - 1, (groups, self.negatives))
-            drawn += drawn >= answers
+        if self.shared == 1:
+            drawn = self._draw(groups, answers)
             false = None if self.known is None else self._known(triples, target, drawn)
         else:
-            drawn = torch.randint(self.num_entities, (groups, self.negatives))
+            drawn = self._draw(groups)
             size = -(-len(triples) // max(1, groups))
             each = drawn.repeat_interleave(size, 0)[: len(triples)]
             false = each == answers if self.known is None else self._known(triples, target, each)
         return Side(target, triples, drawn, false)
+
+    def _draw(self, groups: int, but: Tensor | None = None) -> Tensor:
+        """(groups, k) entities, even over the candidates; `but` (groups, 1) is never drawn in its row."""
+        pool = self.candidates
+        size = self.num_entities if pool is None else len(pool)
+        places = torch.randint(size - (but is not None), (groups, self.negatives))
+        if but is not None:
+            places += places >= (but if pool is None else torch.searchsorted(pool, but))
+        return places if pool is None else pool[places]
 
     def _known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
         corrupted = triples[:, None].repeat(1, entities.shape[1], 1)  # (m, k, 3)

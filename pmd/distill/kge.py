@@ -11,26 +11,27 @@ from torch import Tensor
 
 from pmd.core.kge_config import LossConfig
 from pmd.core.types import LossTerms, Objective
-from pmd.data.triples import KgeBatch, Side
+from pmd.data.triples import KgeBatch
 from pmd.losses import kge as losses
 from pmd.models.interactions import TransH
 from pmd.models.kge import KgeModel
 
 
-def side_scores(model: KgeModel, side: Side) -> Tensor:
-    """(m, 1 + k): the true triple and its negatives; (m, num_entities) where there are no negatives."""
-    if side.negatives is None:
-        return model.score_all(side.triples, side.target)
-    answers = side.answers[:, None]
-    if len(side.negatives) == len(side.triples):
-        return model.score_against(side.triples, side.target, torch.cat([answers, side.negatives], dim=1))
-    true = model.score_against(side.triples, side.target, answers)
-    return torch.cat([true, model.score_against(side.triples, side.target, side.negatives)], dim=1)
-
-
 def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
-    """The scores of all sides, one row per query."""
-    return torch.cat([side_scores(model, side) for side in batch.sides])
+    """The scores of all sides, one row per query: (b, 1 + k), the true triple and its negatives, or
+    (b, num_entities) where there are no negatives."""
+    sides = batch.sides
+    if sides[0].negatives is None:
+        return torch.cat([model.score_all(side.triples, side.target) for side in sides])
+    shared = any(len(side.negatives) < len(side.triples) for side in sides)
+    true = [(side.triples, side.target, side.answers[:, None]) for side in sides]
+    if shared:
+        negative = [(side.triples, side.target, side.negatives) for side in sides]
+        scores = model.score_comparisons([*true, *negative])
+        return torch.cat([torch.cat(scores[: len(sides)]), torch.cat(scores[len(sides) :])], dim=1)
+    both = [torch.cat([answers, side.negatives], dim=1) for side, (_, _, answers) in zip(sides, true)]
+    compared = [(side.triples, side.target, entities) for side, entities in zip(sides, both)]
+    return torch.cat(model.score_comparisons(compared))
 
 
 def joined_false(batch: KgeBatch) -> Tensor | None:
@@ -68,12 +69,17 @@ class LabelLoss:
 
     def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss) -> Tensor:
         """The student's scores against the teacher's, (b, columns) both; each has its own margin and scale."""
-        if self.options.name == "margin":
-            return losses.soft_score_loss(student, teacher)
-        loss = losses.soft_label_loss
-        if self.options.name in ("softmax", "one_vs_all"):
-            loss = losses.soft_softmax_loss
-        return loss(self.logits(student), teacher_loss.logits(teacher))
+        name, ours, theirs = self.options.name, self.logits(student), teacher_loss.logits(teacher)
+        if name in ("softmax", "one_vs_all"):
+            return losses.soft_softmax_loss(ours, theirs)
+        if name == "k_vs_all":
+            return losses.soft_label_loss(ours, theirs)
+        # A known answer among the negatives is no false label here: the teacher says what it is.
+        if name == "margin":
+            weights = losses.negative_weights(student[:, 1:], None, self.options.adversarial)
+            return losses.soft_score_loss(student, teacher, weights)
+        weights = losses.negative_weights(ours[:, 1:], None, self.options.adversarial)
+        return losses.soft_label_loss(ours, theirs, weights)
 
 
 def joined_labels(batch: KgeBatch) -> Tensor:

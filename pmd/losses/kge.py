@@ -33,8 +33,7 @@ def margin_loss(scores: Tensor, weights: Tensor, margin: float) -> Tensor:
 
 def logistic_loss(logits: Tensor, weights: Tensor) -> Tensor:
     """Cross-entropy of σ(logit) with labels 1 and 0, true triples and negatives half each (Sun et al., Eq. 6)."""
-    negative = (logsigmoid(-logits[:, 1:]) * weights).sum(-1)
-    return -(logsigmoid(logits[:, 0]) + negative).mean() / 2
+    return balanced(-torch.cat([logsigmoid(logits[:, :1]), logsigmoid(-logits[:, 1:])], dim=1), weights)
 
 
 def softmax_loss(logits: Tensor, false: Tensor | None = None) -> Tensor:
@@ -59,14 +58,25 @@ def k_vs_all_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     return binary_cross_entropy_with_logits(logits, targets)
 
 
-def soft_score_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean absolute difference of scores (Eq. 4 of DistilE). The teacher's have no gradient."""
-    return (student - teacher.detach()).abs().mean()
+def balanced(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over rows of the true triple's value and the weighted sum of its negatives', (b, 1 + k), half each."""
+    return (values[:, 0] + (values[:, 1:] * weights).sum(-1)).mean() / 2
 
 
-def soft_label_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of σ(student) under σ(teacher), mean over all triples (Eq. 8 of DistilE). Logits in."""
-    return binary_cross_entropy_with_logits(student, teacher.detach().sigmoid())
+def soft_score_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
+    """Absolute difference of scores (Eq. 4 of DistilE), `balanced`. The teacher's have no gradient."""
+    return balanced((student - teacher.detach()).abs(), weights)
+
+
+def soft_label_loss(student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of σ(student) under σ(teacher) (Eq. 8 of DistilE), logits in; the teacher's have no gradient.
+
+    `balanced` with weights, else the mean over all.
+    """
+    target = teacher.detach().sigmoid()
+    if weights is None:
+        return binary_cross_entropy_with_logits(student, target)
+    return balanced(binary_cross_entropy_with_logits(student, target, reduction="none"), weights)
 
 
 def soft_softmax_loss(student: Tensor, teacher: Tensor) -> Tensor:

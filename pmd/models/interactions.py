@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
+from pmd.models.kernels import euclidean, manhattan
 
 Norm = Literal["l1", "l2", "squared"]
 
@@ -91,11 +92,8 @@ class Interaction:
         """(…, m, parts, dim) queries, (…, n, parts, dim) candidates -> scores (…, m, n)."""
         if self.norm == "l1" and query.shape[-2] > 1:
             return self._pairwise_in_blocks(query, candidates)
-        order = 1.0 if self.norm == "l1" else 2.0
-        # The kernel that multiplies matrices would lose digits where a query and its answer nearly meet.
-        distance = torch.cdist(
-            query.flatten(-2), candidates.flatten(-2), p=order, compute_mode="donot_use_mm_for_euclid_dist"
-        )
+        kernel = manhattan if self.norm == "l1" else euclidean
+        distance = kernel(query.flatten(-2), candidates.flatten(-2))
         return -(distance.square() if self.norm == "squared" else distance)
 
     def _pairwise_in_blocks(self, query: Tensor, candidates: Tensor) -> Tensor:

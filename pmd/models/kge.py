@@ -22,6 +22,7 @@ from torch.nn.functional import normalize, pad
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
 from pmd.models.interactions import Norm, make_interaction
+from pmd.models.kernels import rows
 
 
 class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowledge-graph-completion"]):
@@ -107,19 +108,42 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         Returns:
             (b, k) scores.
         """
-        width = self._width(width)
-        query, r = (grouped(part, len(entities)) for part in self._query(triples, target, width))
-        candidates = self._rows(entities, width)  # (groups, k, parts, width)
+        return self.score_comparisons([(triples, target, entities)], width)[0]
+
+    def score_comparisons(
+        self, comparisons: Sequence[tuple[Tensor, Target, Tensor]], width: int | None = None
+    ) -> list[Tensor]:
+        """`score_against` of several (triples, target, entities) at once: every table is read in one go, which
+        is what the step of a training costs most."""
+        width, device = self._width(width), self.device
+        known = [triples[:, 0 if target == "tail" else 2].to(device) for triples, target, _ in comparisons]
+        asked = [entities.to(device) for _, _, entities in comparisons]
+        relations = [self._relation_ids(triples, target) for triples, target, _ in comparisons]
+        ids = [*known, *(entities.flatten() for entities in asked)]
+        found = self._rows(torch.cat(ids), width).split([len(part) for part in ids])
+        r = self._relations(torch.cat(relations), width).split([len(part) for part in relations])
+        scores = []
+        for i, (triples, target, _) in enumerate(comparisons):
+            candidates = found[len(comparisons) + i].unflatten(0, asked[i].shape)  # (groups, k, parts, width)
+            scores.append(self._compare(found[i], r[i], candidates, self._place(target))[: len(triples)])
+        return scores
+
+    def _compare(self, known: Tensor, r: Tensor, candidates: Tensor, place: Target) -> Tensor:
+        """(b, parts, width) known entities and relations, (groups, k, parts, width) -> (groups · size, k)."""
+        query = grouped(self.interaction.query(known, r, place), len(candidates))
         if self.interaction.relation_free:
-            return self.interaction.pairwise(query, candidates).flatten(0, 1)[: len(triples)]
+            return self.interaction.pairwise(query, candidates).flatten(0, 1)
         # Every triple sees the candidates in the light of its own relation.
-        seen = self.interaction.candidate(candidates.unsqueeze(1), r.unsqueeze(2), self._place(target))
-        return self.interaction.pairwise(query.unsqueeze(2), seen).squeeze(2).flatten(0, 1)[: len(triples)]
+        r = grouped(r, len(candidates)).unsqueeze(2)
+        seen = self.interaction.candidate(candidates.unsqueeze(1), r, place)
+        return self.interaction.pairwise(query.unsqueeze(2), seen).squeeze(2).flatten(0, 1)
 
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
         """Scores (b, num_entities), fp32, of every entity as the `target` of each triple (b, 3)."""
         width = self._width(width)
-        query, _ = self._query(triples, target, width)
+        known = self._rows(triples[:, 0 if target == "tail" else 2], width)
+        r = self._relations(self._relation_ids(triples, target), width)
+        query = self.interaction.query(known, r, self._place(target))
         everything = self._lengths(self.entities[..., :width])
         if self.interaction.relation_free:
             return self.interaction.pairwise(query, everything).float()
@@ -128,9 +152,9 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         scores = torch.empty(len(triples), self.num_entities, device=query.device)
         parts = []
         for relation in ids.unique():
-            rows = (ids == relation).nonzero().squeeze(1)
+            same = (ids == relation).nonzero().squeeze(1)
             seen = self.interaction.candidate(everything, self.relations[relation, :, :width], place)
-            parts.append((rows, self.interaction.pairwise(query[rows], seen).float()))
+            parts.append((same, self.interaction.pairwise(query[same], seen).float()))
         return scores.index_copy(0, *(torch.cat(column) for column in zip(*parts))) if parts else scores
 
     def crop(self, width: int) -> KgeModel:
@@ -150,11 +174,6 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         heads, relations, tails = triples.to(self.device).unbind(1)
         return self._rows(heads, width), self._relations(relations, width), self._rows(tails, width)
 
-    def _query(self, triples: Tensor, target: Target, width: int) -> tuple[Tensor, Tensor]:
-        known = triples[:, 0 if target == "tail" else 2].to(self.device)
-        r = self._relations(self._relation_ids(triples, target), width)
-        return self.interaction.query(self._rows(known, width), r, self._place(target)), r
-
     def _relation_ids(self, triples: Tensor, target: Target) -> Tensor:
         inverse = self.num_relations if self.reciprocal and target == "head" else 0
         return triples[:, 1].to(self.device) + inverse
@@ -164,10 +183,12 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return "tail" if self.reciprocal else target
 
     def _rows(self, ids: Tensor, width: int) -> Tensor:
-        return self._lengths(self.entity_rows(ids.to(self.device)).unflatten(-1, (-1, self.dim))[..., :width])
+        found = rows(self.entity_rows.weight, ids.to(self.device), sparse=self.entity_rows.sparse)
+        return self._lengths(found.unflatten(-1, (-1, self.dim))[..., :width])
 
     def _relations(self, ids: Tensor, width: int) -> Tensor:
-        return self.relation_rows(ids).unflatten(-1, (-1, self.dim))[..., :width]
+        found = rows(self.relation_rows.weight, ids, sparse=self.relation_rows.sparse)
+        return found.unflatten(-1, (-1, self.dim))[..., :width]
 
     def _lengths(self, entities: Tensor) -> Tensor:
         if not self.unit_entities:

@@ -87,3 +87,27 @@ def evaluate_command(arguments: Sequence[str] | None = None) -> None:
     from pmd.recipes.evaluate import evaluate
 
     print(evaluate(config))
+
+
+def dualde_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/dualde.py`: students with and without a teacher, over interactions and seeds."""
+    from pmd.recipes.dualde import DualdeConfig, dualde
+
+    parser = parser_for(DualdeConfig, "Compare embedding models with and without a teacher, over several seeds.")
+    print(dualde(instantiate(parser, parse(parser, arguments), DualdeConfig)))
+
+
+def cost_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/cost.py`: parameters and inference time by width."""
+    from pmd.recipes.cost import CostConfig, cost
+
+    parser = parser_for(CostConfig, "Parameters and inference time of embedding models by width.")
+    print(cost(instantiate(parser, parse(parser, arguments), CostConfig)))
+
+
+def figure_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/figure.py`: a picture of a run."""
+    from pmd.recipes.figures import FigureConfig, draw
+
+    parser = parser_for(FigureConfig, "Draw a picture of a run of embedding models.")
+    print(draw(instantiate(parser, parse(parser, arguments), FigureConfig)))

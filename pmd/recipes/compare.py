@@ -6,7 +6,6 @@ variants that do not change it. Finished runs are never repeated, so a stopped c
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +19,7 @@ from pmd.core.stages import resolve_stages
 from pmd.models.checkpoints import depth_of
 from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.progressive import progressive
+from pmd.recipes.repeat import finished_run, slug, spread
 from pmd.recipes.tables import markdown
 
 
@@ -78,10 +78,10 @@ def compare(config: CompareConfig) -> str:
     if config.metric not in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr"):
         raise PmdError(f"metric: '{config.metric}' is none of mrr, hits_at_1, hits_at_3, hits_at_10, mr")
     names = [variant.name for variant in config.variants]
-    folders = ["teacher", *(_slug(name) for name in names)]
+    folders = ["teacher", *(slug(name) for name in names)]
     for name in names:
-        if folders.count(_slug(name)) > 1:
-            raise PmdError(f"variants: '{name}' would share the folder '{_slug(name)}'; give it another name")
+        if folders.count(slug(name)) > 1:
+            raise PmdError(f"variants: '{name}' would share the folder '{slug(name)}'; give it another name")
     out = Path(config.out)
     planned = [
         (seed, variant, _settings(config, variant.options, seed))
@@ -94,9 +94,7 @@ def compare(config: CompareConfig) -> str:
     for seed, variant, settings in planned:
         teacher = _teacher(config, settings, seed, out)
         print(f"== {variant.name}, seed {seed}", file=sys.stderr, flush=True)
-        results[variant.name].append(
-            _run(_taught(settings, teacher), out / f"seed{seed}" / _slug(variant.name)).results
-        )
+        results[variant.name].append(_run(_taught(settings, teacher), out / f"seed{seed}" / slug(variant.name)).results)
         _write(out, config, results)
     return (out / "table.md").read_text(encoding="utf-8")
 
@@ -134,17 +132,8 @@ def _taught(settings: ProgressiveConfig, teacher: Path | None) -> ProgressiveCon
 
 
 def _run(settings: ProgressiveConfig, folder: Path) -> Run:
-    settings = replace(settings, runs=str(folder.parent), name=folder.name)
-    run = Run(folder)
-    if not (folder / "config.yaml").is_file():
-        run.start(settings)
-    run.refuse_other_settings(settings)
-    stages = resolve_stages(settings, depth_of(settings.encoder))
-    return run if all(stage.name in run.results for stage in stages) else progressive(settings, run)
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+    names = [stage.name for stage in resolve_stages(settings, depth_of(settings.encoder))]
+    return finished_run(settings, folder, names, progressive)
 
 
 def _write(out: Path, config: CompareConfig, results: dict[str, list[dict[str, Any]]]) -> None:
@@ -162,12 +151,5 @@ def comparison_table(results: dict[str, list[dict[str, Any]]], split: str, metri
     rows = []
     for name, runs in results.items():
         cells = [[run[stage]["metrics"][split][metric] for run in runs if stage in run] for stage in stages]
-        rows.append([name, *(_cell(values) for values in cells), str(len(runs))])
+        rows.append([name, *(spread(values) for values in cells), str(len(runs))])
     return markdown(columns, rows)
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return ""
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"

@@ -7,6 +7,7 @@ student taught by it, and a second stage in which both learn.
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,7 +140,11 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
         save(folder, model, graph)
     model.to(context.accelerator.device)
     config = context.config.evaluation
-    metrics = {split: measure(model, graph, config, split).to_dict() for split in config.splits}
+    metrics, seconds = {}, {}
+    for split in config.splits:
+        began = time.perf_counter()
+        metrics[split] = measure(model, graph, config, split).to_dict()
+        seconds[split] = round(time.perf_counter() - began, 4)
     context.run.add_result(
         stage.name,
         {
@@ -149,6 +154,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
             "released": stage.release,
             "parameters": sum(p.numel() for p in model.parameters()),
             **trained,
+            "rank_seconds": seconds,
             "metrics": metrics,
         },
     )
@@ -212,7 +218,9 @@ def collator(config: KgeConfig, graph: KnowledgeGraph) -> SampledNegatives | One
     if loss.name == "k_vs_all":
         return KvsAll(graph.train, *sizes)
     known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
-    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known)
+    # Of an inductive data set, only the entities of the training graph.
+    candidates = graph.candidates("train")
+    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known, candidates)
 
 
 def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> Objective:

@@ -1,0 +1,130 @@
+"""Pictures of a run of embedding models, as DistilE draws them, from what its folder holds.
+
+- `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher.
+- `epochs` (its Figure 3): validation MRR by epoch of a student with and without a teacher, with the start of
+  stage 2 marked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig, KgeStageConfig
+from pmd.core.kge_stages import resolve_kge_stages
+from pmd.core.run import Run
+from pmd.models.interactions import INTERACTIONS
+from pmd.recipes.cli import instantiate, parse, parser_for
+from pmd.recipes.plotting import COLOURS, figure, name_axes
+
+Curve = dict[int, float]
+"""Validation MRR by epoch."""
+
+
+@dataclass
+class FigureConfig:
+    """Draw a picture of a run of `scripts/train.py`.
+
+    Args:
+        run: the run folder.
+        what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher.
+        out: file to write; by default WHAT.png in the run folder.
+        dim: width of the student in `epochs`; by default the widest that has a teacher.
+    """
+
+    run: str
+    what: Literal["widths", "epochs"] = "epochs"
+    out: str | None = None
+    dim: int | None = None
+
+
+def draw(config: FigureConfig) -> Path:
+    """Draw the picture and return its file.
+
+    Raises:
+        PmdError: if there is no such run, or if it does not hold what the picture shows.
+    """
+    folder = Path(config.run)
+    if not (folder / "config.yaml").is_file():
+        raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
+    parser = parser_for(KgeConfig, "")
+    settings = instantiate(parser, parse(parser, ["--config", str(folder / "config.yaml")]), KgeConfig)
+    path = Path(config.out) if config.out else folder / f"{config.what}.png"
+    stages = resolve_kge_stages(settings)
+    if config.what == "widths":
+        by_width(Run(folder).results, settings, path)
+    else:
+        by_epoch(curves(folder), stages, config.dim, settings, path)
+    return path
+
+
+def by_width(results: dict[str, dict[str, Any]], settings: KgeConfig, path: Path) -> None:
+    """Three panels over the width of models that were trained alone."""
+    alone = sorted((r for r in results.values() if not r["teacher"] and "rank_seconds" in r), key=lambda r: r["dim"])
+    if len({result["dim"] for result in alone}) < 2:
+        raise PmdError(f"--run: {len(alone)} finished models without a teacher; the picture needs two widths or more")
+    split = settings.evaluation.splits[0]
+    dims = [result["dim"] for result in alone]
+    panels = {
+        f"MRR, {split}": [result["metrics"][split]["mrr"] for result in alone],
+        "parameters (thousands)": [result["parameters"] / 1000 for result in alone],
+        f"ranking {split} (s)": [result["rank_seconds"][split] for result in alone],
+    }
+    with figure(path, 3, size=(4.4, 3.6)) as axes:
+        for axis, (name, values), colour in zip(axes, panels.items(), COLOURS):
+            axis.plot(dims, values, marker="o", color=colour, linewidth=2)
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(dims, [str(dim) for dim in dims])
+            axis.set_ylim(0, 1.08 * max(values))
+            name_axes(axis, "width", name, title(settings) if axis is axes[0] else None)
+
+
+def by_epoch(
+    found: dict[str, Curve], stages: list[KgeStageConfig], dim: int | None, settings: KgeConfig, path: Path
+) -> None:
+    """One line for the student alone, one for the taught one through both stages."""
+    second = [stage for stage in stages if stage.release and stage.start and stage.name in found]
+    second = [stage for stage in second if dim in (None, stage.dim) and stage.start in found]
+    if not second:
+        wanted = f"of width {dim} " if dim else ""
+        raise PmdError(f"--run: no student {wanted}with both stages and a validation (train.valid_every) in this run")
+    last = max(second, key=lambda stage: stage.dim)
+    first = next(stage for stage in stages if stage.name == last.start)
+    alone = [s for s in stages if not s.teacher and s.dim == last.dim and s.name in found]
+    taught = {**found[first.name], **{epoch + first.epochs: value for epoch, value in found[last.name].items()}}
+    with figure(path) as axis:
+        axis.plot(*zip(*sorted(taught.items())), color=COLOURS[0], linewidth=2, label="with a teacher")
+        for stage in alone:
+            axis.plot(*zip(*sorted(found[stage.name].items())), color=COLOURS[1], linewidth=2, label="alone (no-DS)")
+        axis.axvline(first.epochs, color="#555555", linestyle="--", linewidth=1.2)
+        axis.annotate(
+            "stage 2",
+            (first.epochs, 0.95),
+            xycoords=("data", "axes fraction"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color="#555555",
+            fontsize=11,
+        )
+        axis.set_xlim(left=0)
+        axis.legend(frameon=False, fontsize=11, loc="lower right")
+        name_axes(axis, "epoch", "MRR, validation", f"{title(settings)}, width {last.dim}")
+
+
+def curves(folder: Path) -> dict[str, Curve]:
+    """Validation MRR by stage and epoch; of a line that was written twice, the last."""
+    found: dict[str, Curve] = {}
+    file = folder / "metrics.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        values = json.loads(line)
+        if "valid" in values:
+            found.setdefault(values["stage"], {})[values["epoch"]] = values["valid"]
+    return found
+
+
+def title(settings: KgeConfig) -> str:
+    """Interaction and graph."""
+    return f"{INTERACTIONS[settings.model.interaction].__name__}, {Path(settings.data.path).name}"

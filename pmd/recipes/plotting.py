@@ -1,0 +1,48 @@
+"""How pictures look, and how they are saved: one style for all, legible on a slide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pmd.core.errors import PmdError
+
+COLOURS = ("#0b5394", "#cc4125", "#38761d", "#b45f06", "#674ea7", "#45818e")
+"""Distinct in print and for colour-blind readers; used in this order."""
+
+
+@contextmanager
+def figure(path: Path, panels: int = 1, *, size: tuple[float, float] = (6.4, 4.0)) -> Iterator[Any]:
+    """Axes (a list, if there are several panels side by side) to draw on; saved to `path` at the end.
+
+    Raises:
+        PmdError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+    except ImportError:
+        raise PmdError("pictures need matplotlib: pip install 'pmd[plot]'") from None
+    picture = Figure(figsize=(size[0] * panels, size[1]), layout="constrained")
+    axes = [picture.add_subplot(1, panels, panel + 1) for panel in range(panels)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25, linewidth=0.8)
+        axis.tick_params(labelsize=11)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    yield axes[0] if panels == 1 else axes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}")
+    picture.savefig(aside, dpi=160, format=path.suffix[1:] or "png")
+    os.replace(aside, path)
+
+
+def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
+    """Labels of a panel."""
+    axis.set_xlabel(x, fontsize=12)
+    axis.set_ylabel(y, fontsize=12)
+    if title:
+        axis.set_title(title, fontsize=13, loc="left")

@@ -1,0 +1,38 @@
+"""Runs that are part of a comparison: done once, continued if they were stopped, and summed up over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pmd.core.run import Run
+
+
+def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: Callable[[Any, Run], Run]) -> Run:
+    """The run in `folder` with these settings, all of its stages done: taken as it is, continued or begun.
+
+    Raises:
+        PmdError: if the folder holds a run with other settings.
+    """
+    settings = replace(settings, runs=str(folder.parent), name=folder.name)
+    run = Run(folder)
+    if not (folder / "config.yaml").is_file():
+        run.start(settings)
+    run.refuse_other_settings(settings)
+    return run if all(name in run.results for name in stages) else recipe(settings, run)
+
+
+def slug(name: str) -> str:
+    """A name as a folder's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+
+
+def spread(values: Sequence[float], *, digits: int = 3) -> str:
+    """The mean, ± the standard deviation where there are several; empty for none."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

@@ -1,0 +1,10 @@
+"""DualDE's tables for one graph: students with and without a teacher, and without each of the two stages.
+
+python scripts/dualde.py --configs '[configs/dualde/umls_transe.yaml, configs/dualde/umls_rotate.yaml]'
+"""
+
+from pmd.recipes.cli import run
+from pmd.recipes.commands import dualde_command
+
+if __name__ == "__main__":
+    run(dualde_command)
