@@ -92,10 +92,21 @@ class DualConfig:
     Args:
         alpha: weight of the student's soft labels; its hard labels have 1 − alpha.
         beta: likewise of the teacher's, once it is released.
+        temperature: softens the logits of both in the soft labels of all but the margin loss; 1 is the paper's.
+        students: widths of students of a teacher of width `model.dim`: each is trained alone, with as many epochs as
+            both stages have, and taught in two stages. Null for a single model without students.
+        ablations: students without the first stage, too.
+        second_epochs: of the second stage; null for half of `train.epochs`.
+        second_lr: of the second stage; null for `train.lr`.
     """
 
     alpha: float = 0.5
     beta: float = 0.5
+    temperature: float = 1.0
+    students: list[int] | None = None
+    ablations: bool = False
+    second_epochs: int | None = None
+    second_lr: float | None = None
 
 
 @dataclass
@@ -144,7 +155,7 @@ class KgeConfig:
         loss: labels, negatives and regularisers.
         train: training settings.
         dual: weights of soft labels.
-        stages: the models to train; by default one.
+        stages: the models to train; by default those that `dual.students` asks for, or one.
         evaluation: the final ranking.
     """
 

@@ -19,13 +19,33 @@ def usual_margin(loss: LossConfig, model: ModelConfig) -> float:
     return 0.0 if model.interaction in PRODUCTS else 6.0
 
 
+def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
+    """One model; or a teacher, and for every width of `dual.students` one student alone and one taught in two stages."""
+    dual, epochs = config.dual, config.train.epochs
+    if not dual.students:
+        return [KgeStageConfig(config.model.interaction)]
+    second = {"epochs": first(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
+    stages = [KgeStageConfig("teacher")]
+    for dim in dual.students:
+        taught = {"dim": dim, "teacher": "teacher"}
+        stages += [
+            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=epochs + second["epochs"]),
+            KgeStageConfig(f"first-{dim}", **taught),
+            KgeStageConfig(f"taught-{dim}", **taught, start=f"first-{dim}", release=True, **second),
+        ]
+        if dual.ablations:
+            whole = epochs + second["epochs"]
+            stages.append(KgeStageConfig(f"without-first-{dim}", **taught, release=True, epochs=whole))
+    return stages
+
+
 def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
     """The run's stages with every setting filled in.
 
     Raises:
         PmdError: for a stage that cannot be run, naming it and the remedy.
     """
-    stages = config.stages if config.stages is not None else [KgeStageConfig(config.model.interaction)]
+    stages = config.stages if config.stages is not None else default_kge_stages(config)
     if not stages:
         raise PmdError("stages: the list is empty; leave it out for one model")
     filled: dict[str, KgeStageConfig] = {}
@@ -72,11 +92,17 @@ def check_kge(config: KgeConfig) -> None:
     loss, model = config.loss, config.model
     check_run(config)
     positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
-    positive["loss.scale"] = loss.scale
+    positive |= {"loss.scale": loss.scale, "dual.temperature": config.dual.temperature}
     if model.init is not None:
         positive["model.init"] = model.init
     not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
     check_numbers(positive, not_negative)
+    for dim in config.dual.students or ():
+        check_numbers({"dual.students": dim}, {})
+    if config.dual.students and config.stages is not None:
+        raise PmdError("dual.students: the stages are listed already; leave one of the two out")
+    if config.dual.second_epochs is not None:
+        check_numbers({"dual.second_epochs": config.dual.second_epochs}, {})
     if not 0 <= loss.label_smoothing < 1:
         raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
     if loss.n3 and model.interaction not in PRODUCTS:

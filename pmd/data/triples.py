@@ -87,7 +87,8 @@ class SampledNegatives:
     def __call__(self, positions: list[int]) -> KgeBatch:
         batch = self.triples[positions]
         half = len(batch) // 2
-        return KgeBatch([self.side(part, target) for target, part in zip(TARGETS, (batch[:half], batch[half:]))])
+        parts = zip(TARGETS, (batch[:half], batch[half:]))
+        return KgeBatch([self.side(part, target) for target, part in parts if len(part)])
 
     def side(self, triples: Tensor, target: Target) -> Side:
         """Triples (m, 3) with negatives in the place of `target`."""
@@ -98,7 +99,7 @@ class SampledNegatives:
             false = None if self.known is None else self._known(triples, target, drawn)
         else:
             drawn = self._draw(groups)
-            size = -(-len(triples) // max(1, groups))
+            size = -(-len(triples) // groups)
             each = drawn.repeat_interleave(size, 0)[: len(triples)]
             false = each == answers if self.known is None else self._known(triples, target, each)
         return Side(target, triples, drawn, false)
@@ -109,7 +110,7 @@ class SampledNegatives:
         size = self.num_entities if pool is None else len(pool)
         places = torch.randint(size - (but is not None), (groups, self.negatives))
         if but is not None:
-            places += places >= (but if pool is None else torch.searchsorted(pool, but))
+            places += places >= (but if pool is None else torch.searchsorted(pool, but.contiguous()))
         return places if pool is None else pool[places]
 
     def _known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class DualDistillation(Objective):
         teacher: trained; frozen here unless released.
         options: the student's loss.
         teacher_options: the teacher's, whose margin and scale may differ.
-        dual: α and β.
+        dual: α, β and the temperature of soft labels.
         release: stage 2: the teacher learns too.
     """
 
@@ -44,13 +44,13 @@ class DualDistillation(Objective):
     ):
         super().__init__()
         self.model, self.options, self.teacher_options = model, options, teacher_options
+        self.temperature = dual.temperature
         self.labels, self.teacher_labels = LabelLoss(options), LabelLoss(teacher_options)
         self.frozen = None if release else Frozen(teacher, model.device)
         self.released = teacher if release else None
-        regular = {"n3": options.n3, "constraint": options.constraint}
-        self.weights = {"soft": dual.alpha, "hard": 1 - dual.alpha, **regular}
+        self.weights = _weights(dual.alpha, options)
         if release:
-            own = {"soft": dual.beta, "hard": 1 - dual.beta, **regular}
+            own = _weights(dual.beta, teacher_options)
             self.weights |= {f"teacher_{name}": weight for name, weight in own.items()}
 
     def forward(self, batch: KgeBatch) -> LossTerms:
@@ -61,15 +61,19 @@ class DualDistillation(Objective):
         else:
             theirs = batch_scores(self.released, batch)
         terms = {
-            "soft": self.labels.soft(ours, theirs, self.teacher_labels),
+            "soft": self.labels.soft(ours, theirs, self.teacher_labels, self.temperature),
             "hard": self.labels.hard(ours, batch),
             **regularisers(self.model, batch, self.options),
         }
         if self.released is not None:
             own = {
-                "soft": self.teacher_labels.soft(theirs, ours, self.labels),
+                "soft": self.teacher_labels.soft(theirs, ours, self.labels, self.temperature),
                 "hard": self.teacher_labels.hard(theirs, batch),
                 **regularisers(self.released, batch, self.teacher_options),
             }
             terms |= {f"teacher_{name}": value for name, value in own.items()}
         return terms
+
+
+def _weights(soft: float, options: LossConfig) -> dict[str, float]:
+    return {"soft": soft, "hard": 1 - soft, "n3": options.n3, "constraint": options.constraint}

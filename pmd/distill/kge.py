@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pmd.core.kge_config import LossConfig
 from pmd.core.types import LossTerms, Objective
-from pmd.data.triples import KgeBatch
+from pmd.data.triples import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.interactions import TransH
 from pmd.models.kge import KgeModel
@@ -67,19 +67,24 @@ class LabelLoss:
         weights = losses.negative_weights(logits[:, 1:], false, options.adversarial)
         return losses.logistic_loss(logits, weights)
 
-    def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss) -> Tensor:
-        """The student's scores against the teacher's, (b, columns) both; each has its own margin and scale."""
-        name, ours, theirs = self.options.name, self.logits(student), teacher_loss.logits(teacher)
+    def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss, temperature: float = 1.0) -> Tensor:
+        """The student's scores against the teacher's, (b, columns) both; each has its own margin and scale.
+
+        Logits are divided by the temperature and the loss is multiplied by its square, so that its gradient
+        keeps its size (Hinton et al., 2015).
+        """
+        name = self.options.name
+        ours, theirs = self.logits(student) / temperature, teacher_loss.logits(teacher) / temperature
         if name in ("softmax", "one_vs_all"):
-            return losses.soft_softmax_loss(ours, theirs)
+            return losses.soft_softmax_loss(ours, theirs) * temperature**2
         if name == "k_vs_all":
-            return losses.soft_label_loss(ours, theirs)
+            return losses.soft_label_loss(ours, theirs) * temperature**2
         # A known answer among the negatives is no false label here: the teacher says what it is.
         if name == "margin":
             weights = losses.negative_weights(student[:, 1:], None, self.options.adversarial)
             return losses.soft_score_loss(student, teacher, weights)
-        weights = losses.negative_weights(ours[:, 1:], None, self.options.adversarial)
-        return losses.soft_label_loss(ours, theirs, weights)
+        weights = losses.negative_weights(self.logits(student)[:, 1:], None, self.options.adversarial)
+        return losses.soft_label_loss(ours, theirs, weights) * temperature**2
 
 
 def joined_labels(batch: KgeBatch) -> Tensor:
@@ -92,19 +97,30 @@ def joined_labels(batch: KgeBatch) -> Tensor:
 
 
 def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossTerms:
-    """The terms `n3` and `constraint`, where they have a weight."""
-    terms: LossTerms = {}
+    """The terms `n3` and `constraint`, where they have a weight, of what the batch's queries and answers read."""
     if not options.n3 and not options.constraint:
-        return terms
-    factors = model.embed(batch.triples)
+        return {}
+    terms: LossTerms = {}
+    sides = [query_factors(model, side) for side in batch.sides]
     if options.n3:
-        terms["n3"] = losses.n3(*factors, complex_parts=model.interaction.complex_parts)
+        share = [len(side.triples) / len(batch.triples) for side in batch.sides]
+        complex_parts = model.interaction.complex_parts
+        parts = [losses.n3(r, *entities, complex_parts=complex_parts) for r, entities in sides]
+        terms["n3"] = sum(weight * part for weight, part in zip(share, parts))
     if options.constraint:
-        head, relation, tail = factors
-        terms["constraint"] = losses.longer_than_one(torch.cat([head, tail]))
+        relation = torch.cat([r for r, _ in sides])
+        terms["constraint"] = losses.longer_than_one(torch.cat([e for _, entities in sides for e in entities]))
         if isinstance(model.interaction, TransH):
             terms["constraint"] = terms["constraint"] + losses.out_of_plane(*relation.unbind(-2))
     return terms
+
+
+def query_factors(model: KgeModel, side: Side) -> tuple[Tensor, list[Tensor]]:
+    """The relation and the entities of a side's queries: with the answer, unless a query has many."""
+    head, relation, tail = model.embed(side.triples, target=side.target)
+    if side.labels is None:
+        return relation, [head, tail]
+    return relation, [head if side.target == "tail" else tail]
 
 
 class KgeSupervised(Objective):

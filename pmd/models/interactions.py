@@ -22,11 +22,9 @@ from torch.nn.functional import normalize
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
-from pmd.models.kernels import euclidean, manhattan
+from pmd.models.kernels import euclidean, manhattan, moduli
 
 Norm = Literal["l1", "l2", "squared"]
-
-BLOCK = 2**22  # numbers that a pairwise comparison without a kernel of its own holds at a time
 
 
 class Interaction:
@@ -91,18 +89,10 @@ class Interaction:
     def pairwise(self, query: Tensor, candidates: Tensor) -> Tensor:
         """(…, m, parts, dim) queries, (…, n, parts, dim) candidates -> scores (…, m, n)."""
         if self.norm == "l1" and query.shape[-2] > 1:
-            return self._pairwise_in_blocks(query, candidates)
+            return -moduli(query, candidates)
         kernel = manhattan if self.norm == "l1" else euclidean
         distance = kernel(query.flatten(-2), candidates.flatten(-2))
         return -(distance.square() if self.norm == "squared" else distance)
-
-    def _pairwise_in_blocks(self, query: Tensor, candidates: Tensor) -> Tensor:
-        size = max(1, BLOCK // max(1, query[..., 0, 0].numel() * candidates.shape[-1]))
-        parts = [
-            self.reduce(self.terms(query.unsqueeze(-3), block.unsqueeze(-4)).sum(-1))
-            for block in candidates.split(size, dim=-3)
-        ]
-        return torch.cat(parts, dim=-1)
 
 
 class TransE(Interaction):

@@ -166,13 +166,19 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         with torch.no_grad():
             small.entities.copy_(self.entities[..., :width])
             small.relations.copy_(self.relations[..., :width])
-        return small.to(self.device)
+        return small.to(self.entity_rows.weight)
 
-    def embed(self, triples: Tensor, width: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Integer triples (b, 3) -> embeddings (b, parts, width) of heads, relations and tails."""
+    def embed(
+        self, triples: Tensor, width: int | None = None, target: Target = "tail"
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Integer triples (b, 3) -> embeddings (b, parts, width) of heads, relations and tails.
+
+        With reciprocal relations the relation is the one that a query for `target` asks.
+        """
         width = self._width(width)
-        heads, relations, tails = triples.to(self.device).unbind(1)
-        return self._rows(heads, width), self._relations(relations, width), self._rows(tails, width)
+        heads, _, tails = triples.to(self.device).unbind(1)
+        relations = self._relations(self._relation_ids(triples, target), width)
+        return self._rows(heads, width), relations, self._rows(tails, width)
 
     def _relation_ids(self, triples: Tensor, target: Target) -> Tensor:
         inverse = self.num_relations if self.reciprocal and target == "head" else 0

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import DualConfig, KgeConfig, KgeStageConfig, LossConfig
+from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig
 from pmd.core.kge_stages import check_kge, resolve_kge_stages
 from pmd.core.run import Run
 from pmd.core.types import Objective
@@ -231,4 +231,5 @@ def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> O
         return KgeSupervised(model, context.loss(stage.name))
     teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)
     losses = (context.loss(stage.name), context.loss(stage.teacher))
-    return DualDistillation(model, teacher, *losses, DualConfig(stage.alpha, stage.beta), release=stage.release)
+    dual = replace(context.config.dual, alpha=stage.alpha, beta=stage.beta)
+    return DualDistillation(model, teacher, *losses, dual, release=stage.release)

@@ -12,15 +12,16 @@ dot product included, in turns, so that whatever else the machine does falls on 
 from __future__ import annotations
 
 import statistics
-import threading
-import time
+import sys
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from timing import peak_memory, timed
 
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target
@@ -79,33 +80,6 @@ def known_answers(graph: KnowledgeGraph) -> dict:
         answers["tail", head, relation].add(tail)
         answers["head", tail, relation].add(head)
     return answers
-
-
-def timed(run: Callable[[], object]) -> tuple[float, object]:
-    """Seconds, and what came out."""
-    start = time.perf_counter()
-    result = run()
-    return time.perf_counter() - start, result
-
-
-def peak_memory(run: Callable[[], object]) -> float:
-    """MB by which the resident memory grew at most while `run` ran (Linux; looked at every millisecond)."""
-    resident = Path("/proc/self/statm")
-    if not resident.exists():
-        return float("nan")
-    pages = [int(resident.read_text().split()[1])]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.001):
-            pages.append(int(resident.read_text().split()[1]))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    run()
-    done.set()
-    watcher.join()
-    return (max(pages) - pages[0]) * 4096 / 1e6
 
 
 def compare(ours: Ranks, reference: dict[Target, list[int]]) -> str:

@@ -1,0 +1,38 @@
+"""Seconds and memory of a call: what the benchmarks of ranking and of embedding models share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def timed(run: Callable[[], T]) -> tuple[float, T]:
+    """Seconds, and what came out."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+def peak_memory(run: Callable[[], object]) -> float:
+    """MB by which the resident memory grew at most while `run` ran (Linux; looked at every millisecond)."""
+    resident = Path("/proc/self/statm")
+    if not resident.exists():
+        return float("nan")
+    pages = [int(resident.read_text().split()[1])]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            pages.append(int(resident.read_text().split()[1]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run()
+    done.set()
+    watcher.join()
+    return (max(pages) - pages[0]) * 4096 / 1e6

@@ -1,0 +1,101 @@
+"""Run by torchrun from the test beside it: gradients of embedding objectives, averaged over processes as DDP does.
+
+Every process makes the same global batch and takes its rows of each side.
+"""
+
+import sys
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save_file
+
+from pmd.core.kge_config import DualConfig, LossConfig
+from pmd.data.answers import KnownAnswers
+from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
+from pmd.distill.dualde import DualDistillation
+from pmd.distill.kge import KgeSupervised
+from pmd.models.kge import KgeModel
+
+ENTITIES, RELATIONS = 20, 3
+
+LOSSES = {
+    "logistic": LossConfig("logistic", margin=2.0, negatives=6, adversarial=1.0, filtered=True),
+    "shared": LossConfig("margin", margin=1.0, negatives=6, shared=2, constraint=0.2),
+    "sparse": LossConfig("logistic", margin=2.0, negatives=6),
+    "one_vs_all": LossConfig("one_vs_all", margin=0.0, n3=0.1),
+    "k_vs_all": LossConfig("k_vs_all", margin=0.0, label_smoothing=0.1),
+    "dualde": LossConfig("logistic", margin=2.0, negatives=6, adversarial=1.0),
+}
+INTERACTIONS = {
+    "logistic": "rotate",
+    "shared": "transh",
+    "sparse": "pairre",
+    "one_vs_all": "complex",
+    "k_vs_all": "simple",
+}
+
+
+def share(batch: KgeBatch, rank: int, world: int) -> KgeBatch:
+    """The rows of one process, of each side as many."""
+    return KgeBatch([share_side(side, rank, world) for side in batch.sides])
+
+
+def share_side(side: Side, rank: int, world: int) -> Side:
+    size, rest = divmod(len(side.triples), world)
+    assert rest == 0, "processes with unequal rows do not average to the global loss"
+    values = {name: getattr(side, name) for name in ("triples", "negatives", "false")}
+    parts = {name: None if value is None else value.chunk(world)[rank] for name, value in values.items()}
+    labels = side.labels
+    if labels is not None:
+        mine = (labels[0] >= rank * size) & (labels[0] < (rank + 1) * size)
+        labels = labels[:, mine] - torch.tensor([[rank * size], [0]])
+    return Side(side.target, labels=labels, **parts)
+
+
+def global_batch(options: LossConfig) -> KgeBatch:
+    generator = torch.Generator().manual_seed(0)
+    columns = [torch.randint(high, (60,), generator=generator) for high in (ENTITIES, RELATIONS, ENTITIES)]
+    triples = torch.stack(columns, dim=1)
+    torch.manual_seed(1)
+    if options.name == "one_vs_all":
+        return OneVsAll(triples)([*range(8)])
+    if options.name == "k_vs_all":
+        examples = KvsAll(triples, ENTITIES, RELATIONS)
+        return examples([0, 3, 5, 7, 8, 11, *range(len(examples) - 10, len(examples))])
+    known = KnownAnswers(triples, ENTITIES, RELATIONS) if options.filtered else None
+    return SampledNegatives(triples, ENTITIES, options.negatives, options.shared, known)([*range(16)])
+
+
+def model(name: str, dim: int, seed: int) -> KgeModel:
+    torch.manual_seed(seed)
+    return KgeModel(name, ENTITIES, RELATIONS, dim, reciprocal=name == "complex")
+
+
+def main(out: str) -> None:
+    accelerator = Accelerator(cpu=True)
+    found = {"processes": torch.tensor([accelerator.num_processes])}
+    for kind, options in LOSSES.items():
+        if kind == "dualde":
+            models = (model("rotate", 4, 1), model("rotate", 16, 2))
+            teacher = LossConfig("logistic", margin=3.0, negatives=6, adversarial=1.0)
+            objective = DualDistillation(*models, options, teacher, DualConfig(0.4, 0.7), release=True)
+        else:
+            alone = model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse")
+            objective = KgeSupervised(alone, options)
+        wrapped = accelerator.prepare(objective).train()
+        batch = share(global_batch(options), accelerator.process_index, accelerator.num_processes)
+        terms = wrapped(batch)
+        accelerator.backward(objective.total(terms))
+        rows = torch.tensor([float(len(batch.triples))])
+        found[f"{kind}/rows"] = accelerator.reduce(rows, "sum")
+        for name, parameter in objective.named_parameters():
+            assert parameter.grad.is_sparse == (kind == "sparse")
+            found[f"{kind}/{name}"] = parameter.grad.to_dense()
+        for name, value in terms.items():
+            found[f"{kind}/term:{name}"] = accelerator.reduce(value.detach(), "mean").reshape(1)
+    if accelerator.is_main_process:
+        save_file({name: value.contiguous() for name, value in found.items()}, out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

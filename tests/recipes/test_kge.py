@@ -1,0 +1,275 @@
+"""Embedding models end to end: one command, its run folder, DualDE's tables and pictures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import pmd
+from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig, KgeStageConfig
+from pmd.core.kge_stages import resolve_kge_stages
+from pmd.recipes.cli import instantiate, parse, parser_for
+from pmd.recipes.commands import (
+    cost_command,
+    dualde_command,
+    evaluate_command,
+    figure_command,
+    progressive_command,
+    train_command,
+)
+from pmd.recipes.dualde import dual_table, role
+from pmd.recipes.figures import curves
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "--model.dim=8",
+    "--train.epochs=4",
+    "--train.batch_size=16",
+    "--train.lr=0.05",
+    "--train.valid_every=2",
+    "--train.log_every=1",
+    "--train.threads=1",
+    "--loss.negatives=4",
+]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def train(folder, runs, name, *more):
+    train_command([*TINY, f"--data.path={folder}", f"--runs={runs}", f"--name={name}", *more])
+    return next(runs.glob(f"{name}-*"))
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """A teacher and a student of width 4, alone and in two stages."""
+    return train(folder, tmp_path_factory.mktemp("runs"), "whole", "--dual.students=[4]", "--dual.ablations=true")
+
+
+NAMES = ["teacher", "alone-4", "first-4", "taught-4", "without-first-4"]
+
+
+def test_a_run_holds_every_model(run, folder, capsys):
+    results = json.loads((run / "results.json").read_text())
+    assert list(results) == NAMES
+    assert [results[name]["dim"] for name in NAMES] == [8, 4, 4, 4, 4]
+    # 48 entities of two parts and 2 relations of one.
+    assert [results[name]["parameters"] for name in NAMES] == [8 * 98, *[4 * 98] * 4]
+    assert results["alone-4"]["epochs"] == results["without-first-4"]["epochs"] == 6
+    assert (results["first-4"]["epochs"], results["taught-4"]["epochs"]) == (4, 2)
+    graph = pmd.load_graph(folder)
+    for name in NAMES:
+        model = pmd.load_scorer(run / name, graph)
+        assert isinstance(model, pmd.KgeModel)
+        assert pmd.rank(model, graph, "test").to_dict() == results[name]["metrics"]["test"]
+        assert f"{results[name]['metrics']['test']['mrr']:.3f}" in (run / "table.md").read_text()
+    assert not (run / "checkpoint").exists() and not list(run.rglob("README.md"))
+
+
+def test_the_terms_of_each_stage_are_logged(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    terms = {
+        name: {key for line in lines if line["stage"] == name and "loss" in line for key in line} for name in NAMES
+    }
+    always = {"stage", "epoch", "step", "seconds", "loss", "lr", "hard"}
+    assert terms["teacher"] == terms["alone-4"] == always
+    assert terms["first-4"] == always | {"soft"}
+    assert terms["taught-4"] == terms["without-first-4"] == always | {"soft", "teacher_soft", "teacher_hard"}
+    assert {name: list(curve) for name, curve in curves(run).items()}["taught-4"] == [2]
+
+
+def test_the_second_stage_starts_from_the_first(folder, tmp_path):
+    # So small a step that the weights do not move.
+    run = train(folder, tmp_path, "still", "--dual.students=[4]", "--dual.second_lr=1e-12", "--dual.second_epochs=1")
+    first, taught = (load_file(run / name / "model.safetensors") for name in ("first-4", "taught-4"))
+    assert all(torch.allclose(first[key], taught[key], atol=1e-9) for key in first)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.interaction=transe", "--loss.name=margin", "--train.optimizer=sparse_adam"],
+        ["--model.interaction=transh", "--loss.name=margin", "--loss.constraint=0.1"],
+        ["--model.interaction=complex", "--loss.name=one_vs_all", "--loss.n3=0.01", "--model.reciprocal=true"],
+        ["--model.interaction=simple", "--loss.name=k_vs_all", "--train.optimizer=adagrad"],
+        ["--model.interaction=pairre", "--loss.adversarial=1", "--model.unit_entities=true", "--loss.shared=4"],
+        ["--model.interaction=rotate", "--loss.name=softmax", "--loss.filtered=true", "--train.schedule=constant"],
+    ],
+    ids=lambda options: options[0].split("=")[1],
+)
+def test_every_kind_learns(options, folder, tmp_path):
+    """The training triples rank far above chance (0.09 among 48) and above where they started."""
+    run = train(
+        folder, tmp_path, "kind", *options, "--train.epochs=40", "--train.valid_every=0", "--evaluation.split=train"
+    )
+    (result,) = json.loads((run / "results.json").read_text()).values()
+    assert result["metrics"]["train"]["mrr"] > 0.3
+
+
+def test_ctrl_c_and_resume_give_the_same_model(folder, tmp_path, monkeypatch):
+    options = ("--train.epochs=30", "--train.valid_every=5")
+    whole = train(folder, tmp_path / "a", "run", *options)
+    calls = []
+
+    import pmd.data.triples as triples
+
+    draw = triples.SampledNegatives._draw
+
+    def interrupting(self, *arguments):
+        calls.append(1)
+        if len(calls) == 41:  # in the middle of an epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        return draw(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(triples.SampledNegatives, "_draw", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, tmp_path / "b", "run", *options)
+    cut = next((tmp_path / "b").glob("run-*"))
+    assert (cut / "checkpoint").exists() and not (cut / "results.json").exists()
+    train_command([f"--resume={cut}"])
+    one, two = (load_file(place / "rotate" / "model.safetensors") for place in (whole, cut))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):
+    stages = json.dumps(
+        [{"name": "wide", "load": str(run / "teacher")}, {"name": "narrow", "dim": 4, "teacher": "wide"}]
+    )
+    again = train(folder, tmp_path, "loaded", f"--stages={stages}")
+    old, new = (load_file(place / "model.safetensors") for place in (run / "teacher", again / "wide"))
+    assert all(torch.equal(old[key], new[key]) for key in old)
+    wrong = json.dumps([{"name": "wide", "dim": 16, "load": str(run / "teacher")}])
+    with pytest.raises(PmdError, match="is rotate of dim 8, not rotate of dim 16"):
+        train(folder, tmp_path, "wrong", f"--stages={wrong}")
+
+
+def test_text_and_embedding_models_in_one_table(run, folder, tmp_path, capsys):
+    progressive_command(
+        [
+            *("--encoder.layers=1", "--encoder.hidden_size=8", "--encoder.heads=1", "--encoder.intermediate_size=8"),
+            *("--encoder.vocab_size=300", "--encoder.max_length=16", "--train.epochs=1", "--train.batch_size=32"),
+            *("--distill.depths=[1]", "--distill.mask_rates=[0]", "--train.threads=1"),
+            *(f"--data.path={folder}", f"--runs={tmp_path}", "--name=text", f"--data.cache={tmp_path}/cache"),
+        ]
+    )
+    text = next(tmp_path.glob("text-*"))
+    capsys.readouterr()
+    evaluate_command(
+        [
+            f"--model=['{text}/grade1', '{run}/teacher']",
+            f"--data.path={folder}",
+            f"--data.cache={tmp_path}/cache",
+            "--threads=1",
+        ]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["model", "split", "parameters", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "queries/s"]
+    stored = {
+        place: json.loads((place.parent / "results.json").read_text())[place.name]
+        for place in (text / "grade1", run / "teacher")
+    }
+    for row, (place, result) in zip(rows[2:], stored.items(), strict=True):
+        assert row[0] == f"{place.parent.name}/{place.name}"
+        assert row[2:4] == [f"{result['parameters']:,}", f"{result['metrics']['test']['mrr']:.3f}"]
+        assert float(row[-1].replace(",", "")) > 0
+
+
+def test_an_embedding_model_refuses_another_graph(run, capsys):
+    with pytest.raises(PmdError, match="was trained on 48 entities, 'world' has 1,887 others"):
+        evaluate_command([f"--model={run}/teacher", "--data.path=world"])
+
+
+def test_the_rows_of_dualde(run):
+    config = KgeConfig(**{"stages": None})
+    config.dual.students, config.dual.ablations = [4], True
+    stages = resolve_kge_stages(config)
+    assert [role(stage, stages) for stage in stages] == ["Tea.", "no-DS", "−S2", "DS", "−S1"]
+
+
+def test_the_table_of_dualde_in_the_papers_layout():
+    def found(*values):
+        return [{"metrics": {"test": {"mrr": value, "hits_at_10": 2 * value}}} for value in values]
+
+    results = {
+        "transe": {(8, "no-DS"): found(0.1, 0.2), (8, "DS"): found(0.3), (64, "Tea."): found(0.4)},
+        "rotate": {(8, "no-DS"): found(0.2), (8, "DS"): found(0.1)},
+    }
+    lines = dual_table(results, "test", ("Tea.", "no-DS", "DS"), {"MRR": "mrr", "H10": "hits_at_10"}).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows[0] == ["Dim", "Method", "transe MRR", "transe H10", "rotate MRR", "rotate H10"]
+    assert rows[2] == ["64", "Tea.", "0.400", "0.800", "", ""]
+    assert rows[3] == ["8", "no-DS", "0.150 ± 0.071", "0.300 ± 0.141", "**0.200**", "**0.400**"]
+    assert rows[4] == ["8", "DS", "**0.300**", "**0.600**", "0.100", "0.200"]
+
+
+def test_dualde_from_a_config_over_seeds(folder, tmp_path, capsys):
+    parser = parser_for(KgeConfig, "")
+    arguments = [*TINY, f"--data.path={folder}", "--dual.students=[4]", "--train.epochs=2"]
+    settings = parse(parser, arguments)
+    file = tmp_path / "towns.yaml"
+    file.write_text(parser.dump(settings))
+    command = [f"--configs=['{file}']", f"--out={tmp_path}/out", "--seeds=[0,1]"]
+    dualde_command(command)
+    first = capsys.readouterr().out
+    assert "Table 3, test" in first and "Table 6, test" in first and "±" in first
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
+    assert len(written) == 8
+    dualde_command(command)
+    assert capsys.readouterr().out == first
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
+
+
+def test_pictures(run, tmp_path, capsys):
+    for what in ("widths", "epochs"):
+        figure_command([f"--run={run}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
+        assert (tmp_path / f"{what}.png").read_bytes().startswith(PNG)
+    assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
+    with pytest.raises(PmdError, match="no student of width 5 with both stages"):
+        figure_command([f"--run={run}", "--dim=5"])
+
+
+def test_cost_by_width(folder, capsys):
+    cost_command(
+        [f"--data.path={folder}", "--interactions=[transe,rotate]", "--dims=[8,2]", "--repetitions=1", "--threads=1"]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == [
+        "Dim",
+        "transe # Params (K)",
+        "transe Inf. time (s)",
+        "rotate # Params (K)",
+        "rotate Inf. time (s)",
+    ]
+    assert [row[0:2] + row[3:4] for row in rows[2:4]] == [["8", "0.400", "0.784"], ["2", "0.100", "0.196"]]
+    assert rows[2][2].endswith("(1.00×)")
+
+
+CONFIGS = [file for folder in ("kge", "dualde") for file in sorted((ROOT / "configs" / folder).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_configs_of_embedding_models_can_be_read(file):
+    parser = parser_for(KgeConfig, "")
+    config = instantiate(parser, parse(parser, ["--config", str(file)]), KgeConfig)
+    stages = resolve_kge_stages(config)
+    assert all(isinstance(stage, KgeStageConfig) for stage in stages)
+    assert len(stages) == (13 if file.parent.name == "dualde" else 1)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ") and any(
+        "python scripts/" in line or "accelerate launch" in line for line in lines[:4]
+    )
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["path"]
+
+
+def test_a_misspelt_option_is_answered_at_once():
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--model.interacton=rotate"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "did you mean 'model.interaction'?" in done.stderr
