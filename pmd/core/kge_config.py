@@ -51,7 +51,7 @@ class LossConfig:
             translations in their hyperplanes.
     """
 
-    name: Loss = "logistic"
+    name: Loss = "softmax"
     margin: float | None = None
     scale: float = 1.0
     negatives: int = 64
@@ -95,6 +95,7 @@ class DualConfig:
         temperature: softens the logits of both in the soft labels of all but the margin loss; 1 is the paper's.
         students: widths of students of a teacher of width `model.dim`: each is trained alone, with as many epochs as
             both stages have, and taught in two stages. Null for a single model without students.
+        lrs: learning rates of the students up to the second stage, one for each width; null for `train.lr`.
         ablations: students without the first stage, too.
         second_epochs: of the second stage; null for half of `train.epochs`.
         second_lr: of the second stage; null for `train.lr`.
@@ -104,6 +105,7 @@ class DualConfig:
     beta: float = 0.5
     temperature: float = 1.0
     students: list[int] | None = None
+    lrs: list[float] | None = None
     ablations: bool = False
     second_epochs: int | None = None
     second_lr: float | None = None

@@ -26,16 +26,16 @@ def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         return [KgeStageConfig(config.model.interaction)]
     second = {"epochs": first(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
     stages = [KgeStageConfig("teacher")]
-    for dim in dual.students:
+    for dim, lr in zip(dual.students, dual.lrs or [None] * len(dual.students)):
         taught = {"dim": dim, "teacher": "teacher"}
         stages += [
-            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=epochs + second["epochs"]),
-            KgeStageConfig(f"first-{dim}", **taught),
+            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=epochs + second["epochs"], lr=lr),
+            KgeStageConfig(f"first-{dim}", **taught, lr=lr),
             KgeStageConfig(f"taught-{dim}", **taught, start=f"first-{dim}", release=True, **second),
         ]
         if dual.ablations:
             whole = epochs + second["epochs"]
-            stages.append(KgeStageConfig(f"without-first-{dim}", **taught, release=True, epochs=whole))
+            stages.append(KgeStageConfig(f"without-first-{dim}", **taught, release=True, epochs=whole, lr=lr))
     return stages
 
 
@@ -99,6 +99,8 @@ def check_kge(config: KgeConfig) -> None:
     check_numbers(positive, not_negative)
     for dim in config.dual.students or ():
         check_numbers({"dual.students": dim}, {})
+    if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):
+        raise PmdError("dual.lrs: give one learning rate for each of dual.students")
     if config.dual.students and config.stages is not None:
         raise PmdError("dual.students: the stages are listed already; leave one of the two out")
     if config.dual.second_epochs is not None:

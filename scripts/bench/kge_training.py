@@ -1,12 +1,16 @@
 """How fast do embeddings train, beside PyKEEN? Ratios from one run; run by hand; no test depends on it.
 
-    python scripts/bench/kge_training.py --data ../shared/data/wn18rr
+    OMP_WAIT_POLICY=PASSIVE python scripts/bench/kge_training.py --data ../shared/data/wn18rr
 
 Both train TransE and RotatE of the same width on the same triples with the same loss and Adam, by what a user
 calls: PyKEEN's `SLCWATrainingLoop` with its `BasicNegativeSampler`, and `pmd.train.loop.fit` with
-`SampledNegatives` and `KgeSupervised`. PyKEEN draws 64 negatives for each triple; so do we in the first row.
-The rows below change what is asked for, not how it is computed: groups of triples share their 64 negatives, or
-`SparseAdam` moves only the rows that a batch has read. An epoch is cut to a few batches, and the ways take turns.
+`SampledNegatives` and `KgeSupervised`. PyKEEN draws negatives for each triple; so do we in the row "equal
+sampling". Groups of triples that share their negatives, and `SparseAdam`, which moves only the rows that a batch
+has read, are other trainings, and have rows of their own.
+
+Each library has a process to itself, so that neither's memory or thread settings touch the other; they take
+turns. An epoch is cut to a few batches. Where other work shares the cores, the processor's time per triple says
+more than the clock, provided that waiting threads sleep, which is what OMP_WAIT_POLICY is for.
 """
 
 from __future__ import annotations
@@ -15,33 +19,34 @@ import contextlib
 import io
 import logging
 import statistics
-import sys
 import tempfile
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
 from jsonargparse import auto_cli
-
-sys.path.insert(0, str(Path(__file__).parent))
-from timing import timed
+from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeTrainConfig, LossConfig
-from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
 from pmd.data.triples import SampledNegatives
 from pmd.distill.kge import KgeSupervised
 from pmd.models.kge import KgeModel
 from pmd.recipes.cli import run
+from pmd.recipes.device import accelerator_for
 from pmd.recipes.staging import fit_settings
 from pmd.recipes.tables import markdown
 from pmd.train.loop import fit
 
 Name = Literal["transe", "rotate"]
 Loss = Literal["margin", "logistic"]
+Way = Callable[[int], None]
 
 LOSSES = {
     "margin": LossConfig(name="margin", margin=1.0),
@@ -50,12 +55,30 @@ LOSSES = {
 RATE = 1e-3
 
 
-class Pykeen:
-    """PyKEEN's way: a sampled loop over all triples that it is given."""
+@dataclass(frozen=True)
+class Task:
+    """What both train."""
 
-    def __init__(self, graph: KnowledgeGraph, name: Name, norm: int, dim: int, loss: Loss, batch: int, negatives: int):
-        self.graph, self.name, self.norm, self.dim, self.loss = graph, name, norm, dim, loss
-        self.batch, self.negatives = batch, negatives
+    triples: Tensor
+    num_entities: int
+    num_relations: int
+    name: Name
+    norm: int
+    dim: int
+    loss: Loss
+    batch: int
+    negatives: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"num_entities": self.num_entities, "num_relations": self.num_relations}
+
+
+@dataclass(frozen=True)
+class Pykeen:
+    """PyKEEN's way: its loop over as many triples as the steps need."""
+
+    task: Task
 
     def __call__(self, steps: int) -> None:
         from pykeen.losses import MarginRankingLoss, NSSALoss
@@ -63,62 +86,55 @@ class Pykeen:
         from pykeen.training import SLCWATrainingLoop
         from pykeen.triples import CoreTriplesFactory
 
-        triples = CoreTriplesFactory(
-            self.graph.train[: steps * self.batch],
-            num_entities=self.graph.num_entities,
-            num_relations=self.graph.num_relations,
-        )
-        options = LOSSES[self.loss]
-        loss = MarginRankingLoss(options.margin) if self.loss == "margin" else NSSALoss(options.margin, 1.0)
-        shared = {"triples_factory": triples, "embedding_dim": self.dim, "loss": loss, "random_seed": 0}
-        # The constraint on TransE's entities would renormalise the whole table after every step; we have none.
-        special = {"scoring_fct_norm": self.norm, "entity_constrainer": None} if self.name == "transe" else {}
-        model = {"transe": TransE, "rotate": RotatE}[self.name](**shared, **special)
+        logging.disable(logging.WARNING)
+        task, options = self.task, LOSSES[self.task.loss]
+        triples = CoreTriplesFactory(task.triples[: steps * task.batch], **task.sizes)
+        loss = MarginRankingLoss(options.margin) if task.loss == "margin" else NSSALoss(options.margin, 1.0)
+        shared = {"triples_factory": triples, "embedding_dim": task.dim, "loss": loss, "random_seed": 0}
+        # TransE's own constraint normalises the whole table after every step; ours has none.
+        special = {"scoring_fct_norm": task.norm, "entity_constrainer": None} if task.name == "transe" else {}
+        model = {"transe": TransE, "rotate": RotatE}[task.name](**shared, **special)
         loop = SLCWATrainingLoop(
             model=model,
             triples_factory=triples,
             optimizer=torch.optim.Adam(model.parameters(), lr=RATE),
             negative_sampler="basic",
-            negative_sampler_kwargs={"num_negs_per_pos": self.negatives},
-            automatic_memory_optimization=False,  # on a GPU it would try batch sizes first
+            negative_sampler_kwargs={"num_negs_per_pos": task.negatives},
+            automatic_memory_optimization=False,
         )
-        loop.train(triples, num_epochs=1, batch_size=self.batch, use_tqdm=False, pin_memory=False)
+        loop.train(triples, num_epochs=1, batch_size=task.batch, use_tqdm=False, pin_memory=False)
 
 
+@dataclass(frozen=True)
 class Ours:
-    """Our way: the training loop, an objective and a collate, as `pmd.recipes.kge` puts them together."""
+    """Our way: what `pmd.recipes.kge` puts together."""
 
-    def __init__(
-        self,
-        graph: KnowledgeGraph,
-        name: Name,
-        norm: int,
-        dim: int,
-        loss: Loss,
-        batch: int,
-        negatives: int,
-        shared: int = 1,
-        optimizer: Literal["adam", "sparse_adam"] = "adam",
-    ):
-        self.graph, self.name, self.norm, self.dim, self.loss = graph, name, norm, dim, LOSSES[loss]
-        self.collate = SampledNegatives(graph.train, graph.num_entities, negatives, shared)
-        self.train = KgeTrainConfig(batch_size=batch, optimizer=optimizer)
-        self.optimizer = optimizer
+    task: Task
+    shared: int = 1
+    optimizer: Literal["adam", "sparse_adam"] = "adam"
 
     def __call__(self, steps: int) -> None:
-        sizes = (self.graph.num_entities, self.graph.num_relations)
-        model = KgeModel(self.name, *sizes, dim=self.dim, norm=f"l{self.norm}")
+        task = self.task
+        config = KgeTrainConfig(epochs=1, batch_size=task.batch, lr=RATE, optimizer=self.optimizer)
+        accelerator = accelerator_for(config)
+        model = KgeModel(task.name, **task.sizes, dim=task.dim, norm=f"l{task.norm}").to(accelerator.device)
         model.sparse_gradients(self.optimizer == "sparse_adam")
-        settings = fit_settings(self.train, 0, epochs=1, lr=RATE)
+        collate = SampledNegatives(task.triples, task.num_entities, task.negatives, self.shared)
+        objective, settings = KgeSupervised(model, LOSSES[task.loss]), fit_settings(config, seed=0)
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            objective, examples = KgeSupervised(model, self.loss), steps * settings.batch_size
-            fit(objective, examples, self.collate, settings, Accelerator(cpu=True), Path(folder))
+            fit(objective, steps * task.batch, collate, settings, accelerator, Path(folder))
+
+
+def clocked(way: Way, steps: int) -> tuple[float, float]:
+    """Seconds by the clock and of the processor."""
+    began, used = time.perf_counter(), time.process_time()
+    way(steps)
+    return time.perf_counter() - began, time.process_time() - used
 
 
 def main(
     data: str = "../shared/data/wn18rr",
-    interactions: tuple[Name, ...] = ("transe", "rotate"),
-    norm: Literal[1, 2] = 2,
+    models: tuple[str, ...] = ("transe l2", "rotate l2"),
     dim: int = 64,
     loss: Loss = "margin",
     batch: int = 1024,
@@ -132,20 +148,18 @@ def main(
 
     Args:
         data: folder of a knowledge graph (train.tsv, ..., entities.tsv, relations.tsv).
-        interactions: the models.
-        norm: of TransE's distance; RotatE's is always l2, as PyKEEN's.
+        models: interaction and norm: transe with l1 or l2, rotate with l2, which is PyKEEN's.
         dim: width; RotatE has as many complex numbers.
-        loss: margin ranking with margin 1, or self-adversarial logistic with margin 6, for both.
+        loss: `margin`: ranking with margin 1; `logistic`: self-adversarial, with margin 6.
         batch: triples in a step.
         negatives: for each triple.
-        shared: further rows in which so many triples share their negatives.
-        pykeen_steps: steps of PyKEEN in a repetition; also so many batches must the graph have.
-        steps: ours, more of them because they are shorter.
+        shared: so many triples share their negatives, in rows of their own.
+        pykeen_steps: steps of PyKEEN in a repetition.
+        steps: ours, more because they are shorter.
         repetitions: how often all are timed, in turns.
     """
     if not Path(data).is_dir():
         raise PmdError(f"--data: no graph in '{data}'; give a folder with train.tsv, entities.tsv ...")
-    logging.getLogger("pykeen").setLevel(logging.ERROR)
     graph = load_graph(data)
     if max(steps, pykeen_steps) * batch > len(graph.train):
         raise PmdError(f"--steps: {steps} batches of {batch} are more than the {len(graph.train)} training triples")
@@ -154,34 +168,41 @@ def main(
         f"negatives, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
     )
     rows = []
-    for name in interactions:
-        p = norm if name == "transe" else 2
-        base = (graph, name, p, dim, loss, batch, negatives)
-        ways: dict[str, Callable[[int], None]] = {"PyKEEN": Pykeen(*base), "pmd, equal sampling": Ours(*base)}
-        ways["pmd, equal sampling, sparse Adam"] = Ours(*base, optimizer="sparse_adam")
+    for model in models:
+        name, norm = model.split()
+        sizes = (graph.num_entities, graph.num_relations)
+        task = Task(graph.train, *sizes, name, int(norm[1:]), dim, loss, batch, negatives)
+        ours = {"equal sampling": Ours(task), "equal sampling, sparse Adam": Ours(task, 1, "sparse_adam")}
         for size in shared:
-            ways[f"pmd, shared by {size}"] = Ours(*base, size)
-            ways[f"pmd, shared by {size}, sparse Adam"] = Ours(*base, size, "sparse_adam")
-        speed = measure(ways, {way: pykeen_steps if way == "PyKEEN" else steps for way in ways}, batch, repetitions)
-        for way, found in speed.items():
-            ratios = [ours / theirs for ours, theirs in zip(found, speed["PyKEEN"])]
-            rows.append((f"{name} l{p}", way, f"{statistics.median(found):,.0f}", f"{statistics.median(ratios):.1f} ×"))
-    print(markdown(("model", "way", "triples/s", "speed"), rows))
-    print(f"\nmedians of {repetitions}; {pykeen_steps} steps of PyKEEN and {steps} of each other way at a time")
+            ours[f"shared by {size}"] = Ours(task, size)
+            ours[f"shared by {size}, sparse Adam"] = Ours(task, size, "sparse_adam")
+        rows += [(model, *row) for row in measure(Pykeen(task), ours, batch, pykeen_steps, steps, repetitions)]
+    print(markdown(("model", "way", "triples/s", "speed", "CPU µs/triple", "less CPU"), rows))
+    print(f"\nmedians of {repetitions} turns: {pykeen_steps} steps of PyKEEN, {steps} of each other way")
 
 
 def measure(
-    ways: dict[str, Callable[[int], None]], steps: dict[str, int], batch: int, repetitions: int
-) -> dict[str, list[float]]:
-    """Triples per second of every way, all in turn in each repetition."""
-    for way in ways.values():
-        way(2)  # warm up
-    speed: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(repetitions):
-        for name, way in ways.items():
-            seconds, _ = timed(lambda way=way, name=name: way(steps[name]))
-            speed[name].append(steps[name] * batch / seconds)
-    return speed
+    reference: Way, ours: dict[str, Way], batch: int, pykeen_steps: int, steps: int, repetitions: int
+) -> list[tuple[str, ...]]:
+    """A row for each way: its speed, and how many times PyKEEN's."""
+    ways = {"PyKEEN": (reference, pykeen_steps), **{f"pmd, {way}": (call, steps) for way, call in ours.items()}}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}  # per triple
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as theirs, ProcessPoolExecutor(1, spawn) as mine:
+        for turn in range(repetitions + 1):
+            for way, (call, count) in ways.items():
+                count = count if turn else 2  # warm up
+                pool = theirs if call is reference else mine
+                seconds = pool.submit(clocked, call, count).result()
+                if turn:
+                    found[way].append(tuple(s / (count * batch) for s in seconds))
+    rows = []
+    for way, times in found.items():
+        ratios = [[base / own for base, own in zip(*pair)] for pair in zip(found["PyKEEN"], times)]
+        wall, cpu = (statistics.median(column) for column in zip(*times))
+        faster, less = (statistics.median(column) for column in zip(*ratios))
+        rows.append((way, f"{1 / wall:,.0f}", f"{faster:.1f} ×", f"{cpu * 1e6:,.0f}", f"{less:.1f} ×"))
+    return rows
 
 
 if __name__ == "__main__":
