@@ -1,7 +1,7 @@
 """Train embedding models of a knowledge graph: one, or a teacher and its students.
 
 python scripts/train.py --data.path my_graph --model.interaction rotate --model.dim 64
-accelerate launch scripts/train.py --config configs/kge/umls_rotate.yaml
+accelerate launch scripts/train.py --config configs/kge/wn18rr_rotate.yaml --data.path DIR/wn18rr
 accelerate launch scripts/train.py --resume
 """
 

@@ -13,8 +13,9 @@ def check_name(place: str, name: str, taken: Collection[str]) -> None:
     """Refuse a stage's name that is taken, or that cannot be a folder of a run."""
     if name in taken:
         raise PmdError(f"{place}.name: '{name}' is taken; every stage needs a name of its own")
-    if not re.fullmatch(r"\w[\w.-]*", name) or name in ("checkpoint", "none"):
-        raise PmdError(f"{place}.name: {name!r} cannot name a folder of a run; use letters and digits")
+    # A dot could name one of the run's own files.
+    if not re.fullmatch(r"\w[\w-]*", name) or name in ("checkpoint", "none"):
+        raise PmdError(f"{place}.name: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
 
 
 def check_numbers(positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:
@@ -35,6 +36,8 @@ def check_run(config: Any) -> None:
     not_negative = {f"train.{name}": getattr(config.train, name) for name in (*names, "threads", "workers")}
     not_negative |= {"seed": config.seed, "evaluation.rerank_hops": config.evaluation.rerank_hops}
     check_numbers(positive, not_negative)
+    if config.train.patience and not config.train.valid_every:
+        raise PmdError("train.patience: nothing is validated; set train.valid_every, or patience to 0")
     if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
         raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
 

@@ -15,7 +15,7 @@ class ModelConfig:
     """The embedding model.
 
     Args:
-        interaction: transe, transh, complex, rotate, simple or pairre.
+        interaction: transe, transh, complex, rotate, simple or pairre, in any case of letters.
         dim: width: numbers in each part of an embedding (ComplEx, RotatE and SimplE entities have two parts).
         norm: of a distance: l1, l2 or squared; null is the interaction's own.
         reciprocal: a second embedding of every relation for its inverse; head queries become tail queries.
@@ -23,12 +23,15 @@ class ModelConfig:
         init: entities start uniform in ±init; null gives them a length of about 1.
     """
 
-    interaction: Literal["transe", "transh", "complex", "rotate", "simple", "pairre"] = "rotate"
+    interaction: str = "rotate"
     dim: int = 64
     norm: Literal["l1", "l2", "squared"] | None = None
     reciprocal: bool = False
     unit_entities: bool = False
     init: float | None = None
+
+    def __post_init__(self) -> None:
+        self.interaction = self.interaction.lower()
 
 
 @dataclass

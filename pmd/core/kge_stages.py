@@ -8,6 +8,8 @@ from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
 
+INTERACTIONS = ("transe", "transh", "complex", "rotate", "simple", "pairre")
+
 PRODUCTS = ("complex", "simple")
 """Interactions whose score is a product, not a distance."""
 
@@ -74,6 +76,10 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
             raise PmdError(f"{place}.{key}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
     if stage.start and earlier[stage.start].dim != stage.dim:
         raise PmdError(f"{place}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
+    if stage.load and (stage.teacher or stage.start):
+        raise PmdError(f"{place}.load: a loaded model is not trained; leave out teacher and start")
+    if stage.teacher and earlier[stage.teacher].dim < stage.dim:
+        raise PmdError(f"{place}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
     if stage.release and not stage.teacher:
         raise PmdError(f"{place}.release: there is no teacher to release; name one")
     for key in ("alpha", "beta"):
@@ -91,12 +97,15 @@ def check_kge(config: KgeConfig) -> None:
     """
     loss, model = config.loss, config.model
     check_run(config)
+    if model.interaction not in INTERACTIONS:
+        raise PmdError(f"model.interaction: '{model.interaction}' is unknown; there are {', '.join(INTERACTIONS)}")
     positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
     positive |= {"loss.scale": loss.scale, "dual.temperature": config.dual.temperature}
     if model.init is not None:
         positive["model.init"] = model.init
     not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
     check_numbers(positive, not_negative)
+    _check_used(config)
     for dim in config.dual.students or ():
         check_numbers({"dual.students": dim}, {})
     if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):
@@ -120,3 +129,28 @@ def check_kge(config: KgeConfig) -> None:
             raise PmdError("train.grad_clip: gradients of single rows cannot be clipped; set it to 0")
     if config.train.weight_decay and config.train.optimizer != "adamw":
         raise PmdError(f"train.weight_decay: {config.train.optimizer} has none; use adamw, or loss.n3")
+
+
+def _check_used(config: KgeConfig) -> None:
+    """Refuse options that the chosen loss, or a run without students, would ignore."""
+    loss, dual = config.loss, config.dual
+    dense = loss.name in ("one_vs_all", "k_vs_all")
+    ignored = {
+        "loss.shared": dense and loss.shared != 1,
+        "loss.filtered": dense and loss.filtered,
+        "loss.adversarial": loss.name not in ("margin", "logistic") and loss.adversarial,
+        "loss.label_smoothing": not dense and loss.label_smoothing,
+        "loss.scale": loss.name == "margin" and loss.scale != 1,
+        "dual.temperature": loss.name == "margin" and dual.temperature != 1,
+    }
+    for key, given in ignored.items():
+        if given:
+            raise PmdError(f"{key}: the {loss.name} loss has no use for it; leave it out or choose another loss.name")
+    if not dual.students:
+        for key in ("ablations", "lrs", "second_epochs", "second_lr"):
+            if getattr(dual, key):
+                raise PmdError(f"dual.{key}: there are no students; name their widths in dual.students")
+    if loss.constraint and config.model.unit_entities:
+        raise PmdError(
+            "loss.constraint: entities have length 1 already (model.unit_entities); leave one of the two out"
+        )

@@ -105,19 +105,25 @@ class Run:
             write_text(self.folder / "config.yaml", text)
 
     @classmethod
-    def open(cls, folder: str, *, runs: str = "runs", main: bool = True) -> Run:
-        """An existing run; `latest` is the newest one under `runs`.
+    def open(cls, folder: str, *, runs: str = "runs", main: bool = True, key: str | None = None) -> Run:
+        """An existing run; `latest` is the newest one under `runs`. With a `key`, one whose config has it: what
+        tells the runs of one script from those of another.
 
         Raises:
             PmdError: if there is none.
         """
         if folder == "latest":
             found = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
+            found = [path for path in found if _has(path, key)]
             if not found:
-                raise PmdError(f"--resume: no run under '{runs}'; name a run folder, or start one without --resume")
+                raise PmdError(
+                    f"--resume: no run of this script under '{runs}'; name a run folder, or start one without --resume"
+                )
             return cls(found[-1].parent, main=main)
         if not (Path(folder) / "config.yaml").is_file():
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
+        if not _has(Path(folder) / "config.yaml", key):
+            raise PmdError(f"--resume: '{folder}' is a run of another script; resume it with that one")
         return cls(Path(folder), main=main)
 
     def refuse_other_settings(self, config: Any) -> None:
@@ -163,6 +169,10 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, list):
         return _flat(dict(enumerate(value)), prefix) if value else {prefix[1:]: []}
     return {prefix[1:]: value}
+
+
+def _has(config: Path, key: str | None) -> bool:
+    return key is None or key in (yaml.safe_load(config.read_text(encoding="utf-8")) or {})
 
 
 def _stamp(name: str) -> str:

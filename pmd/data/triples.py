@@ -1,7 +1,8 @@
 """Batches of triples for embedding models: positives with sampled negatives, or with all entities.
 
-A batch is a list of sides: triples whose tail is asked for, and triples whose head is. Negatives are drawn
-from PyTorch's global generator, which the training loop saves and restores.
+A batch is a list of sides: triples whose tail is asked for, and triples whose head is. The negatives of a batch
+are a function of its positions and a seed: a resumed run draws what it would have drawn, in whatever process
+batches are prepared.
 """
 
 from __future__ import annotations
@@ -39,9 +40,35 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class KgeBatch:
-    """What one step of training reads."""
+    """What one step of training reads. Where its sides have no negatives, queries meet `candidates` (c,), sorted
+    entities, or all of them."""
 
     sides: list[Side]
+    candidates: Tensor | None = None
+
+    @property
+    def answers(self) -> Tensor:
+        """(b,) the column of each answer among the candidates."""
+        return self.columns(torch.cat([side.answers for side in self.sides]))
+
+    @property
+    def labels(self) -> Tensor:
+        """(2, n) row and column of the true answers of all sides, rows counted on from side to side."""
+        before, parts = 0, []
+        for side in self.sides:
+            parts.append(torch.stack([side.labels[0] + before, self.columns(side.labels[1])]))
+            before += len(side.triples)
+        return torch.cat(parts, dim=1)
+
+    @property
+    def false(self) -> Tensor | None:
+        """(b, k) which negatives are known answers, of all sides."""
+        marks = [side.false for side in self.sides]
+        return None if marks[0] is None else torch.cat(marks)
+
+    def columns(self, entities: Tensor) -> Tensor:
+        """Entities as places among the candidates."""
+        return entities if self.candidates is None else torch.searchsorted(self.candidates, entities.contiguous())
 
     @property
     def triples(self) -> Tensor:
@@ -49,7 +76,8 @@ class KgeBatch:
         return torch.cat([side.triples for side in self.sides])
 
     def to(self, device: torch.device | str) -> KgeBatch:
-        return KgeBatch([_moved(side, device) for side in self.sides])
+        candidates = None if self.candidates is None else self.candidates.to(device)
+        return KgeBatch([_moved(side, device) for side in self.sides], candidates)
 
 
 def _moved(side: Side, device: torch.device | str) -> Side:
@@ -67,6 +95,7 @@ class SampledNegatives:
         shared: so many consecutive triples share their k negatives.
         known: answers that are no negatives (`false` marks them); without it only the triple's own answer is.
         candidates: sorted entities (c,) to draw from in place of all, those of the triples among them.
+        seed: other seeds draw other negatives.
     """
 
     def __init__(
@@ -77,9 +106,10 @@ class SampledNegatives:
         shared: int = 1,
         known: KnownAnswers | None = None,
         candidates: Tensor | None = None,
+        seed: int = 0,
     ):
         self.triples, self.num_entities, self.negatives = triples, num_entities, negatives
-        self.shared, self.known, self.candidates = shared, known, candidates
+        self.shared, self.known, self.candidates, self.seed = shared, known, candidates, seed
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -88,27 +118,29 @@ class SampledNegatives:
         batch = self.triples[positions]
         half = len(batch) // 2
         parts = zip(TARGETS, (batch[:half], batch[half:]))
-        return KgeBatch([self.side(part, target) for target, part in parts if len(part)])
+        # The order of an epoch is a new one each time, and so are its hashes (those of integers never change).
+        generator = torch.Generator().manual_seed(hash((self.seed, *positions)) % 2**63)
+        return KgeBatch([self.side(part, target, generator) for target, part in parts if len(part)])
 
-    def side(self, triples: Tensor, target: Target) -> Side:
+    def side(self, triples: Tensor, target: Target, generator: torch.Generator | None = None) -> Side:
         """Triples (m, 3) with negatives in the place of `target`."""
         groups = -(-len(triples) // self.shared)
         answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
         if self.shared == 1:
-            drawn = self._draw(groups, answers)
+            drawn = self._draw(groups, generator, answers)
             false = None if self.known is None else self._known(triples, target, drawn)
         else:
-            drawn = self._draw(groups)
+            drawn = self._draw(groups, generator)
             size = -(-len(triples) // groups)
             each = drawn.repeat_interleave(size, 0)[: len(triples)]
             false = each == answers if self.known is None else self._known(triples, target, each)
         return Side(target, triples, drawn, false)
 
-    def _draw(self, groups: int, but: Tensor | None = None) -> Tensor:
+    def _draw(self, groups: int, generator: torch.Generator | None, but: Tensor | None = None) -> Tensor:
         """(groups, k) entities, even over the candidates; `but` (groups, 1) is never drawn in its row."""
         pool = self.candidates
         size = self.num_entities if pool is None else len(pool)
-        places = torch.randint(size - (but is not None), (groups, self.negatives))
+        places = torch.randint(size - (but is not None), (groups, self.negatives), generator=generator)
         if but is not None:
             places += places >= (but if pool is None else torch.searchsorted(pool, but.contiguous()))
         return places if pool is None else pool[places]
@@ -120,26 +152,27 @@ class SampledNegatives:
 
 
 class OneVsAll:
-    """Positions -> both queries of each triple, to be compared with every entity."""
+    """Positions -> both queries of each triple, to be compared with every entity, or with `candidates` (c,), sorted."""
 
-    def __init__(self, triples: Tensor):
-        self.triples = triples
+    def __init__(self, triples: Tensor, candidates: Tensor | None = None):
+        self.triples, self.candidates = triples, candidates
 
     def __len__(self) -> int:
         return len(self.triples)
 
     def __call__(self, positions: list[int]) -> KgeBatch:
         batch = self.triples[positions]
-        return KgeBatch([Side(target, batch) for target in TARGETS])
+        return KgeBatch([Side(target, batch) for target in TARGETS], self.candidates)
 
 
 class KvsAll:
     """Positions -> distinct queries with all their true answers (Dettmers et al., AAAI 2018).
 
-    An example is a distinct query of the training triples (n, 3), in either direction.
+    An example is a distinct query of the training triples (n, 3), in either direction; `candidates` as for `OneVsAll`.
     """
 
-    def __init__(self, triples: Tensor, num_entities: int, num_relations: int):
+    def __init__(self, triples: Tensor, num_entities: int, num_relations: int, candidates: Tensor | None = None):
+        self.candidates = candidates
         self.known = KnownAnswers(triples, num_entities, num_relations)
         self.queries = {"head": _distinct(triples, [1, 2]), "tail": _distinct(triples, [0, 1])}
 
@@ -152,8 +185,9 @@ class KvsAll:
         sides = []
         for target in TARGETS:
             queries = self.queries[target][chosen[target]]
-            sides.append(Side(target, queries, labels=torch.stack(self.known.lookup(queries, target))))
-        return KgeBatch(sides)
+            if len(queries):
+                sides.append(Side(target, queries, labels=torch.stack(self.known.lookup(queries, target))))
+        return KgeBatch(sides, self.candidates)
 
 
 def _distinct(triples: Tensor, columns: list[int]) -> Tensor:

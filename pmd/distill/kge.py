@@ -19,10 +19,11 @@ from pmd.models.kge import KgeModel
 
 def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
     """The scores of all sides, one row per query: (b, 1 + k), the true triple and its negatives, or
-    (b, num_entities) where there are no negatives."""
+    (b, candidates) where there are no negatives."""
     sides = batch.sides
     if sides[0].negatives is None:
-        return torch.cat([model.score_all(side.triples, side.target) for side in sides])
+        scores = torch.cat([model.score_all(side.triples, side.target) for side in sides])
+        return scores if batch.candidates is None else scores.index_select(1, batch.candidates)
     shared = any(len(side.negatives) < len(side.triples) for side in sides)
     true = [(side.triples, side.target, side.answers[:, None]) for side in sides]
     if shared:
@@ -32,12 +33,6 @@ def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
     both = [torch.cat([answers, side.negatives], dim=1) for side, (_, _, answers) in zip(sides, true)]
     compared = [(side.triples, side.target, entities) for side, entities in zip(sides, both)]
     return torch.cat(model.score_comparisons(compared))
-
-
-def joined_false(batch: KgeBatch) -> Tensor | None:
-    """(b, k) which negatives are known answers, of all sides."""
-    marks = [side.false for side in batch.sides]
-    return None if marks[0] is None else torch.cat(marks)
 
 
 class LabelLoss:
@@ -54,11 +49,10 @@ class LabelLoss:
         """Scores (b, columns) of a batch against its labels."""
         options, logits = self.options, self.logits(scores)
         if options.name == "one_vs_all":
-            answers = torch.cat([side.answers for side in batch.sides])
-            return losses.one_vs_all_loss(logits, answers, options.label_smoothing)
+            return losses.one_vs_all_loss(logits, batch.answers, options.label_smoothing)
         if options.name == "k_vs_all":
-            return losses.k_vs_all_loss(logits, joined_labels(batch), options.label_smoothing)
-        false = joined_false(batch)
+            return losses.k_vs_all_loss(logits, batch.labels, options.label_smoothing)
+        false = batch.false
         if options.name == "softmax":
             return losses.softmax_loss(logits, false)
         if options.name == "margin":
@@ -85,15 +79,6 @@ class LabelLoss:
             return losses.soft_score_loss(student, teacher, weights)
         weights = losses.negative_weights(self.logits(student)[:, 1:], None, self.options.adversarial)
         return losses.soft_label_loss(ours, theirs, weights) * temperature**2
-
-
-def joined_labels(batch: KgeBatch) -> Tensor:
-    """(2, n) rows and entities of the true answers, rows counted over all sides."""
-    before, parts = 0, []
-    for side in batch.sides:
-        parts.append(side.labels + side.labels.new_tensor([[before], [0]]))
-        before += len(side.triples)
-    return torch.cat(parts, dim=1)
 
 
 def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossTerms:

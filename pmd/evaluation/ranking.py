@@ -199,8 +199,11 @@ def _count_on_cpu(
         block = table[row[piece] if shared else piece]  # (rows of the block, num_entities)
         if columns is not None:
             block = block.take(columns, axis=1)
-        above, not_below = block > true[piece], block >= true[piece]
-        return np.count_nonzero(above, axis=1), np.count_nonzero(not_below, axis=1), block.max(axis=1)
+        # Row by row: NumPy counts a whole array several times faster than along an axis.
+        pairs = list(zip(block, true[piece]))
+        above = [np.count_nonzero(row > mine) for row, mine in pairs]
+        not_below = [np.count_nonzero(row >= mine) for row, mine in pairs]
+        return np.array(above), np.array(not_below), block.max(axis=1)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         blocks = list(threads.map(count, range(0, len(row), step)))

@@ -89,10 +89,13 @@ class Interaction:
     def pairwise(self, query: Tensor, candidates: Tensor) -> Tensor:
         """(…, m, parts, dim) queries, (…, n, parts, dim) candidates -> scores (…, m, n)."""
         if self.norm == "l1" and query.shape[-2] > 1:
-            return -moduli(query, candidates)
-        kernel = manhattan if self.norm == "l1" else euclidean
-        distance = kernel(query.flatten(-2), candidates.flatten(-2))
-        return -(distance.square() if self.norm == "squared" else distance)
+            distance = moduli(query, candidates)
+        else:
+            kernel = manhattan if self.norm == "l1" else euclidean
+            distance = kernel(query.flatten(-2), candidates.flatten(-2))
+        if self.norm == "squared":
+            return -distance.square()
+        return -distance if distance.requires_grad else distance.neg_()  # ranking holds one table, not two
 
 
 class TransE(Interaction):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from pmd.core.errors import PmdError
-from pmd.core.types import Target
+from pmd.core.types import TARGETS, Target
 from pmd.models.interactions import Norm, make_interaction
 from pmd.models.kernels import rows
 
@@ -77,6 +77,11 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self.relation_rows.weight.unflatten(-1, (-1, self.dim))
 
     @property
+    def norm(self) -> Norm | None:
+        """Of the distance; None for a product."""
+        return self.interaction.norm
+
+    @property
     def device(self) -> torch.device:
         return self.entity_rows.weight.device
 
@@ -119,14 +124,13 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         known = [triples[:, 0 if target == "tail" else 2].to(device) for triples, target, _ in comparisons]
         asked = [entities.to(device) for _, _, entities in comparisons]
         relations = [self._relation_ids(triples, target) for triples, target, _ in comparisons]
-        ids = [*known, *(entities.flatten() for entities in asked)]
-        found = self._rows(torch.cat(ids), width).split([len(part) for part in ids])
-        r = self._relations(torch.cat(relations), width).split([len(part) for part in relations])
-        scores = []
-        for i, (triples, target, _) in enumerate(comparisons):
-            candidates = found[len(comparisons) + i].unflatten(0, asked[i].shape)  # (groups, k, parts, width)
-            scores.append(self._compare(found[i], r[i], candidates, self._place(target))[: len(triples)])
-        return scores
+        # Not joined into one: a row of each would be copied again, on the way there and back.
+        entities, r = self._rows(width, *known, *asked), self._relations(width, *relations)
+        parts = zip(comparisons, entities, r, entities[len(comparisons) :])
+        return [
+            at_least_single(self._compare(e, own, candidates, self._place(target))[: len(triples)])
+            for (triples, target, _), e, own, candidates in parts
+        ]
 
     def _compare(self, known: Tensor, r: Tensor, candidates: Tensor, place: Target) -> Tensor:
         """(b, parts, width) known entities and relations, (groups, k, parts, width) -> (groups · size, k)."""
@@ -141,8 +145,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
         """Scores (b, num_entities), fp32, of every entity as the `target` of each triple (b, 3)."""
         width = self._width(width)
-        known = self._rows(triples[:, 0 if target == "tail" else 2], width)
-        r = self._relations(self._relation_ids(triples, target), width)
+        (known,) = self._rows(width, triples[:, 0 if target == "tail" else 2])
+        (r,) = self._relations(width, self._relation_ids(triples, target))
         query = self.interaction.query(known, r, self._place(target))
         everything = self._lengths(self.entities[..., :width])
         if self.interaction.relation_free:
@@ -162,7 +166,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         width = self._width(width)
         settings = {**self._hub_mixin_config, "dim": width}
         settings["widths"] = [w for w in self.widths if w < width] + [width]
-        small = KgeModel(**settings)
+        with torch.random.fork_rng(devices=[]):  # what it starts from is thrown away
+            small = KgeModel(**settings)
         with torch.no_grad():
             small.entities.copy_(self.entities[..., :width])
             small.relations.copy_(self.relations[..., :width])
@@ -176,11 +181,13 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         With reciprocal relations the relation is the one that a query for `target` asks.
         """
         width = self._width(width)
-        heads, _, tails = triples.to(self.device).unbind(1)
-        relations = self._relations(self._relation_ids(triples, target), width)
-        return self._rows(heads, width), relations, self._rows(tails, width)
+        h, t = self._rows(width, triples[:, 0], triples[:, 2])
+        (r,) = self._relations(width, self._relation_ids(triples, target))
+        return h, r, t
 
     def _relation_ids(self, triples: Tensor, target: Target) -> Tensor:
+        if target not in TARGETS:
+            raise PmdError(f"target '{target}' is unknown; use 'head' or 'tail'")
         inverse = self.num_relations if self.reciprocal and target == "head" else 0
         return triples[:, 1].to(self.device) + inverse
 
@@ -188,13 +195,17 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         """Where the interaction sees the open place: with reciprocal relations always at the tail."""
         return "tail" if self.reciprocal else target
 
-    def _rows(self, ids: Tensor, width: int) -> Tensor:
-        found = rows(self.entity_rows.weight, ids.to(self.device), sparse=self.entity_rows.sparse)
-        return self._lengths(found.unflatten(-1, (-1, self.dim))[..., :width])
+    def _rows(self, width: int, *ids: Tensor) -> list[Tensor]:
+        return [self._lengths(found) for found in self._read(self.entity_rows, width, ids)]
 
-    def _relations(self, ids: Tensor, width: int) -> Tensor:
-        found = rows(self.relation_rows.weight, ids, sparse=self.relation_rows.sparse)
-        return found.unflatten(-1, (-1, self.dim))[..., :width]
+    def _relations(self, width: int, *ids: Tensor) -> list[Tensor]:
+        return self._read(self.relation_rows, width, ids)
+
+    def _read(self, table: nn.Embedding, width: int, ids: Sequence[Tensor]) -> list[Tensor]:
+        """(…) integers each -> (…, parts, width) each."""
+        found = rows(table.weight, *(part.to(self.device) for part in ids), sparse=table.sparse)
+        found = [part.unflatten(-1, (-1, self.dim)) for part in found]
+        return found if width == self.dim else [part[..., :width] for part in found]  # a slice copies its gradient
 
     def _lengths(self, entities: Tensor) -> Tensor:
         if not self.unit_entities:
@@ -222,6 +233,11 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
     size = -(-len(rows) // groups)
     missing = groups * size - len(rows)
     return pad(rows, (0, 0, 0, 0, 0, missing)).unflatten(0, (groups, size))
+
+
+def at_least_single(scores: Tensor) -> Tensor:
+    """Scores in fp32 where mixed precision made them half."""
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def checked_widths(widths: Sequence[int] | None, dim: int) -> tuple[int, ...]:

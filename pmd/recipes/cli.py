@@ -15,6 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeStageConfig
 
 
 def parser_for(config_class: type, description: str) -> ArgumentParser:
@@ -46,6 +47,12 @@ def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) 
     return config_class(**{name: value for name, value in vars(made).items() if name in fields})
 
 
+def read_config(config_class: type, arguments: Sequence[str]) -> Any:
+    """The config object of command line arguments, `--config FILE` among them."""
+    parser = parser_for(config_class, "")
+    return instantiate(parser, parse(parser, arguments), config_class)
+
+
 def run(command: Callable[[], None]) -> None:
     """Run a command; what the user can mend is said on one line, with exit status 2."""
     try:
@@ -68,17 +75,18 @@ def _explain(message: str, parser: ArgumentParser) -> str:
     found = re.search(
         r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
     )
-    in_stage = re.search(r"StageConfig.*?Option '(\w+)' is not accepted", message)
+    in_stage = re.search(r"(\w*StageConfig).*?Option '(?P<option>\w+)' is not accepted", message)
     found = in_stage or found
     if not found:
         return message
-    wrong = next(group for group in found.groups() if group)
+    wrong = in_stage["option"] if in_stage else next(group for group in found.groups() if group)
     group = re.search(r"Group '([\w.]+)'", message)
     if group:
         keys = [key for key in keys if key.startswith(f"{group[1]}.")]
     if in_stage:
         # The parser's own words list every type that it has tried.
-        keys = [f"stages.{name}" for name in StageConfig.__dataclass_fields__]
+        stage = KgeStageConfig if in_stage[1] == "KgeStageConfig" else StageConfig
+        keys = [f"stages.{name}" for name in stage.__dataclass_fields__]
         message = f"stages: option '{wrong}' is not accepted"
     leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
     close = difflib.get_close_matches(wrong, keys, 1, 0.6)

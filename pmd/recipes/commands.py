@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,19 +24,37 @@ RESUME = ("--resume", "--runs")
 def progressive_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/progressive.py`: all grades of one run."""
     text = "Distil a text model for knowledge graph completion, grade by grade. Without --config, configs/pmd/world.yaml applies."
-    _run_stages(ProgressiveConfig, text, "pmd.recipes.progressive", "progressive", arguments, WORLD_CONFIG)
+    _run_stages(
+        ProgressiveConfig,
+        text,
+        "pmd.recipes.progressive",
+        "progressive",
+        arguments,
+        key="encoder",
+        default=WORLD_CONFIG,
+    )
 
 
 def train_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/train.py`: embedding models, one or several that teach each other."""
     text = "Train embedding models of a knowledge graph: one, or a teacher and its students (DualDE)."
-    _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, None)
+    _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, key="loss")
 
 
 def _run_stages(
-    config_class: type, text: str, module: str, recipe: str, arguments: Sequence[str] | None, default: Path | None
+    config_class: type,
+    text: str,
+    module: str,
+    recipe: str,
+    arguments: Sequence[str] | None,
+    *,
+    key: str,
+    default: Path | None = None,
 ) -> None:
-    """Parse the options of a run of stages, or those of the run to resume; run it and print its table."""
+    """Parse the options of a run of stages, or those of the run to resume; run it and print its table.
+
+    `key` is a setting that only runs of this kind have.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = parser_for(config_class, text)
     parser.add_argument(
@@ -54,19 +73,24 @@ def _run_stages(
         more = [argument for argument in given if argument.startswith("--") and argument.split("=")[0] not in RESUME]
         if more:
             raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
-        run = Run.open(options.resume, runs=options.runs)
+        run = Run.open(options.resume, runs=options.runs, key=key)
         options = parse(parser, ["--config", str(run.folder / "config.yaml")])
     config = instantiate(parser, options, config_class)
     # Heavy imports come after the options have been understood.
     try:
         run = getattr(import_module(module), recipe)(config, run)
     except KeyboardInterrupt as stop:
-        if type(stop) is not KeyboardInterrupt:  # the loop's own, raised once the state is saved
-            print("stopped; go on with --resume", file=sys.stderr)
+        _say_stopped(stop, "go on with --resume")
         raise
     if run.main:
         print((run.folder / "table.md").read_text(encoding="utf-8"))
         print(f"run folder: {run.folder}", file=sys.stderr)
+
+
+def _say_stopped(stop: KeyboardInterrupt, how: str) -> None:
+    """Tell how to go on, if the state was saved (the loop's own exception says so); one process of several does."""
+    if type(stop) is not KeyboardInterrupt and os.environ.get("RANK", "0") == "0":
+        print(f"stopped; {how}", file=sys.stderr)
 
 
 def compare_command(arguments: Sequence[str] | None = None) -> None:
@@ -75,7 +99,11 @@ def compare_command(arguments: Sequence[str] | None = None) -> None:
 
     parser = parser_for(CompareConfig, "Compare distillation methods over several seeds.")
     config = instantiate(parser, parse(parser, arguments), CompareConfig)
-    print(compare(config))
+    try:
+        print(compare(config))
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop, "the same command goes on")
+        raise
 
 
 def evaluate_command(arguments: Sequence[str] | None = None) -> None:
@@ -94,7 +122,12 @@ def dualde_command(arguments: Sequence[str] | None = None) -> None:
     from pmd.recipes.dualde import DualdeConfig, dualde
 
     parser = parser_for(DualdeConfig, "Compare embedding models with and without a teacher, over several seeds.")
-    print(dualde(instantiate(parser, parse(parser, arguments), DualdeConfig)))
+    config = instantiate(parser, parse(parser, arguments), DualdeConfig)
+    try:
+        print(dualde(config))
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop, "the same command goes on")
+        raise
 
 
 def cost_command(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run, write_json, write_text
 from pmd.core.stages import resolve_stages
 from pmd.models.checkpoints import depth_of
-from pmd.recipes.cli import instantiate, parse, parser_for
+from pmd.recipes.cli import read_config
 from pmd.recipes.progressive import progressive
 from pmd.recipes.repeat import finished_run, slug, spread
 from pmd.recipes.tables import markdown
@@ -100,9 +100,7 @@ def compare(config: CompareConfig) -> str:
 
 
 def _settings(config: CompareConfig, options: Sequence[str], seed: int) -> ProgressiveConfig:
-    parser = parser_for(ProgressiveConfig, "")
-    arguments = ["--config", config.base, *config.options, *options, f"--seed={seed}"]
-    return instantiate(parser, parse(parser, arguments), ProgressiveConfig)
+    return read_config(ProgressiveConfig, ["--config", config.base, *config.options, *options, f"--seed={seed}"])
 
 
 def _teacher(config: CompareConfig, settings: ProgressiveConfig, seed: int, out: Path) -> Path | None:

@@ -17,7 +17,7 @@ from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import check_kge, resolve_kge_stages
 from pmd.core.run import write_json, write_text
-from pmd.recipes.cli import instantiate, parse, parser_for
+from pmd.recipes.cli import read_config
 from pmd.recipes.kge import train_kge
 from pmd.recipes.repeat import finished_run, slug, spread
 from pmd.recipes.tables import markdown
@@ -55,7 +55,12 @@ def dualde(config: DualdeConfig) -> str:
     """
     if not config.configs or not config.seeds:
         raise PmdError("--configs and --seeds: give at least one of each")
-    planned = [(file, seed, _settings(file, config.options, seed)) for seed in config.seeds for file in config.configs]
+    planned = [
+        (file, seed, read_config(KgeConfig, ["--config", file, *config.options, f"--seed={seed}"]))
+        for seed in config.seeds
+        for file in config.configs
+    ]
+    _check_one_table([settings for _, seed, settings in planned if seed == config.seeds[0]])
     roles = {}
     for file, _, settings in planned:
         check_kge(settings)
@@ -72,6 +77,17 @@ def dualde(config: DualdeConfig) -> str:
     return (Path(config.out) / "table.md").read_text(encoding="utf-8")
 
 
+def _check_one_table(configs: Sequence[KgeConfig]) -> None:
+    """Refuse configs whose results could not stand in one table."""
+    kinds = [settings.model.interaction for settings in configs]
+    repeated = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if repeated:
+        raise PmdError(f"--configs: two of them are of {repeated}; give each a comparison (--out) of its own")
+    paths = sorted({settings.data.path for settings in configs})
+    if len(paths) > 1:
+        raise PmdError(f"--configs: they are of several graphs, {' and '.join(paths)}; a table is of one")
+
+
 def role(stage: KgeStageConfig, stages: Sequence[KgeStageConfig]) -> str:
     """The row of the tables that a stage belongs to."""
     if stage.teacher is None:
@@ -79,11 +95,6 @@ def role(stage: KgeStageConfig, stages: Sequence[KgeStageConfig]) -> str:
     if not stage.release:
         return "−S2"
     return "DS" if stage.start else "−S1"
-
-
-def _settings(file: str, options: Sequence[str], seed: int) -> KgeConfig:
-    parser = parser_for(KgeConfig, "")
-    return instantiate(parser, parse(parser, ["--config", file, *options, f"--seed={seed}"]), KgeConfig)
 
 
 def _write(out: Path, results: Results) -> None:

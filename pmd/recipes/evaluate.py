@@ -14,8 +14,10 @@ from pmd.core.types import TripleScorer
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
+from pmd.models.kge import KgeModel
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.scorers import load_scorer, num_parameters
+from pmd.recipes.kge_model import refuse_unseen
+from pmd.recipes.scorers import check_folder, load_scorer, num_parameters
 from pmd.recipes.staging import measure
 from pmd.recipes.tables import markdown, ranking_cells
 
@@ -33,13 +35,15 @@ def evaluate(config: EvaluateConfig) -> str:
     if not config.models:
         raise PmdError("--model: the list is empty; name a stage's folder in a run")
     for model in config.models:
-        _check_folder(model)
+        check_folder("--model", model)
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)
     rows = []
     for model in config.models:
         scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
+        if isinstance(scorer, KgeModel):
+            refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
             metrics, rate = timed(scorer, graph, config, split)
             if len(config.models) == 1:
@@ -73,20 +77,6 @@ def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any
 def _short(model: str) -> str:
     """The last two parts of a folder: run and stage."""
     return "/".join(Path(model).parts[-2:])
-
-
-def _check_folder(model: str) -> None:
-    """Refuse what is plainly no model, before the Hub is asked for something of that name."""
-    folder = Path(model)
-    if (folder / "config.yaml").is_file():
-        stages = sorted(path.parent.name for path in folder.glob("*/config.json"))
-        raise PmdError(
-            f"--model: '{model}' is a run; choose one of its stages: {', '.join(stages) or 'none is finished'}"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise PmdError(f"--model: '{model}' holds no model (no config.json); give a stage's folder in a run")
-    if not folder.is_dir() and (model.count("/") != 1 or folder.parent.is_dir()):
-        raise PmdError(f"--model: no folder '{model}'; give a stage's folder in a run, or a Hub id")
 
 
 def _data_of_run(model: Path) -> DataConfig:

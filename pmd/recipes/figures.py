@@ -17,7 +17,7 @@ from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import resolve_kge_stages
 from pmd.core.run import Run
 from pmd.models.interactions import INTERACTIONS
-from pmd.recipes.cli import instantiate, parse, parser_for
+from pmd.recipes.cli import read_config
 from pmd.recipes.plotting import COLOURS, figure, name_axes
 
 Curve = dict[int, float]
@@ -50,14 +50,14 @@ def draw(config: FigureConfig) -> Path:
     folder = Path(config.run)
     if not (folder / "config.yaml").is_file():
         raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
-    parser = parser_for(KgeConfig, "")
-    settings = instantiate(parser, parse(parser, ["--config", str(folder / "config.yaml")]), KgeConfig)
+    settings = read_config(KgeConfig, ["--config", str(folder / "config.yaml")])
     path = Path(config.out) if config.out else folder / f"{config.what}.png"
     stages = resolve_kge_stages(settings)
     if config.what == "widths":
         by_width(Run(folder).results, settings, path)
     else:
-        by_epoch(curves(folder), stages, config.dim, settings, path)
+        epochs = {name: result.get("epochs") for name, result in Run(folder).results.items()}
+        by_epoch(curves(folder), stages, config.dim, settings, path, epochs)
     return path
 
 
@@ -83,7 +83,12 @@ def by_width(results: dict[str, dict[str, Any]], settings: KgeConfig, path: Path
 
 
 def by_epoch(
-    found: dict[str, Curve], stages: list[KgeStageConfig], dim: int | None, settings: KgeConfig, path: Path
+    found: dict[str, Curve],
+    stages: list[KgeStageConfig],
+    dim: int | None,
+    settings: KgeConfig,
+    path: Path,
+    epochs: dict[str, int],
 ) -> None:
     """One line for the student alone, one for the taught one through both stages."""
     second = [stage for stage in stages if stage.release and stage.start and stage.name in found]
@@ -93,16 +98,17 @@ def by_epoch(
         raise PmdError(f"--run: no student {wanted}with both stages and a validation (train.valid_every) in this run")
     last = max(second, key=lambda stage: stage.dim)
     first = next(stage for stage in stages if stage.name == last.start)
+    start = epochs.get(first.name) or first.epochs  # it may have stopped early
     alone = [s for s in stages if not s.teacher and s.dim == last.dim and s.name in found]
-    taught = {**found[first.name], **{epoch + first.epochs: value for epoch, value in found[last.name].items()}}
+    taught = {**found[first.name], **{epoch + start: value for epoch, value in found[last.name].items()}}
     with figure(path) as axis:
         axis.plot(*zip(*sorted(taught.items())), color=COLOURS[0], linewidth=2, label="with a teacher")
         for stage in alone:
             axis.plot(*zip(*sorted(found[stage.name].items())), color=COLOURS[1], linewidth=2, label="alone (no-DS)")
-        axis.axvline(first.epochs, color="#555555", linestyle="--", linewidth=1.2)
+        axis.axvline(start, color="#555555", linestyle="--", linewidth=1.2)
         axis.annotate(
             "stage 2",
-            (first.epochs, 0.95),
+            (start, 0.95),
             xycoords=("data", "axes fraction"),
             xytext=(5, 0),
             textcoords="offset points",

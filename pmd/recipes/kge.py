@@ -26,7 +26,8 @@ from pmd.distill.dualde import DualDistillation
 from pmd.distill.kge import KgeSupervised
 from pmd.models.kge import KgeModel
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.kge_model import load, load_for, save
+from pmd.recipes.kge_model import load, load_for, refuse_unseen, save
+from pmd.recipes.scorers import check_folder
 from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, open_run
 from pmd.recipes.tables import markdown, models_table
 from pmd.train.loop import Interrupted, fit
@@ -71,8 +72,11 @@ def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
     if config.train.batch_size < 2 * accelerator.num_processes:
         raise PmdError(f"train.batch_size: {config.train.batch_size} is less than two triples for each process")
     graph = load_data(config)
+    refuse_unseen(graph, config.evaluation.splits)
+    if config.train.optimizer == "sparse_adam" and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
     for stage in stages.values():
-        if stage.load:
+        if stage.load and (run is None or stage.name not in run.results):
             check_load(stage, graph, config)
     run = open_run(config, run, accelerator, graph, f"{graph.name}-{config.model.interaction}")
     context = Context(config, run, accelerator, graph, stages)
@@ -84,14 +88,18 @@ def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
     return run
 
 
+KINDS = {"name": "the interaction"}
+
+
 def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:
     """Refuse a model to load that does not fit this run, before anything is trained."""
-    found, wanted = load_for(stage.load, graph), config.model
-    if (found.dim, found.name) != (stage.dim, wanted.interaction):
-        raise PmdError(
-            f"stages ({stage.name}).load: '{stage.load}' is {found.name} of dim {found.dim}, "
-            f"not {wanted.interaction} of dim {stage.dim}"
-        )
+    place = f"stages ({stage.name}).load"
+    check_folder(place, stage.load)
+    found, wanted = load_for(stage.load, graph), new_model(config, graph, stage.dim)
+    for name in ("name", "dim", "norm", "reciprocal", "unit_entities"):
+        ours, theirs = getattr(wanted, name), getattr(found, name)
+        if ours != theirs:
+            raise PmdError(f"{place}: '{stage.load}' has {KINDS.get(name, name)} {theirs}, this stage {ours}")
 
 
 def banner(context: Context) -> str:
@@ -119,7 +127,7 @@ def banner(context: Context) -> str:
             stage.load or stage.start or "random",
             stage.epochs,
             f"{stage.lr:g}",
-            f"{stage.margin:g}",
+            f"{stage.margin:g}" if loss.name not in ("softmax", "one_vs_all") else "",
         )
         for stage in context.stages.values()
     ]
@@ -136,7 +144,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
         model = load(folder)
     else:
         model, trained = train_stage(context, stage, position)
-    if context.run.main:
+    if context.run.main and (trained or stage.load):
         save(folder, model, graph)
     model.to(context.accelerator.device)
     config = context.config.evaluation
@@ -186,8 +194,7 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
     model = load(context.run.folder / stage.start) if stage.start else new_model(config, graph, stage.dim)
     model.to(accelerator.device)
     objective = objective_for(context, stage, model).to(accelerator.device)
-    set_seed(seed + accelerator.process_index * 1_000_003)  # every process draws negatives of its own
-    collate = collator(config, graph)
+    collate = collator(config, graph, seed)
 
     def validate() -> float:
         return measure(model, graph, config.evaluation, "valid", triples=config.train.valid_triples).mrr
@@ -210,17 +217,16 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
     return model, trained
 
 
-def collator(config: KgeConfig, graph: KnowledgeGraph) -> SampledNegatives | OneVsAll | KvsAll:
+def collator(config: KgeConfig, graph: KnowledgeGraph, seed: int) -> SampledNegatives | OneVsAll | KvsAll:
     """What turns positions into batches."""
     loss, sizes = config.loss, (graph.num_entities, graph.num_relations)
+    candidates = graph.candidates("train")  # of an inductive data set, only the entities of the training graph
     if loss.name == "one_vs_all":
-        return OneVsAll(graph.train)
+        return OneVsAll(graph.train, candidates)
     if loss.name == "k_vs_all":
-        return KvsAll(graph.train, *sizes)
+        return KvsAll(graph.train, *sizes, candidates)
     known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
-    # Of an inductive data set, only the entities of the training graph.
-    candidates = graph.candidates("train")
-    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known, candidates)
+    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
 
 
 def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> Objective:

@@ -6,8 +6,11 @@ entities.tsv, relations.tsv       the graph's vocabulary: row i of a table is li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError
@@ -46,13 +49,34 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     """
     model = load(folder)
     for name, wanted in (("entities", graph.entity_ids), ("relations", graph.relation_ids)):
-        file = Path(folder) / f"{name}.tsv"
         columns = ("id", "name", "description") if name == "entities" else ("id", "name")
-        stored = read_columns(file, columns)[0] if file.is_file() else None
-        count = getattr(model, f"num_{name}")
-        if count != len(wanted) or (stored is not None and list(stored) != list(wanted)):
+        stored = read_columns(stored_file(folder, f"{name}.tsv"), columns)[0]
+        if list(stored) != list(wanted):
             raise PmdError(
-                f"'{folder}' was trained on {count:,} {name}, '{graph.name}' has {len(wanted):,} others; "
+                f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
+                f"{'in another order or with other ids' if len(stored) == len(wanted) else 'others'}; "
                 "an embedding model ranks only the graph that it was trained on: give that as --data.path"
             )
     return model
+
+
+def stored_file(folder: str | Path, name: str) -> Path:
+    """A file of a model's folder, or of its Hub repository. PmdError if there is none."""
+    file = Path(folder) / name
+    if file.is_file():
+        return file
+    try:
+        return Path(hf_hub_download(str(folder), name))
+    except (OSError, ValueError) as error:
+        raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None
+
+
+def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
+    """Refuse to rank splits of the other graph of an inductive data set: their entities were never trained."""
+    seen = graph.candidates("train")
+    for split in splits:
+        if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
+            raise PmdError(
+                f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
+                "use a text model (scripts/progressive.py)"
+            )

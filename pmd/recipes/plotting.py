@@ -26,6 +26,8 @@ def figure(path: Path, panels: int = 1, *, size: tuple[float, float] = (6.4, 4.0
         from matplotlib.ticker import MaxNLocator
     except ImportError:
         raise PmdError("pictures need matplotlib: pip install 'pmd[plot]'") from None
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise PmdError(f"--out: '{path.name}' is no picture that can be written; end it with .png, .pdf or .svg")
     picture = Figure(figsize=(size[0] * panels, size[1]), layout="constrained")
     axes = [picture.add_subplot(1, panels, panel + 1) for panel in range(panels)]
     for axis in axes:
@@ -36,7 +38,7 @@ def figure(path: Path, panels: int = 1, *, size: tuple[float, float] = (6.4, 4.0
     yield axes[0] if panels == 1 else axes
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}")
-    picture.savefig(aside, dpi=160, format=path.suffix[1:] or "png")
+    picture.savefig(aside, dpi=160, format=path.suffix[1:])
     os.replace(aside, path)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -173,7 +174,8 @@ def fit(
             progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
             last = progress.epoch == settings.epochs
             if validate is not None and settings.valid_every and (last or progress.epoch % settings.valid_every == 0):
-                value = validate()
+                # All processes must go on, or stop, together: the main one's number counts.
+                value = broadcast_object_list([validate()])[0]
                 log(stage=label, epoch=progress.epoch, step=progress.step, valid=value)
                 if value > progress.best:
                     progress.best, progress.best_epoch = value, progress.epoch
@@ -193,7 +195,7 @@ def fit(
         raise Interrupted
     accelerator.wait_for_everyone()
     if progress.best_epoch >= 0:
-        plain.load_state_dict(load_file(best_file, device=str(accelerator.device)))
+        plain.load_state_dict(load_file(best_file))  # copied to where the parameters are
     accelerator.free_memory()
     return progress
 
@@ -203,9 +205,7 @@ def _note(progress: Progress, terms: dict[str, torch.Tensor], label: str) -> Non
     for name, value in terms.items():
         value = float(value.detach())
         if value != value or value in (float("inf"), float("-inf")):
-            raise PmdError(
-                f"{label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr or train.grad_clip"
-            )
+            raise PmdError(f"{label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr")
         progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
 
 

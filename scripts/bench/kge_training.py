@@ -9,8 +9,7 @@ sampling". Groups of triples that share their negatives, and `SparseAdam`, which
 has read, are other trainings, and have rows of their own.
 
 Each library has a process to itself, so that neither's memory or thread settings touch the other; they take
-turns. An epoch is cut to a few batches. Where other work shares the cores, the processor's time per triple says
-more than the clock, provided that waiting threads sleep, which is what OMP_WAIT_POLICY is for.
+turns. An epoch is cut to a few batches.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ import contextlib
 import io
 import logging
 import statistics
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,9 @@ from typing import Literal
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from timing import clocked
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeTrainConfig, LossConfig
@@ -125,13 +128,6 @@ class Ours:
             fit(objective, steps * task.batch, collate, settings, accelerator, Path(folder))
 
 
-def clocked(way: Way, steps: int) -> tuple[float, float]:
-    """Seconds by the clock and of the processor."""
-    began, used = time.perf_counter(), time.process_time()
-    way(steps)
-    return time.perf_counter() - began, time.process_time() - used
-
-
 def main(
     data: str = "../shared/data/wn18rr",
     models: tuple[str, ...] = ("transe l2", "rotate l2"),
@@ -193,7 +189,7 @@ def measure(
             for way, (call, count) in ways.items():
                 count = count if turn else 2  # warm up
                 pool = theirs if call is reference else mine
-                seconds = pool.submit(clocked, call, count).result()
+                *seconds, _ = pool.submit(clocked, partial(call, count)).result()
                 if turn:
                     found[way].append(tuple(s / (count * batch) for s in seconds))
     rows = []

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from scipy.stats import chi2
+from torch.utils.data import DataLoader
 
 from pmd.core.types import TARGETS
 from pmd.data.answers import KnownAnswers
@@ -105,13 +106,29 @@ def test_marks_equal_a_loop_over_a_set(random_graph, target, shared, count):
             assert (side.false & ~own).any() == (known is not None)
 
 
-def test_one_seed_draws_the_same_negatives_and_another_does_not(random_graph):
+def test_negatives_are_a_function_of_seed_and_batch(random_graph):
+    """So a resumed run draws what it would have drawn, and a worker process what the training process would."""
     graph = random_graph()
-    sampler, found = SampledNegatives(graph.train, graph.num_entities, 8), []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        found.append(torch.cat([side.negatives for side in sampler(list(range(20))).sides]))
-    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+    def drawn(seed, positions):
+        sampler = SampledNegatives(graph.train, graph.num_entities, 8, seed=seed)
+        return torch.cat([side.negatives for side in sampler(positions).sides])
+
+    order, other = list(range(20)), [1, 0, *range(2, 20)]
+    first = drawn(0, order)
+    torch.manual_seed(99)
+    assert torch.equal(first, drawn(0, order))
+    assert not torch.equal(first, drawn(1, order)) and not torch.equal(first, drawn(0, other))
+
+
+def test_worker_processes_draw_the_same_negatives(random_graph):
+    graph = random_graph()
+    sampler = SampledNegatives(graph.train, graph.num_entities, 8)
+    batches = [[3, 1, 4], [1, 5, 9], [4, 1, 3]]
+    loaders = [DataLoader(range(60), batch_sampler=batches, collate_fn=sampler, num_workers=n) for n in (0, 1)]
+    here, there = ([torch.cat([s.negatives for s in batch.sides]) for batch in loader] for loader in loaders)
+    assert all(torch.equal(one, two) for one, two in zip(here, there, strict=True))
+    assert not torch.equal(here[0], here[2])
 
 
 def test_one_vs_all_asks_for_both_ends_of_each_triple(random_graph):
@@ -141,7 +158,7 @@ def test_k_vs_all_is_every_query_once_with_all_its_answers(random_graph, seed, s
     found, order = {}, torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed)).tolist()
     for start in range(0, len(order), size):
         batch = examples(order[start : start + size])
-        assert [side.target for side in batch.sides] == ["head", "tail"]
+        assert all(len(side.triples) for side in batch.sides)
         assert len(batch.triples) == len(order[start : start + size])
         for side in batch.sides:
             queries = [("tail", h, r) if side.target == "tail" else ("head", r, t) for h, r, t in side.triples.tolist()]
@@ -152,6 +169,16 @@ def test_k_vs_all_is_every_query_once_with_all_its_answers(random_graph, seed, s
     assert found.keys() == answers.keys()
     for query, entities in found.items():
         assert sorted(entities) == sorted(answers[query])
+
+
+def test_candidates_are_the_columns_of_answers_and_labels():
+    triples, candidates = torch.tensor([[4, 0, 7], [7, 0, 9]]), torch.tensor([4, 7, 9])
+    batch = OneVsAll(triples, candidates)([1, 0])
+    assert batch.answers.tolist() == [1, 0, 2, 1]  # heads 7 and 4, tails 9 and 7
+    batch = KvsAll(triples, 10, 1, candidates)(list(range(4)))
+    known = {"head": {7: [0], 9: [1]}, "tail": {4: [1], 7: [2]}}
+    rows = [known[s.target][int(t[2] if s.target == "head" else t[0])] for s in batch.sides for t in s.triples]
+    assert batch.labels.T.tolist() == [[row, column] for row, columns in enumerate(rows) for column in columns]
 
 
 def test_a_batch_moves_with_everything_in_it(random_graph):

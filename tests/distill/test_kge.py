@@ -6,7 +6,7 @@ import torch
 from pmd.core.kge_config import LossConfig
 from pmd.core.types import TARGETS
 from pmd.data.triples import KvsAll
-from pmd.distill.kge import KgeSupervised, LabelLoss, batch_scores, joined_false, joined_labels, regularisers
+from pmd.distill.kge import KgeSupervised, LabelLoss, batch_scores, regularisers
 
 from . import slow_kge as slow
 from .slow_kge import LOSSES, batch_of, build, rows_of
@@ -40,14 +40,14 @@ def test_rows_are_those_of_the_heads_then_of_the_tails(options, name, reciprocal
     found = batch_scores(model, batch)
     torch.testing.assert_close(found.detach(), torch.tensor([row.scores for row in rows]), rtol=1e-5, atol=1e-5)
     if options.name == "k_vs_all":
-        pairs = sorted(map(tuple, joined_labels(batch).T.tolist()))
+        pairs = sorted(map(tuple, batch.labels.T.tolist()))
         assert pairs == [(i, j) for i, row in enumerate(rows) for j in sorted(row.true)]
         assert len(pairs) > len(rows)
     elif options.filtered or options.shared > 1:
         marked = [[j in row.left_out for j in range(1, len(row.scores))] for row in rows]
-        assert joined_false(batch).tolist() == marked
+        assert batch.false.tolist() == marked
     else:
-        assert joined_false(batch) is None
+        assert batch.false is None
 
 
 @OPTIONS

@@ -97,7 +97,7 @@ def test_points_that_nearly_meet_keep_their_direction(kernel, queries):
 def test_rows_are_those_of_an_embedding(shape, sparse):
     torch.manual_seed(0)
     table, ids = torch.randn(6, 3, dtype=torch.float64, requires_grad=True), torch.randint(5, shape)
-    found, expected = rows(table, ids, sparse=sparse), embedding(ids, table)
+    (found,), expected = rows(table, ids, sparse=sparse), embedding(ids, table)
     assert torch.equal(found, expected)
     weight = torch.randn_like(found)
     (one,), (other,) = gradients(found, weight, table), gradients(expected, weight, table)
@@ -105,3 +105,29 @@ def test_rows_are_those_of_an_embedding(shape, sparse):
     torch.testing.assert_close(one.to_dense() if sparse else one, other)
     if sparse:
         assert set(one.coalesce().indices()[0].tolist()) == set(ids.flatten().tolist())
+
+
+def test_rows_of_several_reads_share_one_gradient():
+    torch.manual_seed(0)
+    table, ids = (
+        torch.randn(6, 3, dtype=torch.float64, requires_grad=True),
+        [torch.randint(5, (4,)), torch.randint(5, (2, 3))],
+    )
+    for sparse in (False, True):
+        found, weights = rows(table, *ids, sparse=sparse), [torch.randn(4, 3), torch.randn(2, 3, 3)]
+        (one,) = torch.autograd.grad(sum((f * w).sum() for f, w in zip(found, weights)), table)
+        (other,) = torch.autograd.grad(sum((embedding(i, table) * w).sum() for i, w in zip(ids, weights)), table)
+        torch.testing.assert_close(one.to_dense() if sparse else one, other)
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
+@BLOCKS
+def test_products_are_as_good_as_differences(block, length, monkeypatch):
+    monkeypatch.setattr(kernels, "BLOCK", block)
+    torch.manual_seed(0)
+    query, candidates = torch.randn(6, 10) * length, torch.randn(50, 10) * length
+    candidates[:6] = query  # they meet
+    candidates[6:12] = query * (1 + 1e-4)  # they nearly meet
+    found, expected = euclidean(query, candidates), slow_distances(euclidean, query.double(), candidates.double())
+    assert (found.diagonal() == 0).all()
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,7 +100,13 @@ def test_the_second_stage_starts_from_the_first(folder, tmp_path):
         ["--model.interaction=transh", "--loss.name=margin", "--loss.constraint=0.1"],
         ["--model.interaction=complex", "--loss.name=one_vs_all", "--loss.n3=0.01", "--model.reciprocal=true"],
         ["--model.interaction=simple", "--loss.name=k_vs_all", "--train.optimizer=adagrad"],
-        ["--model.interaction=pairre", "--loss.adversarial=1", "--model.unit_entities=true", "--loss.shared=4"],
+        [
+            "--model.interaction=PairRE",
+            "--loss.name=logistic",
+            "--loss.adversarial=1",
+            "--model.unit_entities=true",
+            "--loss.shared=4",
+        ],
         ["--model.interaction=rotate", "--loss.name=softmax", "--loss.filtered=true", "--train.schedule=constant"],
     ],
     ids=lambda options: options[0].split("=")[1],
@@ -147,8 +154,86 @@ def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):
     old, new = (load_file(place / "model.safetensors") for place in (run / "teacher", again / "wide"))
     assert all(torch.equal(old[key], new[key]) for key in old)
     wrong = json.dumps([{"name": "wide", "dim": 16, "load": str(run / "teacher")}])
-    with pytest.raises(PmdError, match="is rotate of dim 8, not rotate of dim 16"):
+    with pytest.raises(PmdError, match="has dim 8, this stage 16"):
         train(folder, tmp_path, "wrong", f"--stages={wrong}")
+
+
+def test_a_loaded_model_must_be_what_the_config_says(run, folder, tmp_path):
+    stages = json.dumps([{"name": "wide", "load": str(run / "teacher")}])
+    with pytest.raises(PmdError, match="has norm l2, this stage l1"):
+        train(folder, tmp_path, "norm", f"--stages={stages}", "--model.norm=l1")
+    with pytest.raises(PmdError, match="has reciprocal False, this stage True"):
+        train(folder, tmp_path, "reciprocal", f"--stages={stages}", "--model.reciprocal=true")
+    both = json.dumps([{"name": "a"}, {"name": "b", "teacher": "a", "load": str(run / "teacher")}])
+    with pytest.raises(PmdError, match="a loaded model is not trained; leave out teacher and start"):
+        train(folder, tmp_path, "both", f"--stages={both}")
+
+
+def test_a_model_without_its_vocabulary_or_with_another_order_is_refused(run, folder, tmp_path):
+    graph = pmd.load_graph(folder)
+    alone = tmp_path / "alone"
+    shutil.copytree(run / "teacher", alone)
+    (alone / "entities.tsv").unlink()
+    with pytest.raises(PmdError, match=r"has no entities\.tsv"):
+        pmd.load_scorer(alone, graph)
+    turned = tmp_path / "turned"
+    shutil.copytree(folder, turned)
+    lines = (folder / "entities.tsv").read_text().splitlines(keepends=True)
+    (turned / "entities.tsv").write_text("".join(reversed(lines)))
+    with pytest.raises(PmdError, match="48 in another order or with other ids"):
+        pmd.load_scorer(run / "teacher", pmd.load_graph(turned))
+
+
+def test_entities_that_were_never_trained_are_not_ranked(folder, tmp_path):
+    inductive = tmp_path / "inductive"
+    shutil.copytree(folder, inductive)
+    more = "".join(f"n{i}\tnew {i}\ta new place\n" for i in range(4))
+    (inductive / "entities.tsv").write_text((folder / "entities.tsv").read_text() + more)
+    for name in ("train", "valid", "test"):
+        (inductive / f"inductive_{name}.tsv").write_text("n0\tr_in\tn1\nn2\tr_in\tn3\n")
+    with pytest.raises(PmdError, match="has learned nothing of the entities of 'inductive_test'"):
+        train(inductive, tmp_path, "unseen", "--evaluation.split=inductive_test")
+    # The rows of the other graph's entities are not even negatives: they stay where they started.
+    for loss in ("softmax", "one_vs_all", "k_vs_all"):
+        run = train(inductive, tmp_path, loss, f"--loss.name={loss}", "--train.epochs=2")
+        rows = load_file(run / "rotate" / "model.safetensors")["entity_rows.weight"]
+        torch.manual_seed(0)
+        start = pmd.KgeModel("rotate", 52, 2, 8).entity_rows.weight
+        assert torch.equal(rows[48:], start[48:]) and not torch.isclose(rows[:48], start[:48]).any(1).all()
+
+
+def test_two_processes_run_the_whole_recipe(folder, tmp_path):
+    """With validation, a best checkpoint and a released teacher, none of which a test of gradients sees."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=two", "--dual.students=[4]"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    script = str(ROOT / "scripts" / "train.py")
+    done = subprocess.run([*command, script, *options], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((next(tmp_path.glob("two-*")) / "results.json").read_text())
+    assert list(results) == NAMES[:4] and all(result["valid_mrr"] > 0 for result in results.values())
+
+
+def test_k_vs_all_with_a_regulariser_on_tiny_batches(folder, tmp_path):
+    """A batch may hold queries of one direction only."""
+    options = ("--model.interaction=complex", "--loss.name=k_vs_all", "--loss.n3=0.1", "--train.batch_size=3")
+    run = train(folder, tmp_path, "small", *options)
+    assert json.loads((run / "results.json").read_text())["complex"]["epochs"] == 4
+
+
+def test_resume_goes_on_with_runs_of_its_own_kind(run, tmp_path):
+    other = tmp_path / "text-20300101-000000"
+    other.mkdir()
+    (other / "config.yaml").write_text("encoder: {}\n")
+    with pytest.raises(PmdError, match="no run of this script"):
+        train_command(["--resume", f"--runs={tmp_path}"])
+    with pytest.raises(PmdError, match="is a run of another script"):
+        train_command([f"--resume={other}"])
+
+
+def test_a_stage_key_that_is_misspelt_gets_a_proposal(folder, tmp_path):
+    with pytest.raises(PmdError, match=r"did you mean 'stages\.release'"):
+        train(folder, tmp_path, "wrong", '--stages=[{"name": "a", "realease": true}]')
 
 
 def test_text_and_embedding_models_in_one_table(run, folder, tmp_path, capsys):
@@ -227,11 +312,24 @@ def test_dualde_from_a_config_over_seeds(folder, tmp_path, capsys):
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
 
 
+def test_configs_that_belong_in_two_tables_are_refused(folder, tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    for file, path in ((one, "a"), (two, "b")):
+        file.write_text(f"data: {{path: {path}}}\nmodel: {{interaction: transe}}\ndual: {{students: [4]}}\n")
+    with pytest.raises(PmdError, match="two of them are of transe"):
+        dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
+    two.write_text(two.read_text().replace("transe", "rotate"))
+    with pytest.raises(PmdError, match="they are of several graphs, a and b"):
+        dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
+
+
 def test_pictures(run, tmp_path, capsys):
     for what in ("widths", "epochs"):
         figure_command([f"--run={run}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
         assert (tmp_path / f"{what}.png").read_bytes().startswith(PNG)
     assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
+    with pytest.raises(PmdError, match=r"end it with \.png"):
+        figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
     with pytest.raises(PmdError, match="no student of width 5 with both stages"):
         figure_command([f"--run={run}", "--dim=5"])
 
