@@ -77,7 +77,7 @@ class KgeTrainConfig(LoopConfig):
 
     epochs: int = 200
     batch_size: int = 1024
-    lr: float = 5e-3
+    lr: float = 0.02
     weight_decay: float = 0.0
     warmup: int = 0
     grad_clip: float = 0.0

@@ -257,7 +257,8 @@ def root(total: Tensor) -> Tensor:
 
 def modulus(z: Tensor) -> Tensor:
     """(…, 2, dim) -> (…, dim): the moduli of complex numbers."""
-    return torch.linalg.vector_norm(z, dim=-2)
+    real, imaginary = split(z)
+    return root(real.square() + imaginary.square()).squeeze(-2)  # many times faster than a norm over two numbers
 
 
 def split(r: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,8 +48,9 @@ def keep_freed_memory() -> None:
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_threshold, 2**30)
-        libc.mallopt(trim_threshold, 2**31 - 1)
+        # Older versions refuse more than 32 MB; to set the second alone would only switch off what adapts itself.
+        if any(libc.mallopt(mmap_threshold, size) for size in (2**30, 2**25)):
+            libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def quiet() -> None:

@@ -150,9 +150,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     config = context.config.evaluation
     metrics, seconds = {}, {}
     for split in config.splits:
-        began = time.perf_counter()
-        metrics[split] = measure(model, graph, config, split).to_dict()
-        seconds[split] = round(time.perf_counter() - began, 4)
+        metrics[split], seconds[split] = timed_ranking(model, context, split)
     context.run.add_result(
         stage.name,
         {
@@ -169,6 +167,16 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     first = metrics[config.splits[0]]
     context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f} -> {folder}\n")
     context.accelerator.wait_for_everyone()
+
+
+def timed_ranking(model: KgeModel, context: Context, split: str) -> tuple[dict[str, Any], float]:
+    """The metrics of a split and the seconds they took: where those are few, the least of three times."""
+    found: list[float] = []
+    while len(found) < 3 and sum(found) < 1:
+        began = time.perf_counter()
+        metrics = measure(model, context.graph, context.config.evaluation, split).to_dict()
+        found.append(time.perf_counter() - began)
+    return metrics, round(min(found), 4)
 
 
 def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int) -> KgeModel:

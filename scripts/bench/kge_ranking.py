@@ -5,7 +5,7 @@
 Exact filtered ranking of the test triples in both directions: `pmd.ranks` against PyKEEN's `RankBasedEvaluator`
 with the same embeddings (random ones: no cost depends on them), the same triples in the filter (train, valid,
 test), and both in their default batches. They take turns. Scores differ in their last bit here and there, so
-where two entities score nearly the same, ranks may differ by one; how many do is printed.
+where entities score nearly the same, ranks may differ by one or so; how many do is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import auto_cli
@@ -31,6 +31,8 @@ from pmd.data.sources import load_graph
 from pmd.evaluation.ranking import Ranks, ranks
 from pmd.models.kge import KgeModel
 from pmd.recipes.cli import run
+
+Model = Literal["transe l1", "transe l2", "rotate l2"]
 
 
 class Pykeen:
@@ -82,7 +84,7 @@ class Clocked:
 
 def main(
     data: str = "../shared/data/wn18rr",
-    models: tuple[str, ...] = ("transe l1", "transe l2", "rotate l2"),
+    models: tuple[Model, ...] = ("transe l1", "transe l2", "rotate l2"),
     dim: int = 64,
     triples: int = 100,
     repetitions: int = 3,

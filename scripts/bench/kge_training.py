@@ -47,6 +47,7 @@ from pmd.recipes.staging import fit_settings
 from pmd.recipes.tables import markdown
 from pmd.train.loop import fit
 
+Model = Literal["transe l1", "transe l2", "rotate l2"]
 Name = Literal["transe", "rotate"]
 Loss = Literal["margin", "logistic"]
 Way = Callable[[int], None]
@@ -130,7 +131,7 @@ class Ours:
 
 def main(
     data: str = "../shared/data/wn18rr",
-    models: tuple[str, ...] = ("transe l2", "rotate l2"),
+    models: tuple[Model, ...] = ("transe l2", "rotate l2"),
     dim: int = 64,
     loss: Loss = "margin",
     batch: int = 1024,
