@@ -130,6 +130,7 @@ class KgeStageConfig:
         lr: overrides `train.lr`.
         margin: overrides `loss.margin`.
         scale: overrides `loss.scale`.
+        constraint: overrides `loss.constraint`.
         load: a folder of a trained model to take in place of training this stage.
     """
 
@@ -144,6 +145,7 @@ class KgeStageConfig:
     lr: float | None = None
     margin: float | None = None
     scale: float | None = None
+    constraint: float | None = None
     load: str | None = None
 
 

@@ -63,6 +63,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
             lr=first(stage.lr, config.train.lr),
             margin=first(stage.margin, config.loss.margin, usual_margin(config.loss, config.model)),
             scale=first(stage.scale, config.loss.scale),
+            constraint=first(stage.constraint, config.loss.constraint),
         )
         _check_stage(stage, f"{place} ({stage.name})", filled)
         filled[stage.name] = stage
@@ -86,7 +87,7 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
         if not 0 <= getattr(stage, key) <= 1:
             raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
     positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
-    check_numbers(positive, {})
+    check_numbers(positive, {f"{place}.constraint": stage.constraint})
 
 
 def check_kge(config: KgeConfig) -> None:

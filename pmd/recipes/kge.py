@@ -50,8 +50,9 @@ class Context:
             print(text, file=sys.stderr, flush=True)
 
     def loss(self, stage: str) -> LossConfig:
-        """The loss with the margin and the scale of a stage."""
-        return replace(self.config.loss, margin=self.stages[stage].margin, scale=self.stages[stage].scale)
+        """The loss with the settings of a stage."""
+        own = {name: getattr(self.stages[stage], name) for name in ("margin", "scale", "constraint")}
+        return replace(self.config.loss, **own)
 
 
 def train_kge(config: KgeConfig, run: Run | None = None) -> Run:

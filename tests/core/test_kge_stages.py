@@ -18,7 +18,7 @@ DUALDE = [
 def test_the_default_is_one_model_named_after_its_interaction():
     (stage,) = resolve_kge_stages(KgeConfig(model=ModelConfig("complex", dim=48)))
     assert (stage.name, stage.dim, stage.teacher, stage.start, stage.release) == ("complex", 48, None, None, False)
-    assert (stage.epochs, stage.lr, stage.scale) == (200, 5e-3, 1.0)
+    assert (stage.epochs, stage.lr, stage.scale) == (200, 0.02, 1.0)
 
 
 def test_settings_left_out_are_those_of_the_run():
@@ -36,7 +36,7 @@ def test_settings_left_out_are_those_of_the_run():
 
 
 def test_a_stage_overrides_the_run():
-    own = {"dim": 4, "epochs": 3, "lr": 0.5, "margin": 0.0, "scale": 3.0, "alpha": 0.0, "beta": 1.0}
+    own = {"dim": 4, "epochs": 3, "lr": 0.5, "margin": 0.0, "scale": 3.0, "constraint": 0.5, "alpha": 0.0, "beta": 1.0}
     (stage,) = resolve_kge_stages(KgeConfig(loss=LossConfig(margin=9.0), stages=[KgeStageConfig("a", **own)]))
     assert {name: getattr(stage, name) for name in own} == own
 
@@ -117,6 +117,7 @@ def resolve_error(stages) -> str:
         (KgeStageConfig("b", epochs=0), "stages[1] (b).epochs: 0 must be positive"),
         (KgeStageConfig("b", lr=-1.0), "stages[1] (b).lr: -1.0 must be positive"),
         (KgeStageConfig("b", scale=0.0), "stages[1] (b).scale: 0.0 must be positive"),
+        (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0 must not be negative"),
     ],
 )
 def test_a_stage_that_cannot_run_names_its_key(stage, message):

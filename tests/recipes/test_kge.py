@@ -158,6 +158,17 @@ def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):
         train(folder, tmp_path, "wrong", f"--stages={wrong}")
 
 
+def test_a_stage_has_a_constraint_of_its_own(folder, tmp_path):
+    stages = json.dumps([{"name": "held", "constraint": 1000.0}, {"name": "free"}])
+    options = ("--model.interaction=transe", "--model.init=1", "--loss.constraint=0", "--train.epochs=20")
+    run = train(folder, tmp_path, "own", f"--stages={stages}", *options, "--train.valid_every=0")
+    lengths = {
+        name: load_file(run / name / "model.safetensors")["entity_rows.weight"].norm(dim=1).max()
+        for name in ("held", "free")
+    }
+    assert lengths["held"] < 1.3 < lengths["free"]
+
+
 def test_a_loaded_model_must_be_what_the_config_says(run, folder, tmp_path):
     stages = json.dumps([{"name": "wide", "load": str(run / "teacher")}])
     with pytest.raises(PmdError, match="has norm l2, this stage l1"):
