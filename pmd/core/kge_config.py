@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pmd.core.config import DataConfig, EvaluationConfig, LoopConfig
+from pmd.core.med import MedConfig
 
 Loss = Literal["margin", "logistic", "softmax", "one_vs_all", "k_vs_all"]
 
@@ -17,6 +18,7 @@ class ModelConfig:
     Args:
         interaction: transe, transh, complex, rotate, simple or pairre, in any case of letters.
         dim: width: numbers in each part of an embedding (ComplEx, RotatE and SimplE entities have two parts).
+        widths: train one croppable model: its leading dimensions are models of these widths, the last one `dim`.
         norm: of a distance: l1, l2 or squared; null is the interaction's own.
         reciprocal: a second embedding of every relation for its inverse; head queries become tail queries.
         unit_entities: entities are scaled to length 1 (PairRE).
@@ -25,6 +27,7 @@ class ModelConfig:
 
     interaction: str = "rotate"
     dim: int = 64
+    widths: list[int] | None = None
     norm: Literal["l1", "l2", "squared"] | None = None
     reciprocal: bool = False
     unit_entities: bool = False
@@ -131,6 +134,10 @@ class KgeStageConfig:
         margin: overrides `loss.margin`.
         scale: overrides `loss.scale`.
         constraint: overrides `loss.constraint`.
+        widths: one model of all these widths, as `med` says.
+        crop: name of an earlier stage: take its leading dimensions, without training.
+        order: of the dimensions before `crop`: as they are (null), by `loss`: how much the loss on the validation
+            triples rises without them, or by `value`: their mean absolute value.
         load: a folder of a trained model to take in place of training this stage.
     """
 
@@ -146,6 +153,9 @@ class KgeStageConfig:
     margin: float | None = None
     scale: float | None = None
     constraint: float | None = None
+    widths: list[int] | None = None
+    crop: str | None = None
+    order: Literal["loss", "value"] | None = None
     load: str | None = None
 
 
@@ -162,6 +172,7 @@ class KgeConfig:
         loss: labels, negatives and regularisers.
         train: training settings.
         dual: weights of soft labels.
+        med: how the widths of one croppable model learn together.
         stages: the models to train; by default those that `dual.students` asks for, or one.
         evaluation: the final ranking.
     """
@@ -174,5 +185,6 @@ class KgeConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     train: KgeTrainConfig = field(default_factory=KgeTrainConfig)
     dual: DualConfig = field(default_factory=DualConfig)
+    med: MedConfig = field(default_factory=MedConfig)
     stages: list[KgeStageConfig] | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
+from pmd.core.med import check_widths, resolve_med
 
 INTERACTIONS = ("transe", "transh", "complex", "rotate", "simple", "pairre")
 
@@ -25,7 +26,7 @@ def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
     """One model; or a teacher, and for every width of `dual.students` one student alone and one taught in two stages."""
     dual, epochs = config.dual, config.train.epochs
     if not dual.students:
-        return [KgeStageConfig(config.model.interaction)]
+        return [KgeStageConfig(config.model.interaction, widths=config.model.widths)]
     second = {"epochs": first(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
     stages = [KgeStageConfig("teacher")]
     for dim, lr in zip(dual.students, dual.lrs or [None] * len(dual.students)):
@@ -79,6 +80,14 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
         raise PmdError(f"{place}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
     if stage.load and (stage.teacher or stage.start):
         raise PmdError(f"{place}.load: a loaded model is not trained; leave out teacher and start")
+    if stage.crop:
+        _check_crop(stage, place, earlier)
+    elif stage.order:
+        raise PmdError(f"{place}.order: nothing is cropped; name a stage in crop")
+    if stage.widths is not None:
+        check_widths(f"{place}.widths", stage.widths, stage.dim)
+        if stage.teacher:
+            raise PmdError(f"{place}.teacher: the widths of one model teach each other (med); leave one of the two out")
     if stage.teacher and earlier[stage.teacher].dim < stage.dim:
         raise PmdError(f"{place}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
     if stage.release and not stage.teacher:
@@ -88,6 +97,15 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
             raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
     positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
     check_numbers(positive, {f"{place}.constraint": stage.constraint})
+
+
+def _check_crop(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
+    if stage.crop not in earlier:
+        raise PmdError(f"{place}.crop: no earlier stage '{stage.crop}'; there is {', '.join(earlier) or 'none'}")
+    if earlier[stage.crop].dim < stage.dim:
+        raise PmdError(f"{place}.dim: {stage.dim} is wider than '{stage.crop}', {earlier[stage.crop].dim}")
+    if stage.teacher or stage.start or stage.load or stage.widths:
+        raise PmdError(f"{place}.crop: a cropped model is not trained; leave out teacher, start, load and widths")
 
 
 def check_kge(config: KgeConfig) -> None:
@@ -107,6 +125,7 @@ def check_kge(config: KgeConfig) -> None:
     not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
     check_numbers(positive, not_negative)
     _check_used(config)
+    _check_med(config)
     for dim in config.dual.students or ():
         check_numbers({"dual.students": dim}, {})
     if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):
@@ -130,6 +149,31 @@ def check_kge(config: KgeConfig) -> None:
             raise PmdError("train.grad_clip: gradients of single rows cannot be clipped; set it to 0")
     if config.train.weight_decay and config.train.optimizer != "adamw":
         raise PmdError(f"train.weight_decay: {config.train.optimizer} has none; use adamw, or loss.n3")
+
+
+def _check_med(config: KgeConfig) -> None:
+    """Refuse what cannot be trained at all widths in one pass."""
+    loss, model, med = config.loss, config.model, resolve_med(config.med)
+    if model.widths is not None:
+        check_widths("model.widths", model.widths, model.dim)
+        if config.dual.students:
+            raise PmdError(
+                "dual.students: the widths of one model (model.widths) need no students; leave one of the two out"
+            )
+        if config.stages is not None:
+            raise PmdError("model.widths: the stages are listed already; give a stage its widths there")
+    if model.widths is None and not any(stage.widths for stage in config.stages or ()):
+        return
+    if loss.name in ("one_vs_all", "k_vs_all"):
+        raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {loss.name}; use softmax")
+    if model.unit_entities:
+        raise PmdError("model.unit_entities: lengths depend on the width; leave it out, or model.widths")
+    if model.interaction == "transh" and model.norm == "l1":
+        raise PmdError("model.norm: TransH with l1 has no running sums over its widths; use l2")
+    if med.evolutionary and loss.name != "logistic":
+        raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {loss.name}; set loss.name to logistic")
+    if med.evolutionary and loss.adversarial:
+        raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
 
 
 def _check_used(config: KgeConfig) -> None:

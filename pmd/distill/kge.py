@@ -6,11 +6,13 @@ a batch reads, each with its weight in the config.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from pmd.core.kge_config import LossConfig
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms, Objective, Target
 from pmd.data.triples import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.interactions import TransH
@@ -20,19 +22,41 @@ from pmd.models.kge import KgeModel
 def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
     """The scores of all sides, one row per query: (b, 1 + k), the true triple and its negatives, or
     (b, candidates) where there are no negatives."""
-    sides = batch.sides
-    if sides[0].negatives is None:
-        scores = torch.cat([model.score_all(side.triples, side.target) for side in sides])
+    if batch.sides[0].negatives is None:
+        scores = torch.cat([model.score_all(side.triples, side.target) for side in batch.sides])
         return scores if batch.candidates is None else scores.index_select(1, batch.candidates)
-    shared = any(len(side.negatives) < len(side.triples) for side in sides)
+    return joined(batch, model.score_comparisons(comparisons(batch)))
+
+
+def batch_scores_widths(model: KgeModel, batch: KgeBatch, widths: Sequence[int], scale: float = 1.0) -> Tensor:
+    """The same of the sub-models of all widths: (n, b, 1 + k); `scale` as in `score_comparisons_widths`."""
+    return joined(batch, model.score_comparisons_widths(comparisons(batch), widths, scale))
+
+
+def comparisons(batch: KgeBatch) -> list[tuple[Tensor, Target, Tensor]]:
+    """What sampled negatives ask a model to score: of each side the true triples with their own negatives; where
+    triples share negatives, the true ones of all sides first, then the negatives."""
+    sides = batch.sides
     true = [(side.triples, side.target, side.answers[:, None]) for side in sides]
-    if shared:
-        negative = [(side.triples, side.target, side.negatives) for side in sides]
-        scores = model.score_comparisons([*true, *negative])
-        return torch.cat([torch.cat(scores[: len(sides)]), torch.cat(scores[len(sides) :])], dim=1)
-    both = [torch.cat([answers, side.negatives], dim=1) for side, (_, _, answers) in zip(sides, true)]
-    compared = [(side.triples, side.target, entities) for side, entities in zip(sides, both)]
-    return torch.cat(model.score_comparisons(compared))
+    if shares_negatives(batch):
+        return [*true, *((side.triples, side.target, side.negatives) for side in sides)]
+    return [
+        (triples, target, torch.cat([answers, side.negatives], dim=1))
+        for side, (triples, target, answers) in zip(sides, true)
+    ]
+
+
+def joined(batch: KgeBatch, scores: list[Tensor]) -> Tensor:
+    """Scores (…, b, k) of all `comparisons` -> (…, b, 1 + k) of all sides, the true triple first."""
+    if not shares_negatives(batch):
+        return torch.cat(scores, dim=-2)
+    half = len(batch.sides)
+    return torch.cat([torch.cat(scores[:half], dim=-2), torch.cat(scores[half:], dim=-2)], dim=-1)
+
+
+def shares_negatives(batch: KgeBatch) -> bool:
+    """Whether a row of negatives belongs to several triples."""
+    return any(len(side.negatives) < len(side.triples) for side in batch.sides)
 
 
 class LabelLoss:

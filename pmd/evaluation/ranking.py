@@ -79,20 +79,20 @@ def ranks(
     Raises:
         PmdError: unknown split or target, scores of the wrong shape, or a score that is NaN.
     """
-    _check(targets, batch_size, max_triples)
-    triples = _subsample(graph.split(split), max_triples, seed)
+    check_options(targets, batch_size, max_triples)
+    triples = subsample(graph.split(split), max_triples, seed)
     # Known triples are all among the candidates, so counts over candidates may be corrected by them.
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
     sides: dict[str, QueryRanks] = {}
     with _evaluating(scorer), _bar(len(triples) * len(targets), progress) as bar:
         for target in targets:
-            order = _by_query(triples, target, graph.num_relations)
+            order = by_query(triples, target, graph.num_relations)
             parts = []
             for chunk in order.split(batch_size) if len(order) else ():
                 parts.append(ranking.rank_chunk(triples[chunk], target))
                 bar.update(len(chunk))
-            sides[target] = _in_order(parts, order)
+            sides[target] = in_order(parts, order)
     return Ranks(triples, **sides)
 
 
@@ -117,7 +117,7 @@ class _Ranking:
     def rank_chunk(self, triples: Tensor, target: Target) -> QueryRanks:
         """Ranks of triples (b, 3) that are sorted by query."""
         answers = triples[:, 0 if target == "head" else 2]  # (b,)
-        first, rows = _distinct_queries(triples, target)
+        first, rows = distinct_queries(triples, target)
         queries = triples[first]  # (u, 3)
         scores = self._score(queries, target)  # (u, num_entities)
         device = scores.device
@@ -211,7 +211,7 @@ def _count_on_cpu(
     return above, not_below, highest
 
 
-def _check(targets: Sequence[str], batch_size: int, max_triples: int | None) -> None:
+def check_options(targets: Sequence[str], batch_size: int, max_triples: int | None) -> None:
     unknown = [target for target in targets if target not in TARGETS]
     if unknown or isinstance(targets, str) or not targets:
         raise PmdError(f"targets must be a list of {' and '.join(map(repr, TARGETS))}, not {targets!r}")
@@ -221,7 +221,7 @@ def _check(targets: Sequence[str], batch_size: int, max_triples: int | None) -> 
         raise PmdError(f"max_triples must be at least 1 or None for all, not {max_triples}")
 
 
-def _subsample(triples: Tensor, max_triples: int | None, seed: int) -> Tensor:
+def subsample(triples: Tensor, max_triples: int | None, seed: int) -> Tensor:
     if max_triples is None or max_triples >= len(triples):
         return triples
     generator = torch.Generator().manual_seed(seed)
@@ -233,7 +233,7 @@ def _query_keys(triples: Tensor, target: Target, num_relations: int) -> Tensor:
     return triples[:, 2 if target == "head" else 0] * num_relations + triples[:, 1]
 
 
-def _by_query(triples: Tensor, target: Target, num_relations: int) -> Tensor:
+def by_query(triples: Tensor, target: Target, num_relations: int) -> Tensor:
     """An order (n,) that puts triples of the same query together and is otherwise that of the split."""
     keys, inverse = torch.unique(_query_keys(triples, target, num_relations), return_inverse=True)
     first = torch.full_like(keys, len(triples))
@@ -241,7 +241,7 @@ def _by_query(triples: Tensor, target: Target, num_relations: int) -> Tensor:
     return torch.argsort(first[inverse], stable=True)
 
 
-def _distinct_queries(triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+def distinct_queries(triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
     """For triples (b, 3) sorted by query: the first triple of each query (u,), and its row for each (b,)."""
     query = triples[:, [1, 2] if target == "head" else [0, 1]]
     is_new = torch.ones(len(triples), dtype=torch.bool)
@@ -249,7 +249,7 @@ def _distinct_queries(triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
     return is_new.nonzero().squeeze(1), is_new.cumsum(0) - 1
 
 
-def _in_order(parts: list[QueryRanks], order: Tensor) -> QueryRanks:
+def in_order(parts: list[QueryRanks], order: Tensor) -> QueryRanks:
     """Join the ranks of the chunks and put them back from `order` into the order of the split."""
     inverse = torch.argsort(order)
     if not parts:  # an empty split

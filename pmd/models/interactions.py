@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
 from pmd.models.kernels import euclidean, manhattan, moduli
+from pmd.models.prefixes import Terms, accumulated, block_sums, running_sums, sizes_of
 
 Norm = Literal["l1", "l2", "squared"]
 
@@ -40,6 +41,8 @@ class Interaction:
     default_norm: Norm | None = "l2"
     relation_free = True
     """Whether a candidate is the same for every relation."""
+    has_running_sums = True
+    """Whether the terms of a prefix do not depend on its width."""
     complex_parts = False
     """Whether the two parts are real and imaginary."""
     relation_start: tuple[float, float] | None = None
@@ -74,6 +77,27 @@ class Interaction:
     def score_widths(self, h: Tensor, r: Tensor, t: Tensor, widths: Sequence[int]) -> Tensor:
         """Scores (…, n) of the sub-models of all widths, from one pass: running sums of the same terms."""
         return self.reduce(running_sums(self.terms(self.tail(h, r), self.candidate(t, r, "tail")), widths))
+
+    def compare_widths(
+        self, known: Tensor, r: Tensor, candidates: Tensor, target: Target, widths: Sequence[int], scale: float = 1.0
+    ) -> Tensor:
+        """Scores of all widths, (n, g, m, k), of candidates in the place of `target`.
+
+        known (g, m, parts, dim) and r (g, m, parts, dim) are those of m queries in a group, candidates (g, k, parts,
+        dim) theirs. `scale` is that of `accumulated`: how much a sub-model trains dimensions of narrower ones.
+        """
+        query, sizes = self.query(known, r, target), sizes_of(widths)
+        if self.relation_free:
+            return self.reduce(accumulated(block_sums(self.sum_of, query, candidates, sizes), 0, scale))
+        # Every query sees the candidates in the light of its own relation: m groups of one query.
+        seen = self.candidate(candidates.unsqueeze(1), r.unsqueeze(2), target)  # (g, m, k, parts, dim)
+        sums = block_sums(self.sum_of, query.flatten(0, 1).unsqueeze(1), seen.flatten(0, 1), sizes)
+        return self.reduce(accumulated(sums.reshape(-1, *seen.shape[:3]), 0, scale))
+
+    @property
+    def sum_of(self) -> Terms:
+        """What the dimensions add, for the kernel that sums it."""
+        return "moduli" if self.norm == "l1" else "squared"
 
     def terms(self, query: Tensor, candidate: Tensor) -> Tensor:
         """What each dimension adds to the comparison: (…, parts, dim) twice -> (…, dim)."""
@@ -118,6 +142,7 @@ class TransH(Interaction):
 
     relation_parts = 2
     relation_free = False
+    has_running_sums = False  # the projection depends on the width; `score_widths` takes it apart
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         w, d = split(r)
@@ -142,8 +167,28 @@ class TransH(Interaction):
         v = u + d
         products = torch.cat(torch.broadcast_tensors(v * v, w * v, w * u, w * w), dim=-2)  # (…, 4, dim)
         vv, wv, wu, ww = running_sums(products, widths).unbind(-2)
+        return self._without_normal(vv, wv, wu, ww)
+
+    def _without_normal(self, vv: Tensor, wv: Tensor, wu: Tensor, ww: Tensor) -> Tensor:
         c = wu / ww.clamp(min=TINY)
         return self.reduce((vv - 2 * c * wv + c * c * ww).clamp(min=0))
+
+    def compare_widths(
+        self, known: Tensor, r: Tensor, candidates: Tensor, target: Target, widths: Sequence[int], scale: float = 1.0
+    ) -> Tensor:
+        """As `score_widths`, from two comparisons: of the translated query, and of the normal, with the candidates."""
+        if self.norm == "l1":
+            raise PmdError("TransH with norm l1 has no running sums; use norm l2 or squared")
+        (w, d), sizes = split(r), sizes_of(widths)
+        moved = known + d if target == "tail" else known - d  # of the head, both differences change their sign
+
+        def row(x: Tensor) -> Tensor:
+            """(g, m, 1, dim) -> (n, g, m, 1)"""
+            return running_sums(x, widths, scale).movedim(-1, 0)
+
+        vv = accumulated(block_sums("squared", moved, candidates, sizes), 0, scale)
+        wt = accumulated(block_sums("product", w, candidates, sizes), 0, scale)
+        return self._without_normal(vv, row(w * moved) - wt, row(w * known) - wt, row(w * w))
 
 
 class ComplEx(Interaction):
@@ -153,6 +198,7 @@ class ComplEx(Interaction):
     complex_parts = True
     norms = ()
     default_norm = None
+    sum_of: Terms = "product"
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return times(h, r)
@@ -212,7 +258,10 @@ class PairRE(Interaction):
     relation_parts = 2
     relation_free = False
     default_norm = "l1"
-    relation_start = (0.5, 1.5)  # near 1, a factor that leaves an entity as it is
+    relation_start = (
+        -0.5,
+        0.5,
+    )  # of both signs: where all are positive, relations that differ by a sign are not learned
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return h * split(r)[0]
@@ -236,18 +285,6 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     if name.lower() not in INTERACTIONS:
         raise PmdError(f"interaction '{name}' is unknown; there are {', '.join(INTERACTIONS)}")
     return INTERACTIONS[name.lower()](norm)
-
-
-def running_sums(terms: Tensor, widths: Sequence[int]) -> Tensor:
-    """(…, dim) -> (…, n): the sum of the first widths[i] terms, for increasing widths.
-
-    Every term is read once: blocks between two widths are summed, and the few sums accumulated.
-    """
-    sizes = [width - before for before, width in zip((0, *widths), widths)]
-    blocks = terms[..., : widths[-1]]
-    if len(set(sizes)) == 1:
-        return blocks.unflatten(-1, (len(sizes), sizes[0])).sum(-1).cumsum(-1)
-    return torch.stack([block.sum(-1) for block in blocks.split(sizes, dim=-1)], dim=-1).cumsum(-1)
 
 
 def root(total: Tensor) -> Tensor:

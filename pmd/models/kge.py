@@ -11,7 +11,7 @@ import contextlib
 import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target
 from pmd.models.interactions import Norm, make_interaction
 from pmd.models.kernels import rows
+from pmd.models.sweep import Sweep
 
 
 class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowledge-graph-completion"]):
@@ -120,17 +121,46 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     ) -> list[Tensor]:
         """`score_against` of several (triples, target, entities) at once: every table is read in one go, which
         is what the step of a training costs most."""
-        width, device = self._width(width), self.device
-        known = [triples[:, 0 if target == "tail" else 2].to(device) for triples, target, _ in comparisons]
-        asked = [entities.to(device) for _, _, entities in comparisons]
+        return [
+            at_least_single(self._compare(known, r, candidates, place)[: len(triples)])
+            for triples, known, r, candidates, place in self._compared(comparisons, self._width(width))
+        ]
+
+    def score_comparisons_widths(
+        self, comparisons: Sequence[tuple[Tensor, Target, Tensor]], widths: Sequence[int], scale: float = 1.0
+    ) -> list[Tensor]:
+        """The same for the sub-models of all `widths`, from one pass: (n, b, k) each.
+
+        Args:
+            widths: increasing, up to `dim`.
+            scale: how much of a sub-model's gradient dimensions of narrower ones get; values do not depend on it.
+
+        Raises:
+            PmdError: where prefixes are no running sums: with unit entities, or TransH with norm l1.
+        """
+        if self.unit_entities:
+            raise PmdError("unit_entities: lengths depend on the width, so widths cannot be trained in one pass")
+        return [
+            at_least_single(
+                self.interaction.compare_widths(
+                    grouped(known, len(candidates)), grouped(r, len(candidates)), candidates, place, widths, scale
+                ).flatten(1, 2)[:, : len(triples)]
+            )
+            for triples, known, r, candidates, place in self._compared(comparisons, self._width(widths[-1]))
+        ]
+
+    def _compared(
+        self, comparisons: Sequence[tuple[Tensor, Target, Tensor]], width: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Target]]:
+        """Of each comparison its triples, their known entities and relations (b, parts, width), the candidates
+        (groups, k, parts, width), and where the interaction sees them."""
+        known = [triples[:, 0 if target == "tail" else 2].to(self.device) for triples, target, _ in comparisons]
+        asked = [entities.to(self.device) for _, _, entities in comparisons]
         relations = [self._relation_ids(triples, target) for triples, target, _ in comparisons]
         # Not joined into one: a row of each would be copied again, on the way there and back.
         entities, r = self._rows(width, *known, *asked), self._relations(width, *relations)
-        parts = zip(comparisons, entities, r, entities[len(comparisons) :])
-        return [
-            at_least_single(self._compare(e, own, candidates, self._place(target))[: len(triples)])
-            for (triples, target, _), e, own, candidates in parts
-        ]
+        for (triples, target, _), e, own, candidates in zip(comparisons, entities, r, entities[len(comparisons) :]):
+            yield triples, e, own, candidates, self._place(target)
 
     def _compare(self, known: Tensor, r: Tensor, candidates: Tensor, place: Target) -> Tensor:
         """(b, parts, width) known entities and relations, (groups, k, parts, width) -> (groups · size, k)."""
@@ -161,17 +191,39 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
             parts.append((same, self.interaction.pairwise(query[same], seen).float()))
         return scores.index_copy(0, *(torch.cat(column) for column in zip(*parts))) if parts else scores
 
+    @property
+    def has_running_sums(self) -> bool:
+        """Whether the scores of all widths are running sums, so that one pass ranks them all."""
+        return self.interaction.has_running_sums and not self.unit_entities
+
+    def sweep(self, triples: Tensor, target: Target) -> Sweep:
+        """The queries of triples (q, 3), to be compared with `looked_up` candidates at all widths in one pass."""
+        width, place = self.widths[-1], self._place(target)
+        (known,) = self._rows(width, triples[:, 0 if target == "tail" else 2])
+        ids = self._relation_ids(triples, target)
+        (relations,) = self._relations(width, ids)
+        return Sweep(self.interaction, known, relations, place, ids, self.widths)
+
+    def looked_up(self, entities: Tensor) -> Tensor:
+        """(c,) integers -> (c, parts, dim) embeddings."""
+        return self._rows(self.dim, entities)[0]
+
     def crop(self, width: int) -> KgeModel:
         """A stand-alone model of this width with the same numbers; its widths are those that fit."""
-        width = self._width(width)
-        settings = {**self._hub_mixin_config, "dim": width}
-        settings["widths"] = [w for w in self.widths if w < width] + [width]
+        return self.select(torch.arange(self._width(width)))
+
+    def select(self, dims: Tensor) -> KgeModel:
+        """A stand-alone model of these dimensions (w,), in this order; its widths are those that fit."""
+        dims = dims.to(self.device)
+        settings = {**self._hub_mixin_config, "dim": len(dims)}
+        settings["widths"] = [w for w in self.widths if w < len(dims)] + [len(dims)]
         with torch.random.fork_rng(devices=[]):  # what it starts from is thrown away
             small = KgeModel(**settings)
+        small.to(self.entity_rows.weight)
         with torch.no_grad():
-            small.entities.copy_(self.entities[..., :width])
-            small.relations.copy_(self.relations[..., :width])
-        return small.to(self.entity_rows.weight)
+            small.entities.copy_(self.entities[..., dims])
+            small.relations.copy_(self.relations[..., dims])
+        return small
 
     def embed(
         self, triples: Tensor, width: int | None = None, target: Target = "tail"

@@ -6,29 +6,35 @@ student taught by it, and a second stage in which both learn.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig
 from pmd.core.kge_stages import check_kge, resolve_kge_stages
+from pmd.core.med import resolve_med
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.answers import KnownAnswers
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.triples import KvsAll, OneVsAll, SampledNegatives
 from pmd.distill.dualde import DualDistillation
+from pmd.distill.importance import dimension_order
 from pmd.distill.kge import KgeSupervised
+from pmd.distill.med import MutualEvolution
 from pmd.models.kge import KgeModel
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.kge_model import load, load_for, refuse_unseen, save
 from pmd.recipes.scorers import check_folder
-from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, open_run
+from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, measure_widths, open_run
 from pmd.recipes.tables import markdown, models_table
 from pmd.train.loop import Interrupted, fit
 
@@ -122,10 +128,11 @@ def banner(context: Context) -> str:
     rows = [
         (
             stage.name,
-            stage.dim,
+            widths_text(stage),
             (stage.load and "loaded")
+            or (stage.crop and "cropped")
             or (f"{stage.teacher}{', released' if stage.release else ''}" if stage.teacher else "labels only"),
-            stage.load or stage.start or "random",
+            stage.load or stage.crop or stage.start or "random",
             stage.epochs,
             f"{stage.lr:g}",
             f"{stage.margin:g}" if loss.name not in ("softmax", "one_vs_all") else "",
@@ -133,6 +140,14 @@ def banner(context: Context) -> str:
         for stage in context.stages.values()
     ]
     return f"{top}\n\n{markdown(('stage', 'dim', 'taught by', 'starts from', 'epochs', 'lr', 'margin'), rows)}\n"
+
+
+def widths_text(stage: KgeStageConfig) -> str:
+    """The width of a model, or all of a croppable one, shortened."""
+    if not stage.widths:
+        return str(stage.dim)
+    shown = [str(width) for width in stage.widths]
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
 
 
 def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
@@ -143,15 +158,19 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
         model = load(stage.load)
     elif (folder / "config.json").is_file():
         model = load(folder)
+    elif stage.crop:
+        model = cropped(context, stage)
     else:
         model, trained = train_stage(context, stage, position)
-    if context.run.main and (trained or stage.load):
+    if context.run.main and (trained or stage.load or stage.crop):
         save(folder, model, graph)
     model.to(context.accelerator.device)
     config = context.config.evaluation
-    metrics, seconds = {}, {}
+    metrics, seconds, widths = {}, {}, {}
     for split in config.splits:
         metrics[split], seconds[split] = timed_ranking(model, context, split)
+        if stage.widths:
+            widths[split] = {w: m.to_dict() for w, m in measure_widths(model, graph, config, split).items()}
     context.run.add_result(
         stage.name,
         {
@@ -163,6 +182,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
             **trained,
             "rank_seconds": seconds,
             "metrics": metrics,
+            **({"widths": widths} if stage.widths else {}),
         },
     )
     first = metrics[config.splits[0]]
@@ -180,7 +200,7 @@ def timed_ranking(model: KgeModel, context: Context, split: str) -> tuple[dict[s
     return metrics, round(min(found), 4)
 
 
-def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int) -> KgeModel:
+def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int, widths: Sequence[int] | None = None) -> KgeModel:
     """An untrained model of this run's kind."""
     model = config.model
     return KgeModel(
@@ -188,6 +208,7 @@ def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int) -> KgeModel:
         num_entities=graph.num_entities,
         num_relations=graph.num_relations,
         dim=dim,
+        widths=widths,
         norm=model.norm,
         reciprocal=model.reciprocal,
         unit_entities=model.unit_entities,
@@ -200,13 +221,18 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
     config, accelerator, graph = context.config, context.accelerator, context.graph
     seed = config.seed * 1000 + position
     set_seed(seed)
-    model = load(context.run.folder / stage.start) if stage.start else new_model(config, graph, stage.dim)
+    model = load(context.run.folder / stage.start) if stage.start else new_model(config, graph, stage.dim, stage.widths)
     model.to(accelerator.device)
     objective = objective_for(context, stage, model).to(accelerator.device)
     collate = collator(config, graph, seed)
 
-    def validate() -> float:
-        return measure(model, graph, config.evaluation, "valid", triples=config.train.valid_triples).mrr
+    def validate() -> dict[str, float]:
+        triples = config.train.valid_triples
+        if not stage.widths:
+            return {"valid": measure(model, graph, config.evaluation, "valid", triples=triples).mrr}
+        found = measure_widths(model, graph, config.evaluation, "valid", triples=triples)
+        values = {f"valid_{width}": metrics.mrr for width, metrics in found.items()}
+        return {"valid": statistics.fmean(values.values()), **values}
 
     progress = fit(
         objective,
@@ -226,22 +252,38 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
     return model, trained
 
 
-def collator(config: KgeConfig, graph: KnowledgeGraph, seed: int) -> SampledNegatives | OneVsAll | KvsAll:
-    """What turns positions into batches."""
+def cropped(context: Context, stage: KgeStageConfig) -> KgeModel:
+    """The leading dimensions of an earlier model, in the order that the stage asks for."""
+    model = load(context.run.folder / stage.crop)
+    if not stage.order:
+        return model.crop(stage.dim)
+    valid = context.graph.split("valid")
+    collate = collator(replace(context.config, loss=replace(context.config.loss, shared=1)), context.graph, 0, valid)
+    batch = collate([*range(min(len(valid), 1024))])
+    return model.select(dimension_order(model, stage.order, batch, context.loss(stage.crop))[: stage.dim])
+
+
+def collator(
+    config: KgeConfig, graph: KnowledgeGraph, seed: int, triples: Tensor | None = None
+) -> SampledNegatives | OneVsAll | KvsAll:
+    """What turns positions among triples, by default those of training, into batches."""
+    triples = graph.train if triples is None else triples
     loss, sizes = config.loss, (graph.num_entities, graph.num_relations)
     candidates = graph.candidates("train")  # of an inductive data set, only the entities of the training graph
     if loss.name == "one_vs_all":
-        return OneVsAll(graph.train, candidates)
+        return OneVsAll(triples, candidates)
     if loss.name == "k_vs_all":
-        return KvsAll(graph.train, *sizes, candidates)
+        return KvsAll(triples, *sizes, candidates)
     known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
-    return SampledNegatives(graph.train, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
+    return SampledNegatives(triples, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
 
 
 def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> Objective:
     """The objective of a stage; its models have sparse gradients if the optimiser wants them."""
     sparse = context.config.train.optimizer == "sparse_adam"
     model.sparse_gradients(sparse)
+    if stage.widths:
+        return MutualEvolution(model, context.loss(stage.name), resolve_med(context.config.med))
     if not stage.teacher:
         return KgeSupervised(model, context.loss(stage.name))
     teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)

@@ -231,9 +231,10 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
     collate = TripleCollator(graph.train, context.text, config.train.tokens_per_chunk)
     checkpoint = context.run.folder / "checkpoint" / stage.name
 
-    def validate() -> float:
+    def validate() -> dict[str, float]:
         scorer = TextScorer(student, context.text)
-        return measure(scorer, graph, config.evaluation, "valid", triples=config.train.valid_triples).mrr
+        metrics = measure(scorer, graph, config.evaluation, "valid", triples=config.train.valid_triples)
+        return {"valid": metrics.mrr}
 
     progress = fit(
         objective,

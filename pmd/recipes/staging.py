@@ -19,6 +19,8 @@ from pmd.data.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.ranking import rank
 from pmd.evaluation.rerank import NeighbourRerank
+from pmd.evaluation.width_ranking import rank_widths
+from pmd.models.kge import KgeModel
 from pmd.train.loop import FitSettings
 
 
@@ -99,3 +101,10 @@ def measure(
         max_triples=triples or None,
         progress=sys.stderr.isatty(),
     )
+
+
+def measure_widths(
+    model: KgeModel, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+) -> dict[int, RankingMetrics]:
+    """The same of every sub-model of a croppable model, from one pass over the candidates."""
+    return rank_widths(model, graph, split, batch_size=config.batch_size, max_triples=triples or None)

@@ -38,19 +38,25 @@ def grades_table(results: dict[str, dict[str, Any]], split: str) -> str:
 
 
 def models_table(results: dict[str, dict[str, Any]], split: str) -> str:
-    """One row per finished embedding model: its width and size, who taught it, how well it ranks `split`."""
+    """One row per finished embedding model and width: its size, who taught it, how well it ranks `split`."""
     rows = [
         (
             name,
-            result["dim"],
+            dim,
             result["teacher"] or "",
-            f"{result['parameters']:,}",
-            *ranking_cells(result["metrics"][split]),
+            f"{result['parameters'] * int(dim) // result['dim']:,}",
+            *ranking_cells(metrics),
         )
         for name, result in results.items()
         if split in result["metrics"]
+        for dim, metrics in by_width(result, split).items()
     ]
     return markdown(("model", "dim", "taught by", "parameters", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR"), rows)
+
+
+def by_width(result: dict[str, Any], split: str) -> dict[Any, dict[str, Any]]:
+    """The metrics of each width of a croppable model, or of the one width of another."""
+    return result["widths"][split] if "widths" in result else {result["dim"]: result["metrics"][split]}
 
 
 def ranking_cells(metrics: dict[str, Any]) -> list[str]:

@@ -83,7 +83,7 @@ def fit(
     label: str = "",
     log: Callable[..., None] = lambda **values: None,
     monitor: Callable[[], dict[str, float]] = dict,
-    validate: Callable[[], float] | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
     workers: int = 0,
 ) -> Progress:
     """Train an objective in place.
@@ -95,7 +95,8 @@ def fit(
         label: what the progress bar is headed with.
         log: called with the values of one line of the metrics file.
         monitor: further values worth a line, such as the temperature.
-        validate: a number to maximise, asked every `valid_every` epochs; the best state is kept.
+        validate: numbers worth a line, asked every `valid_every` epochs. The one named `valid` is to be maximised: the
+            best state is kept.
 
     Returns:
         Where training ended; `means` holds the last running means of the loss terms.
@@ -174,9 +175,10 @@ def fit(
             progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
             last = progress.epoch == settings.epochs
             if validate is not None and settings.valid_every and (last or progress.epoch % settings.valid_every == 0):
-                # All processes must go on, or stop, together: the main one's number counts.
-                value = broadcast_object_list([validate()])[0]
-                log(stage=label, epoch=progress.epoch, step=progress.step, valid=value)
+                # All processes must go on, or stop, together: the main one's numbers count.
+                values = broadcast_object_list([validate()])[0]
+                log(stage=label, epoch=progress.epoch, step=progress.step, **values)
+                value = values["valid"]
                 if value > progress.best:
                     progress.best, progress.best_epoch = value, progress.epoch
                     if accelerator.is_main_process:

@@ -120,7 +120,7 @@ def test_the_best_state_by_validation_is_kept(tmp_path):
 
     def validate():
         states.append({name: value.clone() for name, value in objective.state_dict().items()})
-        return next(values)
+        return {"valid": next(values)}
 
     _, progress = train(tmp_path, objective=objective, validate=validate, settings=settings(valid_every=1))
     assert (progress.best, progress.best_epoch) == (0.9, 2)
@@ -130,7 +130,7 @@ def test_the_best_state_by_validation_is_kept(tmp_path):
 
 def test_patience_stops(tmp_path):
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    _, progress = train(tmp_path, validate=lambda: next(values), settings=settings(epochs=5, valid_every=1, patience=2))
+    _, progress = train(tmp_path, validate=lambda: {"valid": next(values)}, settings=settings(epochs=5, valid_every=1, patience=2))
     assert progress.epoch == 3
 
 

@@ -1,0 +1,86 @@
+"""MED (Zhu et al., ACL 2025): one model whose leading dimensions are models of every smaller width.
+
+All sub-models score the batch in one pass, and learn together. Terms:
+
+- `hard`: the label loss, mean over the sub-models; with `evolutionary` the cross-entropy that is weighted by how badly
+  the narrower neighbour does (Eq. 3-5), with `dynamic` times exp(w3 · width / widest) (Eq. 6);
+- `mutual`: the Huber distance between the scores of neighbours (Eq. 2), both ways;
+- `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
+
+The paper sums over triples and sub-models what is averaged here, save for the evolutionary weights, which sum to 1 in a
+batch in either.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pmd.core.kge_config import LossConfig, MedConfig
+from pmd.core.types import LossTerms, Objective
+from pmd.data.triples import KgeBatch
+from pmd.distill.kge import LabelLoss, batch_scores_widths, regularisers
+from pmd.losses.med import evolutionary_loss, mutual_loss
+from pmd.models.kge import KgeModel
+
+
+class MutualEvolution(Objective):
+    """All sub-models of `model.widths` in one objective.
+
+    Args:
+        model: the model to train.
+        options: the label loss; its logits are `scale · (score + margin)` at every width.
+        med: what is learned together, every choice made (`pmd.core.med.resolve_med`).
+    """
+
+    def __init__(self, model: KgeModel, options: LossConfig, med: MedConfig):
+        super().__init__()
+        self.model, self.options, self.med, self.labels = model, options, med, LabelLoss(options)
+        share = torch.tensor(model.widths, dtype=torch.float) / model.widths[-1]  # (n,)
+        self.register_buffer("share", share, persistent=False)
+        self.register_buffer("factors", share**-med.power, persistent=False)
+        for name in ("w1", "w2", "w3"):
+            start = torch.tensor(float(getattr(med, name)))
+            self.register_parameter(name, nn.Parameter(start, requires_grad=med.learned))
+        self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
+        self.weights |= {"n3": options.n3, "constraint": options.constraint}
+
+    def forward(self, batch: KgeBatch) -> LossTerms:
+        chosen = self.drawn()
+        widths = [self.model.widths[i] for i in chosen]
+        scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
+        scores = scores * self.factors[chosen, None, None]
+        hard = self.hard(scores, batch)
+        if self.med.dynamic:
+            hard = hard * (self.w3 * self.share[chosen]).exp()
+        terms = {"hard": hard.mean()}
+        if self.med.mutual and len(chosen) > 1:
+            terms["mutual"] = mutual_loss(scores)
+        if self.med.soft and len(chosen) > 1:
+            terms["soft"] = self.soft(scores)
+        if self.med.learned:  # logged: a learned weight can make its own task easy
+            terms |= {name: getattr(self, name) for name in ("w1", "w2", "w3")}
+        return {**terms, **regularisers(self.model, batch, self.options)}
+
+    def drawn(self) -> list[int]:
+        """The positions of the sub-models of this step: all, or so many drawn anew, the widest always among them.
+
+        Without the widest a step would leave the last dimensions as they are.
+        """
+        n = len(self.model.widths)
+        if not self.med.draw or self.med.draw >= n:
+            return [*range(n)]
+        return [*torch.randperm(n - 1)[: self.med.draw - 1].sort().values.tolist(), n - 1]
+
+    def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
+        """The label loss of each sub-model (n,)."""
+        if self.med.evolutionary:
+            return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false)
+        return torch.vmap(lambda own: self.labels.hard(own, batch))(scores)
+
+    def soft(self, scores: Tensor) -> Tensor:
+        """Every sub-model but the widest taught by the next wider one, or by the widest."""
+        teachers = scores[1:] if self.med.teacher == "next" else scores[-1:].expand_as(scores[1:])
+        teachers = teachers.detach()
+        each = torch.vmap(lambda own, theirs: self.labels.soft(own, theirs, self.labels, self.med.temperature))
+        return each(scores[:-1], teachers).mean()

@@ -1,0 +1,180 @@
+"""Exact, filtered, tie-aware ranking of all widths of a croppable model from one pass over the candidates.
+
+The same ranks as `ranks` gives each cropped model, save for the last bits of a sum. A block of candidates stays in the cache
+while the widths go over it: each adds its dimensions to the scores so far, which are then compared with those of
+the true answers. Known answers are out of the race from the start: their entries begin at −∞ and stay there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+from pmd.core.types import TARGETS, Target
+from pmd.data.answers import KnownAnswers
+from pmd.data.graph import KnowledgeGraph
+from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
+from pmd.evaluation.ranking import by_query, check_options, distinct_queries, in_order, rank, subsample
+
+NEVER = float("-inf")
+CPU_BLOCK = 2**17
+"""Scores that are compared at a time: they stay in the cache for all widths."""
+WIDE_BLOCK = 2**26
+"""The same on other devices."""
+
+
+class Totals(Protocol):
+    """What `sweep` gives: running sums of queries against candidates."""
+
+    dtype: torch.dtype
+
+    def totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]: ...
+
+
+class Croppable(Protocol):
+    """A model whose leading dimensions are models too."""
+
+    widths: Sequence[int]
+    has_running_sums: bool
+    device: torch.device
+
+    def sweep(self, triples: Tensor, target: Target) -> Totals: ...
+
+    def looked_up(self, entities: Tensor) -> Tensor: ...
+
+    def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor: ...
+
+
+def rank_widths(
+    model: Croppable, graph: KnowledgeGraph, split: str = "test", **options: Any
+) -> dict[int, RankingMetrics]:
+    """The metrics of every sub-model of `model.widths`; the options are those of `ranks_widths`."""
+    if not model.has_running_sums:
+        return {width: rank(AtWidth(model, width), graph, split, **options) for width in model.widths}
+    found = ranks_widths(model, graph, split, **options)
+    return {width: RankingMetrics.from_ranks(ranks) for width, ranks in found.items()}
+
+
+class AtWidth:
+    """A croppable model at one width, as a scorer."""
+
+    def __init__(self, model: Croppable, width: int):
+        self.model, self.width, self.device = model, width, model.device
+
+    def score_all(self, triples: Tensor, target: Target) -> Tensor:
+        return self.model.score_all(triples, target, self.width)
+
+
+@torch.no_grad()
+def ranks_widths(
+    model: Croppable,
+    graph: KnowledgeGraph,
+    split: str = "test",
+    *,
+    filtered: bool = True,
+    targets: Sequence[Target] = TARGETS,
+    batch_size: int = 256,
+    max_triples: int | None = None,
+    seed: int = 0,
+) -> dict[int, Ranks]:
+    """Rank the true answer of every query of a split with every sub-model.
+
+    Args:
+        model: with `widths`.
+        batch_size: triples ranked together. Memory is bounded by a block of scores, and their embeddings.
+        split, filtered, targets, max_triples, seed: as in `pmd.evaluation.ranking.ranks`.
+
+    Returns:
+        `Ranks` by width, on the CPU, in the order of the split.
+
+    Raises:
+        PmdError: unknown split or target, a model of another graph, or a score that is NaN.
+    """
+    check_options(targets, batch_size, max_triples)
+    triples = subsample(graph.split(split), max_triples, seed)
+    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
+    entities = graph.candidates(split)
+    entities = torch.arange(graph.num_entities) if entities is None else entities
+    sides: dict[str, list[QueryRanks]] = {}
+    for target in targets:
+        order = by_query(triples, target, graph.num_relations)
+        chunks = [_rank_chunk(model, triples[chunk], target, entities, known) for chunk in order.split(batch_size)]
+        sides[target] = [in_order([chunk[i] for chunk in chunks], order) for i in range(len(model.widths))]
+    return {
+        width: Ranks(triples, **{target: of_width[i] for target, of_width in sides.items()})
+        for i, width in enumerate(model.widths)
+    }
+
+
+def _rank_chunk(
+    model: Croppable, triples: Tensor, target: Target, entities: Tensor, known: KnownAnswers | None
+) -> list[QueryRanks]:
+    """The ranks (b,) of triples (b, 3), sorted by query, for each width."""
+    device = model.device
+    answers = triples[:, 0 if target == "head" else 2]
+    if known is None:  # the answers of other triples compete: no two triples share a row of scores
+        first, rows = torch.arange(len(triples)), torch.arange(len(triples))
+        row, entity = rows, answers
+        others = torch.zeros(len(triples), dtype=torch.long)
+    else:
+        first, rows = distinct_queries(triples, target)
+        row, entity = known.lookup(triples[first], target)
+        row, entity = _with_answers(row, entity, rows, answers, int(entities.max()) + 1)
+        others = torch.bincount(row, minlength=len(first))[rows] - 1
+    sweep = model.sweep(triples[first].to(device), target)
+    truth = _true_totals(model, sweep, len(first), rows.to(device), answers.to(device))  # (n, b)
+    if truth.isnan().any():
+        raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
+    place = torch.searchsorted(entities, entity.contiguous())
+    by_place = place.argsort()
+    row, place = row[by_place].to(device), place[by_place]
+    shared = len(first) < len(triples)
+    size = max(8, (CPU_BLOCK if device.type == "cpu" else WIDE_BLOCK) // len(triples) // 8 * 8)
+    above = torch.zeros(len(truth), len(triples), dtype=torch.long, device=device)
+    not_below = torch.zeros_like(above)
+    rows = rows.to(device)
+    for start in range(0, len(entities), size):
+        block = entities[start : start + size]
+        out = slice(*torch.searchsorted(place, torch.tensor([start, start + len(block)])).tolist())
+        columns = -(-len(block) // 8) * 8  # counted eight at a time
+        table = torch.zeros(len(first), columns, dtype=sweep.dtype, device=device)
+        table[:, len(block) :] = NEVER
+        table[row[out], (place[out] - start).to(device)] = NEVER
+        candidates = model.looked_up(torch.cat([block, block[-1:].expand(columns - len(block))]).to(device))
+        for i, totals in enumerate(sweep.totals(table, candidates)):
+            totals = totals.float()
+            if shared:
+                totals = totals[rows]
+            true = truth[i][:, None]
+            above[i] += counted(totals > true)
+            not_below[i] += counted(totals >= true)
+        if totals.isnan().any():
+            raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
+    num_candidates = len(entities) - others
+    return [QueryRanks(1 + a.cpu(), 1 + b.cpu(), num_candidates) for a, b in zip(above, not_below)]
+
+
+def _with_answers(
+    row: Tensor, entity: Tensor, rows: Tensor, answers: Tensor, num_entities: int
+) -> tuple[Tensor, Tensor]:
+    """Known answers by row, those that are ranked among them, each once."""
+    keys = torch.cat([row * num_entities + entity, rows * num_entities + answers]).unique()
+    return keys // num_entities, keys % num_entities
+
+
+def _true_totals(model: Croppable, sweep: Totals, queries: int, rows: Tensor, answers: Tensor) -> Tensor:
+    """(n, b) what the true answers of all widths add up to, by the sums that their rivals are compared by."""
+    found, inverse = answers.unique(return_inverse=True)
+    table = torch.zeros(queries, len(found), dtype=sweep.dtype, device=answers.device)
+    return torch.stack([t[rows, inverse].float() for t in sweep.totals(table, model.looked_up(found))])
+
+
+def counted(marks: Tensor) -> Tensor:
+    """(b, 8·c) booleans -> (b,) how many are true, c < 256. Eight bytes are added as one number."""
+    lanes = marks.view(torch.int64)
+    sums = [part.sum(1).view(torch.uint8).unflatten(0, (len(marks), 8)).sum(1) for part in lanes.split(255, dim=1)]
+    return torch.stack(sums).sum(0)
