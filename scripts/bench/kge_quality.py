@@ -3,8 +3,8 @@
 Both sides train each interaction with the self-adversarial loss (Sun et al., 2019; temperature 1), the same
 negatives per triple, batch size, epochs and Adam, from each side's own start, and choose the learning rate
 by validation MRR among the same few. PyKEEN's models keep what is theirs: unit entities in TransE, complex numbers
-in RotatE and so on. The rate stays as it is, for it does in PyKEEN. Both are ranked by their own evaluator: filtered,
-realistic ranks of both directions. What is done is kept in a file, so a stopped run goes on.
+in RotatE and so on. Ours decay the rate linearly, as is our default. Both are ranked by their own evaluator: filtered, realistic
+ranks of both directions. What is done is kept in a file, so a stopped run goes on.
 
     python scripts/bench/kge_quality.py --data ../shared/data/umls --out runs/quality-umls.jsonl
 """
@@ -112,12 +112,7 @@ def train_ours(
         model=ModelConfig(kind, dim=dim, norm=None if kind in PRODUCTS else PEER_NORM[kind], **OWN.get(kind, {})),
         loss=LossConfig("logistic", margin=margin, negatives=negatives, adversarial=1.0),
         train=KgeTrainConfig(
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            schedule="constant",
-            valid_every=0,
-            threads=torch.get_num_threads(),
+            epochs=epochs, batch_size=batch_size, lr=lr, valid_every=0, threads=torch.get_num_threads()
         ),
         evaluation=EvaluationConfig(split=["valid", "test"]),
     )
