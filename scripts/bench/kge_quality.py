@@ -43,7 +43,7 @@ def main(
     seeds: list[int] | None = None,
     lrs: list[float] | None = None,
     dim: int = 32,
-    epochs: int = 100,
+    epochs: int = 50,
     batch_size: int = 512,
     negatives: int = 16,
     margin: float = 6.0,
@@ -56,7 +56,7 @@ def main(
         out: file of results, one JSON object a line; what is in it is not done again.
         interactions: which; default all.
         seeds: default 0, 1, 2.
-        lrs: learning rates to choose from by validation MRR; default 0.005, 0.02, 0.05.
+        lrs: learning rates to choose from by validation MRR; default 0.01, 0.05, 0.1.
         dim: width.
         epochs: of both sides; neither stops early.
         batch_size: positive triples in a batch.
@@ -72,7 +72,7 @@ def main(
     file.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     kinds = interactions or list(INTERACTIONS)
-    rates, seeds = lrs or [0.005, 0.02, 0.05], seeds or [0, 1, 2]
+    rates, seeds = lrs or [0.01, 0.05, 0.1], seeds or [0, 1, 2]
     for kind in kinds:
         for seed in seeds:
             for lr in rates:
