@@ -129,7 +129,8 @@ class LoopConfig:
             model by validation MRR is then the one that is kept.
         valid_triples: validation triples to rank; 0 for all.
         patience: stop after so many validations without a better one; 0 for never.
-        threads: CPU threads of a process; 0 shares the cores evenly.
+        threads: CPU threads of a process; 0 shares the cores evenly. OMP_NUM_THREADS is not read, for
+            `accelerate launch` sets it to 1.
         workers: processes that prepare batches; 0 prepares them in the training process.
     """
 

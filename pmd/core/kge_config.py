@@ -129,7 +129,7 @@ class KgeStageConfig:
         release: the teacher learns too (stage 2 of DualDE).
         alpha: overrides `dual.alpha`.
         beta: overrides `dual.beta`.
-        epochs: overrides `train.epochs`.
+        epochs: overrides `train.epochs`; below 1, a share of it.
         lr: overrides `train.lr`.
         margin: overrides `loss.margin`.
         scale: overrides `loss.scale`.
@@ -148,7 +148,7 @@ class KgeStageConfig:
     release: bool = False
     alpha: float | None = None
     beta: float | None = None
-    epochs: int | None = None
+    epochs: float | None = None
     lr: float | None = None
     margin: float | None = None
     scale: float | None = None

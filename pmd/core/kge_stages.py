@@ -60,7 +60,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
             dim=first(stage.dim, config.model.dim),
             alpha=first(stage.alpha, config.dual.alpha),
             beta=first(stage.beta, config.dual.beta),
-            epochs=first(stage.epochs, config.train.epochs),
+            epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
             lr=first(stage.lr, config.train.lr),
             margin=first(stage.margin, config.loss.margin, usual_margin(config.loss, config.model)),
             scale=first(stage.scale, config.loss.scale),
@@ -69,6 +69,17 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         _check_stage(stage, f"{place} ({stage.name})", filled)
         filled[stage.name] = stage
     return [*filled.values()]
+
+
+def _epochs(place: str, own: float | None, usual: int) -> int:
+    """A stage's epochs: its own number, or a share of the run's."""
+    if own is None:
+        return usual
+    if own > 0 and own < 1:
+        return max(1, round(own * usual))
+    if own != int(own):
+        raise PmdError(f"{place}.epochs: {own} is neither a whole number nor a share below 1")
+    return int(own)
 
 
 def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
@@ -108,6 +119,12 @@ def _check_crop(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageCo
         raise PmdError(f"{place}.crop: a cropped model is not trained; leave out teacher, start, load and widths")
 
 
+def check_kge_run(config: KgeConfig) -> None:
+    """Refuse settings and stages that cannot work."""
+    check_kge(config)
+    resolve_kge_stages(config)
+
+
 def check_kge(config: KgeConfig) -> None:
     """Refuse settings that cannot work, before anything is loaded.
 
@@ -138,6 +155,8 @@ def check_kge(config: KgeConfig) -> None:
         raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
     if loss.n3 and model.interaction not in PRODUCTS:
         raise PmdError(f"loss.n3: the 3-norm fits {' and '.join(PRODUCTS)}, not {model.interaction}; set it to 0")
+    if config.evaluation.rerank_hops:
+        raise PmdError("evaluation.rerank_hops: it adds to the cosine of a text model; set it to 0 for embeddings")
     if model.norm is not None and model.interaction in PRODUCTS:
         raise PmdError(f"model.norm: {model.interaction} is a product, not a distance; leave the norm out")
     if config.train.optimizer == "sparse_adam":

@@ -124,6 +124,8 @@ def load_folder(folder: Path, name: str) -> KnowledgeGraph:
     if len(paths) > 3:
         need_file(folder, "inductive_train.tsv")  # the only triples a model may see of the inductive graph
 
+    if not any(find_file(folder, name) for name in ("entities.tsv", "relations.tsv")):
+        return _without_texts(name, paths)
     path = need_file(folder, "entities.tsv")
     entity_ids, names, descriptions = read_columns(path, ("id", "name", "description"))
     refuse_header(path, entity_ids, names)
@@ -145,6 +147,28 @@ def load_folder(folder: Path, name: str) -> KnowledgeGraph:
         entity_descriptions=descriptions,
         relation_ids=relation_ids,
         relation_names=[text or key for text, key in zip(relation_names, relation_ids)],
+        train=triples.pop("train"),
+        valid=triples.pop("valid"),
+        test=triples.pop("test"),
+        splits=triples,
+    )
+
+
+def _without_texts(name: str, paths: dict[str, Path]) -> KnowledgeGraph:
+    """A graph of triples alone: what they mention, sorted; ids serve as names. Enough for an embedding model."""
+    columns = {split: read_triples(path) for split, path in paths.items()}
+    entity_ids = sorted({key for heads, _, tails in columns.values() for key in (*heads, *tails)})
+    relation_ids = sorted({key for _, relations, _ in columns.values() for key in relations})
+    entities, relations = ({key: place for place, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
+    triples = {split: encode_triples(paths[split], found, entities, relations) for split, found in columns.items()}
+    warnings.warn(f"graph '{name}' has no entities.tsv and relations.tsv: ids serve as names", stacklevel=5)
+    return KnowledgeGraph(
+        name=name,
+        entity_ids=entity_ids,
+        entity_names=entity_ids,
+        entity_descriptions=[""] * len(entity_ids),
+        relation_ids=relation_ids,
+        relation_names=relation_ids,
         train=triples.pop("train"),
         valid=triples.pop("valid"),
         test=triples.pop("test"),

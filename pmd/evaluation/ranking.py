@@ -80,6 +80,7 @@ def ranks(
         PmdError: unknown split or target, scores of the wrong shape, or a score that is NaN.
     """
     check_options(targets, batch_size, max_triples)
+    check_sizes(scorer, graph)
     triples = subsample(graph.split(split), max_triples, seed)
     # Known triples are all among the candidates, so counts over candidates may be corrected by them.
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
@@ -209,6 +210,17 @@ def _count_on_cpu(
         blocks = list(threads.map(count, range(0, len(row), step)))
     above, not_below, highest = (torch.from_numpy(np.concatenate(part)) for part in zip(*blocks))
     return above, not_below, highest
+
+
+def check_sizes(scorer: Any, graph: KnowledgeGraph) -> None:
+    """Refuse a model that says for how many entities and relations it is, if the graph has others."""
+    for name in ("num_entities", "num_relations"):
+        ours, theirs = getattr(scorer, name, None), getattr(graph, name)
+        if ours is not None and ours != theirs:
+            kind = name.removeprefix("num_")
+            raise PmdError(
+                f"the model knows {ours:,} {kind}, graph '{graph.name}' has {theirs:,}: it is of another graph"
+            )
 
 
 def check_options(targets: Sequence[str], batch_size: int, max_triples: int | None) -> None:

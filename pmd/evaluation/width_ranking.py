@@ -18,7 +18,7 @@ from pmd.core.types import TARGETS, Target
 from pmd.data.answers import KnownAnswers
 from pmd.data.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
-from pmd.evaluation.ranking import by_query, check_options, distinct_queries, in_order, rank, subsample
+from pmd.evaluation.ranking import by_query, check_options, check_sizes, distinct_queries, in_order, rank, subsample
 
 NEVER = float("-inf")
 CPU_BLOCK = 2**17
@@ -95,6 +95,7 @@ def ranks_widths(
         PmdError: unknown split or target, a model of another graph, or a score that is NaN.
     """
     check_options(targets, batch_size, max_triples)
+    check_sizes(model, graph)
     triples = subsample(graph.split(split), max_triples, seed)
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     entities = graph.candidates(split)

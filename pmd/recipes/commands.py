@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pmd.core.config import EvaluateConfig, ProgressiveConfig
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig
+from pmd.core.kge_stages import check_kge_run
 from pmd.core.run import Run
 from pmd.recipes.cli import instantiate, parse, parser_for
 
@@ -38,7 +40,7 @@ def progressive_command(arguments: Sequence[str] | None = None) -> None:
 def train_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/train.py`: embedding models, one or several that teach each other."""
     text = "Train embedding models of a knowledge graph: one, or a teacher and its students (DualDE)."
-    _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, key="loss")
+    _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, key="loss", check=check_kge_run)
 
 
 def _run_stages(
@@ -50,10 +52,11 @@ def _run_stages(
     *,
     key: str,
     default: Path | None = None,
+    check: Callable[[Any], None] = lambda config: None,
 ) -> None:
     """Parse the options of a run of stages, or those of the run to resume; run it and print its table.
 
-    `key` is a setting that only runs of this kind have.
+    `key` is a setting that only runs of this kind have; `check` refuses what cannot work.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = parser_for(config_class, text)
@@ -76,6 +79,7 @@ def _run_stages(
         run = Run.open(options.resume, runs=options.runs, key=key)
         options = parse(parser, ["--config", str(run.folder / "config.yaml")])
     config = instantiate(parser, options, config_class)
+    check(config)
     # Heavy imports come after the options have been understood.
     try:
         run = getattr(import_module(module), recipe)(config, run)

@@ -65,6 +65,8 @@ def dualde(config: DualdeConfig) -> str:
     for file, _, settings in planned:
         check_kge(settings)
         roles[file] = {stage.name: role(stage, resolve_kge_stages(settings)) for stage in resolve_kge_stages(settings)}
+        if "DS" not in roles[file].values():
+            raise PmdError(f"--configs: '{file}' has no student with both stages; give it dual.students")
     results: Results = {}
     for file, seed, settings in planned:
         print(f"== {file}, seed {seed}", file=sys.stderr, flush=True)

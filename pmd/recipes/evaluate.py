@@ -43,6 +43,8 @@ def evaluate(config: EvaluateConfig) -> str:
     for model in config.models:
         scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
         if isinstance(scorer, KgeModel):
+            if config.evaluation.rerank_hops:
+                raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
             refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
             metrics, rate = timed(scorer, graph, config, split)

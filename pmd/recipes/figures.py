@@ -2,7 +2,7 @@
 
 - `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher.
 - `epochs` (its Figure 3): validation MRR by epoch of a student with and without a teacher, with the start of
-  stage 2 marked.
+  stage 2 marked; of a run without such students, a line for each model, or for the widths of a croppable one.
 """
 
 from __future__ import annotations
@@ -62,23 +62,30 @@ def draw(config: FigureConfig) -> Path:
 
 
 def by_width(results: dict[str, dict[str, Any]], settings: KgeConfig, path: Path) -> None:
-    """Three panels over the width of models that were trained alone."""
-    alone = sorted((r for r in results.values() if not r["teacher"] and "rank_seconds" in r), key=lambda r: r["dim"])
+    """Three panels over the width: MRR of models that were trained alone and of taught ones, sizes and times."""
+    done = sorted((r for r in results.values() if "rank_seconds" in r), key=lambda r: r["dim"])
+    alone = [result for result in done if not result["teacher"]]
     if len({result["dim"] for result in alone}) < 2:
         raise PmdError(f"--run: {len(alone)} finished models without a teacher; the picture needs two widths or more")
+    taught = [result for result in done if result["released"] and result.get("start")]
     split = settings.evaluation.splits[0]
-    dims = [result["dim"] for result in alone]
     panels = {
-        f"MRR, {split}": [result["metrics"][split]["mrr"] for result in alone],
-        "parameters (thousands)": [result["parameters"] / 1000 for result in alone],
-        f"ranking {split} (s)": [result["rank_seconds"][split] for result in alone],
+        f"MRR, {split}": lambda result: result["metrics"][split]["mrr"],
+        "parameters (thousands)": lambda result: result["parameters"] / 1000,
+        f"ranking {split} (s)": lambda result: result["rank_seconds"][split],
     }
+    dims = [result["dim"] for result in alone]
     with figure(path, 3, size=(4.4, 3.6)) as axes:
-        for axis, (name, values), colour in zip(axes, panels.items(), COLOURS):
-            axis.plot(dims, values, marker="o", color=colour, linewidth=2)
+        for axis, (name, value), colour in zip(axes, panels.items(), COLOURS):
+            axis.plot(dims, [value(r) for r in alone], marker="o", color=colour, linewidth=2, label="trained alone")
+            if axis is axes[0] and taught:
+                places = [result["dim"] for result in taught]
+                line = {"marker": "s", "color": COLOURS[1], "linewidth": 2, "label": "taught, both stages"}
+                axis.plot(places, [value(r) for r in taught], **line)
+                axis.legend(frameon=False, fontsize=11, loc="lower right")
             axis.set_xscale("log", base=2)
             axis.set_xticks(dims, [str(dim) for dim in dims])
-            axis.set_ylim(0, 1.08 * max(values))
+            axis.set_ylim(0, 1.08 * max(value(result) for result in [*alone, *taught]))
             name_axes(axis, "width", name, title(settings) if axis is axes[0] else None)
 
 
@@ -93,9 +100,10 @@ def by_epoch(
     """One line for the student alone, one for the taught one through both stages."""
     second = [stage for stage in stages if stage.release and stage.start and stage.name in found]
     second = [stage for stage in second if dim in (None, stage.dim) and stage.start in found]
+    if not second and dim:
+        raise PmdError(f"--dim: no student of width {dim} with both stages and a validation in this run")
     if not second:
-        wanted = f"of width {dim} " if dim else ""
-        raise PmdError(f"--run: no student {wanted}with both stages and a validation (train.valid_every) in this run")
+        return every_curve(found, settings, path)
     last = max(second, key=lambda stage: stage.dim)
     first = next(stage for stage in stages if stage.name == last.start)
     start = epochs.get(first.name) or first.epochs  # it may have stopped early
@@ -104,7 +112,7 @@ def by_epoch(
     with figure(path) as axis:
         axis.plot(*zip(*sorted(taught.items())), color=COLOURS[0], linewidth=2, label="with a teacher")
         for stage in alone:
-            axis.plot(*zip(*sorted(found[stage.name].items())), color=COLOURS[1], linewidth=2, label="alone (no-DS)")
+            axis.plot(*zip(*sorted(found[stage.name].items())), color=COLOURS[1], linewidth=2, label="alone")
         axis.axvline(start, color="#555555", linestyle="--", linewidth=1.2)
         axis.annotate(
             "stage 2",
@@ -116,18 +124,45 @@ def by_epoch(
             fontsize=11,
         )
         axis.set_xlim(left=0)
-        axis.legend(frameon=False, fontsize=11, loc="lower right")
+        axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", f"{title(settings)}, width {last.dim}")
 
 
+SHOWN = 6
+"""Curves in one picture, at most: more could not be told apart."""
+
+
+def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> None:
+    """One line for each model, or for some widths of a croppable one, the narrowest and the widest among them."""
+    if not found:
+        raise PmdError(
+            "--run: nothing was validated yet (train.valid_every); go on with --resume, or train with it set"
+        )
+    widths = {name: curve for name, curve in found.items() if "width" in name}
+    chosen = list((widths or found).items())
+    if len(chosen) > SHOWN:
+        step = (len(chosen) - 1) / (SHOWN - 1)
+        chosen = [chosen[round(step * i)] for i in range(SHOWN)]
+    with figure(path) as axis:
+        for (name, curve), colour in zip(chosen, COLOURS):
+            axis.plot(*zip(*sorted(curve.items())), color=colour, linewidth=2, label=name)
+        axis.set_xlim(left=0)
+        axis.legend(frameon=False, fontsize=11)
+        name_axes(axis, "epoch", "MRR, validation", title(settings))
+
+
 def curves(folder: Path) -> dict[str, Curve]:
-    """Validation MRR by stage and epoch; of a line that was written twice, the last."""
+    """Validation MRR by stage and epoch, and by width of a croppable model; of a line that was written twice, the last."""
     found: dict[str, Curve] = {}
     file = folder / "metrics.jsonl"
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         values = json.loads(line)
         if "valid" in values:
             found.setdefault(values["stage"], {})[values["epoch"]] = values["valid"]
+            for name, value in values.items():
+                if name.startswith("valid_"):
+                    place = f"{values['stage']}, width {name.removeprefix('valid_')}"
+                    found.setdefault(place, {})[values["epoch"]] = value
     return found
 
 

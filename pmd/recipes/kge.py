@@ -178,6 +178,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
             "dim": model.dim,
             "teacher": stage.teacher,
             "released": stage.release,
+            "start": stage.start,
             "parameters": sum(p.numel() for p in model.parameters()),
             **trained,
             "rank_seconds": seconds,
@@ -186,7 +187,8 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
         },
     )
     first = metrics[config.splits[0]]
-    context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f} -> {folder}\n")
+    best = f" (best epoch {trained['best_epoch']})" if "best_epoch" in trained else ""
+    context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f}{best} -> {folder}\n")
     context.accelerator.wait_for_everyone()
 
 

@@ -27,6 +27,7 @@ def load_scorer(
     Raises:
         PmdError: if there is no such model, or if it cannot score this graph.
     """
+    check_folder("load_scorer", str(folder))
     if is_embedding_model(folder):
         return load_for(folder, graph).to(device).eval()
     return text_scorer(folder, graph, device=device, cache=cache)

@@ -178,6 +178,7 @@ def fit(
                 # All processes must go on, or stop, together: the main one's numbers count.
                 values = broadcast_object_list([validate()])[0]
                 log(stage=label, epoch=progress.epoch, step=progress.step, **values)
+                bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
                 value = values["valid"]
                 if value > progress.best:
                     progress.best, progress.best_epoch = value, progress.epoch
@@ -280,6 +281,11 @@ class _Bar:
             self.tenth = step * 10 // self.total
             speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
             print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {text}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own, under the bar or among the lines."""
+        if self.shown:
+            tqdm.write(f"{self.label}  {text}", file=sys.stderr)
 
     def close(self) -> None:
         if self.bar is not None:
