@@ -45,7 +45,9 @@ class Sweep:
         else:  # candidates look different in the light of each relation
             self.rows = [(relation_ids == one).nonzero().squeeze(1) for one in relation_ids.unique()]
         self.queries = [prepared(self.terms, query[rows], self.blocks, query=True) for rows in self.rows]
-        self.dtype = torch.double if self.terms == "squared" else query.dtype
+        # Products of matrices sum in an order that depends on their shape: in double precision, rounded before they are
+        # compared, equal scores stay equal.
+        self.dtype = query.dtype if self.terms == "moduli" else torch.double
 
     def totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
         """Add the dimensions of one width after the other to a table (q, c), and yield it after each.
@@ -74,21 +76,28 @@ class Sweep:
 def prepared(terms: Terms, x: Tensor, blocks: Sequence[slice], *, query: bool) -> list[Tensor]:
     """(m, parts, dim) -> what each block of dimensions needs of it.
 
-    Products, and squares as products in double precision (−|q − c|² = 2 q·c − |q|² − |c|²): (m, k) of queries, (k, m)
-    of candidates. Moduli: (dims, parts, m).
+    Products, and squares as products (−|q − c|² = 2 q·c − |q|² − |c|²), in double precision: (m, k) of queries,
+    (k, m) of candidates. Moduli: (dims, parts, m).
     """
     if terms == "moduli":
         x = x.movedim(0, -1).transpose(0, 1).contiguous()
         return [x[block] for block in blocks]
-    found = []
-    x = x.double() if terms == "squared" else x
-    for block in blocks:
-        part = x[..., block].flatten(1)
-        if terms == "squared":
-            length, one = part.square().sum(1, keepdim=True), part.new_ones(len(part), 1)
-            part = torch.cat([2 * part, -length, one] if query else [part, one, -length], dim=1)
-        found.append(part if query else part.t())
-    return found
+    sizes = {block.stop - block.start for block in blocks}
+    if len(sizes) == 1:  # all at once
+        x = x[..., : blocks[-1].stop].unflatten(-1, (len(blocks), -1)).movedim(2, 0).double()
+        found = _as_product(terms, x.flatten(2), query).unbind(0)
+    else:
+        found = [_as_product(terms, x[..., block].double().flatten(1), query) for block in blocks]
+    return [part if query else part.t() for part in found]
+
+
+def _as_product(terms: Terms, x: Tensor, query: bool) -> Tensor:
+    """(…, m, k) -> (…, m, k + 2) of squares, for one product of matrices; of products as it is."""
+    if terms == "product":
+        return x
+    length = x.square().sum(-1, keepdim=True)
+    one = torch.ones_like(length)
+    return torch.cat([2 * x, -length, one] if query else [x, one, -length], dim=-1)
 
 
 def subtract_moduli(table: Tensor, query: Tensor, candidates: Tensor, spare: Tensor) -> None:

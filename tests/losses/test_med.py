@@ -1,0 +1,78 @@
+"""MED's weights and losses by value, and finite for any input."""
+
+import math
+
+import pytest
+import torch
+
+from pmd.losses.med import FLOOR, evolutionary_loss, mutual_loss, negative_weights, positive_weights
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def test_a_positive_weighs_more_where_the_neighbour_doubts_it():
+    logits = torch.tensor([[2.0, -1.0], [0.0, 0.0], [5.0, 5.0]])
+    found = positive_weights(logits, 0.5)
+    assert found[0].tolist() == [0.5, 0.5]
+    parts = [math.exp(0.5 / sigmoid(2.0)), math.exp(0.5 / sigmoid(-1.0))]
+    assert found[1].tolist() == pytest.approx([part / sum(parts) for part in parts])
+    assert found[1, 1] > found[1, 0]
+    assert found[2].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_a_negative_weighs_more_where_the_neighbour_believes_it():
+    logits = torch.tensor([[[1.0, -1.0], [0.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
+    found = negative_weights(logits, 2.0)
+    assert found[0].flatten().tolist() == [0.25] * 4
+    parts = [math.exp(2 * x) for x in (1, -1, 0, 2)]
+    assert found[1].flatten().tolist() == pytest.approx([part / sum(parts) for part in parts])
+    false = torch.tensor([[True, False], [False, False]])
+    found = negative_weights(logits, 2.0, false)
+    assert found[:, 0, 0].tolist() == [0, 0] and found.sum((1, 2)).tolist() == pytest.approx([1, 1])
+
+
+def test_the_loss_by_hand():
+    logits = torch.tensor([[[1.0, -2.0], [0.5, 0.0]], [[2.0, 1.0], [-1.0, -1.0]]])  # 2 widths, 2 triples, 1 negative
+    found = evolutionary_loss(logits, 1.0, 1.0)
+    first = -0.5 * (math.log(sigmoid(1)) + math.log(sigmoid(0.5)) + math.log(sigmoid(2)) + math.log(sigmoid(0)))
+    assert found[0].item() == pytest.approx(first)
+    p = [math.exp(1 / sigmoid(1.0)), math.exp(1 / sigmoid(0.5))]
+    n = [math.exp(-2.0), math.exp(0.0)]
+    second = -(p[0] * math.log(sigmoid(2)) + p[1] * math.log(sigmoid(-1))) / sum(p)
+    second -= (n[0] * math.log(sigmoid(-1)) + n[1] * math.log(sigmoid(1))) / sum(n)
+    assert found[1].item() == pytest.approx(second)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("w", [-3.0, 0.0, 1.0, 50.0])
+def test_weights_are_finite_for_any_score(size, sign, w):
+    logits = torch.tensor([[[sign * size, -sign * size, 0.0], [0.0, size, 1.0]]] * 3, requires_grad=True)
+    w1, w2 = torch.tensor(w, requires_grad=True), torch.tensor(w, requires_grad=True)
+    positive, negative = positive_weights(logits[..., 0], w1), negative_weights(logits[..., 1:], w2)
+    assert positive.isfinite().all() and negative.isfinite().all()
+    assert positive.sum(1).tolist() == pytest.approx([1] * 3) and negative.sum((1, 2)).tolist() == pytest.approx([1] * 3)
+    evolutionary_loss(logits, w1, w2).sum().backward()
+    if size < 1e30:  # the loss of a logit of 1e30 is as large
+        assert logits.grad.isfinite().all() and w1.grad.isfinite() and w2.grad.isfinite()
+
+
+def test_the_neighbour_gets_no_gradient_from_the_weights():
+    logits = torch.randn(3, 4, 5, requires_grad=True)
+    evolutionary_loss(logits, 1.0, 1.0)[2].backward()
+    assert logits.grad[:2].abs().sum() == 0 and logits.grad[2].abs().sum() > 0
+
+
+def test_belief_is_bounded_below():
+    weights = positive_weights(torch.tensor([[-50.0, 50.0]] * 2), 1.0)[1]
+    assert (weights[0] / weights[1]).item() == pytest.approx(math.exp(1 / FLOOR - 1), rel=1e-4)
+
+
+def test_mutual_loss_by_hand_pulls_both():
+    scores = torch.tensor([[[0.0, 3.0]], [[0.5, 1.0]]], requires_grad=True)
+    found = mutual_loss(scores)
+    assert found.item() == pytest.approx((0.5 * 0.5**2 + (2 - 0.5)) / 2)
+    found.backward()
+    assert torch.equal(scores.grad[0], -scores.grad[1]) and scores.grad.abs().min() > 0
