@@ -345,3 +345,11 @@ def test_real_data_survives_a_round_trip(shared_data, tmp_path):
     for name in ("entities.tsv", "relations.tsv", "inductive_test.tsv", "train.tsv"):
         assert (folder / name).read_bytes() == (shared_data / "wn18rr_v1_inductive" / name).read_bytes()
     shutil.rmtree(folder)
+
+
+def test_triples_alone_are_enough(tmp_path, write_files):
+    files = {"train.tsv": "b\tr\ta\na\ts\tb\n", "valid.tsv": "a\tr\tb\n", "test.tsv": "c\tr\ta\n"}
+    with pytest.warns(UserWarning, match="graph 'bare' has no entities.tsv and relations.tsv: ids serve as names"):
+        graph = load_graph(write_files(tmp_path / "bare", files))
+    assert graph.entity_ids == graph.entity_names == ["a", "b", "c"] and graph.relation_names == ["r", "s"]
+    assert graph.train.tolist() == [[1, 0, 0], [0, 1, 1]] and graph.test.tolist() == [[2, 0, 0]]

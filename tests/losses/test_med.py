@@ -53,7 +53,9 @@ def test_weights_are_finite_for_any_score(size, sign, w):
     w1, w2 = torch.tensor(w, requires_grad=True), torch.tensor(w, requires_grad=True)
     positive, negative = positive_weights(logits[..., 0], w1), negative_weights(logits[..., 1:], w2)
     assert positive.isfinite().all() and negative.isfinite().all()
-    assert positive.sum(1).tolist() == pytest.approx([1] * 3) and negative.sum((1, 2)).tolist() == pytest.approx([1] * 3)
+    assert positive.sum(1).tolist() == pytest.approx([1] * 3) and negative.sum((1, 2)).tolist() == pytest.approx(
+        [1] * 3
+    )
     evolutionary_loss(logits, w1, w2).sum().backward()
     if size < 1e30:  # the loss of a logit of 1e30 is as large
         assert logits.grad.isfinite().all() and w1.grad.isfinite() and w2.grad.isfinite()

@@ -341,7 +341,7 @@ def test_pictures(run, tmp_path, capsys):
     assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
     with pytest.raises(PmdError, match=r"end it with \.png"):
         figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
-    with pytest.raises(PmdError, match="no student of width 5 with both stages"):
+    with pytest.raises(PmdError, match="--dim: no student of width 5 with both stages"):
         figure_command([f"--run={run}", "--dim=5"])
 
 
@@ -370,7 +370,8 @@ def test_configs_of_embedding_models_can_be_read(file):
     config = instantiate(parser, parse(parser, ["--config", str(file)]), KgeConfig)
     stages = resolve_kge_stages(config)
     assert all(isinstance(stage, KgeStageConfig) for stage in stages)
-    assert len(stages) == (13 if file.parent.name == "dualde" else 1)
+    ablations = any(stage.name.startswith("without") for stage in stages)
+    assert len(stages) == (1 + 3 * (3 + ablations) if file.parent.name == "dualde" else 1)
     lines = file.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# ") and any(
         "python scripts/" in line or "accelerate launch" in line for line in lines[:4]
@@ -382,3 +383,32 @@ def test_a_misspelt_option_is_answered_at_once():
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--model.interacton=rotate"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "did you mean 'model.interaction'?" in done.stderr
+
+
+def test_a_path_that_is_no_model_never_asks_the_hub(run, folder):
+    graph = pmd.load_graph(folder)
+    with pytest.raises(PmdError, match="is a run; choose one of its stages: alone-4"):
+        pmd.load_scorer(run, graph)
+    with pytest.raises(PmdError, match="holds no model"):
+        pmd.load_scorer(folder, graph)
+
+
+def test_a_graph_of_another_size_is_refused(run, folder):
+    model = pmd.load_scorer(run / "teacher", pmd.load_graph(folder))
+    with pytest.raises(PmdError, match="the model knows 48 entities, graph 'world' has 1,887: it is of another graph"):
+        pmd.rank(model, pmd.load_graph("world"))
+
+
+def test_embeddings_are_not_reranked_by_hops(run, folder):
+    with pytest.raises(PmdError, match="evaluation.rerank_hops: it adds to the cosine of a text model"):
+        train_command([*TINY, f"--data.path={folder}", "--evaluation.rerank_hops=2"])
+    with pytest.raises(PmdError, match="has no cosines to add to"):
+        evaluate_command([f"--model={run}/teacher", "--evaluation.rerank_hops=2"])
+
+
+def test_dualde_needs_a_student(folder, tmp_path):
+    options = json.dumps([*TINY, f"--data.path={folder}"])
+    with pytest.raises(PmdError, match="has no student with both stages; give it dual.students"):
+        dualde_command(
+            [f"--configs=[{ROOT}/configs/kge/wn18rr_rotate.yaml]", f"--options={options}", f"--out={tmp_path}"]
+        )

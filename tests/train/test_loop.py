@@ -130,7 +130,9 @@ def test_the_best_state_by_validation_is_kept(tmp_path):
 
 def test_patience_stops(tmp_path):
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    _, progress = train(tmp_path, validate=lambda: {"valid": next(values)}, settings=settings(epochs=5, valid_every=1, patience=2))
+    _, progress = train(
+        tmp_path, validate=lambda: {"valid": next(values)}, settings=settings(epochs=5, valid_every=1, patience=2)
+    )
     assert progress.epoch == 3
 
 

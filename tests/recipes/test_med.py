@@ -1,0 +1,99 @@
+"""Croppable models end to end: one command, the widths in its table, crops without training, pictures."""
+
+import json
+
+import pytest
+import torch
+
+import pmd
+from pmd.core.errors import PmdError
+from pmd.recipes.commands import figure_command, train_command
+from pmd.recipes.figures import curves
+
+TINY = [
+    "--model.dim=8",
+    "--train.epochs=4",
+    "--train.batch_size=16",
+    "--train.lr=0.05",
+    "--train.valid_every=2",
+    "--train.log_every=1",
+    "--train.threads=1",
+    "--loss.negatives=4",
+]
+WIDTHS = "--model.widths=[2,4,8]"
+
+
+def train(folder, runs, name, *more):
+    train_command([*TINY, f"--data.path={folder}", f"--runs={runs}", f"--name={name}", *more])
+    return next(runs.glob(f"{name}-*"))
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    return train(folder, tmp_path_factory.mktemp("runs"), "croppable", WIDTHS, "--model.norm=l2")
+
+
+def test_one_run_holds_all_widths(run, folder):
+    result = json.loads((run / "results.json").read_text())["rotate"]
+    graph = pmd.load_graph(folder)
+    model = pmd.load_scorer(run / "rotate", graph)
+    assert model.widths == (2, 4, 8) and [*result["widths"]["test"]] == ["2", "4", "8"]
+    table = (run / "table.md").read_text()
+    for width, metrics in result["widths"]["test"].items():
+        found = pmd.rank(model.crop(int(width)), graph, "test")
+        assert metrics["mrr"] == pytest.approx(found.mrr, abs=1e-6)
+        assert f"| {found.mrr:.3f} |" in table
+    assert result["metrics"]["test"]["mrr"] == pytest.approx(result["widths"]["test"]["8"]["mrr"], abs=1e-6)
+
+
+def test_the_mean_of_the_widths_is_validated(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "valid" in line]
+    assert [line["epoch"] for line in lines] == [2, 4]
+    for line in lines:
+        assert line["valid"] == pytest.approx(sum(line[f"valid_{width}"] for width in (2, 4, 8)) / 3)
+    assert [*curves(run)] == ["rotate", *(f"rotate, width {width}" for width in (2, 4, 8))]
+
+
+def test_curves_are_drawn(run, tmp_path, folder):
+    figure_command([f"--run={run}", f"--out={tmp_path}/widths.png"])
+    assert (tmp_path / "widths.png").read_bytes()[:4] == b"\x89PNG"
+    plain = train(folder, tmp_path, "plain", "--train.valid_every=0")
+    with pytest.raises(PmdError, match=r"nothing was validated yet \(train.valid_every\)"):
+        figure_command([f"--run={plain}"])
+
+
+@pytest.mark.parametrize("recipe", ["best", "med", "joint"])
+def test_every_recipe_learns(recipe, folder, tmp_path):
+    options = ("--loss.name=logistic", "--train.epochs=40", "--train.valid_every=0", "--evaluation.split=train")
+    run = train(folder, tmp_path, recipe, WIDTHS, f"--med.recipe={recipe}", *options)
+    found = json.loads((run / "results.json").read_text())["rotate"]["widths"]["train"]
+    least = {"best": 0.3, "med": 0.12, "joint": 0.3}[recipe]  # of the widest; chance is 0.09
+    assert found["8"]["mrr"] > least and all(metrics["mrr"] > 0.09 for metrics in found.values()), found
+
+
+def test_crops_without_training(folder, tmp_path):
+    stages = [{"name": "wide"}]
+    stages += [{"name": f"ext_{order}", "dim": 3, "crop": "wide", "order": order} for order in ("loss", "value")]
+    run = train(
+        folder, tmp_path, "crops", f"--stages={json.dumps([*stages, {'name': 'ext', 'dim': 3, 'crop': 'wide'}])}"
+    )
+    graph = pmd.load_graph(folder)
+    wide, *crops = (pmd.load_scorer(run / name, graph) for name in ("wide", "ext_loss", "ext_value", "ext"))
+    assert torch.equal(crops[2].entities, wide.entities[..., :3])
+    worth = wide.entities.abs().mean((0, 1)) + wide.relations.abs().mean((0, 1))
+    assert torch.equal(crops[1].entities, wide.entities[..., worth.argsort(descending=True)[:3]])
+    columns = {tuple(column) for column in wide.entities.flatten(0, 1).T.tolist()}
+    assert {tuple(column) for column in crops[0].entities.flatten(0, 1).T.tolist()} <= columns
+    results = json.loads((run / "results.json").read_text())
+    assert results["ext"]["metrics"]["test"] == pmd.rank(wide.crop(3), graph, "test").to_dict()
+    assert "train_seconds" not in results["ext"]
+
+
+def test_learned_weights_are_logged(folder, tmp_path):
+    options = (WIDTHS, "--med.recipe=med", "--loss.name=logistic", "--train.valid_every=0")
+    run = train(folder, tmp_path, "logged", *options)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for name in ("w1", "w2", "w3"):
+        values = [line[name] for line in lines]
+        assert values[0] == pytest.approx(1, abs=0.1) and values[-1] != values[0]
