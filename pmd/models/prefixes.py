@@ -22,6 +22,8 @@ BLOCK = 2**17
 WIDE_BLOCK = 2**27
 """The same on other devices, where a step must be large to pay."""
 
+CONTIGUOUS = torch.contiguous_format
+
 
 def sizes_of(widths: Sequence[int]) -> tuple[int, ...]:
     """How many dimensions each width has more than the one before."""
@@ -54,14 +56,24 @@ class _Accumulated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sums: Tensor, dim: int, scale: float) -> Tensor:
         ctx.dim, ctx.scale = dim, scale
-        return sums.cumsum(dim)
+        return _cumulated(sums, dim)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         if ctx.scale == 0:
             return gradient, None, None
-        later = gradient.flip(ctx.dim).cumsum(ctx.dim).flip(ctx.dim)
+        later = _cumulated(gradient.flip(ctx.dim), ctx.dim).flip(ctx.dim)
         return later if ctx.scale == 1 else gradient.lerp(later, ctx.scale), None, None
+
+
+def _cumulated(x: Tensor, dim: int) -> Tensor:
+    """`x.cumsum(dim)`, which is ten times slower on a CPU where a step is a whole table."""
+    if x.device.type != "cpu" or dim != 0:
+        return x.cumsum(dim)
+    out = x.clone()
+    for i in range(1, len(out)):
+        out[i] += out[i - 1]
+    return out
 
 
 def block_sums(terms: Terms, query: Tensor, candidates: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -87,28 +99,28 @@ class _BlockSums(torch.autograd.Function):
         ctx.terms, ctx.sizes = terms, sizes
         out = query.new_empty(len(sizes), *query.shape[:2], candidates.shape[1])
         for groups, some in _pieces(query, candidates):
-            q, c = _pair(query[groups], candidates[groups, some])
-            out[:, groups, :, some] = _summed(VALUES[terms](q, c), sizes)
+            q, c = query[groups].unsqueeze(2), candidates[groups, some].unsqueeze(1)  # (g', m, k', parts, d) together
+            values = VALUES[terms](c * q if terms == "product" else c - q)
+            out[:, groups, :, some] = _summed(values, sizes)
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         query, candidates = ctx.saved_tensors
         to_query, to_candidates = torch.zeros_like(query), torch.empty_like(candidates)
+        single = query.shape[1] == 1  # candidates of one query: their gradient is written where it is to stay
         for groups, some in _pieces(query, candidates):
-            q, c = _pair(query[groups], candidates[groups, some])
-            pull = gradient[:, groups, :, some].movedim(0, -1)  # (g', m, k', n)
+            q, c = query[groups].unsqueeze(2), candidates[groups, some].unsqueeze(1)
+            pull = _spread(gradient[:, groups, :, some].movedim(0, -1), ctx.sizes)  # (g', m, k', d)
+            place = to_candidates[groups, some].unsqueeze(1) if single else None
             if ctx.terms == "product":
-                pull = pull.repeat_interleave(torch.tensor(ctx.sizes, device=pull.device), dim=-1)
-                for part in range(len(q)):
-                    to_query[groups, :, part] += (c[part] * pull).sum(2)
-                    to_candidates[groups, some, part] = (q[part] * pull).sum(1)
-                continue
-            # Of a distance, what pulls the one pushes the other.
-            for part, own in enumerate(SLOPES[ctx.terms](q, c)):
-                own = _times_blocks(own, pull, ctx.sizes)
-                to_query[groups, :, part] += own.sum(2)
-                to_candidates[groups, some, part] = -(own.squeeze(1) if own.shape[1] == 1 else own.sum(1))
+                own = torch.mul(q, pull.unsqueeze(3), out=place)
+                to_query[groups] += (c * pull.unsqueeze(3)).sum(2)
+            else:
+                own = SLOPES[ctx.terms](torch.sub(c, q, out=place), pull)
+                to_query[groups] -= own.sum(2)  # what pulls the one pushes the other
+            if not single:
+                to_candidates[groups, some] = own.sum(1)
         return to_query, to_candidates, None, None
 
 
@@ -124,59 +136,43 @@ def _pieces(query: Tensor, candidates: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(start, start + step), slice(first, first + part)
 
 
-Parts = Sequence[Tensor]
-
-
-def _pair(query: Tensor, candidates: Tensor) -> tuple[Parts, Parts]:
-    """(g, m, parts, d), (g, k, parts, d) -> (g, m, 1, d) and (g, 1, k, d) for each part."""
-    return query.unsqueeze(2).unbind(3), candidates.unsqueeze(1).unbind(3)
-
-
-def _differences(q: Parts, c: Parts) -> list[Tensor]:
-    return [one - other for one, other in zip(q, c)]
-
-
-def _squared(q: Parts, c: Parts) -> Tensor:
-    first, *others = _differences(q, c)
-    first.mul_(first)
+def _squares(x: Tensor) -> Tensor:
+    """(…, parts, d) -> (…, d) the sum of squares of the parts; x is used up."""
+    first, *others = x.mul_(x).unbind(-2)
     for other in others:
-        first.addcmul_(other, other)
+        first.add_(other)
     return first
 
 
-def _moduli(q: Parts, c: Parts) -> Tensor:
-    return (q[0] - c[0]).abs_() if len(q) == 1 else _squared(q, c).sqrt_()
+def _moduli(x: Tensor) -> Tensor:
+    return x.abs_().squeeze(-2) if x.shape[-2] == 1 else _squares(x).sqrt_()
 
 
-def _product(q: Parts, c: Parts) -> Tensor:
-    total = q[0] * c[0]
-    for one, other in zip(q[1:], c[1:]):
-        total.addcmul_(one, other)
-    return total
+def _product(x: Tensor) -> Tensor:
+    first, *others = x.unbind(-2)
+    for other in others:
+        first.add_(other)
+    return first
 
 
-VALUES: dict[Terms, Callable[[Parts, Parts], Tensor]] = {"squared": _squared, "moduli": _moduli, "product": _product}
-"""What every dimension adds, (g, m, k, d)."""
+VALUES: dict[Terms, Callable[[Tensor], Tensor]] = {"squared": _squares, "moduli": _moduli, "product": _product}
+"""What every dimension adds: differences, or products, (…, parts, d) -> (…, d)."""
 
 
-def _slopes_of_squares(q: Parts, c: Parts) -> list[Tensor]:
-    return [difference.mul_(2) for difference in _differences(q, c)]
+def _slopes_of_squares(x: Tensor, pull: Tensor) -> Tensor:
+    return x.mul_(pull.mul_(2).unsqueeze(-2))
 
 
-def _slopes_of_moduli(q: Parts, c: Parts) -> list[Tensor]:
-    differences = _differences(q, c)
-    if len(differences) == 1:
-        return [differences[0].sign_()]
-    sizes = sum(difference.square() for difference in differences).sqrt_()
-    sizes.masked_fill_(sizes == 0, 1)  # the difference is 0 too
-    return [difference.div_(sizes) for difference in differences]
+def _slopes_of_moduli(x: Tensor, pull: Tensor) -> Tensor:
+    if x.shape[-2] == 1:
+        return x.sign_().mul_(pull.unsqueeze(-2))
+    sizes = _squares(x.clone()).sqrt_()
+    pull.div_(sizes.masked_fill_(sizes == 0, 1))  # the difference is 0 too
+    return x.mul_(pull.unsqueeze(-2))
 
 
-SLOPES: dict[Terms, Callable[[Parts, Parts], list[Tensor]]] = {
-    "squared": _slopes_of_squares,
-    "moduli": _slopes_of_moduli,
-}
-"""The derivatives of a distance's terms by the parts of the query, (g, m, k, d) each."""
+SLOPES: dict[Terms, Callable[[Tensor, Tensor], Tensor]] = {"squared": _slopes_of_squares, "moduli": _slopes_of_moduli}
+"""The gradient of candidates: differences candidate − query (…, parts, d), in place, times what is passed back (…, d)."""
 
 
 def _summed(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -186,11 +182,8 @@ def _summed(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return torch.stack([block.sum(-1) for block in values.split(sizes, dim=-1)])
 
 
-def _times_blocks(values: Tensor, factors: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """(g, m, k, d) times (g, m, k, n), each factor for its block; in place."""
+def _spread(factors: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """(g, m, k, n) -> (g, m, k, d): the factor of a block for each of its dimensions, a copy."""
     if len(set(sizes)) == 1:
-        values.unflatten(-1, (len(sizes), sizes[0])).mul_(factors.unsqueeze(-1))
-        return values
-    for block, factor in zip(values.split(sizes, dim=-1), factors.unbind(-1)):
-        block.mul_(factor.unsqueeze(-1))
-    return values
+        return factors.unsqueeze(-1).expand(*factors.shape, sizes[0]).clone(memory_format=CONTIGUOUS).flatten(-2)
+    return torch.cat([f.unsqueeze(-1).expand(*f.shape, size) for f, size in zip(factors.unbind(-1), sizes)], dim=-1)

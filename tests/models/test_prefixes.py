@@ -8,7 +8,7 @@ from pmd.models.prefixes import accumulated, block_sums, running_sums, sizes_of
 
 TERMS = pytest.mark.parametrize("terms", ["squared", "moduli", "product"])
 PARTS = pytest.mark.parametrize("parts", [1, 2])
-SIZES = pytest.mark.parametrize("sizes", [(3, 3, 3), (1, 4, 2), (5,)], ids=str)
+SIZES = pytest.mark.parametrize("sizes", [(3, 3, 3), (1, 4, 2), (5,), (1, 1, 1)], ids=str)
 
 
 def draw(*shape, seed=0):
@@ -51,6 +51,15 @@ def test_gradients_of_block_sums(terms, parts, sizes, monkeypatch):
     query, candidates = draw(2, 3, parts, sum(sizes)), draw(2, 4, parts, sum(sizes), seed=1)
     inputs = (query.requires_grad_(), candidates.requires_grad_())
     assert torch.autograd.gradcheck(lambda q, c: block_sums(terms, q, c, sizes), inputs)
+
+
+@TERMS
+def test_what_is_passed_back_is_left_as_it_is(terms):
+    query, candidates = draw(2, 1, 1, 3).requires_grad_(), draw(2, 4, 1, 3, seed=1)
+    sums = block_sums(terms, query, candidates, (1, 1, 1))
+    passed = torch.ones_like(sums)
+    sums.backward(passed)
+    assert torch.equal(passed, torch.ones_like(passed))
 
 
 @PARTS
