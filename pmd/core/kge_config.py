@@ -134,7 +134,9 @@ class KgeStageConfig:
         margin: overrides `loss.margin`.
         scale: overrides `loss.scale`.
         constraint: overrides `loss.constraint`.
-        widths: one model of all these widths, as `med` says.
+        loss: overrides `loss.name`, by another one with sampled negatives.
+        widths: one model of all these widths.
+        med: overrides `med`.
         crop: name of an earlier stage: take its leading dimensions, without training.
         order: of the dimensions before `crop`: as they are (null), by `loss`: how much the loss on the validation
             triples rises without them, or by `value`: their mean absolute value.
@@ -153,7 +155,9 @@ class KgeStageConfig:
     margin: float | None = None
     scale: float | None = None
     constraint: float | None = None
+    loss: Loss | None = None
     widths: list[int] | None = None
+    med: MedConfig | None = None
     crop: str | None = None
     order: Literal["loss", "value"] | None = None
     load: str | None = None

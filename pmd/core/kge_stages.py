@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
+from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss, ModelConfig
 from pmd.core.med import check_widths, resolve_med
 
 INTERACTIONS = ("transe", "transh", "complex", "rotate", "simple", "pairre")
@@ -15,9 +15,13 @@ PRODUCTS = ("complex", "simple")
 """Interactions whose score is a product, not a distance."""
 
 
-def usual_margin(loss: LossConfig, model: ModelConfig) -> float:
+SAMPLED = ("margin", "logistic", "softmax")
+"""Losses that compare with sampled negatives."""
+
+
+def usual_margin(loss: Loss, model: ModelConfig) -> float:
     """The margin γ where the config leaves it open."""
-    if loss.name == "margin":
+    if loss == "margin":
         return 1.0
     return 0.0 if model.interaction in PRODUCTS else 6.0
 
@@ -62,11 +66,14 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
             beta=first(stage.beta, config.dual.beta),
             epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
             lr=first(stage.lr, config.train.lr),
-            margin=first(stage.margin, config.loss.margin, usual_margin(config.loss, config.model)),
+            margin=first(stage.margin, config.loss.margin, usual_margin(stage.loss or config.loss.name, config.model)),
+            loss=first(stage.loss, config.loss.name),
+            med=resolve_med(first(stage.med, config.med)) if stage.widths else None,
             scale=first(stage.scale, config.loss.scale),
             constraint=first(stage.constraint, config.loss.constraint),
         )
         _check_stage(stage, f"{place} ({stage.name})", filled)
+        _check_loss(stage, f"{place} ({stage.name})", config)
         filled[stage.name] = stage
     return [*filled.values()]
 
@@ -108,6 +115,20 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
             raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
     positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
     check_numbers(positive, {f"{place}.constraint": stage.constraint})
+
+
+def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+    """Refuse a loss that other stages' batches do not fit, or that cannot train all widths in one pass."""
+    if stage.loss != config.loss.name and not {stage.loss, config.loss.name} <= {*SAMPLED}:
+        raise PmdError(f"{place}.loss: a run has either sampled negatives or none; choose among {', '.join(SAMPLED)}")
+    if stage.med is None:
+        return
+    if stage.loss not in SAMPLED:
+        raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {stage.loss}; use softmax")
+    if stage.med.evolutionary and stage.loss != "logistic":
+        raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {stage.loss}; set loss.name to logistic")
+    if stage.med.evolutionary and config.loss.adversarial:
+        raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
 
 
 def _check_crop(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
@@ -172,7 +193,8 @@ def check_kge(config: KgeConfig) -> None:
 
 def _check_med(config: KgeConfig) -> None:
     """Refuse what cannot be trained at all widths in one pass."""
-    loss, model, med = config.loss, config.model, resolve_med(config.med)
+    model = config.model
+    resolve_med(config.med)
     if model.widths is not None:
         check_widths("model.widths", model.widths, model.dim)
         if config.dual.students:
@@ -183,16 +205,10 @@ def _check_med(config: KgeConfig) -> None:
             raise PmdError("model.widths: the stages are listed already; give a stage its widths there")
     if model.widths is None and not any(stage.widths for stage in config.stages or ()):
         return
-    if loss.name in ("one_vs_all", "k_vs_all"):
-        raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {loss.name}; use softmax")
     if model.unit_entities:
         raise PmdError("model.unit_entities: lengths depend on the width; leave it out, or model.widths")
     if model.interaction == "transh" and model.norm == "l1":
         raise PmdError("model.norm: TransH with l1 has no running sums over its widths; use l2")
-    if med.evolutionary and loss.name != "logistic":
-        raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {loss.name}; set loss.name to logistic")
-    if med.evolutionary and loss.adversarial:
-        raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
 
 
 def _check_used(config: KgeConfig) -> None:

@@ -134,6 +134,19 @@ def dualde_command(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def med_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/med.py`: croppable models beside their rivals, by width."""
+    from pmd.recipes.med import MedTableConfig, med_table
+
+    parser = parser_for(MedTableConfig, "Compare croppable embedding models with their rivals, width by width.")
+    config = instantiate(parser, parse(parser, arguments), MedTableConfig)
+    try:
+        print(med_table(config))
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop, "the same command goes on")
+        raise
+
+
 def cost_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/cost.py`: parameters and inference time by width."""
     from pmd.recipes.cost import CostConfig, cost

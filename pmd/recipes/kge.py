@@ -20,7 +20,6 @@ from torch import Tensor
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig
 from pmd.core.kge_stages import check_kge, resolve_kge_stages
-from pmd.core.med import resolve_med
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.answers import KnownAnswers
@@ -57,8 +56,9 @@ class Context:
 
     def loss(self, stage: str) -> LossConfig:
         """The loss with the settings of a stage."""
-        own = {name: getattr(self.stages[stage], name) for name in ("margin", "scale", "constraint")}
-        return replace(self.config.loss, **own)
+        found = self.stages[stage]
+        own = {name: getattr(found, name) for name in ("margin", "scale", "constraint")}
+        return replace(self.config.loss, name=found.loss, **own)
 
 
 def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
@@ -248,7 +248,7 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
         validate=validate,
         workers=config.train.workers,
     )
-    trained = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 1)}
+    trained = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 3)}
     if progress.best_epoch >= 0:
         trained |= {"best_epoch": progress.best_epoch, "valid_mrr": progress.best}
     return model, trained
@@ -285,7 +285,7 @@ def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> O
     sparse = context.config.train.optimizer == "sparse_adam"
     model.sparse_gradients(sparse)
     if stage.widths:
-        return MutualEvolution(model, context.loss(stage.name), resolve_med(context.config.med))
+        return MutualEvolution(model, context.loss(stage.name), stage.med)
     if not stage.teacher:
         return KgeSupervised(model, context.loss(stage.name))
     teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)

@@ -59,7 +59,7 @@ def test_resolving_twice_changes_nothing():
 )
 def test_the_usual_margins(loss, interaction, margin):
     config = KgeConfig(loss=LossConfig(loss), model=ModelConfig(interaction))
-    assert usual_margin(config.loss, config.model) == margin
+    assert usual_margin(config.loss.name, config.model) == margin
     assert [stage.margin for stage in resolve_kge_stages(config)] == [margin]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
-from pmd.core.kge_stages import check_kge, resolve_kge_stages
+from pmd.core.kge_stages import check_kge_run, resolve_kge_stages
 from pmd.core.med import RECIPES, MedConfig, resolve_med
 
 
@@ -60,7 +60,7 @@ def test_one_stage_of_all_widths():
 )
 def test_what_cannot_work_is_refused(settings, message):
     with pytest.raises(PmdError, match=message) as caught:
-        check_kge(settings)
+        check_kge_run(settings)
     assert "\n" not in str(caught.value)
 
 

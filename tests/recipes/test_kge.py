@@ -400,7 +400,7 @@ def test_a_graph_of_another_size_is_refused(run, folder):
 
 
 def test_embeddings_are_not_reranked_by_hops(run, folder):
-    with pytest.raises(PmdError, match="evaluation.rerank_hops: it adds to the cosine of a text model"):
+    with pytest.raises(PmdError, match=r"evaluation.rerank_hops: it adds to the cosine of a text model"):
         train_command([*TINY, f"--data.path={folder}", "--evaluation.rerank_hops=2"])
     with pytest.raises(PmdError, match="has no cosines to add to"):
         evaluate_command([f"--model={run}/teacher", "--evaluation.rerank_hops=2"])
@@ -408,7 +408,7 @@ def test_embeddings_are_not_reranked_by_hops(run, folder):
 
 def test_dualde_needs_a_student(folder, tmp_path):
     options = json.dumps([*TINY, f"--data.path={folder}"])
-    with pytest.raises(PmdError, match="has no student with both stages; give it dual.students"):
+    with pytest.raises(PmdError, match=r"has no student with both stages; give it dual.students"):
         dualde_command(
             [f"--configs=[{ROOT}/configs/kge/wn18rr_rotate.yaml]", f"--options={options}", f"--out={tmp_path}"]
         )

@@ -7,7 +7,7 @@ import torch
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.recipes.commands import figure_command, train_command
+from pmd.recipes.commands import figure_command, med_command, train_command
 from pmd.recipes.figures import curves
 
 TINY = [
@@ -97,3 +97,51 @@ def test_learned_weights_are_logged(folder, tmp_path):
     for name in ("w1", "w2", "w3"):
         values = [line[name] for line in lines]
         assert values[0] == pytest.approx(1, abs=0.1) and values[-1] != values[0]
+
+
+def test_methods_by_widths(folder, tmp_path, capsys):
+    base = {option.split("=")[0].replace("--", "--base."): option.split("=")[1] for option in TINY}
+    options = [f"{key}={value}" for key, value in base.items()]
+    options += [f"--base.data.path={folder}", "--base.model.widths=[2,4,8]", "--base.train.epochs=2", "--seeds=[0,1]"]
+    rows = [{"name": "best"}, {"name": "paper", "loss": "logistic", "margin": 2, "med": {"recipe": "med"}}]
+    options += [
+        f"--croppable={json.dumps(rows)}",
+        f"--tuned={json.dumps([{'width': 2, 'lr': 0.1}])}",
+        f"--out={tmp_path}",
+    ]
+    med_command(options)
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    found = results["results"]
+    assert [*found] == ["dt", "ext", "ext_l", "ext_v", "bkd", "iterde", "dualde", "best", "paper", "ta"]
+    every, narrow = {"2", "4", "8"}, {"2", "4"}
+    assert all({*found[row]} == (narrow if row in ("bkd", "iterde", "dualde", "ta") else every) for row in found)
+    assert all(len(cell) == 2 for row in found.values() for cell in row.values())
+    mean = sum(r["metrics"]["test"]["mrr"] for r in found["dt"]["2"]) / 2
+    line = next(line for line in printed.splitlines() if line.startswith("| DT"))
+    assert f"{mean:.3f} ±" in line
+    assert found["ext"]["8"] == found["dt"]["8"] and found["iterde"]["2"][0]["teacher"] == "iterde-4"
+    assert [r["teacher"] for r in found["ta"]["2"]] == ["assistant-4"] * 2
+    assert found["dualde"]["4"][0]["start"] == "dualde_first-4" and found["dualde"]["4"][0]["released"]
+    for row in ("dt", "ext", "best"):
+        alone = sum(max(r["train_seconds"] for r in cell[:1]) for cell in found[row].values()) if row == "dt" else None
+        assert results["seconds"][row] > 0 and (alone is None or results["seconds"][row] >= alone / 3)
+    effi = printed.split("Effi")[1]
+    size = found["dt"]["2"][0]["parameters"] / 1e6
+    assert f"{mean / size:.1f} ±" in next(line for line in effi.splitlines() if line.startswith("| DT"))
+    before = (tmp_path / "table.md").stat().st_mtime_ns
+    med_command(options)  # nothing is left to do
+    assert capsys.readouterr().out == printed and (tmp_path / "table.md").stat().st_mtime_ns >= before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--base.model.widths=[4,2]"], "base.model.widths: .* must increase"),
+        ([], "--base.model.widths and --seeds: give at least two widths"),
+        (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5 is none of"),
+    ],
+)
+def test_tables_that_cannot_be_filled_are_refused(options, message):
+    with pytest.raises(PmdError, match=message):
+        med_command(options)

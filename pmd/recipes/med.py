@@ -1,0 +1,280 @@
+"""MED beside its rivals: methods by widths (Table 3 of Zhu et al., ACL 2025), with what their training takes (Table 7).
+
+A config says what all share, which settings each width has of its own, and which ways of training one croppable model are
+compared. From that come the stages of a run, one for each method and width:
+
+- `DT`: trained alone; the widest is the teacher of the others;
+- `Ext`, `Ext-L`, `Ext-V`: its leading dimensions, as they are, ordered by the loss without them, or by their size;
+- `BKD`: soft labels of the teacher; `TA`: of a middle-sized student of it; `IterDE`: of the next wider student;
+- `DualDE`: in two stages, the second with the teacher released;
+- and the croppable ones, each a single model of all widths.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss
+from pmd.core.kge_stages import check_kge_run
+from pmd.core.med import MedConfig, check_widths
+from pmd.core.run import write_json, write_text
+from pmd.recipes.kge import train_kge
+from pmd.recipes.repeat import finished_run, spread
+from pmd.recipes.tables import by_width, markdown
+
+Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
+TITLES: dict[str, str] = {
+    "dt": "DT",
+    "ext": "Ext",
+    "ext_l": "Ext-L",
+    "ext_v": "Ext-V",
+    "bkd": "BKD",
+    "ta": "TA",
+    "dualde": "DualDE",
+    "iterde": "IterDE",
+}
+ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
+
+
+@dataclass
+class WidthConfig:
+    """Settings of the models of one width, whatever teaches them. Null is that of the run.
+
+    Args:
+        width: which.
+        lr, margin, scale, constraint, loss: as in a stage.
+    """
+
+    width: int
+    lr: float | None = None
+    margin: float | None = None
+    scale: float | None = None
+    constraint: float | None = None
+    loss: Loss | None = None
+
+
+@dataclass
+class CroppableConfig:
+    """One way to train all widths in one model.
+
+    Args:
+        name: its row.
+        med: how the widths learn together.
+        lr, margin, scale, constraint, loss: as in a stage.
+    """
+
+    name: str
+    med: MedConfig = field(default_factory=MedConfig)
+    lr: float | None = None
+    margin: float | None = None
+    scale: float | None = None
+    constraint: float | None = None
+    loss: Loss | None = None
+
+
+@dataclass
+class MedTableConfig:
+    """Methods by widths for one graph and one interaction, over several seeds.
+
+    Args:
+        base: what all share, as for `scripts/train.py`; `base.model.widths` are the columns.
+        methods: the rivals; `dt` is always among them.
+        tuned: settings of single widths, for all methods but the croppable ones.
+        croppable: the croppable models, a row each.
+        seeds: of the runs.
+        out: folder of the runs and the table; the same command goes on where it was stopped.
+    """
+
+    base: KgeConfig = field(default_factory=KgeConfig)
+    methods: list[Method] = field(default_factory=lambda: list(TITLES))
+    tuned: list[WidthConfig] = field(default_factory=list)
+    croppable: list[CroppableConfig] = field(
+        default_factory=lambda: [CroppableConfig("best"), CroppableConfig("joint")]
+    )
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    out: str = "runs/med"
+
+
+Results = dict[str, dict[int, list[dict[str, Any]]]]
+"""Results of the seeds by row and width."""
+
+
+def med_table(config: MedTableConfig) -> str:
+    """Train everything that is not there yet; the tables in Markdown.
+
+    Raises:
+        PmdError: for settings that cannot work, before anything starts.
+    """
+    widths = config.base.model.widths
+    if not widths or not config.seeds:
+        raise PmdError("--base.model.widths and --seeds: give at least two widths and one seed")
+    check_widths("base.model.widths", widths, config.base.model.dim)
+    unknown = next((tuned.width for tuned in config.tuned if tuned.width not in widths), None)
+    if unknown is not None:
+        raise PmdError(f"--tuned: width {unknown} is none of {widths}")
+    settings = run_settings(config)
+    check_kge_run(settings)
+    results: Results = {}
+    for seed in config.seeds:
+        print(f"== seed {seed}", file=sys.stderr, flush=True)
+        folder = Path(config.out) / f"seed{seed}"
+        settings = replace(settings, seed=seed)
+        stages = [stage.name for stage in settings.stages]
+        run = finished_run(settings, folder / "main", stages, train_kge)
+        found = dict(run.results)
+        if "ta" in config.methods:
+            taught = replace(settings, stages=assistant_stages(config, found, run.folder))
+            names = [stage.name for stage in taught.stages]
+            found |= finished_run(taught, folder / "assistants", names, train_kge).results
+        collect(results, found, config)
+        write(config, results)
+    return (Path(config.out) / "table.md").read_text(encoding="utf-8")
+
+
+def run_settings(config: MedTableConfig) -> KgeConfig:
+    """The run of all methods but those that need an assistant."""
+    base = config.base
+    return replace(
+        base, model=replace(base.model, widths=None), stages=[*rival_stages(config), *croppable_stages(config)]
+    )
+
+
+def own(config: MedTableConfig, width: int) -> dict[str, Any]:
+    """The settings of one width as a stage has them."""
+    tuned = next((tuned for tuned in config.tuned if tuned.width == width), WidthConfig(width))
+    return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(tuned) if f.name != "width"}}
+
+
+def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
+    """Every method and width, the widest first."""
+    *narrow, widest = config.base.model.widths
+    narrow, teacher = narrow[::-1], f"dt-{widest}"
+    stages = [KgeStageConfig(f"dt-{width}", **own(config, width)) for width in (widest, *narrow)]
+    before = teacher
+    for width in narrow:
+        taught = {**own(config, width), "teacher": teacher}
+        for method, order in ORDERS.items():
+            if method in config.methods:
+                stages.append(KgeStageConfig(f"{method}-{width}", dim=width, crop=teacher, order=order))
+        if "bkd" in config.methods or "ta" in config.methods:
+            stages.append(KgeStageConfig(f"bkd-{width}", **taught))
+        if "iterde" in config.methods:
+            stages.append(KgeStageConfig(f"iterde-{width}", **{**taught, "teacher": before}))
+            before = f"iterde-{width}"
+        if "dualde" in config.methods:
+            first = f"dualde_first-{width}"
+            stages.append(KgeStageConfig(first, **taught, epochs=0.5))
+            stages.append(KgeStageConfig(f"dualde-{width}", **taught, start=first, release=True, epochs=0.5))
+    return stages
+
+
+def croppable_stages(config: MedTableConfig) -> list[KgeStageConfig]:
+    widths = list(config.base.model.widths)
+    return [
+        KgeStageConfig(
+            row.name,
+            widths=widths,
+            **{f.name: getattr(row, f.name) for f in fields(row) if f.name != "name"},
+        )
+        for row in config.croppable
+    ]
+
+
+def assistant_stages(config: MedTableConfig, results: dict[str, Any], folder: Path) -> list[KgeStageConfig]:
+    """Students of an assistant: the taught model of the width whose MRR alone is nearest to the mean of the teacher's
+    and the student's (Mirzadeh et al., 2020)."""
+    *narrow, widest = config.base.model.widths
+    split = config.base.evaluation.splits[0]
+    alone = {width: results[f"dt-{width}"]["metrics"][split]["mrr"] for width in (*narrow, widest)}
+    stages: dict[str, KgeStageConfig] = {}
+    for width in narrow[::-1]:
+        between = [other for other in narrow if other > width]
+        middle = (alone[width] + alone[widest]) / 2
+        # Next to the teacher there is nobody between: it teaches by itself.
+        assistant = min(between, key=lambda other: abs(alone[other] - middle), default=widest)
+        source = f"bkd-{assistant}" if between else f"dt-{widest}"
+        name = f"assistant-{assistant}"
+        stages.setdefault(name, KgeStageConfig(name, dim=assistant, load=str(folder / source)))
+        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **own(config, width), teacher=name)
+    return [*stages.values()]
+
+
+def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> None:
+    """Add the results of one seed, by row and width."""
+    split = config.base.evaluation.splits[0]
+    widest = config.base.model.widths[-1]
+    for name, result in found.items():
+        method, _, width = name.rpartition("-")
+        if "widths" in result:
+            for w, metrics in by_width(result, split).items():
+                results.setdefault(name, {}).setdefault(int(w), []).append({**result, "metrics": {split: metrics}})
+        elif method in config.methods or method == "dt":
+            results.setdefault(method, {}).setdefault(int(width), []).append(result)
+    for method in ORDERS:  # the whole teacher is the crop of its own width
+        if method in results:
+            results[method].setdefault(widest, []).append(found[f"dt-{widest}"])
+
+
+def write(config: MedTableConfig, results: Results) -> None:
+    split = config.base.evaluation.splits[0]
+    seconds = {row: training_seconds(results, row, config) for row in results}
+    plain = {row: {str(width): found for width, found in cells.items()} for row, cells in results.items()}
+    out = Path(config.out)
+    write_json(out / "results.json", {"seconds": seconds, "results": plain})
+    widths, name = config.base.model.widths, config.base.model.interaction
+    parts = [
+        f"{name}, {split}: MRR by width\n\n{method_table(results, widths, split, 'mrr', seconds)}",
+        f"{name}, {split}: Hits@10 by width\n\n{method_table(results, widths, split, 'hits_at_10', seconds)}",
+        f"Effi: MRR / millions of parameters\n\n{effi_table(results, widths, split)}",
+    ]
+    write_text(out / "table.md", "\n\n".join(parts) + "\n")
+
+
+def training_seconds(results: Results, row: str, config: MedTableConfig) -> float:
+    """Seconds until the models of all widths of a row are there, mean over seeds; a teacher counts."""
+    widest = config.base.model.widths[-1]
+
+    def seconds(name: str) -> float:
+        cells = results.get(name, {})
+        mean = [sum(r.get("train_seconds", 0.0) for r in found) / len(found) for found in cells.values()]
+        return max(mean, default=0.0) if name not in TITLES else sum(mean)
+
+    teacher = results["dt"][widest]
+    teacher_seconds = sum(r.get("train_seconds", 0.0) for r in teacher) / len(teacher)
+    if row in ORDERS:
+        return round(teacher_seconds, 3)
+    return round(seconds(row) + (teacher_seconds if row in TITLES and row != "dt" else 0.0), 3)
+
+
+def method_table(results: Results, widths: Sequence[int], split: str, key: str, seconds: dict[str, float]) -> str:
+    """Methods down, widths across; the best mean of a width is bold."""
+    cells = {
+        row: {w: [r["metrics"][split][key] for r in found] for w, found in of.items()} for row, of in results.items()
+    }
+    best = {w: max(sum(of[w]) / len(of[w]) for of in cells.values() if w in of) for w in widths}
+    rows = []
+    for row, of in cells.items():
+        texts = [spread(of.get(w, [])) for w in widths]
+        texts = [
+            f"**{text}**" if w in of and sum(of[w]) / len(of[w]) == best[w] else text for w, text in zip(widths, texts)
+        ]
+        rows.append([TITLES.get(row, row), *texts, f"{seconds[row]:,.0f}"])
+    return markdown(["method", *(str(w) for w in widths), "training (s)"], rows)
+
+
+def effi_table(results: Results, widths: Sequence[int], split: str) -> str:
+    """MRR per million parameters, methods down, widths across."""
+    rows = []
+    for row, of in results.items():
+        texts = []
+        for w in widths:
+            found = of.get(w, [])
+            each = [r["metrics"][split]["mrr"] / (r["parameters"] * w / r["dim"] / 1e6) for r in found]
+            texts.append(spread(each, digits=1))
+        rows.append([TITLES.get(row, row), *texts])
+    return markdown(["method", *(str(w) for w in widths)], rows)
