@@ -13,6 +13,7 @@ _HOMES = {
     "BiEncoder": "pmd.models.bi_encoder",
     "BiEncoderConfig": "pmd.models.bi_encoder",
     "TextScorer": "pmd.models.text_scorer",
+    "load": "pmd.use.trained",
     "load_scorer": "pmd.recipes.scorers",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",

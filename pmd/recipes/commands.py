@@ -155,6 +155,20 @@ def cost_command(arguments: Sequence[str] | None = None) -> None:
     print(cost(instantiate(parser, parse(parser, arguments), CostConfig)))
 
 
+def crop_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd crop`: a narrower model from a croppable one."""
+    from pmd.recipes.crop import CropConfig, crop
+
+    parser = parser_for(CropConfig, "Take the leading dimensions of a trained embedding model, without training.")
+    print(crop(instantiate(parser, parse(parser, _leading(arguments, "model")), CropConfig)))
+
+
+def _leading(arguments: Sequence[str] | None, name: str) -> list[str]:
+    """The first argument, if it is no option, as the option `name`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    return [f"--{name}={arguments[0]}", *arguments[1:]] if arguments and arguments[0][:1] != "-" else arguments
+
+
 def figure_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/figure.py`: a picture of a run."""
     from pmd.recipes.figures import FigureConfig, draw

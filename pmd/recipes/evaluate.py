@@ -16,9 +16,8 @@ from pmd.data.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.kge import KgeModel
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.kge_model import refuse_unseen
 from pmd.recipes.scorers import check_folder, load_scorer, num_parameters
-from pmd.recipes.staging import measure
+from pmd.recipes.staging import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
 
 RANKING = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MR")

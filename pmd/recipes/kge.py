@@ -30,10 +30,19 @@ from pmd.distill.importance import dimension_order
 from pmd.distill.kge import KgeSupervised
 from pmd.distill.med import MutualEvolution
 from pmd.models.kge import KgeModel
+from pmd.models.kge_folder import load, load_for, save
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.kge_model import load, load_for, refuse_unseen, save
 from pmd.recipes.scorers import check_folder
-from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, measure_widths, open_run
+from pmd.recipes.staging import (
+    close_run,
+    fit_settings,
+    header,
+    load_data,
+    measure,
+    measure_widths,
+    open_run,
+    refuse_unseen,
+)
 from pmd.recipes.tables import markdown, models_table
 from pmd.train.loop import Interrupted, fit
 

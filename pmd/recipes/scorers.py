@@ -10,7 +10,7 @@ import torch
 from pmd.core.errors import PmdError
 from pmd.core.types import TripleScorer
 from pmd.data.graph import KnowledgeGraph
-from pmd.recipes.kge_model import load_for, stored_file
+from pmd.models.kge_folder import load_for, stored_file
 from pmd.recipes.text_model import text_scorer
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from pmd.core.config import EvaluationConfig, LoopConfig
+from pmd.core.errors import PmdError
 from pmd.core.run import Run, environment, write_json, write_text
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
@@ -30,6 +32,17 @@ def load_data(config: Any) -> KnowledgeGraph:
     for split in config.evaluation.splits:
         graph.split(split)
     return graph
+
+
+def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
+    """Refuse to rank splits of the other graph of an inductive data set: their entities were never trained."""
+    seen = graph.candidates("train")
+    for split in splits:
+        if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
+            raise PmdError(
+                f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
+                "use a text model (scripts/progressive.py)"
+            )
 
 
 def open_run(config: Any, run: Run | None, accelerator: Accelerator, graph: KnowledgeGraph, name: str) -> Run:

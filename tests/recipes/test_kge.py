@@ -361,7 +361,7 @@ def test_cost_by_width(folder, capsys):
     assert rows[2][2].endswith("(1.00×)")
 
 
-CONFIGS = [file for folder in ("kge", "dualde") for file in sorted((ROOT / "configs" / folder).glob("*.yaml"))]
+CONFIGS = [file for folder in ("kge", "dualde", "med") for file in sorted((ROOT / "configs" / folder).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parent.name}-{file.stem}")

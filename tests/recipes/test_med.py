@@ -9,6 +9,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.recipes.commands import figure_command, med_command, train_command
 from pmd.recipes.figures import curves
+from pmd.recipes.main import dispatch
 
 TINY = [
     "--model.dim=8",
@@ -145,3 +146,44 @@ def test_methods_by_widths(folder, tmp_path, capsys):
 def test_tables_that_cannot_be_filled_are_refused(options, message):
     with pytest.raises(PmdError, match=message):
         med_command(options)
+
+
+def test_a_crop_stands_alone(run, folder, tmp_path, capsys):
+    """From the run, from its stage, and in Python: the same small model, its files in proportion."""
+    dispatch(["crop", str(run), "--width=4", f"--out={tmp_path}/small"])
+    said = capsys.readouterr().out
+    graph, whole, small = pmd.load_graph(folder), pmd.load(run / "rotate"), pmd.load(tmp_path / "small")
+    assert f"{tmp_path}/small: {4 * 98} of {8 * 98} parameters, 4 of 8 dimensions" in said
+    assert small.widths == (2, 4) and torch.equal(small.model.entities, whole.model.entities[..., :4])
+    expected = json.loads((run / "results.json").read_text())["rotate"]["widths"]["test"]["4"]
+    found = pmd.rank(pmd.load_scorer(tmp_path / "small", graph), graph, "test")
+    assert found.to_dict() == expected
+    bytes_of = [
+        path.stat().st_size for path in (run / "rotate" / "model.safetensors", tmp_path / "small" / "model.safetensors")
+    ]
+    assert bytes_of[0] - bytes_of[1] == pytest.approx(4 * 4 * 98, abs=32)
+    whole.crop(3).save(tmp_path / "three")
+    assert pmd.load(tmp_path / "three").widths == (2, 3)
+    dispatch(["crop", str(run / "rotate"), "--width=3", f"--out={tmp_path}/again"])
+    assert "width 3 was not trained by itself (those are 2, 4, 8)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--width=9", "--out={tmp_path}/x"], "width 9 is outside 1 to 8"),
+        (["--width=2", "--out={run}"], "exists and is not an empty folder"),
+        (["--width=two", "--out={tmp_path}/x"], "two"),
+    ],
+)
+def test_what_cannot_be_cropped(arguments, message, run, tmp_path):
+    with pytest.raises(PmdError, match=message):
+        dispatch(["crop", str(run), *(a.format(run=run, tmp_path=tmp_path) for a in arguments)])
+    assert not (tmp_path / "x").exists()
+
+
+def test_commands_by_name(capsys):
+    dispatch(["--help"])
+    assert "crop" in capsys.readouterr().out
+    with pytest.raises(PmdError, match=r"no command 'corp'; there are .*; did you mean 'crop'"):
+        dispatch(["corp"])

@@ -7,9 +7,9 @@ entities.tsv, relations.tsv       the graph's vocabulary: row i of a table is li
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 
@@ -20,7 +20,18 @@ from pmd.data.tsv import read_columns, write_columns
 from pmd.models.kge import KgeModel
 
 
-def save(folder: Path, model: KgeModel, graph: KnowledgeGraph) -> None:
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What the rows of a model's tables are: the vocabulary of its graph, under the same names."""
+
+    entity_ids: Sequence[str]
+    entity_names: Sequence[str]
+    entity_descriptions: Sequence[str]
+    relation_ids: Sequence[str]
+    relation_names: Sequence[str]
+
+
+def save(folder: Path, model: KgeModel, graph: KnowledgeGraph | Vocabulary) -> None:
     """Write a model folder, aside and renamed."""
 
     def fill(aside: Path) -> None:
@@ -41,16 +52,21 @@ def load(folder: str | Path) -> KgeModel:
         raise PmdError(f"cannot load an embedding model from '{folder}': {reason}") from None
 
 
+def load_vocabulary(folder: str | Path) -> Vocabulary:
+    """The vocabulary beside a model. PmdError if it is missing or broken."""
+    entities = read_columns(stored_file(folder, "entities.tsv"), ("id", "name", "description"))
+    return Vocabulary(*entities, *read_columns(stored_file(folder, "relations.tsv"), ("id", "name")))
+
+
 def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     """The model of a folder, checked to be of this graph: its rows are the graph's entities and relations.
 
     Raises:
         PmdError: if there is no such model, or if it was trained on other entities or relations.
     """
-    model = load(folder)
-    for name, wanted in (("entities", graph.entity_ids), ("relations", graph.relation_ids)):
-        columns = ("id", "name", "description") if name == "entities" else ("id", "name")
-        stored = read_columns(stored_file(folder, f"{name}.tsv"), columns)[0]
+    model, vocabulary = load(folder), load_vocabulary(folder)
+    for name, key in (("entities", "entity_ids"), ("relations", "relation_ids")):
+        stored, wanted = getattr(vocabulary, key), getattr(graph, key)
         if list(stored) != list(wanted):
             raise PmdError(
                 f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
@@ -69,14 +85,3 @@ def stored_file(folder: str | Path, name: str) -> Path:
         return Path(hf_hub_download(str(folder), name))
     except (OSError, ValueError) as error:
         raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None
-
-
-def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
-    """Refuse to rank splits of the other graph of an inductive data set: their entities were never trained."""
-    seen = graph.candidates("train")
-    for split in splits:
-        if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
-            raise PmdError(
-                f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
-                "use a text model (scripts/progressive.py)"
-            )

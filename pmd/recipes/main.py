@@ -1,0 +1,41 @@
+"""The command `pmd`: what the scripts do, by name, from anywhere."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+
+from pmd.core.errors import PmdError
+from pmd.recipes import commands
+from pmd.recipes.cli import run
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+    "progressive": (commands.progressive_command, "distil a text model, grade by grade"),
+    "train": (commands.train_command, "train embedding models: one, a croppable one, or a teacher and its students"),
+    "evaluate": (commands.evaluate_command, "rank a split with trained models"),
+    "crop": (
+        commands.crop_command,
+        "take the leading dimensions of an embedding model: pmd crop RUN --width 40 --out small",
+    ),
+    "figure": (commands.figure_command, "draw a picture of a run"),
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    run(lambda: dispatch(sys.argv[1:]))
+
+
+def dispatch(arguments: list[str]) -> None:
+    """PmdError, with the nearest name, for a command that there is not."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = [f"  {name:<14}{text}" for name, (_, text) in COMMANDS.items()]
+        print("\n".join(["usage: pmd COMMAND …   (pmd COMMAND --help lists its options)", "", *lines]))
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise PmdError(f"pmd: no command '{name}'; there are {', '.join(COMMANDS)}{hint}")
+    COMMANDS[name][0](rest)
