@@ -33,6 +33,7 @@ class MedConfig:
             joint training, 0 lets each sub-model train only what it has more than the one before.
         power: the scores of a width are multiplied by (widest / width)^power in the loss, so that all widths start
             alike: 0.5 fits an L2 distance, 1 an L1 distance.
+        calibrated: every width learns the factor of its scores, beginning with that of `power`.
         draw: so many sub-models, drawn anew, learn in a step; 0 for all.
     """
 
@@ -49,6 +50,7 @@ class MedConfig:
     temperature: float | None = None
     prefix: float | None = None
     power: float | None = None
+    calibrated: bool | None = None
     draw: int | None = None
 
 
@@ -65,6 +67,7 @@ JOINT: dict[str, Any] = {
     "temperature": 1.0,
     "prefix": 1.0,
     "power": 0.0,
+    "calibrated": False,
     "draw": 0,
 }
 

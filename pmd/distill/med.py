@@ -38,7 +38,7 @@ class MutualEvolution(Objective):
         self.model, self.options, self.med, self.labels = model, options, med, LabelLoss(options)
         share = torch.tensor(model.widths, dtype=torch.float) / model.widths[-1]  # (n,)
         self.register_buffer("share", share, persistent=False)
-        self.register_buffer("factors", share**-med.power, persistent=False)
+        self.log_factors = nn.Parameter(-med.power * share.log(), requires_grad=med.calibrated)
         for name in ("w1", "w2", "w3"):
             start = torch.tensor(float(getattr(med, name)))
             self.register_parameter(name, nn.Parameter(start, requires_grad=med.learned))
@@ -49,7 +49,7 @@ class MutualEvolution(Objective):
         chosen = self.drawn()
         widths = [self.model.widths[i] for i in chosen]
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
-        scores = scores * self.factors[chosen, None, None]
+        scores = scores * self.log_factors[chosen, None, None].exp()
         hard = self.hard(scores, batch)
         if self.med.dynamic:
             hard = hard * (self.w3 * self.share[chosen]).exp()
@@ -58,6 +58,8 @@ class MutualEvolution(Objective):
             terms["mutual"] = mutual_loss(scores)
         if self.med.soft and len(chosen) > 1:
             terms["soft"] = self.soft(scores)
+        if self.med.calibrated:
+            terms |= {f"scale_{self.model.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
         if self.med.learned:  # logged: a learned weight can make its own task easy
             terms |= {name: getattr(self, name) for name in ("w1", "w2", "w3")}
         return {**terms, **regularisers(self.model, batch, self.options)}
