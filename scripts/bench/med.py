@@ -44,10 +44,9 @@ NORMS = {"transe": "l1", "rotate": "l2", "pairre": "l1"}
 class Loop(Objective):
     """The labels of all widths, one width after the other."""
 
-    weights = {"hard": 1.0}
-
     def __init__(self, model: KgeModel):
         super().__init__()
+        self.weights = {"hard": 1.0}
         self.model, self.labels = model, LabelLoss(LOSS)
 
     def forward(self, batch: KgeBatch) -> dict[str, torch.Tensor]:
