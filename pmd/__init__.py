@@ -17,6 +17,7 @@ _HOMES = {
     "load_scorer": "pmd.recipes.scorers",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",
+    "rank_widths": "pmd.evaluation.width_ranking",
     "RankingMetrics": "pmd.evaluation.metrics",
     "PmdError": "pmd.core.errors",
 }

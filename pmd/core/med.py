@@ -74,7 +74,7 @@ JOINT: dict[str, Any] = {
 RECIPES: dict[Recipe, dict[str, Any]] = {
     "joint": JOINT,
     "med": {**JOINT, "evolutionary": True, "mutual": 1.0, "dynamic": True, "learned": True},
-    "best": {**JOINT, "prefix": 0.0, "power": 0.5},
+    "best": {**JOINT, "prefix": 0.0, "power": 0.5, "soft": 1.0, "teacher": "widest"},
 }
 
 

@@ -93,6 +93,22 @@ def test_the_power_evens_out_the_widths(random_graph):
     assert objective(batch)["hard"].item() == pytest.approx(sum(each) / 3, rel=1e-5)
 
 
+def test_calibrated_widths_learn_their_factors(random_graph):
+    graph, options = random_graph(2), SAMPLED["softmax"]
+    objective, batch = objective_of(graph, options, power=0.5, calibrated=True), batch_of(graph, options)
+    plain = objective_of(graph, options, power=0.5)
+    terms = objective(batch)
+    assert terms["hard"].item() == pytest.approx(plain(batch)["hard"].item())
+    assert terms["scale_2"].item() == pytest.approx(math.sqrt(3)) and terms["scale_6"].item() == pytest.approx(1)
+    objective.total(terms).backward()
+    found = objective.log_factors.grad
+    labels, scores = LabelLoss(options), batch_scores_widths(objective.model, batch, WIDTHS).detach()
+    for i, width in enumerate(WIDTHS):
+        each = [labels.hard(scores[i] * math.sqrt(6 / width) * math.exp(step), batch).item() for step in (-1e-3, 1e-3)]
+        assert found[i].item() == pytest.approx((each[1] - each[0]) / 2e-3 / 3, rel=2e-2, abs=1e-3)
+    assert plain.log_factors.requires_grad is False
+
+
 def test_evolution_mutual_learning_and_dynamic_weights_by_a_loop(random_graph):
     """Eq. 2 to 6 as the paper has them, width by width and triple by triple."""
     graph, options = random_graph(2), SAMPLED["logistic"]
