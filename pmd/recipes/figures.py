@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from pmd.core.kge_stages import resolve_kge_stages
 from pmd.core.run import Run
 from pmd.models.interactions import INTERACTIONS
 from pmd.recipes.cli import read_config
+from pmd.recipes.med import TITLES
 from pmd.recipes.plotting import COLOURS, figure, name_axes
 
 Curve = dict[int, float]
@@ -30,13 +32,14 @@ class FigureConfig:
 
     Args:
         run: the run folder.
-        what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher.
+        what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher;
+            `methods`: MRR by width and method, of a folder of `scripts/med.py`.
         out: file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
     """
 
     run: str
-    what: Literal["widths", "epochs"] = "epochs"
+    what: Literal["widths", "epochs", "methods"] = "epochs"
     out: str | None = None
     dim: int | None = None
 
@@ -48,6 +51,10 @@ def draw(config: FigureConfig) -> Path:
         PmdError: if there is no such run, or if it does not hold what the picture shows.
     """
     folder = Path(config.run)
+    if config.what == "methods":
+        path = Path(config.out) if config.out else folder / "methods.png"
+        by_method(folder, path)
+        return path
     if not (folder / "config.yaml").is_file():
         raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
     settings = read_config(KgeConfig, ["--config", str(folder / "config.yaml")])
@@ -149,6 +156,40 @@ def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> Non
         axis.set_xlim(left=0)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", title(settings))
+
+
+def by_method(folder: Path, path: Path) -> None:
+    """MRR by width, a line for each method, with a band of one standard deviation over seeds (MED's Figure 3)."""
+    file = folder / "results.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if "results" not in found:
+        raise PmdError(f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods)")
+    rows = found["results"]
+    widths = sorted({int(width) for cells in rows.values() for width in cells})
+    split = next(iter(next(iter(rows["dt"].values()))[0]["metrics"]))
+    with figure(path, size=(7.6, 4.4)) as axis:
+        rivals = [row for row in rows if row in TITLES]
+        # What one training gives is drawn in full colours, its rivals in shades of grey.
+        looks = {row: {"color": GREYS[i % len(GREYS)], "linestyle": DASHES[i % 3]} for i, row in enumerate(rivals)}
+        looks |= {row: {"color": COLOURS[i % 6]} for i, row in enumerate(row for row in rows if row not in TITLES)}
+        for row, cells in rows.items():
+            each = {int(width): [r["metrics"][split]["mrr"] for r in results] for width, results in cells.items()}
+            places = sorted(each)
+            means = [statistics.fmean(each[width]) for width in places]
+            axis.plot(places, means, marker="o", markersize=4, linewidth=2, label=TITLES.get(row, row), **looks[row])
+            if row not in TITLES and all(len(values) > 1 for values in each.values()):
+                spreads = [statistics.stdev(each[width]) for width in places]
+                low, high = ([m + sign * s for m, s in zip(means, spreads)] for sign in (-1, 1))
+                axis.fill_between(places, low, high, alpha=0.15, color=looks[row]["color"], linewidth=0)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(widths, [str(width) for width in widths])
+        axis.minorticks_off()
+        axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        name_axes(axis, "width", f"MRR, {split}")
+
+
+GREYS = ("#222222", "#666666", "#999999", "#bbbbbb")
+DASHES = ("-", "--", ":")
 
 
 def curves(folder: Path) -> dict[str, Curve]:

@@ -130,6 +130,9 @@ def test_methods_by_widths(folder, tmp_path, capsys):
     effi = printed.split("Effi")[1]
     size = found["dt"]["2"][0]["parameters"] / 1e6
     assert f"{mean / size:.1f} ±" in next(line for line in effi.splitlines() if line.startswith("| DT"))
+    figure_command([f"--run={tmp_path}", "--what=methods"])
+    assert (tmp_path / "methods.png").read_bytes()[:4] == b"\x89PNG"
+    capsys.readouterr()
     before = (tmp_path / "table.md").stat().st_mtime_ns
     med_command(options)  # nothing is left to do
     assert capsys.readouterr().out == printed and (tmp_path / "table.md").stat().st_mtime_ns >= before
@@ -180,6 +183,11 @@ def test_what_cannot_be_cropped(arguments, message, run, tmp_path):
     with pytest.raises(PmdError, match=message):
         dispatch(["crop", str(run), *(a.format(run=run, tmp_path=tmp_path) for a in arguments)])
     assert not (tmp_path / "x").exists()
+
+
+def test_methods_are_drawn_of_their_folder_alone(run):
+    with pytest.raises(PmdError, match=r"is not a folder of scripts/med.py"):
+        figure_command([f"--run={run}", "--what=methods"])
 
 
 def test_commands_by_name(capsys):
