@@ -125,6 +125,9 @@ def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
         return
     if stage.loss not in SAMPLED:
         raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {stage.loss}; use softmax")
+    own = next((name for name in ("learned", "calibrated") if getattr(stage.med, name)), None)
+    if own and config.train.optimizer == "sparse_adam":
+        raise PmdError(f"med.{own}: sparse_adam moves rows of tables alone; set it to false, or use adam")
     if stage.med.evolutionary and stage.loss != "logistic":
         raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {stage.loss}; set loss.name to logistic")
     if stage.med.evolutionary and config.loss.adversarial:

@@ -97,17 +97,22 @@ def _say_stopped(stop: KeyboardInterrupt, how: str) -> None:
         print(f"stopped; {how}", file=sys.stderr)
 
 
+def _print_table(config_class: type, recipe: Callable[[Any], str], text: str, arguments: Sequence[str] | None) -> None:
+    """Print the table of a comparison, which the same command goes on with where it was stopped."""
+    parser = parser_for(config_class, text)
+    config = instantiate(parser, parse(parser, arguments), config_class)
+    try:
+        print(recipe(config))
+    except KeyboardInterrupt as stop:
+        _say_stopped(stop, "the same command goes on")
+        raise
+
+
 def compare_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/compare.py`: methods by grades, over seeds."""
     from pmd.recipes.compare import CompareConfig, compare
 
-    parser = parser_for(CompareConfig, "Compare distillation methods over several seeds.")
-    config = instantiate(parser, parse(parser, arguments), CompareConfig)
-    try:
-        print(compare(config))
-    except KeyboardInterrupt as stop:
-        _say_stopped(stop, "the same command goes on")
-        raise
+    _print_table(CompareConfig, compare, "Compare distillation methods over several seeds.", arguments)
 
 
 def evaluate_command(arguments: Sequence[str] | None = None) -> None:
@@ -125,26 +130,18 @@ def dualde_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/dualde.py`: students with and without a teacher, over interactions and seeds."""
     from pmd.recipes.dualde import DualdeConfig, dualde
 
-    parser = parser_for(DualdeConfig, "Compare embedding models with and without a teacher, over several seeds.")
-    config = instantiate(parser, parse(parser, arguments), DualdeConfig)
-    try:
-        print(dualde(config))
-    except KeyboardInterrupt as stop:
-        _say_stopped(stop, "the same command goes on")
-        raise
+    _print_table(
+        DualdeConfig, dualde, "Compare embedding models with and without a teacher, over several seeds.", arguments
+    )
 
 
 def med_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/med.py`: croppable models beside their rivals, by width."""
     from pmd.recipes.med import MedTableConfig, med_table
 
-    parser = parser_for(MedTableConfig, "Compare croppable embedding models with their rivals, width by width.")
-    config = instantiate(parser, parse(parser, arguments), MedTableConfig)
-    try:
-        print(med_table(config))
-    except KeyboardInterrupt as stop:
-        _say_stopped(stop, "the same command goes on")
-        raise
+    _print_table(
+        MedTableConfig, med_table, "Compare croppable embedding models with their rivals, width by width.", arguments
+    )
 
 
 def cost_command(arguments: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss
 from pmd.core.kge_stages import check_kge_run
-from pmd.core.med import MedConfig, check_widths
+from pmd.core.med import RECIPES, MedConfig, check_widths
 from pmd.core.run import write_json, write_text
 from pmd.recipes.kge import train_kge
 from pmd.recipes.repeat import finished_run, spread
@@ -41,16 +41,10 @@ TITLES: dict[str, str] = {
 ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
 
 
-@dataclass
-class WidthConfig:
-    """Settings of the models of one width, whatever teaches them. Null is that of the run.
+@dataclass(kw_only=True)
+class OwnSettings:
+    """What models of a table may have of their own, as in a stage. Null is that of the run."""
 
-    Args:
-        width: which.
-        lr, margin, scale, constraint, loss: as in a stage.
-    """
-
-    width: int
     lr: float | None = None
     margin: float | None = None
     scale: float | None = None
@@ -58,23 +52,30 @@ class WidthConfig:
     loss: Loss | None = None
 
 
-@dataclass
-class CroppableConfig:
+@dataclass(kw_only=True)
+class WidthConfig(OwnSettings):
+    """Settings of the models of one width, whatever teaches them.
+
+    Args:
+        width: which.
+        lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
+    """
+
+    width: int
+
+
+@dataclass(kw_only=True)
+class CroppableConfig(OwnSettings):
     """One way to train all widths in one model.
 
     Args:
         name: its row.
         med: how the widths learn together.
-        lr, margin, scale, constraint, loss: as in a stage.
+        lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
     """
 
     name: str
     med: MedConfig = field(default_factory=MedConfig)
-    lr: float | None = None
-    margin: float | None = None
-    scale: float | None = None
-    constraint: float | None = None
-    loss: Loss | None = None
 
 
 @dataclass
@@ -94,7 +95,7 @@ class MedTableConfig:
     methods: list[Method] = field(default_factory=lambda: list(TITLES))
     tuned: list[WidthConfig] = field(default_factory=list)
     croppable: list[CroppableConfig] = field(
-        default_factory=lambda: [CroppableConfig("best"), CroppableConfig("joint")]
+        default_factory=lambda: [CroppableConfig(name="best"), CroppableConfig(name="joint", med=MedConfig("joint"))]
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: str = "runs/med"
@@ -117,6 +118,11 @@ def med_table(config: MedTableConfig) -> str:
     unknown = next((tuned.width for tuned in config.tuned if tuned.width not in widths), None)
     if unknown is not None:
         raise PmdError(f"--tuned: width {unknown} is none of {widths}")
+    for row in config.croppable:
+        if row.name in RECIPES and row.med.recipe != row.name:
+            raise PmdError(
+                f"--croppable: row '{row.name}' has med.recipe {row.med.recipe}; set that, or name it otherwise"
+            )
     settings = run_settings(config)
     check_kge_run(settings)
     results: Results = {}
@@ -146,7 +152,7 @@ def run_settings(config: MedTableConfig) -> KgeConfig:
 
 def own(config: MedTableConfig, width: int) -> dict[str, Any]:
     """The settings of one width as a stage has them."""
-    tuned = next((tuned for tuned in config.tuned if tuned.width == width), WidthConfig(width))
+    tuned = next((tuned for tuned in config.tuned if tuned.width == width), WidthConfig(width=width))
     return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(tuned) if f.name != "width"}}
 
 

@@ -18,6 +18,12 @@ def config(widths=(4, 8), dim=8, loss="softmax", stages=None, med=None, **option
     )
 
 
+def sparse(**options):
+    settings = config(**options)
+    settings.train.optimizer = "sparse_adam"
+    return settings
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_decides_everything_and_an_option_overrides_it(name):
     found = resolve_med(MedConfig(name))
@@ -55,6 +61,8 @@ def test_one_stage_of_all_widths():
         (config(med=MedConfig(prefix=1.5)), r"med.prefix: 1.5 is not in \[0, 1\]"),
         (config(med=MedConfig(mutual=-1.0)), "med.mutual: -1.0 must not be negative"),
         (config(med=MedConfig(temperature=0.0)), "med.temperature: 0.0 must be positive"),
+        (sparse(med=MedConfig(calibrated=True)), "med.calibrated: sparse_adam moves rows of tables alone"),
+        (sparse(loss="logistic", med=MedConfig("med")), "med.learned: sparse_adam moves rows"),
         (config(stages=[KgeStageConfig("a")]), "model.widths: the stages are listed already"),
     ],
 )

@@ -7,26 +7,13 @@ import torch
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.recipes.commands import figure_command, med_command, train_command
+from pmd.recipes.commands import figure_command, med_command
 from pmd.recipes.figures import curves
 from pmd.recipes.main import dispatch
 
-TINY = [
-    "--model.dim=8",
-    "--train.epochs=4",
-    "--train.batch_size=16",
-    "--train.lr=0.05",
-    "--train.valid_every=2",
-    "--train.log_every=1",
-    "--train.threads=1",
-    "--loss.negatives=4",
-]
+from .test_kge import TINY, train
+
 WIDTHS = "--model.widths=[2,4,8]"
-
-
-def train(folder, runs, name, *more):
-    train_command([*TINY, f"--data.path={folder}", f"--runs={runs}", f"--name={name}", *more])
-    return next(runs.glob(f"{name}-*"))
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +129,10 @@ def test_methods_by_widths(folder, tmp_path, capsys):
     ("options", "message"),
     [
         (["--base.model.widths=[4,2]"], "base.model.widths: .* must increase"),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "joint"}]'],
+            "--croppable: row 'joint' has med.recipe best; set that, or name it otherwise",
+        ),
         ([], "--base.model.widths and --seeds: give at least two widths"),
         (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5 is none of"),
     ],
