@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from pmd.core.errors import PmdError
 from pmd.evaluation.metrics import Ranks
+
+Retained = tuple[int, int]
+"""How many queries were answered, and how many of those all wider models answer too."""
 
 
 def retention(ranks: Mapping[int, Ranks], k: int = 10) -> float:
@@ -22,14 +25,30 @@ def retention(ranks: Mapping[int, Ranks], k: int = 10) -> float:
     Raises:
         PmdError: for no width at all, or ranks of different queries.
     """
+    return ratio(retained(ranks, k).values())
+
+
+def retained(ranks: Mapping[int, Ranks], k: int = 10) -> dict[int, Retained]:
+    """The same as counts, by the narrowest width that answers a query; arguments as for `retention`.
+
+    The widest has none above it: all that it is the first to answer is kept. So the ratio of all flatters models
+    whose narrow ones know little, and the counts by width tell.
+    """
     if not ranks:
         raise PmdError("retention: no ranks; rank at least one width")
     widths = sorted(ranks)
     if len({len(ranks[width].realistic) for width in widths}) > 1:
         raise PmdError("retention: the widths were ranked on different queries")
     right = torch.stack([ranks[width].realistic <= k for width in widths])  # (n, q)
+    right = right[:, right.any(0)]  # (n, answered)
     # From its first success on, a query stays right: as many successes as widths from there to the widest.
-    first = right.int().argmax(0)
-    answered = right.any(0)
+    first = right.int().argmax(0) if right.numel() else torch.zeros(0, dtype=torch.long)
     kept = right.sum(0) == len(widths) - first
-    return (kept & answered).sum().item() / max(1, int(answered.sum())) if answered.any() else 1.0
+    answered, still = (part.bincount(minlength=len(widths)).tolist() for part in (first, first[kept]))
+    return dict(zip(widths, zip(answered, still)))
+
+
+def ratio(counts: Iterable[Retained]) -> float:
+    """Kept by answered, over all counts; 1 where nothing was answered."""
+    answered, kept = (sum(part) for part in zip(*counts))
+    return kept / answered if answered else 1.0

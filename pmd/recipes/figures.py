@@ -1,4 +1,4 @@
-"""Pictures of a run of embedding models, as DistilE draws them, from what its folder holds.
+"""Pictures of a run of embedding models, from what its folder holds; here those that DistilE draws.
 
 - `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher.
 - `epochs` (its Figure 3): validation MRR by epoch of a student with and without a teacher, with the start of
@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,8 @@ from pmd.core.kge_stages import resolve_kge_stages
 from pmd.core.run import Run
 from pmd.models.interactions import INTERACTIONS
 from pmd.recipes.cli import read_config
-from pmd.recipes.med import TITLES
+from pmd.recipes.figure_methods import by_method, by_retention
+from pmd.recipes.figure_types import by_type
 from pmd.recipes.plotting import COLOURS, figure, name_axes
 
 Curve = dict[int, float]
@@ -31,17 +31,24 @@ class FigureConfig:
     """Draw a picture of a run of `scripts/train.py`.
 
     Args:
-        run: the run folder.
+        run: the run folder; for `methods` and `retention`, a folder of `scripts/med.py`; for `tsne` either.
         what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher;
-            `methods`: MRR by width and method, of a folder of `scripts/med.py`.
+            `methods`: MRR by width and method; `retention`: what wide models retain of narrow ones, by method;
+            `tsne`: entities by type, laid out by their embeddings at several widths.
         out: file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
+        widths: the columns of `tsne`; by default the narrowest, the middle one and the widest.
+        rows: the models (methods) in `tsne`; by default the croppable ones, or the first of a table, DualDE and Ext-V.
+        types: a file for `tsne`, a line ENTITY<TAB>TYPE each; by default what stands before the colon of an id.
     """
 
     run: str
-    what: Literal["widths", "epochs", "methods"] = "epochs"
+    what: Literal["widths", "epochs", "methods", "retention", "tsne"] = "epochs"
     out: str | None = None
     dim: int | None = None
+    widths: list[int] | None = None
+    rows: list[str] | None = None
+    types: str | None = None
 
 
 def draw(config: FigureConfig) -> Path:
@@ -51,14 +58,16 @@ def draw(config: FigureConfig) -> Path:
         PmdError: if there is no such run, or if it does not hold what the picture shows.
     """
     folder = Path(config.run)
-    if config.what == "methods":
-        path = Path(config.out) if config.out else folder / "methods.png"
-        by_method(folder, path)
+    path = Path(config.out) if config.out else folder / f"{config.what}.png"
+    if config.what in ("methods", "retention"):
+        (by_method if config.what == "methods" else by_retention)(folder, path)
+        return path
+    if config.what == "tsne":
+        by_type(folder, config.rows, config.widths, config.types, path)
         return path
     if not (folder / "config.yaml").is_file():
         raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
     settings = read_config(KgeConfig, ["--config", str(folder / "config.yaml")])
-    path = Path(config.out) if config.out else folder / f"{config.what}.png"
     stages = resolve_kge_stages(settings)
     if config.what == "widths":
         by_width(Run(folder).results, settings, path)
@@ -156,40 +165,6 @@ def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> Non
         axis.set_xlim(left=0)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", title(settings))
-
-
-def by_method(folder: Path, path: Path) -> None:
-    """MRR by width, a line for each method, with a band of one standard deviation over seeds (MED's Figure 3)."""
-    file = folder / "results.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if "results" not in found:
-        raise PmdError(f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods)")
-    rows = found["results"]
-    widths = sorted({int(width) for cells in rows.values() for width in cells})
-    split = next(iter(next(iter(rows["dt"].values()))[0]["metrics"]))
-    with figure(path, size=(7.6, 4.4)) as axis:
-        rivals = [row for row in rows if row in TITLES]
-        # What one training gives is drawn in full colours, its rivals in shades of grey.
-        looks = {row: {"color": GREYS[i % len(GREYS)], "linestyle": DASHES[i % 3]} for i, row in enumerate(rivals)}
-        looks |= {row: {"color": COLOURS[i % 6]} for i, row in enumerate(row for row in rows if row not in TITLES)}
-        for row, cells in rows.items():
-            each = {int(width): [r["metrics"][split]["mrr"] for r in results] for width, results in cells.items()}
-            places = sorted(each)
-            means = [statistics.fmean(each[width]) for width in places]
-            axis.plot(places, means, marker="o", markersize=4, linewidth=2, label=TITLES.get(row, row), **looks[row])
-            if row not in TITLES and all(len(values) > 1 for values in each.values()):
-                spreads = [statistics.stdev(each[width]) for width in places]
-                low, high = ([m + sign * s for m, s in zip(means, spreads)] for sign in (-1, 1))
-                axis.fill_between(places, low, high, alpha=0.15, color=looks[row]["color"], linewidth=0)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(widths, [str(width) for width in widths])
-        axis.minorticks_off()
-        axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        name_axes(axis, "width", f"MRR, {split}")
-
-
-GREYS = ("#222222", "#666666", "#999999", "#bbbbbb")
-DASHES = ("-", "--", ":")
 
 
 def curves(folder: Path) -> dict[str, Curve]:

@@ -1,4 +1,5 @@
-"""MED beside its rivals: methods by widths (Table 3 of Zhu et al., ACL 2025), with what their training takes (Table 7).
+"""MED beside its rivals: methods by widths (Table 3 of Zhu et al., ACL 2025), with what their training takes (Table 7)
+and what wide models retain of narrow ones (Figure 5).
 
 A config says what all share, which settings each width has of its own, and which ways of training one croppable model are
 compared. From that come the stages of a run, one for each method and width:
@@ -16,28 +17,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss
 from pmd.core.kge_stages import check_kge_run
 from pmd.core.med import RECIPES, MedConfig, check_widths
 from pmd.core.run import write_json, write_text
+from pmd.evaluation.retention import Retained, ratio
 from pmd.recipes.kge import train_kge
+from pmd.recipes.med_rows import TITLES, Method, retained_by
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import by_width, markdown
 
-Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
-TITLES: dict[str, str] = {
-    "dt": "DT",
-    "ext": "Ext",
-    "ext_l": "Ext-L",
-    "ext_v": "Ext-V",
-    "bkd": "BKD",
-    "ta": "TA",
-    "dualde": "DualDE",
-    "iterde": "IterDE",
-}
 ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
 
 
@@ -103,6 +95,8 @@ class MedTableConfig:
 
 Results = dict[str, dict[int, list[dict[str, Any]]]]
 """Results of the seeds by row and width."""
+Retention = dict[str, list[dict[str, Retained]]]
+"""What is retained, by row, seed and the narrowest width that answers."""
 
 
 def med_table(config: MedTableConfig) -> str:
@@ -126,6 +120,7 @@ def med_table(config: MedTableConfig) -> str:
     settings = run_settings(config)
     check_kge_run(settings)
     results: Results = {}
+    retention: Retention = {}
     for seed in config.seeds:
         print(f"== seed {seed}", file=sys.stderr, flush=True)
         folder = Path(config.out) / f"seed{seed}"
@@ -138,7 +133,9 @@ def med_table(config: MedTableConfig) -> str:
             names = [stage.name for stage in taught.stages]
             found |= finished_run(taught, folder / "assistants", names, train_kge).results
         collect(results, found, config)
-        write(config, results)
+        for row, counts in retained_by([*results], widths, settings, folder).items():
+            retention.setdefault(row, []).append(counts)
+        write(config, results, retention)
     return (Path(config.out) / "table.md").read_text(encoding="utf-8")
 
 
@@ -226,17 +223,19 @@ def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> 
             results[method].setdefault(widest, []).append(found[f"dt-{widest}"])
 
 
-def write(config: MedTableConfig, results: Results) -> None:
+def write(config: MedTableConfig, results: Results, retention: Retention) -> None:
     split = config.base.evaluation.splits[0]
     seconds = {row: training_seconds(results, row, config) for row in results}
     plain = {row: {str(width): found for width, found in cells.items()} for row, cells in results.items()}
     out = Path(config.out)
-    write_json(out / "results.json", {"seconds": seconds, "results": plain})
+    write_json(out / "results.json", {"seconds": seconds, "retention": retention, "results": plain})
     widths, name = config.base.model.widths, config.base.model.interaction
     parts = [
         f"{name}, {split}: MRR by width\n\n{method_table(results, widths, split, 'mrr', seconds)}",
         f"{name}, {split}: Hits@10 by width\n\n{method_table(results, widths, split, 'hits_at_10', seconds)}",
         f"Effi: MRR / millions of parameters\n\n{effi_table(results, widths, split)}",
+        f"Ability retention ratio: of the queries that some width answers within the first 10, the share that all wider "
+        f"ones answer too; and by the narrowest that answers\n\n{retention_table(retention, widths)}",
     ]
     write_text(out / "table.md", "\n\n".join(parts) + "\n")
 
@@ -284,3 +283,15 @@ def effi_table(results: Results, widths: Sequence[int], split: str) -> str:
             texts.append(spread(each, digits=1))
         rows.append([TITLES.get(row, row), *texts])
     return markdown(["method", *(str(w) for w in widths)], rows)
+
+
+def retention_table(retention: Retention, widths: Sequence[int]) -> str:
+    """Methods down; the ratio, then that of what each width is the narrowest to answer. Above the widest is nothing to
+    lose what it answers, so it has no column."""
+    *narrow, _ = map(str, widths)
+    rows = []
+    for row, seeds in retention.items():
+        # A width that is the first to answer nothing has nothing to retain.
+        parts = [[ratio([of[width]]) for of in seeds if of[width][0]] for width in narrow]
+        rows.append([TITLES.get(row, row), *map(spread, [[ratio(of.values()) for of in seeds], *parts])])
+    return markdown(["method", "all", *(f"from {width}" for width in narrow)], rows)

@@ -1,6 +1,10 @@
 """A graph to train on in seconds."""
 
+from types import SimpleNamespace
+
 import pytest
+
+from pmd.recipes.commands import med_command
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +24,24 @@ def folder(tmp_path_factory):
     for name, part in (("train", triples), ("valid", triples[6::9]), ("test", triples[8::9])):
         (folder / f"{name}.tsv").write_text("".join(part))
     return folder
+
+
+@pytest.fixture(scope="session")
+def table(folder, tmp_path_factory):
+    """The options of a small `scripts/med.py` that is done: three widths of four rivals and a croppable model."""
+    out = tmp_path_factory.mktemp("table")
+    base = {"data.path": folder, "model.dim": 8, "model.widths": "[2,4,8]", "evaluation.split": "train"}
+    base |= {"train.epochs": 6, "train.batch_size": 16, "train.lr": 0.05, "train.valid_every": 0, "train.threads": 1}
+    options = [f"--base.{key}={value}" for key, value in {**base, "loss.negatives": 4}.items()]
+    options += ["--methods=[dt,ext_v,bkd,ta]", '--croppable=[{"name": "best"}]', "--seeds=[0,1]", f"--out={out}"]
+    med_command(options)
+    return SimpleNamespace(out=out, options=options)
+
+
+@pytest.fixture
+def types_file(folder, tmp_path):
+    """The types of the entities of `folder`: countries, towns and languages."""
+    kinds = ["country"] * 6 + ["town"] * 36 + ["language"] * 6
+    file = tmp_path / "types.tsv"
+    file.write_text("".join(f"e{i:02}\t{kind}\n" for i, kind in enumerate(kinds)))
+    return file

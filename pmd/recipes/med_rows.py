@@ -1,0 +1,77 @@
+"""The rows of MED's table: their names, where a run keeps their models, and what these retain of each other."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pmd.core.kge_config import KgeConfig
+from pmd.core.run import write_json
+from pmd.evaluation.metrics import Ranks
+from pmd.evaluation.ranking import ranks
+from pmd.evaluation.retention import Retained, retained
+from pmd.models.kge_folder import load_for
+from pmd.recipes.device import accelerator_for
+from pmd.recipes.staging import load_data
+
+Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
+TITLES: dict[str, str] = {
+    "dt": "DT",
+    "ext": "Ext",
+    "ext_l": "Ext-L",
+    "ext_v": "Ext-V",
+    "bkd": "BKD",
+    "ta": "TA",
+    "dualde": "DualDE",
+    "iterde": "IterDE",
+}
+
+
+def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:
+    """The saved models of a row by width, in the folder of one seed.
+
+    A croppable row is one model. Where the widest of the others is nobody's student, it is the teacher, so that all
+    rows have the same widths.
+    """
+    if row not in TITLES:
+        return dict.fromkeys(widths, folder / "main" / row)
+    *narrow, widest = widths
+    run = folder / ("assistants" if row == "ta" else "main")
+    return {**{width: run / f"{row}-{width}" for width in narrow}, widest: folder / "main" / f"dt-{widest}"}
+
+
+def retained_by(
+    rows: Sequence[str], widths: Sequence[int], settings: KgeConfig, folder: Path
+) -> dict[str, dict[str, Retained]]:
+    """What the models of each row retain of narrower ones, within the first 10 of the first ranked split.
+
+    Args:
+        rows: finished ones.
+        settings: of the run: graph, split and device.
+        folder: of one seed. Beside its models, main/retention.json holds what is known already; what is not is
+            ranked and added, row by row.
+
+    Returns:
+        By row and width, as `retained` counts.
+    """
+    file = folder / "main" / "retention.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    missing = [row for row in rows if row not in found]
+    if missing:
+        split, batch_size = settings.evaluation.splits[0], settings.evaluation.batch_size
+        graph, device = load_data(settings), accelerator_for(settings.train).device
+
+        @functools.cache  # the teacher is in most rows
+        def ranked(model: Path, width: int) -> Ranks:
+            return ranks(load_for(model, graph).crop(width).to(device), graph, split, batch_size=batch_size)
+
+        for row in missing:
+            print(f"ranking {TITLES.get(row, row)} for its retention", file=sys.stderr, flush=True)
+            of_row = {width: ranked(model, width) for width, model in models_of(row, widths, folder).items()}
+            found[row] = {str(width): list(counts) for width, counts in retained(of_row).items()}
+            write_json(file, found)
+    return {row: found[row] for row in rows}
