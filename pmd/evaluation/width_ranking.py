@@ -24,7 +24,7 @@ from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 from pmd.evaluation.ranking import by_query, check_options, check_sizes, distinct_queries, in_order, rank, subsample
 
 NEVER = float("-inf")
-CPU_BLOCK = 2**17
+CPU_BLOCK = 2**18
 """Scores that are compared at a time: they stay in the cache for all widths."""
 WIDE_BLOCK = 2**26
 """The same on other devices."""
@@ -152,17 +152,16 @@ def _rank_chunk(
         table[row[out], (place[out] - start).to(device)] = NEVER
         candidates = model.looked_up(torch.cat([block, block[-1:].expand(columns - len(block))]).to(device))
         scores = torch.empty(table.shape, device=device)
-        marks = torch.empty(len(triples), columns, dtype=torch.bool, device=device)
-        eights = torch.empty(2, *truth.shape, dtype=torch.int64, device=device)
-        for i, totals in enumerate(sweep.totals(table, candidates)):
+        own = scores if rows is None else torch.empty(len(triples), columns, device=device)
+        tally, sums = Tally(own), torch.empty(len(truth), 2, len(triples), dtype=torch.int64, device=device)
+        for totals, true, found in zip(sweep.totals(table, candidates), truth, sums):
             scores.copy_(totals)
-            own = scores if rows is None else scores[rows]
-            for mark, found in zip((mark_above, mark_not_below), eights):
-                mark(own, truth[i].unsqueeze(1), marks)
-                torch.sum(marks.view(torch.int64), 1, out=found[i])  # eight bytes are added as one number
+            if rows is not None:  # six times faster than scores[rows]
+                torch.index_select(scores, 0, rows, out=own)
+            tally.count(true, found)
         if scores.isnan().any():
             raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
-        return eights.view(torch.uint8).unflatten(-1, (-1, 8)).sum(-1)
+        return lanes_of(sums).movedim(1, 0)
 
     starts = range(0, len(entities), size)
     if device.type == "cpu":
@@ -191,20 +190,33 @@ def _true_totals(model: Croppable, sweep: Totals, queries: int, rows: Tensor, an
     return torch.stack([t[rows, inverse].float() for t in sweep.totals(table, model.looked_up(found))])
 
 
-def mark_above(scores: Tensor, true: Tensor, out: Tensor) -> None:
-    """Where scores (b, c) are above true ones (b, 1)."""
-    if scores.device.type == "cpu":  # NumPy compares three times faster
-        np.greater(scores.numpy(), true.numpy(), out=out.numpy())
-    else:
-        torch.gt(scores, true, out=out)
+class Tally:
+    """Counts where scores (b, c) are above true ones, and where they are not below; c is a multiple of eight.
+
+    The scores may change between counts; everything else is made once.
+    """
+
+    def __init__(self, scores: Tensor):
+        self.scores, self.marks = scores, torch.empty(scores.shape, dtype=torch.bool, device=scores.device)
+        self.eights = self.marks.view(torch.int64)
+        if scores.device.type == "cpu":  # NumPy compares three times faster
+            self.arrays = scores.numpy(), self.marks.numpy()
+
+    def count(self, true: Tensor, out: Tensor) -> None:
+        """Counts of true scores (b,) into (2, b), in eight lanes of a byte (`lanes_of`)."""
+        true = true.unsqueeze(1)
+        for i in range(2):
+            if self.scores.device.type == "cpu":
+                scores, marks = self.arrays
+                (np.greater, np.greater_equal)[i](scores, true.numpy(), out=marks)
+            else:
+                (torch.gt, torch.ge)[i](self.scores, true, out=self.marks)
+            torch.sum(self.eights, 1, out=out[i])  # eight bytes are added as one number
 
 
-def mark_not_below(scores: Tensor, true: Tensor, out: Tensor) -> None:
-    """Where scores (b, c) are not below true ones (b, 1)."""
-    if scores.device.type == "cpu":
-        np.greater_equal(scores.numpy(), true.numpy(), out=out.numpy())
-    else:
-        torch.ge(scores, true, out=out)
+def lanes_of(sums: Tensor) -> Tensor:
+    """(…) sums of eight lanes -> (…) integers."""
+    return sums.view(torch.uint8).unflatten(-1, (-1, 8)).sum(-1)
 
 
 @contextmanager

@@ -82,22 +82,27 @@ def prepared(terms: Terms, x: Tensor, blocks: Sequence[slice], *, query: bool) -
     if terms == "moduli":
         x = x.movedim(0, -1).transpose(0, 1).contiguous()
         return [x[block] for block in blocks]
-    sizes = {block.stop - block.start for block in blocks}
-    if len(sizes) == 1:  # all at once
-        x = x[..., : blocks[-1].stop].unflatten(-1, (len(blocks), -1)).movedim(2, 0).double()
-        found = _as_product(terms, x.flatten(2), query).unbind(0)
+    if len({block.stop - block.start for block in blocks}) == 1:  # all at once
+        x = x[..., : blocks[-1].stop].unflatten(-1, (len(blocks), -1)).movedim(2, 0)
+        found = _as_product(terms, x, query).unbind(0)
     else:
-        found = [_as_product(terms, x[..., block].double().flatten(1), query) for block in blocks]
+        found = [_as_product(terms, x[..., block], query) for block in blocks]
     return [part if query else part.t() for part in found]
 
 
 def _as_product(terms: Terms, x: Tensor, query: bool) -> Tensor:
-    """(…, m, k) -> (…, m, k + 2) of squares, for one product of matrices; of products as it is."""
-    if terms == "product":
-        return x
-    length = x.square().sum(-1, keepdim=True)
-    one = torch.ones_like(length)
-    return torch.cat([2 * x, -length, one] if query else [x, one, -length], dim=-1)
+    """(…, m, parts, dims) -> (…, m, k), or (…, m, k + 2) of squares, for one product of matrices."""
+    k = x.shape[-2] * x.shape[-1]
+    out = x.new_empty(*x.shape[:-2], k if terms == "product" else k + 2, dtype=torch.double)
+    numbers = out[..., :k]
+    numbers.unflatten(-1, x.shape[-2:]).copy_(x)
+    if terms == "squared":
+        length, one = (k, k + 1) if query else (k + 1, k)
+        torch.sum(numbers.square(), -1, out=out[..., length]).neg_()
+        out[..., one] = 1
+        if query:
+            numbers.mul_(2)
+    return out
 
 
 def subtract_moduli(table: Tensor, query: Tensor, candidates: Tensor, spare: Tensor) -> None:
