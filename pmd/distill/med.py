@@ -8,7 +8,7 @@ All sub-models score the batch in one pass, and learn together. Terms:
 - `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
 
 The paper sums over triples and sub-models what is averaged here, save for the evolutionary weights, which sum to 1 in a
-batch in either.
+batch in either; of several processes each weighs the rows that it has.
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ class MutualEvolution(Objective):
         share = torch.tensor(model.widths, dtype=torch.float) / model.widths[-1]  # (n,)
         self.register_buffer("share", share, persistent=False)
         self.log_factors = nn.Parameter(-med.power * share.log(), requires_grad=med.calibrated)
-        for name in ("w1", "w2", "w3"):
+        # What no term reads is not learned: processes that share gradients would wait for it.
+        used = {"w1": med.evolutionary, "w2": med.evolutionary, "w3": med.dynamic}
+        self.learned = [name for name in used if med.learned and used[name]]
+        for name in used:
             start = torch.tensor(float(getattr(med, name)))
-            self.register_parameter(name, nn.Parameter(start, requires_grad=med.learned))
+            self.register_parameter(name, nn.Parameter(start, requires_grad=name in self.learned))
         self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
         self.weights |= {"n3": options.n3, "constraint": options.constraint}
 
@@ -60,8 +63,7 @@ class MutualEvolution(Objective):
             terms["soft"] = self.soft(scores)
         if self.med.calibrated:
             terms |= {f"scale_{self.model.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
-        if self.med.learned:  # logged: a learned weight can make its own task easy
-            terms |= {name: getattr(self, name) for name in ("w1", "w2", "w3")}
+        terms |= {name: getattr(self, name) for name in self.learned}  # logged: each can make its own task easy
         return {**terms, **regularisers(self.model, batch, self.options)}
 
     def drawn(self) -> list[int]:

@@ -10,10 +10,12 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from pmd.core.kge_config import DualConfig, LossConfig
+from pmd.core.med import MedConfig, resolve_med
 from pmd.data.answers import KnownAnswers
 from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
 from pmd.distill.dualde import DualDistillation
 from pmd.distill.kge import KgeSupervised
+from pmd.distill.med import MutualEvolution
 from pmd.models.kge import KgeModel
 
 ENTITIES, RELATIONS = 20, 3
@@ -25,6 +27,7 @@ LOSSES = {
     "one_vs_all": LossConfig("one_vs_all", margin=0.0, n3=0.1),
     "k_vs_all": LossConfig("k_vs_all", margin=0.0, label_smoothing=0.1),
     "dualde": LossConfig("logistic", margin=2.0, negatives=6, adversarial=1.0),
+    "med": LossConfig("softmax", margin=0.0, negatives=6, constraint=0.2),
 }
 INTERACTIONS = {
     "logistic": "rotate",
@@ -66,9 +69,9 @@ def global_batch(options: LossConfig) -> KgeBatch:
     return SampledNegatives(triples, ENTITIES, options.negatives, options.shared, known)([*range(16)])
 
 
-def model(name: str, dim: int, seed: int) -> KgeModel:
+def model(name: str, dim: int, seed: int, widths: tuple[int, ...] | None = None) -> KgeModel:
     torch.manual_seed(seed)
-    return KgeModel(name, ENTITIES, RELATIONS, dim, reciprocal=name == "complex")
+    return KgeModel(name, ENTITIES, RELATIONS, dim, widths, reciprocal=name == "complex")
 
 
 def main(out: str) -> None:
@@ -79,6 +82,9 @@ def main(out: str) -> None:
             models = (model("rotate", 4, 1), model("rotate", 16, 2))
             teacher = LossConfig("logistic", margin=3.0, negatives=6, adversarial=1.0)
             objective = DualDistillation(*models, options, teacher, DualConfig(0.4, 0.7), release=True)
+        elif kind == "med":
+            med = resolve_med(MedConfig("best", calibrated=True, mutual=0.5, dynamic=True, learned=True, soft=1.0))
+            objective = MutualEvolution(model("transe", 16, 1, (2, 4, 16)), options, med)
         else:
             alone = model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse")
             objective = KgeSupervised(alone, options)
@@ -89,6 +95,8 @@ def main(out: str) -> None:
         rows = torch.tensor([float(len(batch.triples))])
         found[f"{kind}/rows"] = accelerator.reduce(rows, "sum")
         for name, parameter in objective.named_parameters():
+            if not parameter.requires_grad:
+                continue
             assert parameter.grad.is_sparse == (kind == "sparse")
             found[f"{kind}/{name}"] = parameter.grad.to_dense()
         for name, value in terms.items():

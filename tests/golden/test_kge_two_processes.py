@@ -17,6 +17,7 @@ TERMS = {
     "one_vs_all": {"hard", "n3"},
     "k_vs_all": {"hard"},
     "dualde": {"soft", "hard", "teacher_soft", "teacher_hard"},
+    "med": {"hard", "mutual", "soft", "constraint", "scale_2", "scale_16", "w3"},
 }
 
 

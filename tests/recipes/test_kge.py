@@ -120,8 +120,9 @@ def test_every_kind_learns(options, folder, tmp_path):
     assert result["metrics"]["train"]["mrr"] > 0.3
 
 
-def test_ctrl_c_and_resume_give_the_same_model(folder, tmp_path, monkeypatch):
-    options = ("--train.epochs=30", "--train.valid_every=5")
+@pytest.mark.parametrize("options", [(), ("--model.widths=[2,4,8]", "--med.draw=2")], ids=["plain", "draw"])
+def test_ctrl_c_and_resume_give_the_same_model(options, folder, tmp_path, monkeypatch):
+    options = ("--train.epochs=30", "--train.valid_every=5", *options)
     whole = train(folder, tmp_path / "a", "run", *options)
     calls = []
 
