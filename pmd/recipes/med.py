@@ -62,11 +62,13 @@ class CroppableConfig(OwnSettings):
 
     Args:
         name: its row.
+        widths: of its sub-models, the columns of the table among them; null for just those.
         med: how the widths learn together.
         lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
     """
 
     name: str
+    widths: list[int] | None = None
     med: MedConfig = field(default_factory=MedConfig)
 
 
@@ -117,6 +119,11 @@ def med_table(config: MedTableConfig) -> str:
             raise PmdError(
                 f"--croppable: row '{row.name}' has med.recipe {row.med.recipe}; set that, or name it otherwise"
             )
+        if row.widths is not None:
+            check_widths(f"croppable: widths of {row.name}", row.widths, config.base.model.dim)
+            absent = next((width for width in widths if width not in row.widths), None)
+            if absent is not None:
+                raise PmdError(f"--croppable: row '{row.name}' has no width {absent}, a column of the table; add it")
     settings = run_settings(config)
     check_kge_run(settings)
     results: Results = {}
@@ -177,12 +184,11 @@ def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
 
 
 def croppable_stages(config: MedTableConfig) -> list[KgeStageConfig]:
-    widths = list(config.base.model.widths)
     return [
         KgeStageConfig(
             row.name,
-            widths=widths,
-            **{f.name: getattr(row, f.name) for f in fields(row) if f.name != "name"},
+            widths=row.widths or list(config.base.model.widths),
+            **{f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("name", "widths")},
         )
         for row in config.croppable
     ]
@@ -214,8 +220,9 @@ def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> 
     for name, result in found.items():
         method, _, width = name.rpartition("-")
         if "widths" in result:
-            for w, metrics in by_width(result, split).items():
-                results.setdefault(name, {}).setdefault(int(w), []).append({**result, "metrics": {split: metrics}})
+            found_at = {int(w): metrics for w, metrics in by_width(result, split).items()}
+            for w, metrics in ((w, found_at[w]) for w in config.base.model.widths):
+                results.setdefault(name, {}).setdefault(w, []).append({**result, "metrics": {split: metrics}})
         elif method in config.methods or method == "dt":
             results.setdefault(method, {}).setdefault(int(width), []).append(result)
     for method in ORDERS:  # the whole teacher is the crop of its own width

@@ -91,7 +91,8 @@ def test_methods_by_widths(folder, tmp_path, capsys):
     base = {option.split("=")[0].replace("--", "--base."): option.split("=")[1] for option in TINY}
     options = [f"{key}={value}" for key, value in base.items()]
     options += [f"--base.data.path={folder}", "--base.model.widths=[2,4,8]", "--base.train.epochs=2", "--seeds=[0,1]"]
-    rows = [{"name": "best"}, {"name": "paper", "loss": "logistic", "margin": 2, "med": {"recipe": "med"}}]
+    paper = {"name": "paper", "widths": [2, 3, 4, 8], "loss": "logistic", "margin": 2, "med": {"recipe": "med"}}
+    rows = [{"name": "best"}, paper]
     options += [
         f"--croppable={json.dumps(rows)}",
         f"--tuned={json.dumps([{'width': 2, 'lr': 0.1}])}",
@@ -105,6 +106,9 @@ def test_methods_by_widths(folder, tmp_path, capsys):
     every, narrow = {"2", "4", "8"}, {"2", "4"}
     assert all({*found[row]} == (narrow if row in ("bkd", "iterde", "dualde", "ta") else every) for row in found)
     assert all(len(cell) == 2 for row in found.values() for cell in row.values())
+    whole = json.loads((tmp_path / "seed0/main/results.json").read_text())["paper"]["widths"]["test"]
+    assert [*whole] == ["2", "3", "4", "8"]
+    assert all(found["paper"][width][0]["metrics"]["test"] == whole[width] for width in every)
     mean = sum(r["metrics"]["test"]["mrr"] for r in found["dt"]["2"]) / 2
     line = next(line for line in printed.splitlines() if line.startswith("| DT"))
     assert f"{mean:.3f} ±" in line
@@ -132,6 +136,14 @@ def test_methods_by_widths(folder, tmp_path, capsys):
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "joint"}]'],
             "--croppable: row 'joint' has med.recipe best; set that, or name it otherwise",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "all", "widths": [2, 8]}]'],
+            "--croppable: row 'all' has no width 4, a column of the table; add it",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "all", "widths": [8, 4]}]'],
+            "croppable: widths of all: .* must increase",
         ),
         ([], "--base.model.widths and --seeds: give at least two widths"),
         (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5 is none of"),
