@@ -144,6 +144,15 @@ def med_command(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+def downstream_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/downstream.py`: labelling and recommendation by embeddings of every width."""
+    from pmd.recipes.downstream import DownstreamConfig, downstream
+
+    _print_table(
+        DownstreamConfig, downstream, "Compare embeddings of every width by what they add to other models.", arguments
+    )
+
+
 def cost_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/cost.py`: parameters and inference time by width."""
     from pmd.recipes.cost import CostConfig, cost
