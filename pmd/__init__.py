@@ -12,6 +12,8 @@ _HOMES = {
     "KgeModel": "pmd.models.kge",
     "BiEncoder": "pmd.models.bi_encoder",
     "BiEncoderConfig": "pmd.models.bi_encoder",
+    "CroppableBert": "pmd.models.croppable_bert",
+    "CroppableBertForSequenceClassification": "pmd.models.croppable_bert",
     "TextScorer": "pmd.models.text_scorer",
     "load": "pmd.use.trained",
     "load_scorer": "pmd.recipes.scorers",
