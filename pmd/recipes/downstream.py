@@ -36,6 +36,7 @@ from pmd.evaluation.downstream import sklearn
 from pmd.models.kge_folder import load_for
 from pmd.recipes.kge import train_kge
 from pmd.recipes.med import CroppableConfig, MedTableConfig, run_settings
+from pmd.recipes.med_rows import training_seconds
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import markdown
 from pmd.use.features import entity_vectors, pca_vectors, standardised
@@ -253,13 +254,6 @@ def maker(
     place = folder / f"{row}-{width}"
     model = load_for(place if place.is_dir() else folder / row, graph)  # of each width, or croppable
     return lambda entities: entity_vectors(model, entities, width)
-
-
-def training_seconds(results: dict[str, Any], row: str, widest: int) -> float:
-    """Seconds of training until the embeddings of all widths of a row are there, the teacher's included."""
-    own = [row] if row in results else [name for name in results if name.rpartition("-")[0] in (row, f"{row}_first")]
-    teacher = [] if row == "dt" or row in results else [f"dt-{widest}"]
-    return sum(results[name].get("train_seconds", 0.0) for name in (*own, *teacher))
 
 
 def write(config: DownstreamConfig, seconds: dict[str, list[float]], results: dict[str, Any]) -> None:

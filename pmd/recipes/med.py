@@ -13,6 +13,7 @@ compared. From that come the stages of a run, one for each method and width:
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -26,7 +27,7 @@ from pmd.core.med import RECIPES, MedConfig, check_widths
 from pmd.core.run import write_json, write_text
 from pmd.evaluation.retention import Retained, ratio
 from pmd.recipes.kge import train_kge
-from pmd.recipes.med_rows import TITLES, Method, retained_by
+from pmd.recipes.med_rows import TITLES, Method, retained_by, training_seconds
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import by_width, markdown
 
@@ -128,6 +129,7 @@ def med_table(config: MedTableConfig) -> str:
     check_kge_run(settings)
     results: Results = {}
     retention: Retention = {}
+    seconds: dict[str, list[float]] = {}
     for seed in config.seeds:
         print(f"== seed {seed}", file=sys.stderr, flush=True)
         folder = Path(config.out) / f"seed{seed}"
@@ -142,7 +144,8 @@ def med_table(config: MedTableConfig) -> str:
         collect(results, found, config)
         for row, counts in retained_by([*results], widths, settings, folder).items():
             retention.setdefault(row, []).append(counts)
-        write(config, results, retention)
+            seconds.setdefault(row, []).append(training_seconds(found, row, widths[-1]))
+        write(config, results, retention, {row: statistics.fmean(of) for row, of in seconds.items()})
     return (Path(config.out) / "table.md").read_text(encoding="utf-8")
 
 
@@ -230,9 +233,8 @@ def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> 
             results[method].setdefault(widest, []).append(found[f"dt-{widest}"])
 
 
-def write(config: MedTableConfig, results: Results, retention: Retention) -> None:
+def write(config: MedTableConfig, results: Results, retention: Retention, seconds: dict[str, float]) -> None:
     split = config.base.evaluation.splits[0]
-    seconds = {row: training_seconds(results, row, config) for row in results}
     plain = {row: {str(width): found for width, found in cells.items()} for row, cells in results.items()}
     out = Path(config.out)
     write_json(out / "results.json", {"seconds": seconds, "retention": retention, "results": plain})
@@ -245,22 +247,6 @@ def write(config: MedTableConfig, results: Results, retention: Retention) -> Non
         f"ones answer too; and by the narrowest that answers\n\n{retention_table(retention, widths)}",
     ]
     write_text(out / "table.md", "\n\n".join(parts) + "\n")
-
-
-def training_seconds(results: Results, row: str, config: MedTableConfig) -> float:
-    """Seconds until the models of all widths of a row are there, mean over seeds; a teacher counts."""
-    widest = config.base.model.widths[-1]
-
-    def seconds(name: str) -> float:
-        cells = results.get(name, {})
-        mean = [sum(r.get("train_seconds", 0.0) for r in found) / len(found) for found in cells.values()]
-        return max(mean, default=0.0) if name not in TITLES else sum(mean)
-
-    teacher = results["dt"][widest]
-    teacher_seconds = sum(r.get("train_seconds", 0.0) for r in teacher) / len(teacher)
-    if row in ORDERS:
-        return round(teacher_seconds, 3)
-    return round(seconds(row) + (teacher_seconds if row in TITLES and row != "dt" else 0.0), 3)
 
 
 def method_table(results: Results, widths: Sequence[int], split: str, key: str, seconds: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The rows of MED's table: their names, where a run keeps their models, and what these retain of each other."""
+"""The rows of MED's table: their names, where a run keeps their models, and what these take and retain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pmd.core.kge_config import KgeConfig
 from pmd.core.run import write_json
@@ -42,6 +42,16 @@ def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:
     *narrow, widest = widths
     run = folder / ("assistants" if row == "ta" else "main")
     return {**{width: run / f"{row}-{width}" for width in narrow}, widest: folder / "main" / f"dt-{widest}"}
+
+
+def training_seconds(results: dict[str, Any], row: str, widest: int) -> float:
+    """Seconds until the models of all widths of a row are there, from the results of one seed: those of its teacher, of
+    first stages and of assistants' own teaching are among them."""
+    own = [row] if row in results else [name for name in results if name.rpartition("-")[0] in (row, f"{row}_first")]
+    assistants = {results[name]["teacher"] for name in own if row == "ta"} - {f"assistant-{widest}"}
+    taught = [name.replace("assistant", "bkd") for name in assistants]
+    teacher = [] if row == "dt" or row in results else [f"dt-{widest}"]
+    return sum(results[name].get("train_seconds", 0.0) for name in (*own, *taught, *teacher))
 
 
 def retained_by(

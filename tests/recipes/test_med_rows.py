@@ -7,7 +7,7 @@ from pathlib import Path
 import pmd
 from pmd.recipes import med_rows
 from pmd.recipes.commands import med_command
-from pmd.recipes.med_rows import models_of
+from pmd.recipes.med_rows import models_of, training_seconds
 
 
 def test_the_models_of_a_row():
@@ -66,3 +66,14 @@ def test_what_is_recorded_is_not_ranked_again(table, monkeypatch):
     assert ranked == [2, 4, 8]
     assert [json.loads(file.read_text()) for file in (files[0], files[2])] == [json.loads(before[i]) for i in (0, 2)]
     assert files[1].read_text() == before[1]
+
+
+def test_seconds_count_all_that_a_row_needs():
+    taken = {"dt-8": 10, "dt-4": 3, "dt-2": 2, "bkd-4": 5, "bkd-2": 4, "dualde_first-4": 1, "dualde-4": 1.5, "best": 12}
+    results = {name: {"train_seconds": seconds, "teacher": None} for name, seconds in taken.items()}
+    results["ext-4"] = {"teacher": None}
+    results["assistant-4"] = results["assistant-8"] = {"train_seconds": 0.0}
+    results["ta-4"] = {"train_seconds": 6, "teacher": "assistant-8"}
+    results["ta-2"] = {"train_seconds": 7, "teacher": "assistant-4"}
+    found = {row: training_seconds(results, row, 8) for row in ("dt", "ext", "bkd", "dualde", "ta", "best")}
+    assert found == {"dt": 15, "ext": 10, "bkd": 19, "dualde": 12.5, "ta": 10 + 6 + 7 + 5, "best": 12}
