@@ -24,7 +24,7 @@ from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 from pmd.evaluation.ranking import by_query, check_options, check_sizes, distinct_queries, in_order, rank, subsample
 
 NEVER = float("-inf")
-CPU_BLOCK = 2**18
+CPU_BLOCK = 2**19
 """Scores that are compared at a time: they stay in the cache for all widths."""
 WIDE_BLOCK = 2**26
 """The same on other devices."""
@@ -193,24 +193,24 @@ def _true_totals(model: Croppable, sweep: Totals, queries: int, rows: Tensor, an
 class Tally:
     """Counts where scores (b, c) are above true ones, and where they are not below; c is a multiple of eight.
 
-    The scores may change between counts; everything else is made once.
+    The scores may change between counts, and are used up by one; everything else is made once.
     """
 
     def __init__(self, scores: Tensor):
         self.scores, self.marks = scores, torch.empty(scores.shape, dtype=torch.bool, device=scores.device)
         self.eights = self.marks.view(torch.int64)
-        if scores.device.type == "cpu":  # NumPy compares three times faster
-            self.arrays = scores.numpy(), self.marks.numpy()
+        if scores.device.type == "cpu":
+            self.arrays = scores.view(-1).numpy(), self.marks.view(-1).numpy()
 
     def count(self, true: Tensor, out: Tensor) -> None:
         """Counts of true scores (b,) into (2, b), in eight lanes of a byte (`lanes_of`)."""
-        true = true.unsqueeze(1)
+        ahead = self.scores.sub_(true.unsqueeze(1))  # zero for equal scores alone; to compare with zero is fastest
         for i in range(2):
-            if self.scores.device.type == "cpu":
+            if ahead.device.type == "cpu":  # NumPy compares several times faster
                 scores, marks = self.arrays
-                (np.greater, np.greater_equal)[i](scores, true.numpy(), out=marks)
+                (np.greater, np.greater_equal)[i](scores, np.float32(0), out=marks)
             else:
-                (torch.gt, torch.ge)[i](self.scores, true, out=self.marks)
+                (torch.gt, torch.ge)[i](ahead, 0, out=self.marks)
             torch.sum(self.eights, 1, out=out[i])  # eight bytes are added as one number
 
 
