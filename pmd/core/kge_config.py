@@ -45,7 +45,8 @@ class LossConfig:
         name: `margin` (ranking, Bordes et al.) and `logistic` (cross-entropy of σ(score), Sun et al.) and
             `softmax` compare with sampled negatives; `one_vs_all` and `k_vs_all` with every entity.
         margin: γ: by so much a true triple should score above a false one (`margin`), or what is added to
-            a score to make it a logit (the others). Null is 1 for `margin`, else 6 for a distance and 0 for a product.
+            a score to make it a logit (`logistic`, `k_vs_all`); the others have no use for it. Null is 1 for `margin`,
+            else 6 for a distance and 0 for a product.
         scale: factor on the score in a logit: scale · (score + margin).
         negatives: sampled for each triple: half of the triples of a batch get false heads, half false tails.
         shared: so many consecutive triples of a batch share their negatives; 1 gives each its own.

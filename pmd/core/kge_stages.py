@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss, ModelConfig
-from pmd.core.med import check_widths, resolve_med
+from pmd.core.kge_config import KgeConfig, KgeStageConfig
+from pmd.core.med import MedConfig, check_widths, resolve_med
 
 INTERACTIONS = ("transe", "transh", "complex", "rotate", "simple", "pairre")
 
@@ -18,12 +18,17 @@ PRODUCTS = ("complex", "simple")
 SAMPLED = ("margin", "logistic", "softmax")
 """Losses that compare with sampled negatives."""
 
+SHIFT_FREE = ("softmax", "one_vs_all")
+"""Losses that a number added to all scores does not change."""
 
-def usual_margin(loss: Loss, model: ModelConfig) -> float:
-    """The margin γ where the config leaves it open."""
-    if loss == "margin":
-        return 1.0
-    return 0.0 if model.interaction in PRODUCTS else 6.0
+
+def margin_of(stage: KgeStageConfig, config: KgeConfig) -> float:
+    """The margin γ of a stage; where it and the run leave it open, the usual one."""
+    loss = first(stage.loss, config.loss.name)
+    if loss in SHIFT_FREE:
+        return 0.0
+    usual = 1.0 if loss == "margin" else 0.0 if config.model.interaction in PRODUCTS else 6.0
+    return first(stage.margin, config.loss.margin, usual)
 
 
 def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
@@ -59,6 +64,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
     for position, stage in enumerate(stages):
         place = f"stages[{position}]"
         check_name(place, stage.name, filled)
+        _check_own(stage, f"{place} ({stage.name})", config)
         stage = replace(
             stage,
             dim=first(stage.dim, config.model.dim),
@@ -66,7 +72,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
             beta=first(stage.beta, config.dual.beta),
             epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
             lr=first(stage.lr, config.train.lr),
-            margin=first(stage.margin, config.loss.margin, usual_margin(stage.loss or config.loss.name, config.model)),
+            margin=margin_of(stage, config),
             loss=first(stage.loss, config.loss.name),
             med=resolve_med(first(stage.med, config.med)) if stage.widths else None,
             scale=first(stage.scale, config.loss.scale),
@@ -76,6 +82,19 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         _check_loss(stage, f"{place} ({stage.name})", config)
         filled[stage.name] = stage
     return [*filled.values()]
+
+
+def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+    """Refuse settings of a stage that nothing would read."""
+    loss = first(stage.loss, config.loss.name)
+    if stage.margin and loss in SHIFT_FREE:
+        raise PmdError(
+            f"{place}.margin: a shift of all scores changes nothing in the {loss} loss; set scale, or leave it out"
+        )
+    if config.loss.adversarial and loss == "softmax":
+        raise PmdError(f"{place}.loss: softmax has no use for the run's loss.adversarial; leave one of the two out")
+    if stage.med is not None and not stage.widths:
+        raise PmdError(f"{place}.med: there are no widths that could learn together; list them in widths")
 
 
 def _epochs(place: str, own: float | None, usual: int) -> int:
@@ -104,6 +123,10 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
         raise PmdError(f"{place}.order: nothing is cropped; name a stage in crop")
     if stage.widths is not None:
         check_widths(f"{place}.widths", stage.widths, stage.dim)
+        if stage.load or (stage.start and earlier[stage.start].widths != stage.widths):
+            raise PmdError(f"{place}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
+        if stage.med.draw > len(stage.widths):
+            raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
         if stage.teacher:
             raise PmdError(f"{place}.teacher: the widths of one model teach each other (med); leave one of the two out")
     if stage.teacher and earlier[stage.teacher].dim < stage.dim:
@@ -198,6 +221,9 @@ def _check_med(config: KgeConfig) -> None:
     """Refuse what cannot be trained at all widths in one pass."""
     model = config.model
     resolve_med(config.med)
+    croppable = model.widths is not None or any(stage.widths for stage in config.stages or ())
+    if config.med != MedConfig() and not croppable:
+        raise PmdError("med: there are no widths that could learn together; list them in model.widths")
     if model.widths is not None:
         check_widths("model.widths", model.widths, model.dim)
         if config.dual.students:
@@ -206,7 +232,7 @@ def _check_med(config: KgeConfig) -> None:
             )
         if config.stages is not None:
             raise PmdError("model.widths: the stages are listed already; give a stage its widths there")
-    if model.widths is None and not any(stage.widths for stage in config.stages or ()):
+    if not croppable:
         return
     if model.unit_entities:
         raise PmdError("model.unit_entities: lengths depend on the width; leave it out, or model.widths")
@@ -222,6 +248,8 @@ def _check_used(config: KgeConfig) -> None:
         "loss.shared": dense and loss.shared != 1,
         "loss.filtered": dense and loss.filtered,
         "loss.adversarial": loss.name not in ("margin", "logistic") and loss.adversarial,
+        "loss.margin": loss.margin
+        and {loss.name, *(stage.loss for stage in config.stages or ())} <= {None, *SHIFT_FREE},
         "loss.label_smoothing": not dense and loss.label_smoothing,
         "loss.scale": loss.name == "margin" and loss.scale != 1,
         "dual.temperature": loss.name == "margin" and dual.temperature != 1,

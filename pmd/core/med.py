@@ -78,6 +78,10 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
 }
 
 
+PART_OF = {"w1": "med.evolutionary", "w2": "med.evolutionary", "w3": "med.dynamic"}
+PART_OF |= {"learned": "med.evolutionary or med.dynamic", "teacher": "med.soft", "temperature": "med.soft"}
+
+
 def resolve_med(med: MedConfig) -> MedConfig:
     """Every setting filled in from the recipe.
 
@@ -90,6 +94,19 @@ def resolve_med(med: MedConfig) -> MedConfig:
         {"med.temperature": med.temperature},
         {f"med.{name}": getattr(med, name) for name in ("mutual", "soft", "power", "draw")},
     )
+    uses = {
+        "w1": med.evolutionary,
+        "w2": med.evolutionary,
+        "w3": med.dynamic,
+        "learned": med.evolutionary or med.dynamic,
+        "teacher": med.soft,
+        "temperature": med.soft,
+    }
+    for name, used in uses.items():
+        if given.get(name, JOINT[name]) != JOINT[name] and not used:
+            raise PmdError(f"med.{name}: nothing uses it in this recipe; leave it out, or switch on {PART_OF[name]}")
+    if med.draw == 1:
+        raise PmdError("med.draw: 1 would be the widest in every step; give at least 2, or 0 for all")
     if not 0 <= med.prefix <= 1:
         raise PmdError(f"med.prefix: {med.prefix} is not in [0, 1]; 1 is plain joint training")
     return med

@@ -32,6 +32,6 @@ def dimension_order(model: KgeModel, by: Order, batch: KgeBatch, options: LossCo
         worth = sum(table.abs().mean((0, 1)) for table in (model.entities, model.relations))
     else:
         labels, every = LabelLoss(options), torch.arange(model.dim)
-        without = [model.select(every[every != dim]) for dim in range(model.dim)] if model.dim > 1 else [model]
+        without = (model.select(every[every != dim]) if model.dim > 1 else model for dim in every)  # one at a time
         worth = torch.stack([labels.hard(batch_scores(less, batch), batch) for less in without])
     return worth.argsort(descending=True, stable=True)

@@ -23,6 +23,8 @@ from pmd.distill.kge import LabelLoss, batch_scores_widths, regularisers
 from pmd.losses.med import evolutionary_loss, mutual_loss
 from pmd.models.kge import KgeModel
 
+ALL = slice(None)
+
 
 class MutualEvolution(Objective):
     """All sub-models of `model.widths` in one objective.
@@ -50,30 +52,30 @@ class MutualEvolution(Objective):
 
     def forward(self, batch: KgeBatch) -> LossTerms:
         chosen = self.drawn()
-        widths = [self.model.widths[i] for i in chosen]
+        widths = self.model.widths if chosen is ALL else [self.model.widths[i] for i in chosen]
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
-        scores = scores * self.log_factors[chosen, None, None].exp()
+        scores = scores * self.log_factors[chosen].exp()[:, None, None]
         hard = self.hard(scores, batch)
         if self.med.dynamic:
             hard = hard * (self.w3 * self.share[chosen]).exp()
         terms = {"hard": hard.mean()}
-        if self.med.mutual and len(chosen) > 1:
+        if self.med.mutual and len(widths) > 1:
             terms["mutual"] = mutual_loss(scores)
-        if self.med.soft and len(chosen) > 1:
+        if self.med.soft and len(widths) > 1:
             terms["soft"] = self.soft(scores)
         if self.med.calibrated:
             terms |= {f"scale_{self.model.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
         terms |= {name: getattr(self, name) for name in self.learned}  # logged: each can make its own task easy
         return {**terms, **regularisers(self.model, batch, self.options)}
 
-    def drawn(self) -> list[int]:
+    def drawn(self) -> list[int] | slice:
         """The positions of the sub-models of this step: all, or so many drawn anew, the widest always among them.
 
         Without the widest a step would leave the last dimensions as they are.
         """
         n = len(self.model.widths)
         if not self.med.draw or self.med.draw >= n:
-            return [*range(n)]
+            return ALL
         return [*torch.randperm(n - 1)[: self.med.draw - 1].sort().values.tolist(), n - 1]
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:

@@ -21,7 +21,7 @@ from pmd.core.types import TARGETS, Target
 from pmd.data.answers import KnownAnswers
 from pmd.data.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
-from pmd.evaluation.ranking import by_query, check_options, check_sizes, distinct_queries, in_order, rank, subsample
+from pmd.evaluation.ranking import by_query, check_options, check_sizes, distinct_queries, in_order, ranks, subsample
 
 NEVER = float("-inf")
 CPU_BLOCK = 2**19
@@ -33,9 +33,10 @@ LANES = 8 * 255
 
 
 class Totals(Protocol):
-    """What `sweep` gives: running sums of queries against candidates."""
+    """What `sweep` gives: running sums of queries against candidates; all above `highest` counts as that."""
 
     dtype: torch.dtype
+    highest: float | None
 
     def totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]: ...
 
@@ -44,6 +45,8 @@ class Croppable(Protocol):
     """A model whose leading dimensions are models too."""
 
     widths: Sequence[int]
+    num_entities: int
+    num_relations: int
     has_running_sums: bool
     device: torch.device
 
@@ -58,8 +61,6 @@ def rank_widths(
     model: Croppable, graph: KnowledgeGraph, split: str = "test", **options: Any
 ) -> dict[int, RankingMetrics]:
     """The metrics of every sub-model of `model.widths`; the options are those of `ranks_widths`."""
-    if not model.has_running_sums:
-        return {width: rank(AtWidth(model, width), graph, split, **options) for width in model.widths}
     found = ranks_widths(model, graph, split, **options)
     return {width: RankingMetrics.from_ranks(ranks) for width, ranks in found.items()}
 
@@ -69,6 +70,7 @@ class AtWidth:
 
     def __init__(self, model: Croppable, width: int):
         self.model, self.width, self.device = model, width, model.device
+        self.num_entities, self.num_relations = model.num_entities, model.num_relations
 
     def score_all(self, triples: Tensor, target: Target) -> Tensor:
         return self.model.score_all(triples, target, self.width)
@@ -89,7 +91,7 @@ def ranks_widths(
     """Rank the true answer of every query of a split with every sub-model.
 
     Args:
-        model: with `widths`.
+        model: with `widths`. Where its scores are no running sums, every width is ranked by itself.
         batch_size: triples ranked together. Memory is bounded by a block of scores, and their embeddings.
         split, filtered, targets, max_triples, seed: as in `pmd.evaluation.ranking.ranks`.
 
@@ -99,6 +101,10 @@ def ranks_widths(
     Raises:
         PmdError: unknown split or target, a model of another graph, or a score that is NaN.
     """
+    if not model.has_running_sums:
+        options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
+        options |= {"max_triples": max_triples, "seed": seed}
+        return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     check_options(targets, batch_size, max_triples)
     check_sizes(model, graph)
     triples = subsample(graph.split(split), max_triples, seed)
@@ -108,7 +114,8 @@ def ranks_widths(
     sides: dict[str, list[QueryRanks]] = {}
     for target in targets:
         order = by_query(triples, target, graph.num_relations)
-        chunks = [_rank_chunk(model, triples[chunk], target, entities, known) for chunk in order.split(batch_size)]
+        parts = order.split(batch_size) if len(order) else ()
+        chunks = [_rank_chunk(model, triples[chunk], target, entities, known) for chunk in parts]
         sides[target] = [in_order([chunk[i] for chunk in chunks], order) for i in range(len(model.widths))]
     return {
         width: Ranks(triples, **{target: of_width[i] for target, of_width in sides.items()})
@@ -135,6 +142,10 @@ def _rank_chunk(
     truth = _true_totals(model, sweep, len(first), rows.to(device), answers.to(device))  # (n, b)
     if truth.isnan().any():
         raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
+    meets = [False] * len(truth)
+    if sweep.highest is not None:
+        truth = truth.clamp(max=sweep.highest)
+        meets = (truth == sweep.highest).any(1).tolist()
     place = torch.searchsorted(entities, entity.contiguous())
     by_place = place.argsort()
     row, place = row[by_place].to(device), place[by_place]
@@ -154,8 +165,10 @@ def _rank_chunk(
         scores = torch.empty(table.shape, device=device)
         own = scores if rows is None else torch.empty(len(triples), columns, device=device)
         tally, sums = Tally(own), torch.empty(len(truth), 2, len(triples), dtype=torch.int64, device=device)
-        for totals, true, found in zip(sweep.totals(table, candidates), truth, sums):
+        for totals, true, meeting, found in zip(sweep.totals(table, candidates), truth, meets, sums):
             scores.copy_(totals)
+            if meeting:  # rivals that meet the query too tie with the true answer
+                scores.clamp_(max=sweep.highest)
             if rows is not None:  # six times faster than scores[rows]
                 torch.index_select(scores, 0, rows, out=own)
             tally.count(true, found)

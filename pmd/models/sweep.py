@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pmd.core.types import Target
 from pmd.models.interactions import Interaction
+from pmd.models.kernels import SHY
 from pmd.models.prefixes import Terms
 
 
@@ -48,6 +49,8 @@ class Sweep:
         # Products of matrices sum in an order that depends on their shape: in double precision, rounded before they are
         # compared, equal scores stay equal.
         self.dtype = query.dtype if self.terms == "moduli" else torch.double
+        # Points that meet come out at or above the highest score there can be, and count as that.
+        self.highest = 0.0 if self.terms == "squared" else None
 
     def totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
         """Add the dimensions of one width after the other to a table (q, c), and yield it after each.
@@ -98,7 +101,8 @@ def _as_product(terms: Terms, x: Tensor, query: bool) -> Tensor:
     numbers.unflatten(-1, x.shape[-2:]).copy_(x)
     if terms == "squared":
         length, one = (k, k + 1) if query else (k + 1, k)
-        torch.sum(numbers.square(), -1, out=out[..., length]).neg_()
+        # A trifle shorter, so that points that meet are not a rounding error apart (see `Sweep.highest`).
+        torch.sum(numbers.square(), -1, out=out[..., length]).mul_(SHY - 1)
         out[..., one] = 1
         if query:
             numbers.mul_(2)

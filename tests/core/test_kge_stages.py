@@ -6,7 +6,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import DualConfig, KgeConfig, KgeStageConfig, KgeTrainConfig, LossConfig, ModelConfig
-from pmd.core.kge_stages import check_kge, resolve_kge_stages, usual_margin
+from pmd.core.kge_stages import check_kge, resolve_kge_stages
 
 DUALDE = [
     KgeStageConfig("teacher"),
@@ -24,7 +24,7 @@ def test_the_default_is_one_model_named_after_its_interaction():
 def test_settings_left_out_are_those_of_the_run():
     config = KgeConfig(
         model=ModelConfig("transe", dim=32),
-        loss=LossConfig(margin=9.0, scale=2.0),
+        loss=LossConfig("logistic", margin=9.0, scale=2.0),
         train=KgeTrainConfig(epochs=7, lr=0.02),
         dual=DualConfig(alpha=0.2, beta=0.9),
         stages=DUALDE,
@@ -37,7 +37,8 @@ def test_settings_left_out_are_those_of_the_run():
 
 def test_a_stage_overrides_the_run():
     own = {"dim": 4, "epochs": 3, "lr": 0.5, "margin": 0.0, "scale": 3.0, "constraint": 0.5, "alpha": 0.0, "beta": 1.0}
-    (stage,) = resolve_kge_stages(KgeConfig(loss=LossConfig(margin=9.0), stages=[KgeStageConfig("a", **own)]))
+    loss = LossConfig("logistic", margin=9.0)
+    (stage,) = resolve_kge_stages(KgeConfig(loss=loss, stages=[KgeStageConfig("a", **own)]))
     assert {name: getattr(stage, name) for name in own} == own
 
 
@@ -51,7 +52,8 @@ def test_resolving_twice_changes_nothing():
     [
         ("margin", "transe", 1.0),
         ("margin", "complex", 1.0),
-        *((loss, "rotate", 6.0) for loss in ("logistic", "softmax", "one_vs_all", "k_vs_all")),
+        *((loss, "rotate", 6.0) for loss in ("logistic", "k_vs_all")),
+        *((loss, "rotate", 0.0) for loss in ("softmax", "one_vs_all")),
         *(("logistic", name, 6.0) for name in ("transe", "transh", "pairre")),
         *(("logistic", name, 0.0) for name in ("complex", "simple")),
         ("k_vs_all", "simple", 0.0),
@@ -59,7 +61,6 @@ def test_resolving_twice_changes_nothing():
 )
 def test_the_usual_margins(loss, interaction, margin):
     config = KgeConfig(loss=LossConfig(loss), model=ModelConfig(interaction))
-    assert usual_margin(config.loss.name, config.model) == margin
     assert [stage.margin for stage in resolve_kge_stages(config)] == [margin]
 
 
@@ -176,6 +177,10 @@ def test_a_setting_that_cannot_work_is_named(key, value, message):
             KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam", grad_clip=1.0)),
             "train.grad_clip: gradients of single rows cannot be clipped; set it to 0",
         ),
+        (
+            KgeConfig(loss=LossConfig(margin=3.0)),
+            "loss.margin: the softmax loss has no use for it; leave it out or choose another loss.name",
+        ),
         (KgeConfig(name="a/b"), "name: 'a/b' cannot name a folder; use letters, digits, '-' and '_'"),
         (KgeConfig(seed=-1), "seed: -1 must not be negative"),
     ],
@@ -193,6 +198,7 @@ def test_settings_that_do_not_go_together_are_refused(config, message):
         KgeConfig(model=ModelConfig("complex", init=0.1, reciprocal=True), loss=LossConfig("one_vs_all", n3=0.05)),
         KgeConfig(model=ModelConfig("transh", norm="squared"), loss=LossConfig("margin", constraint=0.25)),
         KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam")),
+        KgeConfig(loss=LossConfig(margin=3.0), stages=[KgeStageConfig("a", loss="logistic")]),
         KgeConfig(train=KgeTrainConfig(optimizer="adamw", weight_decay=0.01)),
     ],
 )

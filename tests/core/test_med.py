@@ -61,6 +61,13 @@ def test_one_stage_of_all_widths():
         (config(med=MedConfig(prefix=1.5)), r"med.prefix: 1.5 is not in \[0, 1\]"),
         (config(med=MedConfig(mutual=-1.0)), "med.mutual: -1.0 must not be negative"),
         (config(med=MedConfig(temperature=0.0)), "med.temperature: 0.0 must be positive"),
+        (config(med=MedConfig(draw=1)), "med.draw: 1 would be the widest in every step; give at least 2, or 0"),
+        (config(med=MedConfig(draw=3)), "med.draw: 3 of 2 widths cannot be drawn; 0 takes all"),
+        (config(med=MedConfig(w1=2.0)), "med.w1: nothing uses it in this recipe; .* switch on med.evolutionary"),
+        (config(med=MedConfig(w3=2.0)), "med.w3: nothing uses it in this recipe; .* switch on med.dynamic"),
+        (config(med=MedConfig(learned=True)), "med.learned: nothing uses it in this recipe"),
+        (config(med=MedConfig("joint", temperature=2.0)), "med.temperature: nothing uses it .* switch on med.soft"),
+        (config(widths=None, med=MedConfig(soft=0.5)), "med: there are no widths that could learn together"),
         (sparse(med=MedConfig(calibrated=True)), "med.calibrated: sparse_adam moves rows of tables alone"),
         (sparse(loss="logistic", med=MedConfig("med")), "med.learned: sparse_adam moves rows"),
         (config(stages=[KgeStageConfig("a")]), "model.widths: the stages are listed already"),
@@ -75,6 +82,13 @@ def test_what_cannot_work_is_refused(settings, message):
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
+        (
+            [KgeStageConfig("a"), KgeStageConfig("b", start="a", widths=[4, 8])],
+            r"stages\[1\] \(b\).widths: 'a' brings widths of its own; leave them out",
+        ),
+        ([KgeStageConfig("a", load="x", widths=[4, 8])], r"stages\[0\] \(a\).widths: 'x' brings widths of its own"),
+        ([KgeStageConfig("a", med=MedConfig())], r"stages\[0\] \(a\).med: there are no widths"),
+        ([KgeStageConfig("a", margin=3.0)], r"stages\[0\] \(a\).margin: a shift of all scores changes nothing"),
         ([KgeStageConfig("a"), KgeStageConfig("b", dim=4, crop="c")], r"stages\[1\] \(b\).crop: no earlier stage 'c'"),
         ([KgeStageConfig("a", dim=4), KgeStageConfig("b", dim=8, crop="a")], "8 is wider than 'a', 4"),
         ([KgeStageConfig("a"), KgeStageConfig("b", dim=4, crop="a", teacher="a")], "is not trained; leave out teacher"),

@@ -175,7 +175,7 @@ def test_a_draw_keeps_the_widest_and_changes(random_graph):
     found = objective(batch)["hard"].item()
     each = [LabelLoss(options).hard(batch_scores(objective.model.crop(WIDTHS[i]), batch), batch) for i in chosen]
     assert found == pytest.approx(sum(loss.item() for loss in each) / 2, rel=1e-5)
-    assert objective_of(graph, options, draw=3).drawn() == [0, 1, 2]
+    assert objective_of(graph, options, draw=3).drawn() == slice(None)
 
 
 def test_regularisers_see_the_whole_width(random_graph):

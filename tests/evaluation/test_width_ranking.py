@@ -121,3 +121,26 @@ def test_more_candidates_than_a_byte_counts(random_graph):
     found = ranks_widths(model, graph, "test", batch_size=1)  # one row: blocks as long as they may be
     assert_same(found, graph, model)
     assert max(found[6].realistic) > 2040
+
+
+@pytest.mark.parametrize("name", ["transe", "rotate"])
+@pytest.mark.parametrize("dim", [20, 64])
+def test_entities_that_meet_their_query_tie(name, dim, random_graph):
+    """At distance 0 nothing but rounding could tell them apart."""
+    graph = random_graph(6, entities=40)
+    torch.manual_seed(0)
+    model = KgeModel(name, graph.num_entities, graph.num_relations, dim, widths=(2, 7, dim), norm="l2")
+    with torch.no_grad():
+        model.entity_rows.weight[:] = model.entity_rows.weight[0]
+        model.relation_rows.weight.zero_()
+    for of_width in ranks_widths(model, graph, "test").values():
+        assert (of_width.both.optimistic == 1).all()
+        assert torch.equal(of_width.both.pessimistic, of_width.both.num_candidates)
+
+
+@pytest.mark.parametrize(("name", "options"), [("transh", {"norm": "l2"}), ("pairre", {"unit_entities": True})])
+def test_models_without_running_sums_are_ranked_width_by_width(name, options, random_graph):
+    graph = random_graph(3, entities=25)
+    model = model_of(graph, name, **options)
+    assert not model.has_running_sums
+    assert_same(ranks_widths(model, graph, "test"), graph, model)
