@@ -58,6 +58,16 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def new_folder(path: str | os.PathLike[str]) -> Path:
+    """The path of a folder to be made. PmdError if there is something already, save for an empty folder."""
+    folder = Path(path).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
+    if folder.exists():
+        folder.rmdir()
+    return folder
+
+
 def environment(**more: Any) -> dict[str, Any]:
     """Versions, machine and commit, for `env.json`."""
     versions = {}

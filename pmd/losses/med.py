@@ -32,13 +32,13 @@ def negative_weights(logits: Tensor, w2: Tensor | float, false: Tensor | None = 
     """Weights (n, b, k) of a batch's negatives for each sub-model, from the logits (n, b, k) of all (Eq. 4).
 
     A negative weighs the more the higher the narrower neighbour scores it; even for the narrowest. Those marked
-    `false` (b, k) are known answers and get none.
+    `false` (b, k) are known answers and get none; where all are, nothing weighs anything.
     """
     scores = w2 * logits.detach()
     scores = torch.cat([torch.zeros_like(scores[:1]), scores[:-1]])
     if false is not None:
         scores = scores.masked_fill(false, NEVER)
-    return softmax(scores.flatten(1), dim=-1).view_as(scores)
+    return softmax(scores.flatten(1), dim=-1).nan_to_num(0.0).view_as(scores)
 
 
 def _after_the_first(weights: Tensor, like: Tensor) -> Tensor:

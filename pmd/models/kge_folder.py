@@ -2,13 +2,16 @@
 
 config.json, model.safetensors    the model, as the Hub mixin writes it
 entities.tsv, relations.tsv       the graph's vocabulary: row i of a table is line i
+training.json                     how it came to be: epochs, seconds, the best epoch
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
@@ -31,14 +34,18 @@ class Vocabulary:
     relation_names: Sequence[str]
 
 
-def save(folder: Path, model: KgeModel, graph: KnowledgeGraph | Vocabulary) -> None:
-    """Write a model folder, aside and renamed."""
+def save(
+    folder: Path, model: KgeModel, graph: KnowledgeGraph | Vocabulary, training: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model folder, aside and renamed; `training` is how the model came to be."""
 
     def fill(aside: Path) -> None:
         model.save_pretrained(aside)
         (aside / "README.md").unlink(missing_ok=True)  # the mixin's is about no model in particular
         write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
         write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        if training:
+            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
 
     write_folder(folder, fill)
 
@@ -47,9 +54,19 @@ def load(folder: str | Path) -> KgeModel:
     """The model of a folder, or of a Hub id. PmdError if there is none."""
     try:
         return KgeModel.from_pretrained(str(folder))
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+    except (AttributeError, TypeError) as error:
+        raise PmdError(
+            f"cannot load an embedding model from '{folder}': its config.json is of none ({error})"
+        ) from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PmdError(f"cannot load an embedding model from '{folder}': {reason}") from None
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What `save` was told of a model's training; empty for nothing."""
+    file = folder / "training.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def load_vocabulary(folder: str | Path) -> Vocabulary:
@@ -58,20 +75,35 @@ def load_vocabulary(folder: str | Path) -> Vocabulary:
     return Vocabulary(*entities, *read_columns(stored_file(folder, "relations.tsv"), ("id", "name")))
 
 
+def load_named(folder: str | Path) -> tuple[KgeModel, Vocabulary]:
+    """The model of a folder, or of a Hub id, and what its rows are. PmdError if one is missing, or they do not fit."""
+    model, vocabulary = load(folder), load_vocabulary(folder)
+    for name, ids, rows in (
+        ("entities", vocabulary.entity_ids, model.num_entities),
+        ("relations", vocabulary.relation_ids, model.num_relations),
+    ):
+        if len(ids) != rows:
+            raise PmdError(
+                f"'{folder}': its model has {rows:,} {name}, its {name}.tsv {len(ids):,} lines; restore the file, line i "
+                "names row i"
+            )
+    return model, vocabulary
+
+
 def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     """The model of a folder, checked to be of this graph: its rows are the graph's entities and relations.
 
     Raises:
         PmdError: if there is no such model, or if it was trained on other entities or relations.
     """
-    model, vocabulary = load(folder), load_vocabulary(folder)
+    model, vocabulary = load_named(folder)
     for name, key in (("entities", "entity_ids"), ("relations", "relation_ids")):
         stored, wanted = getattr(vocabulary, key), getattr(graph, key)
         if list(stored) != list(wanted):
             raise PmdError(
                 f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
                 f"{'in another order or with other ids' if len(stored) == len(wanted) else 'others'}; "
-                "an embedding model ranks only the graph that it was trained on: give that as --data.path"
+                "an embedding model ranks only the graph that it was trained on: give that as the data path"
             )
     return model
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,29 +26,28 @@ from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.core.kge_stages import check_kge_run
-from pmd.core.med import check_widths
 from pmd.core.run import Run, write_json, write_text
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.interactions import read_interactions, read_labels
 from pmd.data.shop import ShopConfig, make_shop, write_shop
 from pmd.data.sources import load_graph
-from pmd.data.tsv import find_file
+from pmd.data.tsv import find_file, read_lines
 from pmd.evaluation.downstream import sklearn
+from pmd.models.interactions import make_interaction
 from pmd.models.kge_folder import load_for
+from pmd.recipes import med_rows
 from pmd.recipes.kge import train_kge
-from pmd.recipes.med import CroppableConfig, MedTableConfig, run_settings
-from pmd.recipes.med_rows import training_seconds
+from pmd.recipes.med import CroppableConfig, MedTableConfig, check_table, run_settings
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import markdown
-from pmd.use.features import entity_vectors, pca_vectors, standardised
+from pmd.use.features import check_components, entity_vectors, pca_vectors, standardised
 from pmd.use.labelling import LabellingConfig, large_classes, prefix_labels, train_labelling
 from pmd.use.recommend import NcfConfig, train_ncf
 
 Task = Literal["labelling", "recommendation"]
 Row = Literal["pca", "ext", "ext_l", "ext_v", "bkd", "dualde", "iterde"]
 METRICS: dict[str, tuple[str, str]] = {"labelling": ("accuracy", "f1"), "recommendation": ("ndcg@5", "ndcg@10")}
-TITLES = {"none": "no embedding", "pca": "PCA", "dt": "DT", "ext": "Ext", "ext_l": "Ext-L", "ext_v": "Ext-V"}
-TITLES |= {"bkd": "BKD", "dualde": "DualDE", "iterde": "IterDE"}
+TITLES = {"none": "no embedding", "pca": "PCA", **med_rows.TITLES}
 SHOP = "shop"
 """The graph that is drawn; a folder of this name is `./shop`."""
 
@@ -93,10 +93,11 @@ class DownstreamConfig(MedTableConfig):
 
 @dataclass
 class TasksConfig:
-    """What a seed's `tasks` folder answers: the settings that its results depend on, beside those of the embeddings."""
+    """What a seed's `tasks` folder answers: the settings that its results depend on, beside those of the embeddings, and
+    checksums of the data."""
 
     seed: int
-    labels: str | None
+    checksums: dict[str, str]
     labelling: LabellingConfig
     ncf: NcfConfig
     runs: str = ""
@@ -114,12 +115,9 @@ def downstream(config: DownstreamConfig) -> str:
         PmdError: for settings or data that cannot be used.
     """
     widths = config.base.model.widths
-    if not widths or not config.seeds:
-        raise PmdError("--base.model.widths and --seeds: give at least two widths and one seed")
-    check_widths("base.model.widths", widths, config.base.model.dim)
-    taken = next((row.name for row in config.croppable if row.name in TITLES), None)
-    if taken is not None:
-        raise PmdError(f"--croppable: '{taken}' is the name of another row; choose one of your own")
+    check_table(config)
+    if any(row.name == "pca" for row in config.croppable):
+        raise PmdError("--croppable: 'pca' is the name of another row; choose one of your own")
     check_tasks(config)
     sklearn("metrics")  # before anything is trained
     config = replace(config, base=replace(config.base, data=replace(config.base.data, path=data_path(config))))
@@ -127,6 +125,7 @@ def downstream(config: DownstreamConfig) -> str:
     check_kge_run(settings)
     graph = load_graph(config.base.data.path, **config.base.data.options)
     tasks = tasks_of(config, graph)
+    data = checksums(config, graph)
     seconds: dict[str, list[float]] = {}
     results: dict[str, dict[str, dict[str, list[Any]]]] = {task: {} for task in tasks}
     for seed in config.seeds:
@@ -134,19 +133,19 @@ def downstream(config: DownstreamConfig) -> str:
         folder, settings = Path(config.out) / f"seed{seed}", replace(settings, seed=seed)
         run = finished_run(settings, folder / "main", [stage.name for stage in settings.stages], train_kge)
         for row in rows_of(config):
-            seconds.setdefault(row, []).append(training_seconds(run.results, row, widths[-1]))
+            seconds.setdefault(row, []).append(med_rows.training_seconds(run.results, row, widths[-1]))
         cells = {cell_name(task, *cell): (task, *cell) for task in tasks for cell in cells_of(config, task)}
 
         def solve(asked: TasksConfig, to: Run, cells=cells, run=run) -> Run:
             for name, (task, row, width) in cells.items():
                 if name not in to.results:
-                    made = maker(run.folder, graph, row, width, widths[-1])
+                    made = maker(run.folder.parent, graph, row, width, widths)
                     to.add_result(name, found := tasks[task](made, asked.seed))
                     shown = ", ".join(f"{key} {value:.3f}" for key, value in found["test"].items())
                     print(f"{name.replace('_', ' ')}: {shown}", file=sys.stderr, flush=True)
             return to
 
-        asked = TasksConfig(seed, config.labels, config.labelling, config.ncf)
+        asked = TasksConfig(seed, data, config.labelling, config.ncf)
         found = finished_run(asked, folder / "tasks", cells, solve).results
         for name, (task, row, width) in cells.items():
             results[task].setdefault(row, {}).setdefault(str(width), []).append(found[name])
@@ -171,8 +170,15 @@ def check_tasks(config: DownstreamConfig) -> None:
 
 
 def data_path(config: DownstreamConfig) -> str:
-    """Where the graph is; `shop` is drawn into the `out` folder. PmdError if there is a shop of other settings."""
+    """Where the graph is; `shop` is drawn into the `out` folder. PmdError if there is a shop of other settings, or if
+    another graph has settings of a shop."""
     if config.base.data.path != SHOP:
+        given = next((f.name for f in fields(ShopConfig) if getattr(config.shop, f.name) != f.default), None)
+        if given is not None:
+            raise PmdError(
+                f"--shop.{given}: nothing is drawn, the graph is '{config.base.data.path}'; leave it out, or set "
+                f"base.data.path to {SHOP}"
+            )
         return config.base.data.path
     folder, shop = Path(config.out) / SHOP, make_shop(config.shop)
     if not folder.exists():
@@ -189,9 +195,9 @@ def tasks_of(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, Solve
     if "labelling" in config.tasks:
         labelled = labels_of(config, graph, folder)
         if labelled:
-            tasks["labelling"] = labelling_task(*labelled, config.labelling)
+            tasks["labelling"] = labelling_task(*labelled, config)
     if "recommendation" in config.tasks and folder.is_dir() and find_file(folder, "interactions.tsv"):
-        tasks["recommendation"] = recommendation_task(graph, folder, config.ncf)
+        tasks["recommendation"] = recommendation_task(graph, folder, config)
     if not tasks:
         raise PmdError(
             f"--tasks: '{graph.name}' has neither labels (--labels, labels.tsv or prefixes of ids) nor interactions.tsv "
@@ -210,20 +216,41 @@ def labels_of(config: DownstreamConfig, graph: KnowledgeGraph, folder: Path) -> 
     return prefix_labels(graph) if all(":" in key for key in graph.entity_ids) else None
 
 
-def labelling_task(entities: Tensor, labels: Sequence[str], settings: LabellingConfig) -> Solve:
+def labelling_task(entities: Tensor, labels: Sequence[str], config: DownstreamConfig) -> Solve:
     """Label entities; classes that are too small are left out, and named."""
+    settings = config.labelling
     kept, small = large_classes(labels, settings.least)
     if small:
         named = ", ".join(f"{label} ({count})" for label, count in small.items())
         print(f"labelling: fewer than {settings.least} entities, left out: {named}", file=sys.stderr)
     entities, labels = entities[kept], [labels[place] for place in kept]
+    check_pca(config, entities)
     return lambda vectors, seed: train_labelling(vectors(entities), labels, settings, seed)[1]
 
 
-def recommendation_task(graph: KnowledgeGraph, folder: Path, settings: NcfConfig) -> Solve:
+def recommendation_task(graph: KnowledgeGraph, folder: Path, config: DownstreamConfig) -> Solve:
     """Recommend items to the users of interactions.tsv."""
     data = read_interactions(graph, folder)
-    return lambda vectors, seed: train_ncf(data, vectors and standardised(vectors(data.users)), settings, seed)[1]
+    check_pca(config, data.users)
+    return lambda vectors, seed: train_ncf(data, vectors and standardised(vectors(data.users)), config.ncf, seed)[1]
+
+
+def check_pca(config: DownstreamConfig, entities: Tensor) -> None:
+    """Refuse a width of `pca` that needs more of a task's entities."""
+    parts, (*_, wide, widest) = make_interaction(config.base.model.interaction).entity_parts, config.base.model.widths
+    if "pca" in config.methods:
+        check_components(wide * parts, len(entities), widest * parts)
+
+
+def checksums(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, str]:
+    """The SHA-256, shortened, of what tasks read, whichever are asked for: the graph and the files that there are."""
+    folder = Path(config.base.data.path).expanduser()
+    files = {name: find_file(folder, f"{name}.tsv") for name in ("labels", "interactions") if folder.is_dir()}
+    if config.labels:
+        files["labels"] = Path(config.labels).expanduser()
+    texts = {name: "\n".join(read_lines(file)) for name, file in files.items() if file}
+    sums = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    return {name: found[:12] for name, found in {"graph": graph.checksum(), **sums}.items()}
 
 
 def rows_of(config: DownstreamConfig) -> list[str]:
@@ -244,15 +271,15 @@ def cell_name(task: str, row: str, width: int | str) -> str:
 
 
 def maker(
-    folder: Path, graph: KnowledgeGraph, row: str, width: int | str, widest: int
+    folder: Path, graph: KnowledgeGraph, row: str, width: int | str, widths: Sequence[int]
 ) -> Callable[[Tensor], Tensor] | None:
-    """What makes the vectors of entities, for a row and width, of the models in the folder of a run."""
+    """What makes the vectors of entities, for a row and width, of the models in the folder of a seed."""
     if row == "none":
         return None
     if row == "pca":
-        return lambda entities: pca_vectors(load_for(folder / f"dt-{widest}", graph), entities, width)
-    place = folder / f"{row}-{width}"
-    model = load_for(place if place.is_dir() else folder / row, graph)  # of each width, or croppable
+        whole = load_for(med_rows.models_of("dt", widths, folder)[widths[-1]], graph)
+        return lambda entities: pca_vectors(whole, entities, width)
+    model = load_for(med_rows.models_of(row, widths, folder)[width], graph)
     return lambda entities: entity_vectors(model, entities, width)
 
 

@@ -69,11 +69,25 @@ def by_retention(folder: Path, path: Path) -> None:
 
 
 def read_table(folder: Path) -> dict[str, Any]:
-    """results.json of a folder of `scripts/med.py`. PmdError if it is none."""
+    """results.json of a folder of `scripts/med.py`: methods by width. PmdError if it is none."""
+    found = read_results(folder)
+    rows = found.get("results") or {}
+    if "dt" not in rows or not all(width.isdigit() for cells in rows.values() for width in cells):
+        raise PmdError(
+            f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods by width)"
+        )
+    return found
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """results.json of a folder, empty if there is none. PmdError if it is broken."""
     file = folder / "results.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if "results" not in found:
-        raise PmdError(f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods)")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise PmdError(f"--run: '{file}' cannot be read ({error}); repeat the command that made it") from None
+    if not isinstance(found, dict):
+        raise PmdError(f"--run: '{file}' holds no results by name; repeat the command that made it")
     return found
 
 

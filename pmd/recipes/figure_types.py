@@ -21,6 +21,7 @@ from pmd.models.kge_folder import load, load_vocabulary
 from pmd.recipes.figure_methods import read_table
 from pmd.recipes.med_rows import TITLES, models_of
 from pmd.recipes.plotting import COLOURS, figure
+from pmd.use.features import entity_vectors
 
 TYPES, ENTITIES = 4, 250
 """The paper's: types in a picture, and entities of each, at most."""
@@ -150,10 +151,9 @@ def drawn(types: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
     return chosen, types[chosen]
 
 
-@torch.no_grad()
 def embeddings(model: Path, width: int, entities: np.ndarray) -> np.ndarray:
     """(n,) positions -> (n, parts · width): the embeddings as a sub-model compares them."""
-    return load(model).crop(width).looked_up(torch.from_numpy(entities)).flatten(1).numpy()
+    return entity_vectors(load(model), torch.from_numpy(entities), width).numpy()
 
 
 def layout(vectors: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 - `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher.
 - `epochs` (its Figure 3): validation MRR by epoch of a student with and without a teacher, with the start of
-  stage 2 marked; of a run without such students, a line for each model, or for the widths of a croppable one.
+  stage 2 marked; of a run without such students, a line for each model, for the widths of a croppable one, or for
+  each of several croppable ones.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from typing import Any, Literal
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import resolve_kge_stages
-from pmd.core.run import Run
 from pmd.models.interactions import INTERACTIONS
 from pmd.recipes.cli import read_config
-from pmd.recipes.figure_methods import by_method, by_retention
+from pmd.recipes.figure_methods import by_method, by_retention, read_results
 from pmd.recipes.figure_types import by_type
 from pmd.recipes.plotting import COLOURS, figure, name_axes
 
 Curve = dict[int, float]
 """Validation MRR by epoch."""
+OF_WIDTH = ", width "
+"""Between a croppable model and one of its widths, in the name of a curve; no stage's name has a comma."""
+USES = {"tsne": ("widths", "rows", "types"), "epochs": ("dim",)}
+"""Options that only these pictures have a use for."""
 
 
 @dataclass
@@ -57,6 +61,10 @@ def draw(config: FigureConfig) -> Path:
     Raises:
         PmdError: if there is no such run, or if it does not hold what the picture shows.
     """
+    for what, options in USES.items():
+        given = next((option for option in options if getattr(config, option) is not None), None)
+        if given and what != config.what:
+            raise PmdError(f"--{given}: the picture '{config.what}' has no use for it, only '{what}' has; leave it out")
     folder = Path(config.run)
     path = Path(config.out) if config.out else folder / f"{config.what}.png"
     if config.what in ("methods", "retention"):
@@ -70,9 +78,9 @@ def draw(config: FigureConfig) -> Path:
     settings = read_config(KgeConfig, ["--config", str(folder / "config.yaml")])
     stages = resolve_kge_stages(settings)
     if config.what == "widths":
-        by_width(Run(folder).results, settings, path)
+        by_width(read_results(folder), settings, path)
     else:
-        epochs = {name: result.get("epochs") for name, result in Run(folder).results.items()}
+        epochs = {name: result.get("epochs") for name, result in read_results(folder).items()}
         by_epoch(curves(folder), stages, config.dim, settings, path, epochs)
     return path
 
@@ -116,7 +124,7 @@ def by_epoch(
     """One line for the student alone, one for the taught one through both stages."""
     second = [stage for stage in stages if stage.release and stage.start and stage.name in found]
     second = [stage for stage in second if dim in (None, stage.dim) and stage.start in found]
-    if not second and dim:
+    if not second and dim is not None:
         raise PmdError(f"--dim: no student of width {dim} with both stages and a validation in this run")
     if not second:
         return every_curve(found, settings, path)
@@ -149,12 +157,16 @@ SHOWN = 6
 
 
 def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> None:
-    """One line for each model, or for some widths of a croppable one, the narrowest and the widest among them."""
+    """One line for each model; of a run with a croppable one for some of its widths, the narrowest and the widest among
+    them; of a run with several for each of those."""
     if not found:
         raise PmdError(
             "--run: nothing was validated yet (train.valid_every); go on with --resume, or train with it set"
         )
-    widths = {name: curve for name, curve in found.items() if "width" in name}
+    widths = {name: curve for name, curve in found.items() if OF_WIDTH in name}
+    croppable = [*dict.fromkeys(name.partition(OF_WIDTH)[0] for name in widths)]
+    if len(croppable) > 1:
+        widths = {f"{name}, mean of widths": found[name] for name in croppable}
     chosen = list((widths or found).items())
     if len(chosen) > SHOWN:
         step = (len(chosen) - 1) / (SHOWN - 1)
@@ -177,7 +189,7 @@ def curves(folder: Path) -> dict[str, Curve]:
             found.setdefault(values["stage"], {})[values["epoch"]] = values["valid"]
             for name, value in values.items():
                 if name.startswith("valid_"):
-                    place = f"{values['stage']}, width {name.removeprefix('valid_')}"
+                    place = f"{values['stage']}{OF_WIDTH}{name.removeprefix('valid_')}"
                     found.setdefault(place, {})[values["epoch"]] = value
     return found
 

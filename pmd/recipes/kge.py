@@ -30,7 +30,7 @@ from pmd.distill.importance import dimension_order
 from pmd.distill.kge import KgeSupervised
 from pmd.distill.med import MutualEvolution
 from pmd.models.kge import KgeModel
-from pmd.models.kge_folder import load, load_for, save
+from pmd.models.kge_folder import load, load_for, save, training_of
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.scorers import check_folder
 from pmd.recipes.staging import (
@@ -166,13 +166,13 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     if stage.load:
         model = load(stage.load)
     elif (folder / "config.json").is_file():
-        model = load(folder)
+        model, trained = load(folder), training_of(folder)
     elif stage.crop:
         model = cropped(context, stage)
     else:
         model, trained = train_stage(context, stage, position)
-    if context.run.main and (trained or stage.load or stage.crop):
-        save(folder, model, graph)
+    if context.run.main and not (folder / "config.json").is_file():
+        save(folder, model, graph, trained)
     model.to(context.accelerator.device)
     config = context.config.evaluation
     metrics, seconds, widths = {}, {}, {}

@@ -64,13 +64,13 @@ class CroppableConfig(OwnSettings):
     Args:
         name: its row.
         widths: of its sub-models, the columns of the table among them; null for just those.
-        med: how the widths learn together.
+        med: how the widths learn together; null is `base.med`.
         lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
     """
 
     name: str
     widths: list[int] | None = None
-    med: MedConfig = field(default_factory=MedConfig)
+    med: MedConfig | None = None
 
 
 @dataclass
@@ -108,23 +108,8 @@ def med_table(config: MedTableConfig) -> str:
     Raises:
         PmdError: for settings that cannot work, before anything starts.
     """
+    check_table(config)
     widths = config.base.model.widths
-    if not widths or not config.seeds:
-        raise PmdError("--base.model.widths and --seeds: give at least two widths and one seed")
-    check_widths("base.model.widths", widths, config.base.model.dim)
-    unknown = next((tuned.width for tuned in config.tuned if tuned.width not in widths), None)
-    if unknown is not None:
-        raise PmdError(f"--tuned: width {unknown} is none of {widths}")
-    for row in config.croppable:
-        if row.name in RECIPES and row.med.recipe != row.name:
-            raise PmdError(
-                f"--croppable: row '{row.name}' has med.recipe {row.med.recipe}; set that, or name it otherwise"
-            )
-        if row.widths is not None:
-            check_widths(f"croppable: widths of {row.name}", row.widths, config.base.model.dim)
-            absent = next((width for width in widths if width not in row.widths), None)
-            if absent is not None:
-                raise PmdError(f"--croppable: row '{row.name}' has no width {absent}, a column of the table; add it")
     settings = run_settings(config)
     check_kge_run(settings)
     results: Results = {}
@@ -147,6 +132,32 @@ def med_table(config: MedTableConfig) -> str:
             seconds.setdefault(row, []).append(training_seconds(found, row, widths[-1]))
         write(config, results, retention, {row: statistics.fmean(of) for row, of in seconds.items()})
     return (Path(config.out) / "table.md").read_text(encoding="utf-8")
+
+
+def check_table(config: MedTableConfig) -> None:
+    """Refuse rows and columns that cannot be filled."""
+    base, widths = config.base, config.base.model.widths
+    if not widths or not config.seeds:
+        raise PmdError("--base.model.widths and --seeds: give at least two widths and one seed")
+    if base.seed:
+        raise PmdError(f"--base.seed: {base.seed} is not used; a table has --seeds")
+    check_widths("base.model.widths", widths, base.model.dim)
+    for tuned in config.tuned:
+        if tuned.width not in widths:
+            raise PmdError(f"--tuned: width {tuned.width} is none of {widths}")
+        if sum(other.width == tuned.width for other in config.tuned) > 1:
+            raise PmdError(f"--tuned: width {tuned.width} stands there twice; give its settings once")
+    for row in config.croppable:
+        if row.name in TITLES:
+            raise PmdError(f"--croppable: '{row.name}' is the name of another row; choose one of your own")
+        recipe = (row.med or base.med).recipe
+        if row.name in RECIPES and recipe != row.name:
+            raise PmdError(f"--croppable: row '{row.name}' has med.recipe {recipe}; set that, or name it otherwise")
+        if row.widths is not None:
+            check_widths(f"croppable: widths of {row.name}", row.widths, base.model.dim)
+            absent = next((width for width in widths if width not in row.widths), None)
+            if absent is not None:
+                raise PmdError(f"--croppable: row '{row.name}' has no width {absent}, a column of the table; add it")
 
 
 def run_settings(config: MedTableConfig) -> KgeConfig:
@@ -174,7 +185,8 @@ def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
         for method, order in ORDERS.items():
             if method in config.methods:
                 stages.append(KgeStageConfig(f"{method}-{width}", dim=width, crop=teacher, order=order))
-        if "bkd" in config.methods or "ta" in config.methods:
+        # An assistant is one of these, but never the narrowest.
+        if "bkd" in config.methods or ("ta" in config.methods and width != narrow[-1]):
             stages.append(KgeStageConfig(f"bkd-{width}", **taught))
         if "iterde" in config.methods:
             stages.append(KgeStageConfig(f"iterde-{width}", **{**taught, "teacher": before}))
@@ -199,10 +211,11 @@ def croppable_stages(config: MedTableConfig) -> list[KgeStageConfig]:
 
 def assistant_stages(config: MedTableConfig, results: dict[str, Any], folder: Path) -> list[KgeStageConfig]:
     """Students of an assistant: the taught model of the width whose MRR alone is nearest to the mean of the teacher's
-    and the student's (Mirzadeh et al., 2020)."""
+    and the student's (Mirzadeh et al., 2020), on the validation triples, or without validation on those evaluated."""
     *narrow, widest = config.base.model.widths
     split = config.base.evaluation.splits[0]
-    alone = {width: results[f"dt-{width}"]["metrics"][split]["mrr"] for width in (*narrow, widest)}
+    alone = {width: results[f"dt-{width}"] for width in (*narrow, widest)}
+    alone = {width: result.get("valid_mrr", result["metrics"][split]["mrr"]) for width, result in alone.items()}
     stages: dict[str, KgeStageConfig] = {}
     for width in narrow[::-1]:
         between = [other for other in narrow if other > width]

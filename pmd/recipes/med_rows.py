@@ -14,6 +14,7 @@ from pmd.core.run import write_json
 from pmd.evaluation.metrics import Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import Retained, retained
+from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.kge_folder import load_for
 from pmd.recipes.device import accelerator_for
 from pmd.recipes.staging import load_data
@@ -81,7 +82,13 @@ def retained_by(
 
         for row in missing:
             print(f"ranking {TITLES.get(row, row)} for its retention", file=sys.stderr, flush=True)
-            of_row = {width: ranked(model, width) for width, model in models_of(row, widths, folder).items()}
+            if row in TITLES:
+                of_row = {width: ranked(model, width) for width, model in models_of(row, widths, folder).items()}
+            else:  # one model, one pass
+                every = ranks_widths(
+                    load_for(folder / "main" / row, graph).to(device), graph, split, batch_size=batch_size
+                )
+                of_row = {width: every[width] for width in widths}
             found[row] = {str(width): list(counts) for width, counts in retained(of_row).items()}
             write_json(file, found)
     return {row: found[row] for row in rows}

@@ -10,21 +10,25 @@ from pmd.evaluation.downstream import sklearn
 from pmd.models.kge import KgeModel
 
 
+@torch.no_grad()
 def entity_vectors(model: KgeModel, entities: Tensor, width: int | None = None) -> Tensor:
-    """(n,) entity positions -> (n, parts · width): the leading dimensions of each part, one part after the other."""
-    if not 1 <= (width or model.dim) <= model.dim:
-        raise PmdError(f"width {width} is outside 1 to {model.dim}, the model's dim")
-    return model.entities.detach()[entities.to(model.device), :, :width].flatten(1).cpu()
+    """(n,) entity positions -> (n, parts · width): the leading dimensions of each part, one part after the other, as a
+    sub-model compares them: of length 1 where the model has unit entities. PmdError for a width that it has not."""
+    small = model if width is None else model.crop(width)
+    return small.looked_up(entities).flatten(1).cpu()
+
+
+def check_components(count: int, entities: int, numbers: int) -> None:
+    """Refuse more principal components than there are entities, or numbers of each."""
+    if not 1 <= count <= min(entities, numbers):
+        raise PmdError(f"PCA: {count} components of {entities} entities with {numbers} numbers; lower the width")
 
 
 def pca_vectors(model: KgeModel, entities: Tensor, width: int) -> Tensor:
     """(n,) -> (n, parts · width): as many numbers by principal components of these entities' whole embeddings."""
     whole = entity_vectors(model, entities).double()
-    count = width * model.entities.shape[1]
-    if not 1 <= count <= min(whole.shape):
-        raise PmdError(
-            f"PCA: {count} components of {len(whole)} entities with {whole.shape[1]} numbers; lower the width"
-        )
+    count = width * model.interaction.entity_parts
+    check_components(count, *whole.shape)
     pca = sklearn("decomposition").PCA(count, svd_solver="full")
     return torch.from_numpy(pca.fit_transform(whole.numpy())).float()
 

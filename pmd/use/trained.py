@@ -6,10 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pmd.core.errors import PmdError
+from pmd.core.run import new_folder
 from pmd.models.kge import KgeModel
-from pmd.models.kge_folder import Vocabulary, load_vocabulary
-from pmd.models.kge_folder import load as load_model
+from pmd.models.kge_folder import Vocabulary, load_named
 from pmd.models.kge_folder import save as save_model
 
 
@@ -37,15 +36,11 @@ class TrainedKge:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write a folder that `load` reads. PmdError if there is something else already."""
-        folder = Path(folder).expanduser()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
-        if folder.exists():
-            folder.rmdir()
+        folder = new_folder(folder)
         save_model(folder, self.model, self.vocabulary)
         return folder
 
 
 def load(folder: str | os.PathLike[str]) -> TrainedKge:
-    """A trained embedding model from its folder, or by its Hub id. PmdError if there is none."""
-    return TrainedKge(load_model(folder), load_vocabulary(folder))
+    """A trained embedding model from its folder, or by its Hub id. PmdError if there is none, or with a wrong vocabulary."""
+    return TrainedKge(*load_named(folder))

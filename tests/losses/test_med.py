@@ -33,6 +33,18 @@ def test_a_negative_weighs_more_where_the_neighbour_believes_it():
     assert found[:, 0, 0].tolist() == [0, 0] and found.sum((1, 2)).tolist() == pytest.approx([1, 1])
 
 
+def test_no_negative_weighs_where_all_are_false():
+    logits = torch.tensor(
+        [[[0.5, 1.0, -1.0]], [[2.0, 9.0, 9.0]]], requires_grad=True
+    )  # 2 widths, 1 triple, 2 negatives
+    w2, false = torch.tensor(2.0, requires_grad=True), torch.ones(1, 2, dtype=torch.bool)
+    assert negative_weights(logits[..., 1:], w2, false).tolist() == [[[0, 0]]] * 2
+    found = evolutionary_loss(logits, 1.0, w2, false)
+    assert found.tolist() == pytest.approx([-math.log(sigmoid(0.5)), -math.log(sigmoid(2.0))])
+    found.sum().backward()
+    assert w2.grad == 0 and logits.grad[..., 1:].abs().sum() == 0 and logits.grad[..., 0].isfinite().all()
+
+
 def test_the_loss_by_hand():
     logits = torch.tensor([[[1.0, -2.0], [0.5, 0.0]], [[2.0, 1.0], [-1.0, -1.0]]])  # 2 widths, 2 triples, 1 negative
     found = evolutionary_loss(logits, 1.0, 1.0)

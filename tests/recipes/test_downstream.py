@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import pmd
 from pmd.core.errors import PmdError
@@ -26,16 +27,14 @@ TINY = [
     "--ncf.weight_decay=[1e-5]",
     "--labelling.epochs=5",
     "--labelling.l2=[0.01]",
-    "--shop.users=60",
-    "--shop.items=40",
-    "--shop.groups=3",
 ]
+SHOP = [*TINY, "--shop.users=60", "--shop.items=40", "--shop.groups=3"]
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     out = tmp_path_factory.mktemp("downstream")
-    downstream_command([*TINY, f"--out={out}", "--methods=[pca,ext,dualde]"])
+    downstream_command([*SHOP, f"--out={out}", "--methods=[pca,ext,dualde]"])
     return out
 
 
@@ -101,7 +100,7 @@ def test_cells_are_what_python_gives(out, tmp_path):
 
 
 def test_the_same_command_goes_on(out, monkeypatch, capsys):
-    options = [*TINY, f"--out={out}", "--methods=[pca,ext,dualde]"]
+    options = [*SHOP, f"--out={out}", "--methods=[pca,ext,dualde]"]
     table, results = (out / "table.md").read_text(), out / "seed1" / "tasks" / "results.json"
     cells = json.loads(results.read_text())
     dropped = cells.pop("recommendation_best-2")
@@ -117,6 +116,40 @@ def test_the_same_command_goes_on(out, monkeypatch, capsys):
         downstream_command([*options, "--ncf.factors=3"])
     with pytest.raises(PmdError, match=r"shop' was drawn with other settings of --shop; choose another --out"):
         downstream_command([*options, "--shop.seed=5"])
+
+
+@pytest.mark.parametrize("name", ["labels", "interactions", "train"])
+def test_cells_of_other_data_are_refused(name, out, tmp_path):
+    shutil.copytree(out, tmp_path / "copy")
+    file = tmp_path / "copy" / "shop" / f"{name}.tsv"
+    lines = file.read_text().splitlines(keepends=True)
+    changed = {"labels": lines[0].replace("group", "gruop"), "interactions": "", "train": ""}[name]  # one is dropped
+    file.write_text(changed + "".join(lines[1:]))
+    shop = tmp_path / "shop"
+    (tmp_path / "copy" / "shop").rename(shop)  # a folder of one's own: a drawn one is compared with what is drawn
+    for seed in (0, 1):
+        for place in (tmp_path / "copy" / f"seed{seed}").glob("*/config.yaml"):
+            place.write_text(
+                place.read_text().replace(str(out / "shop"), str(shop)).replace(str(out), f"{tmp_path}/copy")
+            )
+    options = [*TINY, f"--out={tmp_path}/copy", f"--base.data.path={shop}", "--methods=[pca,ext,dualde]"]
+    key = "graph" if name == "train" else name
+    with pytest.raises(
+        PmdError, match=rf"seed0/tasks' was run with checksums.{key} '\w{{12}}', not '\w{{12}}'; choose"
+    ):
+        downstream_command(options)
+
+
+def test_rows_whose_names_look_like_widths(out, tmp_path):
+    """A croppable row may be called like the width of another."""
+    graph, entities = pmd.load_graph(out / "shop"), torch.arange(9)
+    main = out / "seed0" / "main"
+    (tmp_path / "main").mkdir()
+    for name, source in {"best": "best", "best-4": "dt-8", "dt-8": "dt-8", "dt-4": "dt-4"}.items():
+        shutil.copytree(main / source, tmp_path / "main" / name)
+    for row, width, source in (("best", 4, "best"), ("best-4", 4, "dt-8"), ("dt", 4, "dt-4"), ("dt", 8, "dt-8")):
+        found = recipe.maker(tmp_path, graph, row, width, [2, 4, 8])(entities)
+        assert torch.equal(found, entity_vectors(pmd.load(main / source).model, entities, width)), row
 
 
 def test_world_is_labelled_by_its_prefixes(tmp_path, capsys):
@@ -143,6 +176,12 @@ def test_configs_can_run(name):
 
 def test_what_cannot_be_done_is_said(tmp_path, out, folder):
     start = [*TINY, f"--out={tmp_path}/x"]
+    wide = [*SHOP, f"--out={tmp_path}/x", "--base.model.dim=128", "--base.model.widths=[2,61,128]"]
+    for task in ("labelling", "recommendation"):
+        with pytest.raises(PmdError, match="PCA: 61 components of 60 entities with 128 numbers; lower the width"):
+            downstream_command([*wide, f"--tasks=[{task}]"])
+    with pytest.raises(PmdError, match=r"--shop\.items: nothing is drawn, the graph is 'world'; leave it out, or"):
+        downstream_command([*start, "--base.data.path=world", "--shop.items=40"])
     with pytest.raises(PmdError, match="give at least two widths and one seed"):
         downstream_command([*start, "--seeds=[]"])
     with pytest.raises(PmdError, match=r"--tasks: 'towns.*' has neither labels .* nor interactions.tsv"):
@@ -151,6 +190,10 @@ def test_what_cannot_be_done_is_said(tmp_path, out, folder):
         downstream_command([*start, "--base.data.path=world", "--tasks=[recommendation]"])
     with pytest.raises(PmdError, match="--croppable: 'pca' is the name of another row"):
         downstream_command([*start, '--croppable=[{"name": "pca"}]'])
+    with pytest.raises(PmdError, match=r"--tuned: width 3 is none of \[2, 4, 8\]"):
+        downstream_command([*start, '--tuned=[{"width": 3}]'])
+    with pytest.raises(PmdError, match=r"--croppable: row 'joint' has med\.recipe best"):
+        downstream_command([*start, '--croppable=[{"name": "joint"}]'])
     with pytest.raises(PmdError, match=r"ncf\.epochs: 0 must be positive"):
         downstream_command([*start, "--ncf.epochs=0"])
     with pytest.raises(PmdError, match=r"labelling\.l2: the list is empty; give at least one number"):

@@ -7,7 +7,9 @@ import statistics
 import pytest
 
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig
 from pmd.recipes.commands import figure_command
+from pmd.recipes.figures import every_curve
 
 
 def texts(svg):
@@ -36,3 +38,55 @@ def test_a_table_without_retention_says_how_to_get_it(table, tmp_path):
         figure_command([f"--run={tmp_path}", "--what=retention"])
     with pytest.raises(PmdError, match=r"is not a folder of scripts/med.py"):
         figure_command([f"--run={tmp_path}/none", "--what=retention"])
+
+
+TASKS = {"labelling": {"dt": {"2": []}}, "recommendation": {"none": {"": []}, "dt": {"2": []}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps({"results": TASKS}), "--run: '.*' is not a folder of scripts/med.py"),
+        (json.dumps({"results": {"dt": {"two": []}}}), "--run: '.*' is not a folder of scripts/med.py"),
+        ('{"results": ', r"--run: '.*results.json' cannot be read \(Expecting value.*\); repeat the command"),
+        ("[1]", "--run: '.*results.json' holds no results by name"),
+    ],
+)
+@pytest.mark.parametrize("what", ["methods", "retention", "tsne"])
+def test_what_is_no_table_of_methods(what, text, message, tmp_path):
+    """Such as a folder of scripts/downstream.py, whose results are by task."""
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(PmdError, match=message):
+        figure_command([f"--run={tmp_path}", f"--what={what}"])
+
+
+@pytest.mark.parametrize("what", ["widths", "epochs"])
+def test_broken_results_of_a_run(what, table, tmp_path):
+    (tmp_path / "config.yaml").write_text((table.out / "seed0/main/config.yaml").read_text())
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(PmdError, match=r"results\.json' cannot be read"):
+        figure_command([f"--run={tmp_path}", f"--what={what}"])
+
+
+@pytest.mark.parametrize("option", ["dim=4", "widths=[2]", "rows=[dt]", "types=types.tsv"])
+@pytest.mark.parametrize("what", ["widths", "epochs", "methods", "retention", "tsne"])
+def test_options_without_a_use_are_refused(what, option, table):
+    name = option.partition("=")[0]
+    user = "epochs" if name == "dim" else "tsne"
+    if what != user:
+        message = f"--{name}: the picture '{what}' has no use for it, only '{user}' has; leave it out"
+        with pytest.raises(PmdError, match=message):
+            figure_command([f"--run={table.out}", f"--what={what}", f"--{option}"])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["bandwidth", "plain"], ["bandwidth", "plain"]),
+        (["plain", "width", "width, width 2", "width, width 4"], ["width, width 2", "width, width 4"]),
+        (["plain", "a", "a, width 2", "a, width 4", "b", "b, width 4"], ["a, mean of widths", "b, mean of widths"]),
+    ],
+)
+def test_curves_of_some_models(names, expected, tmp_path):
+    every_curve({name: {1: 0.1, 2: 0.2} for name in names}, KgeConfig(), tmp_path / "curves.svg")
+    assert [text for text in texts(tmp_path / "curves.svg") if text in (*names, *expected)] == expected

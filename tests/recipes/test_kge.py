@@ -413,3 +413,13 @@ def test_dualde_needs_a_student(folder, tmp_path):
         dualde_command(
             [f"--configs=[{ROOT}/configs/kge/wn18rr_rotate.yaml]", f"--options={options}", f"--out={tmp_path}"]
         )
+
+
+def test_a_run_that_was_cut_before_its_ranking_remembers_its_training(folder, tmp_path):
+    run = train(folder, tmp_path, "cut")
+    before = json.loads((run / "results.json").read_text())["rotate"]
+    (run / "results.json").unlink()
+    train_command([f"--resume={run}"])
+    after = json.loads((run / "results.json").read_text())["rotate"]
+    for key in ("train_seconds", "epochs", "best_epoch", "valid_mrr", "metrics"):
+        assert after[key] == before[key], key

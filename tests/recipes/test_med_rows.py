@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 import pmd
+from pmd.evaluation.width_ranking import ranks_widths
 from pmd.recipes import med_rows
 from pmd.recipes.commands import med_command
 from pmd.recipes.med_rows import models_of, training_seconds
@@ -54,16 +55,20 @@ def test_what_is_recorded_is_not_ranked_again(table, monkeypatch):
     before = [file.read_text() for file in files]
     ranked = []
 
-    def counting(model, *arguments, **options):
-        ranked.append(model.dim)
-        return pmd.ranks(model, *arguments, **options)
+    def counting(function):
+        def call(model, *arguments, **options):
+            ranked.append(model.widths)
+            return function(model, *arguments, **options)
 
-    monkeypatch.setattr(med_rows, "ranks", counting)
+        return call
+
+    monkeypatch.setattr(med_rows, "ranks", counting(pmd.ranks))
+    monkeypatch.setattr(med_rows, "ranks_widths", counting(ranks_widths))
     med_command(table.options)
     assert ranked == []
-    files[2].write_text(json.dumps({row: of for row, of in json.loads(before[2]).items() if row != "best"}))
+    files[2].write_text(json.dumps({row: of for row, of in json.loads(before[2]).items() if row not in ("best", "dt")}))
     med_command(table.options)
-    assert ranked == [2, 4, 8]
+    assert sorted(ranked) == [(2,), (2, 4, 8), (4,), (8,)]  # a croppable model in one pass
     assert [json.loads(file.read_text()) for file in (files[0], files[2])] == [json.loads(before[i]) for i in (0, 2)]
     assert files[1].read_text() == before[1]
 

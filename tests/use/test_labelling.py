@@ -83,8 +83,18 @@ def test_vectors_are_crops_flattened():
     expected = [model.entities[3, 0, 0], model.entities[3, 0, 1], model.entities[3, 1, 0], model.entities[3, 1, 1]]
     assert found[0].tolist() == [value.item() for value in expected]
     assert torch.equal(found, entity_vectors(model.crop(2), entities)) and not found.requires_grad
-    with pytest.raises(PmdError, match="width 5 is outside 1 to 4"):
-        entity_vectors(model, entities, 5)
+    assert torch.equal(entity_vectors(model, entities), model.entities[entities].flatten(1))
+    for width in (0, 5):
+        with pytest.raises(PmdError, match=f"width {width} is outside 1 to 4"):
+            entity_vectors(model, entities, width)
+
+
+def test_vectors_are_those_that_are_compared():
+    """With unit entities those of the sub-model have length 1, both parts together."""
+    model = pmd.KgeModel("rotate", 12, 2, 4, unit_entities=True)
+    with torch.no_grad():
+        model.entities[3, :, :2] = torch.tensor([[1.0, 2.0], [4.0, 2.0]])
+    assert entity_vectors(model, torch.tensor([3]), 2)[0].tolist() == pytest.approx([0.2, 0.4, 0.8, 0.4])
 
 
 def test_principal_components_keep_most_of_the_variance():
