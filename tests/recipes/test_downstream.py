@@ -169,7 +169,7 @@ def test_configs_can_run(name):
     config = read_config(recipe.DownstreamConfig, ["--config", str(path)])
     stages = {stage.name: stage.lr for stage in resolve_kge_stages(recipe.run_settings(config))}
     assert config.base.data.path == name and config.seeds == [0, 1, 2]
-    assert (stages["dt-4"], stages["dualde-4"]) == (0.1, 0.1) and stages["best"] == stages[
+    assert (stages["dt-4"], stages["dualde-4"]) == (0.1, 0.1) and stages["croppable"] == stages[
         "dt-64"
     ] == config.base.train.lr
 
