@@ -66,8 +66,9 @@ class LabelLoss:
         self.options = options
 
     def logits(self, scores: Tensor) -> Tensor:
-        """What σ or a softmax is taken of."""
-        return self.options.scale * (scores + self.options.margin)
+        """What σ or a softmax is taken of: scale · (score + margin); a pass over all scores costs time."""
+        scores = scores + self.options.margin if self.options.margin else scores
+        return self.options.scale * scores if self.options.scale != 1 else scores
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """Scores (b, columns) of a batch against its labels."""

@@ -54,7 +54,8 @@ class MutualEvolution(Objective):
         chosen = self.drawn()
         widths = self.model.widths if chosen is ALL else [self.model.widths[i] for i in chosen]
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
-        scores = scores * self.log_factors[chosen].exp()[:, None, None]
+        if self.med.power or self.med.calibrated:
+            scores = scores * self.log_factors[chosen].exp()[:, None, None]
         hard = self.hard(scores, batch)
         if self.med.dynamic:
             hard = hard * (self.w3 * self.share[chosen]).exp()
