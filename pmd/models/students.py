@@ -1,8 +1,11 @@
-"""Students: the same bi-encoder with some of the layers of a deeper one."""
+"""Students: the same bi-encoder, or classifier, with some of the layers of a deeper one."""
 
 from __future__ import annotations
 
 import copy
+
+from torch import Tensor
+from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError
 from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
@@ -30,18 +33,39 @@ def student_of(source: BiEncoder, layers: list[int]) -> BiEncoder:
     settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}
     settings["encoder"] = encoder
     student = BiEncoder(BiEncoderConfig(**settings))
-    places = {old: [new for new, kept in enumerate(layers) if kept == old] for old in range(source.depth)}
-    state = {}
-    for name, tensor in source.state_dict().items():
+    student.load_state_dict(_kept(source.state_dict(), prefix, layers), strict=True)
+    return student
+
+
+def shallower(source: BertForSequenceClassification, layers: int) -> BertForSequenceClassification:
+    """A new classifier with so many of the layers of `source`, evenly taken, everything else copied.
+
+    Raises:
+        PmdError: if it has fewer.
+    """
+    depth = source.config.num_hidden_layers
+    if not 1 <= layers <= depth:
+        raise PmdError(f"layers: {layers} of a BERT of {depth}; choose 1 to {depth}")
+    config = copy.deepcopy(source.config)
+    config.num_hidden_layers = layers
+    student = BertForSequenceClassification(config)
+    state = _kept(source.state_dict(), ".encoder.layer.", evenly_spaced(layers, depth))
+    student.load_state_dict(state, strict=True)
+    return student.train(source.training)
+
+
+def _kept(state: dict[str, Tensor], prefix: str, layers: list[int]) -> dict[str, Tensor]:
+    """A state with the given layers alone, numbered anew."""
+    kept = {}
+    for name, tensor in state.items():
         front, found, rest = name.partition(prefix)
         if not found:
-            state[name] = tensor
+            kept[name] = tensor
             continue
         old, rest = rest.split(".", 1)
-        for new in places[int(old)]:
-            state[f"{front}{prefix}{new}.{rest}"] = tensor
-    student.load_state_dict(state, strict=True)
-    return student
+        for new in (new for new, layer in enumerate(layers) if layer == int(old)):
+            kept[f"{front}{prefix}{new}.{rest}"] = tensor
+    return kept
 
 
 def _layer_prefix(model: BiEncoder) -> str:

@@ -15,7 +15,10 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueStageConfig
 from pmd.core.kge_config import KgeStageConfig
+
+STAGES = {stage.__name__: stage for stage in (StageConfig, KgeStageConfig, GlueStageConfig)}
 
 
 def parser_for(config_class: type, description: str) -> ArgumentParser:
@@ -85,8 +88,7 @@ def _explain(message: str, parser: ArgumentParser) -> str:
         keys = [key for key in keys if key.startswith(f"{group[1]}.")]
     if in_stage:
         # The parser's own words list every type that it has tried.
-        stage = KgeStageConfig if in_stage[1] == "KgeStageConfig" else StageConfig
-        keys = [f"stages.{name}" for name in stage.__dataclass_fields__]
+        keys = [f"stages.{name}" for name in STAGES[in_stage[1]].__dataclass_fields__]
         message = f"stages: option '{wrong}' is not accepted"
     leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
     close = difflib.get_close_matches(wrong, keys, 1, 0.6)

@@ -11,6 +11,8 @@ from typing import Any
 
 from pmd.core.config import EvaluateConfig, ProgressiveConfig
 from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueConfig
+from pmd.core.glue_stages import check_glue
 from pmd.core.kge_config import KgeConfig
 from pmd.core.kge_stages import check_kge_run
 from pmd.core.run import Run
@@ -18,6 +20,9 @@ from pmd.recipes.cli import instantiate, parse, parser_for
 
 WORLD_CONFIG = Path(__file__).parents[2] / "configs" / "pmd" / "world.yaml"
 """The default run of a checkout."""
+
+GLUE_CONFIG = WORLD_CONFIG.parents[1] / "glue" / "bert_base.yaml"
+"""The same for GLUE: the paper's widths."""
 
 RESUME = ("--resume", "--runs")
 """The options that a resumed run understands."""
@@ -41,6 +46,14 @@ def train_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/train.py`: embedding models, one or several that teach each other."""
     text = "Train embedding models of a knowledge graph: one, or a teacher and its students (DualDE)."
     _run_stages(KgeConfig, text, "pmd.recipes.kge", "train_kge", arguments, key="loss", check=check_kge_run)
+
+
+def glue_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/glue.py`: a BERT and its sub-models on one GLUE task."""
+    text = "Fine-tune a BERT and its sub-models on a GLUE task. Without --config, configs/glue/bert_base.yaml applies."
+    _run_stages(
+        GlueConfig, text, "pmd.recipes.glue", "train_glue", arguments, key="task", default=GLUE_CONFIG, check=check_glue
+    )
 
 
 def _run_stages(
@@ -144,6 +157,15 @@ def med_command(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+def glue_table_command(arguments: Sequence[str] | None = None) -> None:
+    """`scripts/glue_table.py`: GLUE tasks by methods and sizes, over seeds."""
+    from pmd.recipes.glue_table import GlueTableConfig, glue_table
+
+    _print_table(
+        GlueTableConfig, glue_table, "Compare BERTs of every width on GLUE tasks, over several seeds.", arguments
+    )
+
+
 def downstream_command(arguments: Sequence[str] | None = None) -> None:
     """`scripts/downstream.py`: labelling and recommendation by embeddings of every width."""
     from pmd.recipes.downstream import DownstreamConfig, downstream
@@ -165,7 +187,7 @@ def crop_command(arguments: Sequence[str] | None = None) -> None:
     """`pmd crop`: a narrower model from a croppable one."""
     from pmd.recipes.crop import CropConfig, crop
 
-    parser = parser_for(CropConfig, "Take the leading dimensions of a trained embedding model, without training.")
+    parser = parser_for(CropConfig, "Take the leading part of a trained embedding model or BERT, without training.")
     print(crop(instantiate(parser, parse(parser, _leading(arguments, "model")), CropConfig)))
 
 

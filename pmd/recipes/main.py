@@ -13,10 +13,11 @@ from pmd.recipes.cli import run
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "progressive": (commands.progressive_command, "distil a text model, grade by grade"),
     "train": (commands.train_command, "train embedding models: one, a croppable one, or a teacher and its students"),
+    "glue": (commands.glue_command, "fine-tune a BERT and its sub-models on a GLUE task"),
     "evaluate": (commands.evaluate_command, "rank a split with trained models"),
     "crop": (
         commands.crop_command,
-        "take the leading dimensions of an embedding model: pmd crop RUN --width 40 --out small",
+        "take the leading part of an embedding model or a BERT: pmd crop RUN --width 40 --out small",
     ),
     "figure": (commands.figure_command, "draw a picture of a run"),
 }

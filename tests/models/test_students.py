@@ -4,9 +4,11 @@ from transformers import AlbertConfig, DistilBertConfig
 
 from pmd.core.errors import PmdError
 from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
-from pmd.models.students import evenly_spaced, student_of
+from pmd.models.students import evenly_spaced, shallower, student_of
 
 from ..tiny import tiny_batch, tiny_model
+from ..tiny_glue import tiny_batch as tiny_glue_batch
+from ..tiny_glue import tiny_classifier
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,18 @@ def test_an_encoder_without_layers_of_its_own_is_an_error():
     shared = AlbertConfig(vocab_size=50, embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=16)
     with pytest.raises(PmdError, match=r"'albert'.*BERT-like"):
         student_of(BiEncoder(BiEncoderConfig(encoder=shared)), [0])
+
+
+def test_a_shallower_classifier_computes_with_the_layers_it_kept(tmp_path):
+    source = tiny_classifier(num_hidden_layers=4).eval().crop(32)
+    student = shallower(source, 2)
+    batch = tiny_glue_batch(tmp_path, "rte")
+    for old, new in ((1, 0), (3, 1)):
+        for a, b in zip(source.bert.encoder.layer[old].parameters(), student.bert.encoder.layer[new].parameters()):
+            assert torch.equal(a, b) and a is not b
+    source.bert.encoder.layer = torch.nn.ModuleList([source.bert.encoder.layer[i] for i in (1, 3)])
+    source.config.num_hidden_layers = 2
+    assert torch.equal(student(**batch.inputs).logits, source(**batch.inputs).logits)
+    assert not student.training and student.config.num_hidden_layers == 2
+    with pytest.raises(PmdError, match="layers: 5 of a BERT of 2; choose 1 to 2"):
+        shallower(source, 5)

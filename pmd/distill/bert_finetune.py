@@ -1,0 +1,44 @@
+"""Labels alone: plain fine-tuning of a BERT, and a supernet that draws one of its widths for each step.
+
+The supernet is that of HAT (Wang et al., ACL 2020), without its search: sub-models share the leading parts of all
+weights, a step trains one of them, drawn evenly, on the labels. One term, `hard`: cross-entropy, or squared error.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import BertForSequenceClassification
+
+from pmd.core.types import LossTerms, Objective
+from pmd.data.glue import GlueBatch
+from pmd.losses.labels import label_loss
+from pmd.models.croppable_bert import CroppableBertForSequenceClassification
+
+
+class FineTuning(Objective):
+    """One model and the labels.
+
+    Args:
+        model: with as many labels as the task has classes, or one for a regression.
+    """
+
+    def __init__(self, model: BertForSequenceClassification):
+        super().__init__()
+        self.model, self.weights = model, {"hard": 1.0}
+
+    def forward(self, batch: GlueBatch) -> LossTerms:
+        logits = self.model(**batch.inputs).logits.float()  # (b, C)
+        return {"hard": label_loss(logits[None], batch.labels)[0]}
+
+
+class Supernet(Objective):
+    """All sub-models of `model.widths`, one in each step. `model` is the model to train."""
+
+    def __init__(self, model: CroppableBertForSequenceClassification):
+        super().__init__()
+        self.model, self.weights = model, {"hard": 1.0}
+
+    def forward(self, batch: GlueBatch) -> LossTerms:
+        drawn = self.model.widths[int(torch.randint(len(self.model.widths), ()))]
+        logits = self.model.forward_widths(**batch.inputs, widths=[drawn]).float()  # (1, b, C)
+        return {"hard": label_loss(logits, batch.labels)[0]}

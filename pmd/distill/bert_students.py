@@ -1,0 +1,136 @@
+"""Students of one size, taught by a fine-tuned BERT: what MED is compared with on GLUE.
+
+All have the label loss as the term `hard`; the teacher's part is
+
+- `BasicKd` (BKD, Hinton et al., 2015): `logits`, KL divergence of the softened logits (squared error for a
+  regression); L = (1 - α)·hard + α·logits;
+- `PatientKd` (PKD, Sun et al., EMNLP 2019, Eq. 7-8): also `layers`, the squared distance of normalised [CLS] states of
+  the student's middle layers to evenly skipped ones of the teacher; L = (1 - α)·hard + α·logits + β·layers. Where
+  widths differ a linear layer, learned and thrown away, lies between;
+- `MiniLm` (Wang et al., NeurIPS 2020, Eq. 5-7): `attention` and `values`, the KL divergences of the last layers'
+  attention distributions and value relations. Where the numbers of heads differ the teacher's queries, keys and values
+  are split into as many relation heads as the student has (as in MiniLMv2, Wang et al., 2021);
+- `RelationalKd` (RKD, Park et al., CVPR 2019): `distance` and `angle`, the Huber distances between the distances and
+  angles among the batch's last [CLS] states.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+from transformers import BertForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueDistillConfig
+from pmd.core.types import LossTerms, Objective
+from pmd.data.glue import GlueBatch
+from pmd.distill.teacher import Frozen
+from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
+from pmd.losses.labels import label_loss
+from pmd.losses.relations import agreement, angles, distances, relation_loss, token_relations
+
+
+class TaughtBert(Objective):
+    """What all four share: a student that is trained, a teacher that is not.
+
+    Args:
+        model: the student; teacher and student are plain, with all hidden states at hand.
+        teacher: the fine-tuned model.
+        distill: weights and temperature.
+    """
+
+    def __init__(
+        self,
+        model: BertForSequenceClassification,
+        teacher: BertForSequenceClassification,
+        distill: GlueDistillConfig,
+    ):
+        super().__init__()
+        self.model, self.teacher, self.distill = model, Frozen(teacher, model.device), distill
+
+    def forward(self, batch: GlueBatch) -> LossTerms:
+        ours = self.model(**batch.inputs, output_hidden_states=True)
+        with torch.no_grad():
+            theirs = self.teacher.model(**batch.inputs, output_hidden_states=True)
+        hard = label_loss(ours.logits.float()[None], batch.labels)[0]
+        return {"hard": hard, **self.taught(ours, theirs, batch)}
+
+    def taught(self, ours: SequenceClassifierOutput, theirs: SequenceClassifierOutput, batch: GlueBatch) -> LossTerms:
+        """The terms of the teacher."""
+        raise NotImplementedError
+
+
+class BasicKd(TaughtBert):
+    def __init__(self, model, teacher, distill: GlueDistillConfig):
+        super().__init__(model, teacher, distill)
+        self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha}
+
+    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+        mine, other = ours.logits.float(), theirs.logits.float()
+        if mine.shape[-1] == 1:
+            return {"logits": mse_loss(mine, other)}
+        return {"logits": softened_loss(mine, other, self.distill.temperature)}
+
+
+class PatientKd(BasicKd):
+    def __init__(self, model, teacher, distill: GlueDistillConfig):
+        super().__init__(model, teacher, distill)
+        self.pairs = patient_layers(model.config.num_hidden_layers, teacher.config.num_hidden_layers)
+        self.weights["layers"] = distill.layers
+        sizes = model.config.hidden_size, teacher.config.hidden_size
+        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+
+    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+        terms = super().taught(ours, theirs, batch)
+        if not self.pairs:  # a single layer has none in the middle
+            return terms
+        errors = [
+            patient_errors(self.project(ours.hidden_states[own][:, 0]), theirs.hidden_states[other][:, 0])
+            for own, other in self.pairs.items()
+        ]
+        return {**terms, "layers": torch.stack(errors).mean()}
+
+
+class MiniLm(TaughtBert):
+    def __init__(self, model, teacher, distill: GlueDistillConfig):
+        super().__init__(model, teacher, distill)
+        self.heads = model.config.num_attention_heads
+        if teacher.config.hidden_size % self.heads:
+            size = teacher.config.hidden_size
+            raise PmdError(
+                f"minilm: the teacher's {size} dimensions cannot be split into {self.heads} heads as its "
+                "student's; choose a width whose heads divide it"
+            )
+        self.weights = {"hard": 1.0, "attention": distill.relations, "values": distill.relations}
+
+    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+        mask = batch.texts.attention_mask
+        mine = self.relations(self.model, ours, mask)
+        with torch.no_grad():
+            other = self.relations(self.teacher.model, theirs, mask)
+        attention, values = map(lambda own, their: relation_loss(own, their, mask), mine, other)
+        return {"attention": attention, "values": values}
+
+    def relations(self, model: BertForSequenceClassification, output, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention and value relations of the last layer, whose queries, keys and values its input says once more."""
+        last, below = model.bert.encoder.layer[-1].attention.self, output.hidden_states[-2]
+        query, key, value = (part(below).float() for part in (last.query, last.key, last.value))  # (b, L, w)
+        return token_relations(query, key, self.heads, mask), token_relations(value, value, self.heads, mask)
+
+
+class RelationalKd(TaughtBert):
+    def __init__(self, model, teacher, distill: GlueDistillConfig):
+        super().__init__(model, teacher, distill)
+        self.weights = {"hard": 1.0, "distance": distill.distance, "angle": distill.angle}
+
+    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+        mine, other = (output.hidden_states[-1][:, 0].float() for output in (ours, theirs))  # (b, w), (b, d)
+        return {
+            "distance": agreement(distances(mine), distances(other)),
+            "angle": agreement(angles(mine), angles(other)),
+        }
+
+
+STUDENTS: dict[str, type[TaughtBert]] = {"bkd": BasicKd, "pkd": PatientKd, "minilm": MiniLm, "rkd": RelationalKd}

@@ -1,0 +1,88 @@
+"""GLUE's metrics (Wang et al., ICLR 2019), and the logits that they are computed from.
+
+The names and numbers are those of `evaluate.load("glue", TASK)`, whose module is no part of the `evaluate` package and
+must be fetched from the Hub; so the formulas are here, and `evaluate.load("pmd/evaluation/glue_scores", TASK)` offers
+the same without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from statistics import fmean
+
+import numpy as np
+import torch
+from scipy.stats import pearsonr, spearmanr
+from torch import Tensor
+
+from pmd.core.glue_tasks import GlueTask
+from pmd.data.batches import Chunk
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """The share of n predictions that equal their label."""
+    return float((predictions == labels).mean())
+
+
+def f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """The harmonic mean of precision and recall of class 1; 0 where nothing is, or is called, of class 1."""
+    hits = ((predictions == 1) & (labels == 1)).sum()
+    named = (predictions == 1).sum() + (labels == 1).sum()
+    return float(2 * hits / named) if named else 0.0
+
+
+def matthews_correlation(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """The correlation of two binary variables; 0 where one of them is constant."""
+    return pearson(predictions == 1, labels == 1)
+
+
+def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Pearson's correlation; 0 where one side is constant (`evaluate` has NaN there)."""
+    return _correlation(pearsonr, predictions, labels)
+
+
+def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Spearman's rank correlation, ties at their mean rank; 0 where one side is constant (`evaluate` has NaN there)."""
+    return _correlation(spearmanr, predictions, labels)
+
+
+def _correlation(of: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
+    a, b = (np.asarray(values, dtype=np.float64) for values in (predictions, labels))
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(of(a, b)[0])
+
+
+METRICS = {
+    "accuracy": accuracy,
+    "f1": f1,
+    "matthews_correlation": matthews_correlation,
+    "pearson": pearson,
+    "spearmanr": spearman,
+}
+
+
+def glue_metrics(task: GlueTask, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The metrics of a task, by the names of `evaluate`, from n predictions (label ids, or similarities) and labels."""
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    return {name: METRICS[name](predictions, labels) for name in task.metrics}
+
+
+def glue_score(metrics: dict[str, dict[str, float]]) -> float:
+    """The one number of a task, as GLUE averages it: the mean over the splits' means of their metrics."""
+    return fmean(fmean(of.values()) for of in metrics.values())
+
+
+def answers(task: GlueTask, logits: Tensor) -> np.ndarray:
+    """Label ids (…, N), or similarities of a regression, from logits (…, N, num_labels)."""
+    return (logits[..., 0] if task.regression else logits.argmax(-1)).numpy()
+
+
+@torch.no_grad()
+def collect(logits: Callable[[Chunk], Tensor], chunks: Iterable[Chunk], device: torch.device | str) -> Tensor:
+    """The logits (n, N, num_labels) of n models for N texts, in their order, from those (n, c, num_labels) of chunks."""
+    found, rows = [], []
+    for chunk in chunks:
+        found.append(logits(chunk.to(device)).float().cpu())
+        rows.append(chunk.rows)
+    return torch.cat(found, dim=1)[:, torch.cat(rows).argsort()]

@@ -1,0 +1,52 @@
+"""What a student learns of how things relate within a teacher: tokens of a text, or texts of a batch. Stateless.
+
+Relations have no width, so teacher and student may differ in theirs without a projection between them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, normalize, smooth_l1_loss
+
+
+def token_relations(left: Tensor, right: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Logarithms of the scaled dot-product relations of tokens (MiniLM, Wang et al., NeurIPS 2020).
+
+    Queries and keys give attention distributions (Eq. 5), values and values the value relation (Eq. 6).
+
+    Args:
+        left, right: (b, L, w), split into `heads` of equal size.
+        mask: (b, L), 1 for real tokens; the others are related to by none.
+
+    Returns:
+        (b, heads, L, L): each row the log-probabilities over the tokens.
+    """
+    left, right = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (left, right))  # (b, heads, L, size)
+    products = left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
+    return log_softmax(products.masked_fill(mask[:, None, None, :] == 0, -1e4), dim=-1)
+
+
+def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """KL divergence of the teacher's relations from the student's (b, heads, L, L), mean over heads and real tokens."""
+    each = (teacher.exp() * (teacher - student)).sum(-1)  # (b, heads, L)
+    real = mask[:, None, :].expand_as(each)
+    return (each * real).sum() / real.sum()
+
+
+def distances(vectors: Tensor) -> Tensor:
+    """Distances between n vectors (n, d), in units of their mean: (n, n) (RKD, Park et al., CVPR 2019, Eq. 5-6)."""
+    found = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = found > 0
+    return found / (found[apart].mean() if apart.any() else 1.0)
+
+
+def angles(vectors: Tensor) -> Tensor:
+    """Cosines of the angles at vector j between vectors i and k: (n, n, n), [j, i, k] (RKD, Eq. 8)."""
+    directions = normalize(vectors[None] - vectors[:, None], dim=-1)  # (j, i, d)
+    return directions @ directions.transpose(1, 2)
+
+
+def agreement(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber distance (δ = 1) of relations of one shape, mean over all (RKD, Eq. 7 and 9)."""
+    return smooth_l1_loss(student, teacher)

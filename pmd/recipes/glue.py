@@ -1,0 +1,303 @@
+"""One GLUE task, from a config to a table: a BERT, its sub-models, and what they are compared with.
+
+A run is a list of stages on the one loop, as for knowledge graphs; what is finished is never done again. Every
+sub-model is measured by itself: metrics, parameters, and how much faster it is than the full model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor
+from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueConfig, GlueStageConfig
+from pmd.core.glue_stages import CROPPABLE, PRETRAINED, TAUGHT, check_glue, resolve_glue_stages
+from pmd.core.glue_tasks import AX, task_of
+from pmd.core.run import Run
+from pmd.core.types import Objective
+from pmd.data.batches import Chunk
+from pmd.data.glue import EncodedSplit, GlueBatch, GlueData, inputs, load_diagnostics, load_glue
+from pmd.distill.bert_finetune import FineTuning, Supernet
+from pmd.distill.bert_med import BertMutualEvolution
+from pmd.distill.bert_students import STUDENTS
+from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score
+from pmd.evaluation.speed import seconds_of
+from pmd.models.croppable_bert import CroppableBertConfig, check_widths, flops
+from pmd.models.kge_folder import training_of
+from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.glue_files import write_answers
+from pmd.recipes.glue_model import ORDER_BATCHES, Model, first_model, full_config, load, save, tokenizer_of
+from pmd.recipes.glue_tables import run_table
+from pmd.recipes.staging import close_run, fit_settings, open_run
+from pmd.recipes.tables import markdown
+from pmd.train.loop import Interrupted, fit
+
+__all__ = ["Interrupted", "train_glue"]
+
+SPEED_BATCH = 32
+"""Texts in the batch that is timed, as in the paper's Table 6."""
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What all stages of a run share."""
+
+    config: GlueConfig
+    run: Run
+    accelerator: Accelerator
+    data: GlueData
+    tokenizer: PreTrainedTokenizerBase
+    full: CroppableBertConfig
+    encoded: dict[str, EncodedSplit]
+
+    def say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, file=sys.stderr, flush=True)
+
+    def widths(self, stage: GlueStageConfig) -> list[int]:
+        """Of the sub-models of a stage, or the one of a model of one size."""
+        return list(self.full.widths) if stage.method in CROPPABLE else [stage.width or self.full.hidden_size]
+
+
+def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
+    """Run all stages that are not finished yet, and write the table.
+
+    Args:
+        config: what to do; for a run that goes on, the config of its folder.
+        run: the run folder to go on with; a new one is made otherwise.
+
+    Raises:
+        PmdError: for settings, a model or data that cannot be used.
+        Interrupted: on Ctrl-C, with the state saved.
+    """
+    check_glue(config)
+    quiet()
+    stages, task = resolve_glue_stages(config), task_of(config.task)
+    accelerator = accelerator_for(config.train)
+    if config.train.batch_size < accelerator.num_processes:
+        raise PmdError(
+            f"train.batch_size: {config.train.batch_size} leaves a process without a batch; use a larger one"
+        )
+    full = full_config(config.model)
+    for stage in stages:
+        check_widths([stage.width or full.hidden_size], full)
+    tokenizer, data = tokenizer_of(config.model.name), load_glue(config.data.path, task, config.data.train_examples)
+    encoded = {
+        name: EncodedSplit(split, tokenizer, config.model.max_length, config.data.cache)
+        for name, split in data.splits.items()
+        if name not in task.test
+    }
+    run = open_run(config, run, accelerator, data, f"glue-{task.key}")
+    context = Context(config, run, accelerator, data, tokenizer, full, encoded)
+    context.say(banner(context, stages))
+    for position, stage in enumerate(stages):
+        if stage.name not in run.results:
+            run_stage(context, stage, position)
+    close_run(run, data, {"validation": run_table(run.results, task)}, accelerator)
+    return run
+
+
+def banner(context: Context, stages: Sequence[GlueStageConfig]) -> str:
+    """What is about to happen."""
+    config, full = context.config, context.full
+    sizes = " / ".join(f"{len(split):,}" for split in context.data.splits.values())
+    lines = {
+        "run": str(context.run.folder),
+        "task": f"{context.data.name}: {' / '.join(context.data.splits)} of {sizes} examples",
+        "model": f"{config.model.name}: {full.num_hidden_layers} layers, {full.hidden_size} wide",
+        "device": f"{context.accelerator.device}, {context.accelerator.num_processes} process(es), "
+        f"{torch.get_num_threads()} threads",
+    }
+    rows = [
+        (
+            stage.name,
+            stage.method,
+            ", ".join(map(str, context.widths(stage))),
+            stage.layers or full.num_hidden_layers,
+            stage.teacher or "",
+            stage.start,
+            stage.order,
+            stage.epochs,
+            f"{stage.lr:g}",
+        )
+        for stage in stages
+    ]
+    columns = ("stage", "method", "widths", "layers", "taught by", "starts from", "order", "epochs", "lr")
+    return "\n".join(f"{name:<11}{text}" for name, text in lines.items()) + f"\n\n{markdown(columns, rows)}\n"
+
+
+def run_stage(context: Context, stage: GlueStageConfig, position: int) -> None:
+    """Train one model, save it, measure it at every width, and note the result."""
+    folder, run = context.run.folder / stage.name, context.run
+    if (folder / "config.json").is_file():
+        model, trained = load(folder), training_of(folder)
+    else:
+        model, trained = train_stage(context, stage, position)
+        if run.main:
+            save(folder, model, context.tokenizer, trained)
+            shutil.rmtree(run.folder / "checkpoint" / stage.name, ignore_errors=True)
+    if run.main:
+        model.to(context.accelerator.device)
+        if context.config.evaluation.predictions:
+            write_predictions(context, stage, model, folder)
+        widths = measured(context, stage, model)
+        run.add_result(
+            stage.name,
+            {
+                "task": context.data.task.key,
+                "method": stage.method,
+                "layers": model.config.num_hidden_layers,
+                "teacher": stage.teacher,
+                "start": stage.start,
+                "order": stage.order,
+                **trained,
+                "widths": {str(width): of for width, of in widths.items()},
+            },
+        )
+        scores = ", ".join(f"{of['score']:.3f} ({width})" for width, of in widths.items())
+        best = f" (best epoch {trained['best_epoch']})" if "best_epoch" in trained else ""
+        context.say(f"{stage.name}: {scores}{best} -> {folder}\n")
+    context.accelerator.wait_for_everyone()
+
+
+def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tuple[Model, dict[str, Any]]:
+    """The trained model of a stage, and how its training went."""
+    config, accelerator, train = context.config, context.accelerator, context.encoded["train"]
+    seed = config.seed * 1000 + position
+    set_seed(seed)
+    source = config.model.name if stage.start == PRETRAINED else str(context.run.folder / stage.start)
+
+    def batches() -> list[GlueBatch]:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        return [train(part) for part in order.split(config.train.batch_size)[:ORDER_BATCHES]]
+
+    model = first_model(stage, source, config.model, context.data.task, batches).to(accelerator.device)
+    objective = objective_for(context, stage, model).to(accelerator.device)
+
+    def validate() -> dict[str, float]:
+        scores = {width: glue_score(of) for width, of in metrics_of(context, stage, model).items()}
+        named = {f"valid_{width}": score for width, score in scores.items()} if len(scores) > 1 else {}
+        return {"valid": fmean(scores.values()), **named}
+
+    progress = fit(
+        objective,
+        len(train),
+        train,
+        fit_settings(config.train, seed, epochs=stage.epochs, lr=stage.lr),
+        accelerator,
+        context.run.folder / "checkpoint" / stage.name,
+        label=stage.name,
+        log=context.run.log,
+        validate=validate,
+        workers=config.train.workers,
+    )
+    trained = {"epochs": progress.epoch, "steps": progress.step, "train_seconds": round(progress.seconds, 3)}
+    if progress.best_epoch >= 0:
+        trained |= {"best_epoch": progress.best_epoch, "valid": progress.best}
+    return model, trained
+
+
+def objective_for(context: Context, stage: GlueStageConfig, model: Model) -> Objective:
+    """The objective of a stage."""
+    if stage.method == "med":
+        return BertMutualEvolution(model, stage.med)
+    if stage.method == "hat":
+        return Supernet(model)
+    if stage.method in TAUGHT:
+        return STUDENTS[stage.method](
+            model, load(context.run.folder / stage.teacher, plain=True), context.config.distill
+        )
+    return FineTuning(model)
+
+
+def logits_of(context: Context, stage: GlueStageConfig, model: Model, split: EncodedSplit) -> Tensor:
+    """The logits (n, N, num_labels) of every width of a stage for a split's N texts; the model's mode is left as it was."""
+    training, croppable = model.training, stage.method in CROPPABLE
+
+    def logits(chunk: Chunk) -> Tensor:
+        return model.forward_widths(**inputs(chunk)) if croppable else model(**inputs(chunk)).logits[None]
+
+    model.eval()
+    tokens = context.config.evaluation.batch_size * context.config.model.max_length
+    try:
+        with context.accelerator.autocast():
+            return collect(logits, split.chunks(tokens), context.accelerator.device)
+    finally:
+        model.train(training)
+
+
+def metrics_of(context: Context, stage: GlueStageConfig, model: Model) -> dict[int, dict[str, dict[str, float]]]:
+    """The metrics of the validation splits, by width."""
+    task, found = context.data.task, {width: {} for width in context.widths(stage)}
+    for name in task.validation:
+        split = context.encoded[name]
+        predicted = answers(task, logits_of(context, stage, model, split))
+        for of, own in zip(found.values(), predicted):
+            of[name] = glue_metrics(task, own, split.split.labels)
+    return found
+
+
+def measured(context: Context, stage: GlueStageConfig, model: Model) -> dict[int, dict[str, Any]]:
+    """Metrics, score, parameters, FLOPs and speed of a stage's models, by width; ratios are to the full BERT's."""
+    device = context.accelerator.device
+    crops = {width: model.crop(width) if stage.method in CROPPABLE else model for width in context.widths(stage)}
+    full = BertForSequenceClassification(context.full).to(device)
+    sample = context.encoded[context.data.task.validation[0]]
+    batch = sample(range(min(len(sample), SPEED_BATCH))).to(device)
+    length = batch.texts.input_ids.shape[1]
+    seconds: dict[Any, float] = {}
+    if rounds := context.config.evaluation.speed_rounds:
+        # What is of full size is timed once, and is neither faster nor slower than itself.
+        others = {width: crop for width, crop in crops.items() if width != context.full.hidden_size or stage.layers}
+        seconds = seconds_of({w: _forward(of.eval(), batch) for w, of in {"full": full, **others}.items()}, rounds)
+    found = {}
+    for width, metrics in metrics_of(context, stage, model).items():
+        found[width] = {
+            "score": glue_score(metrics),
+            "metrics": metrics,
+            "parameters": sum(p.numel() for p in crops[width].parameters()),
+            "flop_ratio": round(flops(context.full, length) / flops(crops[width].config, length), 3),
+        }
+        if seconds:
+            own = seconds.get(width, seconds["full"])
+            found[width] |= {"seconds": own, "speedup": round(seconds["full"] / own, 3)}
+    return found
+
+
+def _forward(model: Model, batch: GlueBatch) -> Callable[[], Tensor]:
+    @torch.no_grad()
+    def call() -> Tensor:
+        return model(**batch.inputs).logits.cpu()
+
+    return call
+
+
+def write_predictions(context: Context, stage: GlueStageConfig, model: Model, folder: Path) -> None:
+    """Leaderboard files of every width, in `predictions/SPLIT/WIDTH`: of the test split, or else of validation."""
+    task, config = context.data.task, context.config
+    tested = all(name in context.data.splits for name in task.test)
+    kind, names = ("test", task.test) if tested else ("validation", task.validation)
+    encoded = {name: context.encoded.get(name) or encode(context, context.data.splits[name]) for name in names}
+    files = list(zip([task] * len(names), task.files, encoded.values()))
+    if task.key == "mnli" and (diagnostics := load_diagnostics(config.data.path)) is not None:
+        files.append((AX, AX.files[0], encode(context, diagnostics)))
+    for asked, file, split in files:
+        predicted = answers(asked, logits_of(context, stage, model, split))
+        for width, own in zip(context.widths(stage), predicted):
+            write_answers(folder / "predictions" / kind / str(width) / file, asked, split.split.idx, own)
+
+
+def encode(context: Context, split: Any) -> EncodedSplit:
+    config = context.config
+    return EncodedSplit(split, context.tokenizer, config.model.max_length, config.data.cache)

@@ -1,0 +1,134 @@
+"""The BERT of a GLUE stage: where it starts, how it is ordered and cut to size, how it is saved and loaded again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueModelConfig, GlueStageConfig
+from pmd.core.glue_stages import CROPPABLE
+from pmd.core.glue_tasks import GlueTask
+from pmd.core.run import write_folder
+from pmd.data.glue import GlueBatch
+from pmd.losses.labels import label_loss
+from pmd.models.bert_importance import magnitude, reorder_, taylor
+from pmd.models.checkpoints import locate
+from pmd.models.croppable_bert import CroppableBertConfig, CroppableBertForSequenceClassification, check_widths
+from pmd.models.students import shallower
+
+Model = BertForSequenceClassification | CroppableBertForSequenceClassification
+
+ORDER_BATCHES = 16
+"""So many batches judge what is worth most (`order: taylor`)."""
+
+
+def full_config(model: GlueModelConfig) -> CroppableBertConfig:
+    """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
+    try:
+        found = CroppableBertConfig.from_pretrained(locate(model.name))
+    except PmdError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(
+            f"model.name: cannot load '{model.name}' ({reason}); give a Hub id, a folder or package:NAME/FOLDER of a BERT"
+        ) from None
+    found.widths = check_widths(model.widths or [found.hidden_size], found, full=True)
+    if model.max_length > found.max_position_embeddings:
+        raise PmdError(
+            f"model.max_length: {model.max_length} is more than the {found.max_position_embeddings} that "
+            f"'{model.name}' can read"
+        )
+    return found
+
+
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a BERT. PmdError if it has none."""
+    try:
+        return AutoTokenizer.from_pretrained(locate(name))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(
+            f"model.name: '{name}' has no tokenizer ({reason}); give a folder with tokenizer files"
+        ) from None
+
+
+def croppable(source: str, config: GlueModelConfig, task: GlueTask) -> CroppableBertForSequenceClassification:
+    """A BERT with the task's labels; a head that it lacks, or has for other labels, is drawn at random."""
+    settings = {"num_labels": task.num_labels, "problem_type": "single_label_classification"}
+    if task.regression:
+        settings["problem_type"] = "regression"
+    else:
+        settings["id2label"] = dict(enumerate(task.labels))
+        settings["label2id"] = {label: i for i, label in enumerate(task.labels)}
+    if config.dropout is not None:
+        settings["hidden_dropout_prob"] = config.dropout
+    model, loading = CroppableBertForSequenceClassification.from_pretrained(
+        source, widths=config.widths, ignore_mismatched_sizes=True, output_loading_info=True, **settings
+    )
+    other = sorted(name for name, *_ in loading["mismatched_keys"] if "classifier." not in name)
+    if other:
+        raise PmdError(f"model.name: {other[0]} of '{source}' has not the shape that its config says; mend the folder")
+    return model
+
+
+def first_model(
+    stage: GlueStageConfig,
+    source: str,
+    config: GlueModelConfig,
+    task: GlueTask,
+    batches: Callable[[], Iterable[GlueBatch]],
+) -> Model:
+    """The untrained model of a stage, in training mode.
+
+    Args:
+        source: the weights to start from.
+        batches: labelled examples to judge importance by.
+    """
+    model = croppable(source, config, task)
+    if stage.order == "magnitude":
+        reorder_(model, magnitude(model), ["hidden"])  # of heads and neurons weights alone say too little
+    elif stage.order == "taylor":
+        reorder_(model.eval(), taylor(model, _losses(model, batches())))
+    if stage.method not in CROPPABLE:
+        model = model.crop(stage.width or model.config.hidden_size)
+        if stage.layers:
+            model = shallower(model, stage.layers)
+    return model.train()
+
+
+def _losses(model: Model, batches: Iterable[GlueBatch]) -> Iterator[Tensor]:
+    for batch in batches:
+        yield label_loss(model(**batch.inputs).logits[None], batch.labels)[0]
+
+
+def save(
+    folder: Path, model: Model, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any] | None = None
+) -> None:
+    """An ordinary BERT folder with its tokenizer; the widths of a croppable model stand in its config.
+
+    Args:
+        training: how the model came to be, for training.json.
+    """
+
+    def fill(aside: Path) -> None:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if training:
+            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
+
+    write_folder(folder, fill)
+
+
+def load(folder: str | Path, *, plain: bool = False) -> Model:
+    """The model of a folder that `save` wrote; a croppable one is croppable again, unless `plain`."""
+    if plain:
+        return BertForSequenceClassification.from_pretrained(folder)
+    model = CroppableBertForSequenceClassification.from_pretrained(str(folder))
+    return model if len(model.widths) > 1 else model.crop(model.config.hidden_size)

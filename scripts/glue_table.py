@@ -1,0 +1,10 @@
+"""GLUE tasks by methods and sizes over several seeds, with the published rows: the layout of MED's Table 6.
+
+python scripts/glue_table.py --config configs/glue/minilm_table.yaml --base.data.path DIR/glue
+"""
+
+from pmd.recipes.cli import run
+from pmd.recipes.commands import glue_table_command
+
+if __name__ == "__main__":
+    run(glue_table_command)

@@ -1,0 +1,112 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueConfig, GlueModelConfig, GlueStageConfig
+from pmd.core.glue_stages import check_glue, resolve_bert_med, resolve_glue_stages
+from pmd.core.glue_tasks import TASKS, task_of
+from pmd.core.med import MedConfig
+from pmd.recipes.cli import read_config
+from pmd.recipes.glue_table import GlueTableConfig
+
+
+def config(*stages: GlueStageConfig, **settings) -> GlueConfig:
+    model = GlueModelConfig(widths=[128, 256, 512, 768])
+    return GlueConfig(**{"model": model, "stages": [*stages] or None, **settings})
+
+
+def test_tasks_have_the_names_of_papers_and_hub():
+    assert [*TASKS] == ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+    for key, task in TASKS.items():
+        assert task_of(task.title).key == task_of(key.upper()).key == key
+        assert task.num_labels == (1 if task.regression else len(task.labels))
+        assert len(task.files) == len(task.validation) == len(task.test)
+    assert [key for key, task in TASKS.items() if task.regression] == ["stsb"]
+    with pytest.raises(PmdError, match=r"GLUE has no task 'mprc'; there are cola, .*; did you mean 'mrpc'"):
+        task_of("mprc")
+
+
+def test_methods_become_stages_and_students_one_for_each_width():
+    stages = resolve_glue_stages(config(methods=["med", "hat", "bkd"]))
+    assert [stage.name for stage in stages] == ["finetune", "med", "hat", "bkd-512", "bkd-256", "bkd-128"]
+    student = stages[-1]
+    assert (student.width, student.teacher, student.start) == (128, "finetune", "finetune")
+    assert (stages[1].start, stages[1].epochs, stages[1].lr) == ("pretrained", 3, 2e-5)
+
+
+def test_a_stage_overrides_the_run():
+    own = GlueStageConfig(
+        "own", method="med", start="finetune", order="taylor", epochs=9, med=MedConfig("joint", mutual=2.0)
+    )
+    _, stage = resolve_glue_stages(config(GlueStageConfig("finetune"), own))
+    assert (stage.start, stage.order, stage.epochs, stage.med.mutual, stage.med.soft) == (
+        "finetune",
+        "taylor",
+        9,
+        2.0,
+        0.0,
+    )
+
+
+def test_recipes_leave_out_what_embeddings_alone_have():
+    for recipe in ("best", "med", "joint"):
+        med = resolve_bert_med(MedConfig(recipe))
+        assert (med.prefix, med.power, med.calibrated) == (1.0, 0.0, False)
+    assert resolve_bert_med(MedConfig("med")).evolutionary
+    with pytest.raises(PmdError, match=r"med\.power: is of embedding models"):
+        resolve_bert_med(MedConfig("med", power=0.5))
+
+
+FULL = GlueStageConfig("finetune")
+
+
+@pytest.mark.parametrize(
+    "stages, message",
+    [
+        ([GlueStageConfig("a", method="med", width=128)], "med trains all of model.widths; leave out width"),
+        (
+            [GlueStageConfig("a", method="bkd", width=128)],
+            "'' is no earlier stage; a full `finetune` stage comes first",
+        ),
+        ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune has none; choose among bkd"),
+        ([FULL, GlueStageConfig("a", start="finetun")], "'finetun' is no earlier stage of full size"),
+        ([GlueStageConfig("n", width=128), GlueStageConfig("a", start="n")], "'n' is no earlier stage of full size"),
+        ([FULL, FULL], "'finetune' is taken"),
+        ([GlueStageConfig("pretrained")], "choose another name"),
+        ([GlueStageConfig("a", epochs=0)], r"stages \(a\).epochs: 0 must be positive"),
+    ],
+)
+def test_stages_that_cannot_run_are_refused(stages, message):
+    with pytest.raises(PmdError, match=message) as caught:
+        resolve_glue_stages(config(*stages))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"task": "sst"}, "did you mean 'sst2'"),
+        ({"methods": []}, "nothing to train"),
+        ({"model": GlueModelConfig()}, "med needs model.widths"),
+        ({"model": GlueModelConfig(widths=[8, 16], max_length=3)}, "max_length: 3"),
+        ({"name": "a/b"}, "cannot name a folder"),
+        ({"seed": -1}, "seed: -1 must not be negative"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, message):
+    with pytest.raises(PmdError, match=message):
+        check_glue(replace(config(), **change))
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "configs" / "glue").glob("*.yaml")), ids=str)
+def test_configs_are_understood(file):
+    first = file.read_text().splitlines()[:3]
+    assert all(line.startswith("# ") for line in first)
+    if "table" in file.name:
+        config = read_config(GlueTableConfig, ["--config", str(file)])
+        assert {task_of(name).key for name in config.tasks} and config.base.model.widths[-1] in (384, 768)
+        check_glue(config.base)
+    else:
+        check_glue(read_config(GlueConfig, ["--config", str(file)]))

@@ -1,0 +1,144 @@
+import json
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_tasks import AX, TASKS, task_of
+from pmd.data.glue import EncodedSplit, load_diagnostics, load_glue
+
+from ..tiny import tiny_tokenizer
+from ..tiny_glue import rows_of, write_task
+
+
+@pytest.mark.parametrize("key", TASKS)
+def test_every_task_reads_from_a_folder(key, tmp_path):
+    task = TASKS[key]
+    write_task(tmp_path / task.title, key, test=5)
+    data = load_glue(str(tmp_path), task)  # a folder of tasks
+    assert [*data.splits] == ["train", *task.validation, *task.test]
+    rows = rows_of(task, 24)
+    for column, texts in zip(task.columns, data.splits["train"].texts):
+        assert list(texts) == [row[column] for row in rows]
+    assert data.splits["train"].labels.tolist() == [row["label"] for row in rows]
+    assert data.splits["train"].labels.dtype == (np.float32 if task.regression else np.int64)
+    assert data.splits[task.test[0]].labels is None
+    assert data.splits[task.test[0]].idx.tolist() == [0, 3, 6, 9, 12]
+    assert load_glue(str(tmp_path / task.title), task).checksum() == data.checksum()  # the task's own folder
+
+
+def test_the_hub_gives_the_same(tmp_path, monkeypatch):
+    """`datasets` itself, with a table in the place of the download."""
+    task = task_of("mrpc")
+    write_task(tmp_path, "mrpc", test=5)
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    loaded = datasets.DatasetDict(
+        {name: datasets.Dataset.from_json(file, cache_dir=str(tmp_path / "hf")) for name, file in files.items()}
+    )
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *arguments: asked.append(arguments) or loaded)
+    hub, local = load_glue("nyu-mll/glue", task), load_glue(str(tmp_path), task)
+    assert asked == [("nyu-mll/glue", "mrpc")] and hub.checksum() == local.checksum()
+    assert hub.splits["test"].labels is None and hub.splits["test"].idx.tolist() == [0, 3, 6, 9, 12]
+    del loaded["validation"]
+    with pytest.raises(PmdError, match=r"'nyu-mll/glue' has no split validation \(it has train, test\)"):
+        load_glue("nyu-mll/glue", task)
+
+
+def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch):
+    def fail(*arguments):
+        raise ConnectionError("Couldn't reach 'nyu-mll/glue' on the Hub\n(offline)")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(
+        PmdError, match=r"cannot load 'nyu-mll/glue', rte \(Couldn't reach .*give a folder with train"
+    ) as caught:
+        load_glue("nyu-mll/glue", task_of("rte"))
+    assert "\n" not in str(caught.value)
+
+
+GOOD = {"sentence1": "a", "sentence2": "b", "label": 1, "idx": 0}
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("{", r"train.jsonl, line 2: no JSON"),
+        ("", r"train.jsonl, line 2: no JSON"),
+        ("[1]", r"line 2: '\[1\]' is no JSON object"),
+        (
+            json.dumps({**GOOD, "sentence2": None}),
+            "line 2: sentence2 is None, not a text; RTE reads sentence1 and sentence2",
+        ),
+        (json.dumps({"sentence1": "a", "label": 1}), "line 2: sentence2 is None"),
+        (
+            json.dumps({**GOOD, "label": 2}),
+            r"line 2: label is 2; RTE needs one of 0 \(entailment\), 1 \(not_entailment\)",
+        ),
+        (json.dumps({**GOOD, "label": "1"}), "line 2: label is '1'"),
+        (json.dumps({**GOOD, "label": True}), "line 2: label is True"),
+        (json.dumps({**GOOD, "label": -1}), "line 2: label is -1"),
+        (json.dumps({**GOOD, "idx": "x7"}), "line 2: idx is 'x7'"),
+        (json.dumps(GOOD) + "\r", "line 2: ends with CRLF"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(line, message, tmp_path, write_files):
+    good = json.dumps(GOOD)
+    write_files(tmp_path, {"train.jsonl": f"{good}\n{line}\n{good}\n", "validation.jsonl": good})
+    with pytest.raises(PmdError, match=message) as caught:
+        load_glue(str(tmp_path), task_of("rte"))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    write_task(tmp_path / "RTE", "rte")
+    with pytest.raises(PmdError, match=r"no folder 'CoLA' \(it has RTE\)"):
+        load_glue(str(tmp_path), task_of("cola"))
+    (tmp_path / "RTE" / "validation.jsonl").unlink()
+    with pytest.raises(PmdError, match=r"validation.jsonl: no such file; RTE needs train.jsonl, validation.jsonl"):
+        load_glue(str(tmp_path), task_of("rte"))
+
+
+def test_similarities_go_from_0_to_5(tmp_path, write_files):
+    good = json.dumps({**GOOD, "label": 4.8})
+    write_files(tmp_path, {"train.jsonl": f"{good}\n{good.replace('4.8', '5.2')}\n", "validation.jsonl": good})
+    with pytest.raises(PmdError, match=r"line 2: label is 5\.2; STS-B needs a number from 0 to 5"):
+        load_glue(str(tmp_path), task_of("stsb"))
+
+
+def test_diagnostics_are_taken_where_they_are(tmp_path):
+    write_task(tmp_path / "MNLI", "mnli")
+    assert load_diagnostics(str(tmp_path)) is None
+    assert load_diagnostics(str(tmp_path / "MNLI")) is None
+    lines = [json.dumps(row) for row in rows_of(AX, 4, labelled=False)]
+    (tmp_path / "AX").mkdir()
+    (tmp_path / "AX" / "test.jsonl").write_text("\n".join(lines))
+    assert len(load_diagnostics(str(tmp_path))) == 4
+
+
+@pytest.mark.parametrize("name", ["cola", "rte"])
+@pytest.mark.parametrize("length", [8, 9, 10, 64])
+def test_texts_are_put_together_as_the_tokenizer_does(name, length, tmp_path):
+    tokenizer = tiny_tokenizer()
+    split = load_glue(str(write_task(tmp_path, name)), task_of(name)).splits["train"]
+    expected = tokenizer(*map(list, split.texts), truncation="longest_first", max_length=length)
+    for _ in range(2):  # tokenised, then read from the cache
+        encoded = EncodedSplit(split, tokenizer, length, str(tmp_path / "cache"))
+        assert [encoded.texts.ids[i].tolist() for i in range(len(encoded))] == expected["input_ids"]
+    positions = [5, 0, 11, 2]
+    batch = encoded(positions)
+    order = [positions[row] for row in batch.texts.rows]
+    padded = tokenizer.pad({key: [of[i] for i in order] for key, of in expected.items()}, return_tensors="pt")
+    assert all(torch.equal(batch.inputs[key], padded[key]) for key in batch.inputs)
+    assert batch.labels.tolist() == [split.labels[i] for i in order]
+    assert sorted(row for chunk in encoded.chunks(40) for row in chunk.rows.tolist()) == [*range(len(split))]
+
+
+def test_real_tasks(shared_data):
+    counts = {"cola": (8551, 1043), "mrpc": (3668, 408), "rte": (2490, 277), "stsb": (5749, 1500)}
+    for key, (train, validation) in counts.items():
+        data = load_glue(str(shared_data / "glue"), task_of(key))
+        assert (len(data.splits["train"]), len(data.splits["validation"])) == (train, validation)
+    assert data.splits["train"].labels[:2].tolist() == [5.0, np.float32(3.8)]

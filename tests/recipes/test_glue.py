@@ -1,0 +1,328 @@
+"""GLUE end to end: one command, a table of every sub-model, leaderboard files, crops, and a run that goes on."""
+
+import json
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_tasks import AX, task_of
+from pmd.data.glue import EncodedSplit, load_glue
+from pmd.recipes import glue, glue_table
+from pmd.recipes.commands import glue_command, glue_table_command
+from pmd.recipes.glue_files import write_answers
+from pmd.recipes.glue_tables import COLUMNS, layout_table, published_rows
+from pmd.recipes.main import dispatch
+
+from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of tasks and a BERT."""
+    place = tmp_path_factory.mktemp("glue")
+    write_bert(place / "bert", hidden_dropout_prob=0.1)
+    for name in ("RTE", "STS-B", "MRPC"):
+        write_task(place / name, name, test=5 if name == "RTE" else 0)
+    return place
+
+
+def options(place, **changes) -> list[str]:
+    values = {"task": "rte", "data.path": place, "data.cache": place / "cache", "model.name": place / "bert"}
+    values |= {"model.widths": WIDTHS, "model.max_length": 24, "train.epochs": 2, "train.batch_size": 8}
+    values |= {"train.lr": 0.003, "train.threads": 1, "evaluation.speed_rounds": 1, "runs": place / "runs", **changes}
+    return [f"--{key}={value}" for key, value in values.items()]
+
+
+def train(place, name: str, **changes):
+    (place / "empty.yaml").write_text("{}")
+    glue_command([f"--config={place}/empty.yaml", *options(place, name=name, **changes)])
+    (run,) = (place / "runs").glob(f"{name}-*")
+    return run, json.loads((run / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def done(place):
+    return train(place, "done")
+
+
+def test_every_sub_model_is_measured(done, place):
+    run, results = done
+    assert [*results] == ["finetune", "med"] and [*results["med"]["widths"]] == ["8", "16", "32"]
+    data = load_glue(str(place), task_of("rte"))
+    table = (run / "table.md").read_text()
+    tokenizer = AutoTokenizer.from_pretrained(run / "med")
+    batch = EncodedSplit(data.splits["validation"], tokenizer, 24, str(place / "cache"))(range(12))
+    for width, found in results["med"]["widths"].items():
+        dispatch(["crop", str(run), f"--width={width}", f"--out={place}/crop{width}"])  # the only croppable one
+        crop = AutoModelForSequenceClassification.from_pretrained(place / f"crop{width}")
+        assert crop.config.hidden_size == int(width) and crop.config.id2label == {0: "entailment", 1: "not_entailment"}
+        right = crop(**batch.inputs).logits.argmax(-1) == batch.labels
+        assert found["metrics"] == {"validation": {"accuracy": pytest.approx(float(right.float().mean()))}}
+        assert found["parameters"] == sum(parameter.numel() for parameter in crop.parameters())
+        assert found["score"] == found["metrics"]["validation"]["accuracy"] and found["seconds"] > 0
+        assert f" {found['parameters']:,} |" in table and f"{100 * found['score']:.1f} |" in table
+    assert results["med"]["widths"]["32"]["speedup"] == 1.0 and results["med"]["widths"]["32"]["flop_ratio"] == 1.0
+    assert not (run / "checkpoint").exists()
+
+
+def test_the_mean_of_the_widths_chooses_the_epoch(done):
+    run, results = done
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if "valid_8" in line]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    for line in lines:
+        assert line["valid"] == pytest.approx(sum(line[f"valid_{width}"] for width in WIDTHS) / 3)
+    best = max(lines, key=lambda line: line["valid"])
+    assert results["med"]["valid"] == best["valid"] and results["med"]["best_epoch"] == best["epoch"]
+    assert {width: of["score"] for width, of in results["med"]["widths"].items()} == {
+        str(width): best[f"valid_{width}"] for width in WIDTHS
+    }
+
+
+def test_widths_learn_together(place, tmp_path):
+    write_task(tmp_path, "rte", train=200, valid=50)
+    changes = {
+        "data.path": tmp_path,
+        "train.epochs": 12,
+        "train.lr": 0.01,
+        "methods": ["med"],
+        "evaluation.speed_rounds": 0,
+    }
+    _, results = train(place, "learned", **changes)
+    scores = [of["score"] for of in results["med"]["widths"].values()]
+    assert all(score >= 0.8 for score in scores), scores
+    assert "speedup" not in results["med"]["widths"]["8"]
+
+
+def test_every_method_order_and_start(place):
+    taught = [{"name": name, "method": name, "width": 16, "layers": 1} for name in ("bkd", "pkd", "minilm", "rkd")]
+    stages = [
+        {"name": "finetune"},
+        *taught,
+        {"name": "narrow", "width": 8, "order": "magnitude"},
+        {"name": "hat", "method": "hat", "start": "finetune", "order": "taylor"},
+        {"name": "paper", "method": "med", "med": {"recipe": "med"}},
+    ]
+    changes = {"stages": json.dumps(stages), "train.epochs": 1, "evaluation.speed_rounds": 0}
+    run, results = train(place, "all", **changes, task="stsb")
+    assert {name: [*result["widths"]] for name, result in results.items()} == {
+        "finetune": ["32"],
+        **{name: ["16"] for name in ("bkd", "pkd", "minilm", "rkd")},
+        "narrow": ["8"],
+        **{name: ["8", "16", "32"] for name in ("hat", "paper")},
+    }
+    assert results["pkd"]["layers"] == 1 and results["pkd"]["start"] == results["pkd"]["teacher"] == "finetune"
+    assert {*results["bkd"]["widths"]["16"]["metrics"]["validation"]} == {"pearson", "spearmanr"}
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {"hard", "mutual", "w3"} <= {key for line in lines if line["stage"] == "paper" for key in line}
+    for file in (run / "bkd" / "predictions" / "validation" / "16").iterdir():
+        values = [float(line.split("\t")[1]) for line in file.read_text().splitlines()[1:]]
+        assert file.name == "STS-B.tsv" and len(values) == 12 and all(0 <= value <= 5 for value in values)
+
+
+def test_an_order_changes_nothing_but_the_order(place):
+    """Before training the full model answers as it did, and its crops do not."""
+    from pmd.core.glue_config import GlueModelConfig, GlueStageConfig
+    from pmd.recipes.glue_model import first_model
+
+    config, task = GlueModelConfig(str(place / "bert"), WIDTHS, 24), task_of("rte")
+    data = load_glue(str(place), task).splits["train"]
+    batch = EncodedSplit(data, AutoTokenizer.from_pretrained(place / "bert"), 24, str(place / "cache"))(range(8))
+    found = {}
+    for order in ("none", "magnitude", "taylor"):
+        torch.manual_seed(0)
+        stage = GlueStageConfig("a", method="med", order=order)
+        model = first_model(stage, str(place / "bert"), config, task, lambda: [batch])
+        assert model.training
+        found[order] = model.eval().forward_widths(**batch.inputs)
+    for order in ("magnitude", "taylor"):
+        torch.testing.assert_close(found[order][-1], found["none"][-1], atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(found[order][0], found["none"][0], atol=1e-2)
+
+
+def test_ctrl_c_and_resume_give_the_same_models(done, place, monkeypatch):
+    whole, results = done
+    plain, calls = EncodedSplit.__call__, []
+
+    def interrupt(self, positions):
+        calls.append(positions)
+        if len(calls) == 12:  # in the second epoch of the second stage
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain(self, positions)
+
+    monkeypatch.setattr(EncodedSplit, "__call__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(place, "cut")
+    monkeypatch.undo()
+    (cut,) = (place / "runs").glob("cut-*")
+    assert [*json.loads((cut / "results.json").read_text())] == ["finetune"]
+    (cut / "results.json").unlink()  # as if it had been stopped while the first stage was measured
+    written = (cut / "finetune" / "model.safetensors").stat().st_mtime_ns
+    glue_command([f"--resume={cut}"])
+    assert (cut / "finetune" / "model.safetensors").stat().st_mtime_ns == written
+    for stage in ("finetune", "med"):
+        assert (cut / stage / "model.safetensors").read_bytes() == (whole / stage / "model.safetensors").read_bytes()
+    again = json.loads((cut / "results.json").read_text())
+    for stage in ("finetune", "med"):
+        for mine, other in zip(again[stage]["widths"].values(), results[stage]["widths"].values()):
+            assert mine["metrics"] == other["metrics"]
+        assert again[stage]["best_epoch"] == results[stage]["best_epoch"]
+
+
+def test_the_newest_run_of_this_script_is_resumed(done, tmp_path, capsys):
+    run, _ = done
+    for name, key in (("other-20990101-000000", "loss"), (run.name, None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(f"{key}: {{}}" if key else (run / "config.yaml").read_text())
+    shutil.copyfile(run / "results.json", tmp_path / run.name / "results.json")
+    glue_command(["--resume", f"--runs={tmp_path}"])
+    assert capsys.readouterr().out.strip() == (run / "table.md").read_text().strip()  # nothing was left to do
+
+
+def test_leaderboard_files(done, place):
+    run, _ = done
+    for width in WIDTHS:
+        header, *lines = (run / "med" / "predictions" / "test" / str(width) / "RTE.tsv").read_text().splitlines()
+        assert header == "index\tprediction" and [line.split("\t")[0] for line in lines] == ["0", "3", "6", "9", "12"]
+        assert {line.split("\t")[1] for line in lines} <= {"entailment", "not_entailment"}
+
+
+def test_leaderboard_labels(tmp_path):
+    idx, ids = np.array([4, 7]), np.array([1, 0])
+    expected = {"mnli": "neutral entailment", "wnli": "1 0", "qnli": "not_entailment entailment", "cola": "1 0"}
+    for key, words in expected.items():
+        write_answers(tmp_path / key, task_of(key), idx, ids)
+        first, second = words.split()
+        assert (tmp_path / key).read_text() == f"index\tprediction\n4\t{first}\n7\t{second}\n"
+    write_answers(tmp_path / "stsb", task_of("stsb"), idx, np.array([-0.25, 7.5]))
+    assert (tmp_path / "stsb").read_text() == "index\tprediction\n4\t0.000\n7\t5.000\n"
+
+
+def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
+    write_bert(tmp_path / "bert", head=True)  # for other labels
+    write_task(tmp_path / "MNLI", "mnli", test=4)
+    (tmp_path / "AX").mkdir()
+    (tmp_path / "AX" / "test.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows_of(AX, 3, labelled=False))
+    )
+    changes = {"task": "mnli", "methods": ["med"], "train.epochs": 1, "evaluation.speed_rounds": 0}
+    run, results = train(tmp_path, "mnli", **changes)
+    metrics = results["med"]["widths"]["16"]["metrics"]
+    assert [*metrics] == ["validation_matched", "validation_mismatched"]
+    files = {file.name: len(file.read_text().splitlines()) for file in (run / "med/predictions/test/16").iterdir()}
+    assert files == {"MNLI-m.tsv": 5, "MNLI-mm.tsv": 5, "AX.tsv": 4}
+    assert "acc. matched" in (run / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (["--model.widht=3"], "did you mean 'model.widths'"),
+        (['--stages=[{"name": "a", "witdh": 3}]'], "did you mean 'stages.width'"),
+        (["--task=rta"], "did you mean 'rte'"),
+        (["--model.widths=[8,12,32]"], "width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32"),
+        (["--model.max_length=65"], "max_length: 65 is more than the 64"),
+        (["--model.name=nowhere/nothing"], "cannot load 'nowhere/nothing'"),
+        (["--data.path=PLACE/RTE", "--task=cola"], "no folder 'CoLA'|sentence is None, not a text"),
+        (["--resume"], "leave out"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_starts(change, message, place, monkeypatch):
+    monkeypatch.setattr(glue, "run_stage", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(PmdError, match=message) as caught:
+        glue_command([*options(place), *(part.replace("PLACE", str(place)) for part in change)])
+    assert "\n" not in str(caught.value)
+
+
+def table_options(place, out, *more) -> list[str]:
+    base = options(place, **{"train.epochs": 1, "evaluation.speed_rounds": 1})
+    base = [f"--base.{option[2:]}" for option in base if not option.startswith(("--task", "--runs"))]
+    return [*base, "--base.methods=[med,bkd]", f"--out={out}", *more]
+
+
+def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "table"
+    tuned = '--tuned=[{"task": "mrpc", "epochs": 2}]'
+    glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
+    table = (out / "table.md").read_text()
+    assert capsys.readouterr().out.strip() == table.strip()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    assert lines[0] == ["model", "#P (M)", "speed-up", "MRPC F1/acc.", "RTE acc.", "mean"]
+    ours = [line[0] for line in lines[2:] if "published" not in line[0]]
+    assert ours == ["finetune, 32", "med, 32", "med, 16", "bkd-16", "med, 8", "bkd-8"]
+    found = json.loads((out / "results.json").read_text())
+    scores = [100 * run["med"]["widths"]["8"]["metrics"]["validation"]["accuracy"] for run in found["rte"]]
+    (row,) = (line for line in lines if line[0] == "med, 8")
+    assert row[4] == f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1):.1f}"
+    assert found["mrpc"][0]["med"]["epochs"] == 2 and found["rte"][0]["med"]["epochs"] == 1
+    published = [line for line in lines if line[0].startswith("BERT-MED (published)")]
+    assert [line[1] for line in published] == ["54", "17.5", "6.36"] and published[0][4] == "67.2"
+    files = {str(file.relative_to(out / "predictions")) for file in (out / "predictions").rglob("*.tsv")}
+    assert {"test/med-8/RTE.tsv", "validation/bkd-16/MRPC.tsv"} <= files
+    monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained again"))
+    glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
+    assert (out / "table.md").read_text() == table
+    with pytest.raises(PmdError, match=r"was run with train\.epochs 1, not 3; choose another folder"):
+        glue_table_command(table_options(place, out, "--tasks=[rte]", "--seeds=[0]", "--base.train.epochs=3"))
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--tasks=[]"], "--tasks and --seeds: give at least one of each"),
+        (["--tasks=[rte]", '--tuned=[{"task": "cola", "lr": 1}]'], "--tuned: 'cola' is none of the tasks rte"),
+        (["--tasks=[rte,stbs]"], "tasks: GLUE has no task 'stbs'; .* did you mean 'stsb'"),
+        (["--tasks=[rte]", "--base.methods=[medd]"], "medd"),
+        (["--tasks=[rte,RTE]"], "--tasks: rte is there twice"),
+        (["--tasks=[rte]", "--seeds=[1,1]"], "--seeds: 1 is there twice"),
+        (["--tasks=[rte]", "--base.seed=4"], "--base.seed: 4 is not used"),
+    ],
+)
+def test_tables_that_cannot_be_filled_are_refused(more, message, place, tmp_path):
+    with pytest.raises(PmdError, match=message):
+        glue_table_command(table_options(place, tmp_path, *more))
+
+
+def test_published_rows_by_value():
+    rows = {(row[0], row[1]): row for row in published_rows(COLUMNS)}
+    assert len(rows) == 15 and rows["BERT (published)", "110"][2:5] == ["1.0×", "84.4", "85.3"]
+    assert rows["BERT-MED (published)", "6.36"][3:11] == [
+        "72.6",
+        "73.7",
+        "84.1/78.1",
+        "86.0",
+        "79.6/82.7",
+        "61.7",
+        "86.9",
+        "82.8/81.6",
+    ]
+    assert rows["BERT (published)", "110"][-1] == ""  # it has no CoLA, and so no mean over all columns
+    (own,) = (row for row in published_rows(COLUMNS[2:3]) if row[0] == "BERT6-FSD (published)")
+    assert own[3:] == ["87.1/82.2", f"{(87.1 + 82.2) / 2:.1f}"]
+
+
+def test_a_row_without_all_columns_has_no_mean():
+    def result(score):
+        return {"width": {"metrics": {"validation": {"accuracy": score}}, "parameters": 2_000_000}}
+
+    def of(score):
+        return {"med": {"widths": {"8": result(score)["width"]}}}
+
+    table = layout_table({"rte": [of(0.5), of(0.7)], "sst2": [of(0.9)]}, published=False).splitlines()
+    assert [cell.strip() for cell in table[2].strip("|").split("|")] == [
+        "med, 8",
+        "2",
+        "",
+        "60.0 ± 14.1",
+        "90.0",
+        "70.0",
+    ]
+    table = layout_table({"rte": [of(0.5)], "sst2": [{}]}, published=False).splitlines()
+    assert [cell.strip() for cell in table[2].strip("|").split("|")] == ["med, 8", "2", "", "50.0", "", ""]
