@@ -18,22 +18,21 @@ Eq. 2 and 6 apply.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from pmd.core.med import MedConfig
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
-from pmd.distill.med import MutualEvolution
+from pmd.distill.croppable import CroppableObjective
 from pmd.losses.distillation import softened_loss
 from pmd.losses.labels import label_loss
 from pmd.losses.med import evolutionary_loss, mutual_loss
 from pmd.models.croppable_bert import CroppableBertForSequenceClassification
 
 
-class BertMutualEvolution(Objective):
+class BertMutualEvolution(CroppableObjective):
     """All sub-models of `model.widths` in one objective.
 
     Args:
@@ -41,38 +40,24 @@ class BertMutualEvolution(Objective):
         med: what is learned together, every choice made (`pmd.core.glue_stages.resolve_bert_med`).
     """
 
-    drawn = MutualEvolution.drawn  # the widths of a step: one rule for all croppable models
-
     def __init__(self, model: CroppableBertForSequenceClassification, med: MedConfig):
-        super().__init__()
-        self.model, self.med = model, med
-        self.evolutionary = med.evolutionary and model.config.num_labels > 1
-        share = torch.tensor(model.widths, dtype=torch.float) / model.widths[-1]  # (n,)
-        self.register_buffer("share", share, persistent=False)
-        # What no term reads is not learned: processes that share gradients would wait for it.
-        used = {"w1": self.evolutionary, "w2": self.evolutionary, "w3": med.dynamic}
-        self.learned = [name for name in used if med.learned and used[name]]
-        for name in used:
-            start = torch.tensor(float(getattr(med, name)))
-            self.register_parameter(name, nn.Parameter(start, requires_grad=name in self.learned))
+        super().__init__(model.widths, med, med.evolutionary and model.config.num_labels > 1)
+        self.model = model
         self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        chosen = self.drawn()  # positions, or a slice of all
-        widths = np.asarray(self.model.widths)[chosen].tolist()
+        chosen, widths = self.drawn()
         logits = self.model.forward_widths(**batch.inputs, widths=widths).float()  # (n, b, C)
         if self.evolutionary:
             hard = evolutionary_loss(true_first(logits, batch.labels), self.w1, self.w2)
         else:
             hard = label_loss(logits, batch.labels)
-        if self.med.dynamic:
-            hard = hard * (self.w3 * self.share[chosen]).exp()
-        terms = {"hard": hard.mean()}
+        terms = {"hard": self.weighted(hard, chosen)}
         if self.med.mutual:
             terms["mutual"] = mutual_loss(logits)
         if self.med.soft:
             terms["soft"] = self.soft(logits)
-        return terms | {name: getattr(self, name) for name in self.learned}  # logged: each can make its own task easy
+        return terms | self.learned_weights()
 
     def soft(self, logits: Tensor) -> Tensor:
         """Every sub-model but the widest taught by the next wider one, or by the widest."""

@@ -17,16 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from pmd.core.kge_config import LossConfig, MedConfig
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms
 from pmd.data.triples import KgeBatch
+from pmd.distill.croppable import CroppableObjective
 from pmd.distill.kge import LabelLoss, batch_scores_widths, regularisers
 from pmd.losses.med import evolutionary_loss, mutual_loss
 from pmd.models.kge import KgeModel
 
-ALL = slice(None)
 
-
-class MutualEvolution(Objective):
+class MutualEvolution(CroppableObjective):
     """All sub-models of `model.widths` in one objective.
 
     Args:
@@ -36,52 +35,29 @@ class MutualEvolution(Objective):
     """
 
     def __init__(self, model: KgeModel, options: LossConfig, med: MedConfig):
-        super().__init__()
-        self.model, self.options, self.med, self.labels = model, options, med, LabelLoss(options)
-        share = torch.tensor(model.widths, dtype=torch.float) / model.widths[-1]  # (n,)
-        self.register_buffer("share", share, persistent=False)
-        self.log_factors = nn.Parameter(-med.power * share.log(), requires_grad=med.calibrated)
-        # What no term reads is not learned: processes that share gradients would wait for it.
-        used = {"w1": med.evolutionary, "w2": med.evolutionary, "w3": med.dynamic}
-        self.learned = [name for name in used if med.learned and used[name]]
-        for name in used:
-            start = torch.tensor(float(getattr(med, name)))
-            self.register_parameter(name, nn.Parameter(start, requires_grad=name in self.learned))
+        super().__init__(model.widths, med, med.evolutionary)
+        self.model, self.options, self.labels = model, options, LabelLoss(options)
+        self.log_factors = nn.Parameter(-med.power * self.share.log(), requires_grad=med.calibrated)
         self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
         self.weights |= {"n3": options.n3, "constraint": options.constraint}
 
     def forward(self, batch: KgeBatch) -> LossTerms:
-        chosen = self.drawn()
-        widths = self.model.widths if chosen is ALL else [self.model.widths[i] for i in chosen]
+        chosen, widths = self.drawn()
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
         if self.med.power or self.med.calibrated:
             scores = scores * self.log_factors[chosen].exp()[:, None, None]
-        hard = self.hard(scores, batch)
-        if self.med.dynamic:
-            hard = hard * (self.w3 * self.share[chosen]).exp()
-        terms = {"hard": hard.mean()}
+        terms = {"hard": self.weighted(self.hard(scores, batch), chosen)}
         if self.med.mutual and len(widths) > 1:
             terms["mutual"] = mutual_loss(scores)
         if self.med.soft and len(widths) > 1:
             terms["soft"] = self.soft(scores)
         if self.med.calibrated:
-            terms |= {f"scale_{self.model.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
-        terms |= {name: getattr(self, name) for name in self.learned}  # logged: each can make its own task easy
-        return {**terms, **regularisers(self.model, batch, self.options)}
-
-    def drawn(self) -> list[int] | slice:
-        """The positions of the sub-models of this step: all, or so many drawn anew, the widest always among them.
-
-        Without the widest a step would leave the last dimensions as they are.
-        """
-        n = len(self.model.widths)
-        if not self.med.draw or self.med.draw >= n:
-            return ALL
-        return [*torch.randperm(n - 1)[: self.med.draw - 1].sort().values.tolist(), n - 1]
+            terms |= {f"scale_{self.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
+        return {**terms, **self.learned_weights(), **regularisers(self.model, batch, self.options)}
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """The label loss of each sub-model (n,)."""
-        if self.med.evolutionary:
+        if self.evolutionary:
             return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false)
         return torch.vmap(lambda own: self.labels.hard(own, batch))(scores)
 
