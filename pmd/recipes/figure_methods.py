@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ GREYS = ("#222222", "#666666", "#999999", "#bbbbbb")
 DASHES = ("-", "--", ":")
 
 
-def by_method(folder: Path, path: Path) -> None:
-    """MRR by width, a line for each method, with a band of one standard deviation over seeds (MED's Figure 3)."""
+def by_method(folder: Path, names: Sequence[str] | None, path: Path) -> None:
+    """MRR by width, a line for each method (or those of these names), with a band of one standard deviation over seeds
+    (MED's Figure 3)."""
     rows = read_table(folder)["results"]
+    split, rows = split_of(rows), chosen(rows, names)
     widths = sorted({int(width) for cells in rows.values() for width in cells})
-    split = split_of(rows)
     with figure(path, size=(7.6, 4.4)) as axis:
         for row, look in looks(rows).items():
             each = {int(width): [r["metrics"][split]["mrr"] for r in results] for width, results in rows[row].items()}
@@ -37,15 +38,15 @@ def by_method(folder: Path, path: Path) -> None:
         name_axes(axis, "width", f"MRR, {split}")
 
 
-def by_retention(folder: Path, path: Path) -> None:
-    """The ability retention ratio of each method, mean and standard deviation over seeds (MED's Figure 5); beside it
+def by_retention(folder: Path, names: Sequence[str] | None, path: Path) -> None:
+    """The ability retention ratio of each method (or those of these names), mean and standard deviation over seeds (MED's Figure 5); beside it
     the same by the narrowest width that answers a query, which tells how easy the ratio was to come by."""
     table = read_table(folder)
     if "retention" not in table:
         raise PmdError(
             f"--run: '{folder}' was made before retention was measured; repeat its command: it ranks what is missing"
         )
-    rows, split = table["retention"], split_of(table["results"])
+    rows, split = chosen(table["retention"], names), split_of(table["results"])
     with figure(path, 2, size=(5.6, 4.4)) as (bars, lines):
         for place, (row, look) in enumerate(looks(rows).items()):
             title, seeds = TITLES.get(row, row), rows[row]
@@ -91,6 +92,14 @@ def read_results(folder: Path) -> dict[str, Any]:
     return found
 
 
+def chosen(rows: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The rows of these names, in this order; all for None. PmdError if there is none of a name."""
+    unknown = next((name for name in names or () if name not in rows), None)
+    if unknown is not None:
+        raise PmdError(f"--rows: no row '{unknown}'; there are {', '.join(rows)}")
+    return {name: rows[name] for name in names} if names else rows
+
+
 def split_of(rows: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     """The split that was ranked."""
     return next(iter(next(iter(rows["dt"].values()))[0]["metrics"]))
@@ -101,7 +110,10 @@ def looks(rows: Iterable[str]) -> dict[str, dict[str, str]]:
     rows = [*rows]
     rivals, croppable = [row for row in rows if row in TITLES], [row for row in rows if row not in TITLES]
     found = {row: {"color": GREYS[i % len(GREYS)], "linestyle": DASHES[i % 3]} for i, row in enumerate(rivals)}
-    return found | {row: {"color": COLOURS[i % len(COLOURS)]} for i, row in enumerate(croppable)}
+    every = len(COLOURS)
+    return found | {
+        row: {"color": COLOURS[i % every], "linestyle": DASHES[i // every % 3]} for i, row in enumerate(croppable)
+    }
 
 
 def width_axis(axis: Any, widths: list[int]) -> None:

@@ -26,7 +26,7 @@ Curve = dict[int, float]
 """Validation MRR by epoch."""
 OF_WIDTH = ", width "
 """Between a croppable model and one of its widths, in the name of a curve; no stage's name has a comma."""
-USES = {"tsne": ("widths", "rows", "types"), "epochs": ("dim",)}
+USERS = {"dim": ["epochs"], "widths": ["tsne"], "rows": ["methods", "retention", "tsne"], "types": ["tsne"]}
 """Options that only these pictures have a use for."""
 
 
@@ -42,7 +42,8 @@ class FigureConfig:
         out: file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
         widths: the columns of `tsne`; by default the narrowest, the middle one and the widest.
-        rows: the models (methods) in `tsne`; by default the croppable ones, or the first of a table, DualDE and Ext-V.
+        rows: the methods in `methods` and `retention`, by default all; the models (methods) in `tsne`, by default the
+            croppable ones, or the first of a table, DualDE and Ext-V.
         types: a file for `tsne`, a line ENTITY<TAB>TYPE each; by default what stands before the colon of an id.
     """
 
@@ -61,14 +62,15 @@ def draw(config: FigureConfig) -> Path:
     Raises:
         PmdError: if there is no such run, or if it does not hold what the picture shows.
     """
-    for what, options in USES.items():
-        given = next((option for option in options if getattr(config, option) is not None), None)
-        if given and what != config.what:
-            raise PmdError(f"--{given}: the picture '{config.what}' has no use for it, only '{what}' has; leave it out")
+    for option, users in USERS.items():
+        if getattr(config, option) is not None and config.what not in users:
+            raise PmdError(
+                f"--{option}: the picture '{config.what}' has no use for it (but {', '.join(users)}); leave it out"
+            )
     folder = Path(config.run)
     path = Path(config.out) if config.out else folder / f"{config.what}.png"
     if config.what in ("methods", "retention"):
-        (by_method if config.what == "methods" else by_retention)(folder, path)
+        (by_method if config.what == "methods" else by_retention)(folder, config.rows, path)
         return path
     if config.what == "tsne":
         by_type(folder, config.rows, config.widths, config.types, path)

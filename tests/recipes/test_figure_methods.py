@@ -9,6 +9,7 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig
 from pmd.recipes.commands import figure_command
+from pmd.recipes.figure_methods import looks
 from pmd.recipes.figures import every_curve
 
 
@@ -72,9 +73,9 @@ def test_broken_results_of_a_run(what, table, tmp_path):
 @pytest.mark.parametrize("what", ["widths", "epochs", "methods", "retention", "tsne"])
 def test_options_without_a_use_are_refused(what, option, table):
     name = option.partition("=")[0]
-    user = "epochs" if name == "dim" else "tsne"
-    if what != user:
-        message = f"--{name}: the picture '{what}' has no use for it, only '{user}' has; leave it out"
+    users = {"dim": "epochs", "rows": "methods, retention, tsne"}.get(name, "tsne")
+    if what not in users:
+        message = rf"--{name}: the picture '{what}' has no use for it \(but {users}\); leave it out"
         with pytest.raises(PmdError, match=message):
             figure_command([f"--run={table.out}", f"--what={what}", f"--{option}"])
 
@@ -90,3 +91,18 @@ def test_options_without_a_use_are_refused(what, option, table):
 def test_curves_of_some_models(names, expected, tmp_path):
     every_curve({name: {1: 0.1, 2: 0.2} for name in names}, KgeConfig(), tmp_path / "curves.svg")
     assert [text for text in texts(tmp_path / "curves.svg") if text in (*names, *expected)] == expected
+
+
+@pytest.mark.parametrize("what", ["methods", "retention"])
+def test_rows_are_chosen_by_name(what, table, tmp_path):
+    out = tmp_path / "rows.svg"
+    figure_command([f"--run={table.out}", f"--what={what}", "--rows=[best,dt]", f"--out={out}"])
+    shown = texts(out)
+    assert "DT" in shown and "best" in shown and "BKD" not in shown
+    with pytest.raises(PmdError, match="--rows: no row 'bset'; there are dt, "):
+        figure_command([f"--run={table.out}", f"--what={what}", "--rows=[bset]"])
+
+
+def test_no_two_rows_look_alike():
+    found = looks([f"r{i}" for i in range(18)])
+    assert len({tuple(look.items()) for look in found.values()}) == 18
