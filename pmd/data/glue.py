@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -204,20 +204,36 @@ def _checked(columns: dict[str, list[Any]], task: GlueTask, split: str, place: A
     return GlueSplit(split, tuple(columns[name] for name in task.columns), labels, idx)
 
 
+PIECES = 4
+"""Into how many pieces a batch is cut where padding costs more than a call does: on a CPU."""
+
+
 @dataclass(frozen=True, eq=False)
 class GlueBatch:
-    """b examples: padded texts, and their labels (b,) in the order of the texts' rows."""
+    """b examples: texts by falling length, padded; their labels (b,) and positions (b,) in the split, in that order."""
 
     texts: Chunk
     labels: Tensor
+    positions: Tensor
 
     def to(self, device: torch.device) -> GlueBatch:
-        return GlueBatch(self.texts.to(device), self.labels.to(device, non_blocking=True))
+        moved = (part.to(device, non_blocking=True) for part in (self.labels, self.positions))
+        return GlueBatch(self.texts.to(device), *moved)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
         """Ids, mask and segments (b, L), as a BERT takes them."""
         return inputs(self.texts)
+
+    def read(self, logits: Callable[..., Tensor]) -> Tensor:
+        """The logits (…, b, C) of a model that is called with `inputs`, piece by piece: the same numbers, less padding."""
+        whole, b = self.inputs, len(self.labels)
+        if self.labels.device.type != "cpu" or b < PIECES:
+            return logits(**whole)
+        lengths = self.texts.attention_mask.sum(1)
+        cut = [slice(b * i // PIECES, b * (i + 1) // PIECES) for i in range(PIECES)]
+        pieces = [{name: ids[own, : lengths[own.start]] for name, ids in whole.items()} for own in cut]
+        return torch.cat([logits(**piece) for piece in pieces], dim=-2)
 
 
 def inputs(chunk: Chunk) -> dict[str, Tensor]:
@@ -251,7 +267,7 @@ class EncodedSplit:
         rows = np.asarray(positions)
         texts = Texts(self.texts.ids.take(rows), self.texts.second[rows])
         (chunk,) = chunks(texts, self.pad, tokens=int(texts.ids.lengths.max()) * len(rows))
-        return GlueBatch(chunk, self._labels[rows][chunk.rows])
+        return GlueBatch(chunk, self._labels[rows][chunk.rows], torch.from_numpy(rows)[chunk.rows])
 
     def chunks(self, tokens: int) -> Iterator[Chunk]:
         """All texts in padded chunks of similar length; `rows` says which they are."""

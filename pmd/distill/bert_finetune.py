@@ -6,6 +6,8 @@ weights, a step trains one of them, drawn evenly, on the labels. One term, `hard
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from transformers import BertForSequenceClassification
 
@@ -27,7 +29,7 @@ class FineTuning(Objective):
         self.model, self.weights = model, {"hard": 1.0}
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        logits = self.model(**batch.inputs).logits.float()  # (b, C)
+        logits = batch.read(lambda **inputs: self.model(**inputs).logits).float()  # (b, C)
         return {"hard": label_loss(logits[None], batch.labels)[0]}
 
 
@@ -40,5 +42,5 @@ class Supernet(Objective):
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         drawn = self.model.widths[int(torch.randint(len(self.model.widths), ()))]
-        logits = self.model.forward_widths(**batch.inputs, widths=[drawn]).float()  # (1, b, C)
+        logits = batch.read(partial(self.model.forward_widths, widths=[drawn])).float()  # (1, b, C)
         return {"hard": label_loss(logits, batch.labels)[0]}

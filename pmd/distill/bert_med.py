@@ -18,6 +18,8 @@ Eq. 2 and 6 apply.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -47,7 +49,7 @@ class BertMutualEvolution(CroppableObjective):
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         chosen, widths = self.drawn()
-        logits = self.model.forward_widths(**batch.inputs, widths=widths).float()  # (n, b, C)
+        logits = batch.read(partial(self.model.forward_widths, widths=widths)).float()  # (n, b, C)
         if self.evolutionary:
             hard = evolutionary_loss(true_first(logits, batch.labels), self.w1, self.w2)
         else:

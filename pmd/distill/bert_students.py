@@ -32,8 +32,35 @@ from pmd.losses.labels import label_loss
 from pmd.losses.relations import agreement, angles, distances, relation_loss, token_relations
 
 
+class BasicKd(Objective):
+    """A student and what its teacher says of the training split.
+
+    Args:
+        model: the student.
+        teacher: logits (N, C) of the fine-tuned model, in eval mode, for the N examples of the split: they do not change, so
+            nobody computes them twice.
+        distill: weight and temperature.
+    """
+
+    def __init__(self, model: BertForSequenceClassification, teacher: Tensor, distill: GlueDistillConfig):
+        super().__init__()
+        self.model, self.temperature = model, distill.temperature
+        self.register_buffer("teacher", teacher.float(), persistent=False)
+        self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha}
+
+    def forward(self, batch: GlueBatch) -> LossTerms:
+        logits = batch.read(lambda **inputs: self.model(**inputs).logits).float()
+        hard = label_loss(logits[None], batch.labels)[0]
+        return {"hard": hard, "logits": logit_loss(logits, self.teacher[batch.positions], self.temperature)}
+
+
+def logit_loss(mine: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """The distance between logits (b, C): KL divergence when softened, or the squared error of a regression."""
+    return mse_loss(mine, other) if mine.shape[-1] == 1 else softened_loss(mine, other, temperature)
+
+
 class TaughtBert(Objective):
-    """What all four share: a student that is trained, a teacher that is not.
+    """What the others share: a student that is trained, and a teacher that is not, whose states it sees.
 
     Args:
         model: the student; teacher and student are plain, with all hidden states at hand.
@@ -62,28 +89,16 @@ class TaughtBert(Objective):
         raise NotImplementedError
 
 
-class BasicKd(TaughtBert):
-    def __init__(self, model, teacher, distill: GlueDistillConfig):
-        super().__init__(model, teacher, distill)
-        self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha}
-
-    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
-        mine, other = ours.logits.float(), theirs.logits.float()
-        if mine.shape[-1] == 1:
-            return {"logits": mse_loss(mine, other)}
-        return {"logits": softened_loss(mine, other, self.distill.temperature)}
-
-
-class PatientKd(BasicKd):
+class PatientKd(TaughtBert):
     def __init__(self, model, teacher, distill: GlueDistillConfig):
         super().__init__(model, teacher, distill)
         self.pairs = patient_layers(model.config.num_hidden_layers, teacher.config.num_hidden_layers)
-        self.weights["layers"] = distill.layers
+        self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha, "layers": distill.layers}
         sizes = model.config.hidden_size, teacher.config.hidden_size
         self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
 
     def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
-        terms = super().taught(ours, theirs, batch)
+        terms = {"logits": logit_loss(ours.logits.float(), theirs.logits.float(), self.distill.temperature)}
         if not self.pairs:  # a single layer has none in the middle
             return terms
         errors = [
@@ -133,4 +148,4 @@ class RelationalKd(TaughtBert):
         }
 
 
-STUDENTS: dict[str, type[TaughtBert]] = {"bkd": BasicKd, "pkd": PatientKd, "minilm": MiniLm, "rkd": RelationalKd}
+STUDENTS: dict[str, type[TaughtBert]] = {"pkd": PatientKd, "minilm": MiniLm, "rkd": RelationalKd}

@@ -30,7 +30,7 @@ from pmd.data.batches import Chunk
 from pmd.data.glue import EncodedSplit, GlueBatch, GlueData, inputs, load_diagnostics, load_glue
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution
-from pmd.distill.bert_students import STUDENTS
+from pmd.distill.bert_students import STUDENTS, BasicKd
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score
 from pmd.evaluation.speed import seconds_of
 from pmd.models.croppable_bert import CroppableBertConfig, check_widths, flops
@@ -215,9 +215,11 @@ def objective_for(context: Context, stage: GlueStageConfig, model: Model) -> Obj
     if stage.method == "hat":
         return Supernet(model)
     if stage.method in TAUGHT:
-        return STUDENTS[stage.method](
-            model, load(context.run.folder / stage.teacher, plain=True), context.config.distill
-        )
+        teacher = load(context.run.folder / stage.teacher, plain=True)
+        if stage.method == "bkd":
+            (logits,) = logits_of(context, stage, teacher.to(context.accelerator.device), context.encoded["train"])
+            return BasicKd(model, logits, context.config.distill)
+        return STUDENTS[stage.method](model, teacher, context.config.distill)
     return FineTuning(model)
 
 

@@ -7,10 +7,10 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, TASKS, task_of
-from pmd.data.glue import EncodedSplit, load_diagnostics, load_glue
+from pmd.data.glue import PIECES, EncodedSplit, load_diagnostics, load_glue
 
 from ..tiny import tiny_tokenizer
-from ..tiny_glue import rows_of, write_task
+from ..tiny_glue import rows_of, tiny_batch, tiny_classifier, tiny_split, write_task
 
 
 @pytest.mark.parametrize("key", TASKS)
@@ -142,3 +142,29 @@ def test_real_tasks(shared_data):
         data = load_glue(str(shared_data / "glue"), task_of(key))
         assert (len(data.splits["train"]), len(data.splits["validation"])) == (train, validation)
     assert data.splits["train"].labels[:2].tolist() == [5.0, np.float32(3.8)]
+
+
+@pytest.mark.parametrize("size", [2, 4, 9])
+def test_a_batch_read_in_pieces_gives_the_same(size, tmp_path):
+    batch, model = tiny_batch(tmp_path, "rte", size), tiny_classifier().eval()
+    read = []
+
+    def widths(**inputs):
+        read.append(inputs["input_ids"].numel())
+        return model.forward_widths(**inputs)
+
+    whole, pieces = model.forward_widths(**batch.inputs), batch.read(widths)
+    torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(batch.read(lambda **inputs: model(**inputs).logits), whole[-1], atol=1e-5, rtol=1e-5)
+    assert sum(read) <= batch.texts.input_ids.numel() and len(read) == (1 if size < PIECES else PIECES)
+    gradients = [torch.autograd.grad(logits.square().sum(), model.classifier.weight)[0] for logits in (whole, pieces)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_knows_its_positions(tmp_path):
+    split = tiny_split(tmp_path, "mnli")
+    batch = EncodedSplit(split, tiny_tokenizer(), 24, str(tmp_path / "cache"))([7, 3, 11, 5])
+    assert sorted(batch.positions.tolist()) == [3, 5, 7, 11]
+    assert batch.labels.tolist() == split.labels[batch.positions].tolist()
+    lengths = batch.texts.attention_mask.sum(1).tolist()
+    assert lengths == sorted(lengths, reverse=True)
