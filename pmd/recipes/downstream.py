@@ -69,7 +69,7 @@ class DownstreamConfig(MedTableConfig):
     Args:
         base: what all embedding models share, as for `scripts/train.py`; `base.model.widths` are the columns.
         methods: rows beside `dt` and the croppable models.
-        tuned: settings of single widths, for all methods but the croppable ones.
+        tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
         seeds: of the embeddings, the split of the labels and the models of the tasks.
         out: folder of the runs and the table; the same command goes on where it was stopped.

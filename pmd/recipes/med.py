@@ -47,14 +47,16 @@ class OwnSettings:
 
 @dataclass(kw_only=True)
 class WidthConfig(OwnSettings):
-    """Settings of the models of one width, whatever teaches them.
+    """Settings of the models of one width.
 
     Args:
         width: which.
+        methods: of these alone, which then take nothing from an entry for all; null for whatever teaches them.
         lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
     """
 
     width: int
+    methods: list[Method] | None = None
 
 
 @dataclass(kw_only=True)
@@ -80,7 +82,7 @@ class MedTableConfig:
     Args:
         base: what all share, as for `scripts/train.py`; `base.model.widths` are the columns.
         methods: the rivals; `dt` is always among them.
-        tuned: settings of single widths, for all methods but the croppable ones.
+        tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
         seeds: of the runs.
         out: folder of the runs and the table; the same command goes on where it was stopped.
@@ -145,8 +147,12 @@ def check_table(config: MedTableConfig) -> None:
     for tuned in config.tuned:
         if tuned.width not in widths:
             raise PmdError(f"--tuned: width {tuned.width} is none of {widths}")
-        if sum(other.width == tuned.width for other in config.tuned) > 1:
-            raise PmdError(f"--tuned: width {tuned.width} stands there twice; give its settings once")
+        same = [other for other in config.tuned if other.width == tuned.width and other is not tuned]
+        if any(other.methods == tuned.methods or {*(other.methods or ())} & {*(tuned.methods or ())} for other in same):
+            raise PmdError(f"--tuned: width {tuned.width} stands there twice; give its settings once, or once a method")
+        cropped = next((method for method in tuned.methods or () if method in ORDERS), None)
+        if cropped is not None:
+            raise PmdError(f"--tuned: '{cropped}' is cropped, not trained; tune dt at width {widths[-1]}")
     for row in config.croppable:
         if row.name in TITLES:
             raise PmdError(f"--croppable: '{row.name}' is the name of another row; choose one of your own")
@@ -168,33 +174,38 @@ def run_settings(config: MedTableConfig) -> KgeConfig:
     )
 
 
-def own(config: MedTableConfig, width: int) -> dict[str, Any]:
-    """The settings of one width as a stage has them."""
-    tuned = next((tuned for tuned in config.tuned if tuned.width == width), WidthConfig(width=width))
-    return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(tuned) if f.name != "width"}}
+def own(config: MedTableConfig, width: int, method: Method) -> dict[str, Any]:
+    """The settings of a method's model of one width as a stage has them."""
+    entries = [entry for entry in config.tuned if entry.width == width]
+    for_all = (entry for entry in entries if entry.methods is None)
+    for_one = (entry for entry in entries if method in (entry.methods or ()))
+    tuned = next(for_one, next(for_all, WidthConfig(width=width)))
+    return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(OwnSettings)}}
 
 
 def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
     """Every method and width, the widest first."""
     *narrow, widest = config.base.model.widths
     narrow, teacher = narrow[::-1], f"dt-{widest}"
-    stages = [KgeStageConfig(f"dt-{width}", **own(config, width)) for width in (widest, *narrow)]
+    stages = [KgeStageConfig(f"dt-{width}", **own(config, width, "dt")) for width in (widest, *narrow)]
     before = teacher
     for width in narrow:
-        taught = {**own(config, width), "teacher": teacher}
+        bkd, iterde, dualde = (
+            {**own(config, width, method), "teacher": teacher} for method in ("bkd", "iterde", "dualde")
+        )
         for method, order in ORDERS.items():
             if method in config.methods:
                 stages.append(KgeStageConfig(f"{method}-{width}", dim=width, crop=teacher, order=order))
         # An assistant is one of these, but never the narrowest.
         if "bkd" in config.methods or ("ta" in config.methods and width != narrow[-1]):
-            stages.append(KgeStageConfig(f"bkd-{width}", **taught))
+            stages.append(KgeStageConfig(f"bkd-{width}", **bkd))
         if "iterde" in config.methods:
-            stages.append(KgeStageConfig(f"iterde-{width}", **{**taught, "teacher": before}))
+            stages.append(KgeStageConfig(f"iterde-{width}", **{**iterde, "teacher": before}))
             before = f"iterde-{width}"
         if "dualde" in config.methods:
             first = f"dualde_first-{width}"
-            stages.append(KgeStageConfig(first, **taught, epochs=0.5))
-            stages.append(KgeStageConfig(f"dualde-{width}", **taught, start=first, release=True, epochs=0.5))
+            stages.append(KgeStageConfig(first, **dualde, epochs=0.5))
+            stages.append(KgeStageConfig(f"dualde-{width}", **dualde, start=first, release=True, epochs=0.5))
     return stages
 
 
@@ -225,7 +236,7 @@ def assistant_stages(config: MedTableConfig, results: dict[str, Any], folder: Pa
         source = f"bkd-{assistant}" if between else f"dt-{widest}"
         name = f"assistant-{assistant}"
         stages.setdefault(name, KgeStageConfig(name, dim=assistant, load=str(folder / source)))
-        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **own(config, width), teacher=name)
+        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **own(config, width, "ta"), teacher=name)
     return [*stages.values()]
 
 

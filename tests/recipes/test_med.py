@@ -1,6 +1,7 @@
 """Croppable models end to end: one command, the widths in its table, crops without training, pictures."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,15 @@ from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.commands import figure_command, med_command
 from pmd.recipes.figures import curves
 from pmd.recipes.main import dispatch
-from pmd.recipes.med import MedTableConfig, check_table, croppable_stages, run_settings
+from pmd.recipes.med import (
+    MedTableConfig,
+    WidthConfig,
+    assistant_stages,
+    check_table,
+    croppable_stages,
+    rival_stages,
+    run_settings,
+)
 
 from .test_kge import ROOT, TINY, train
 
@@ -133,6 +142,18 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == printed
 
 
+def test_methods_have_settings_of_their_own():
+    tuned = [WidthConfig(width=4, lr=0.1, margin=2), WidthConfig(width=4, methods=["dualde", "ta"], lr=0.3)]
+    config = MedTableConfig(tuned=tuned)
+    config.base.model.widths, config.base.model.dim = [4, 8], 8
+    stages = {stage.name: (stage.lr, stage.margin) for stage in rival_stages(config)}
+    assert stages["dt-4"] == stages["bkd-4"] == stages["iterde-4"] == (0.1, 2)
+    assert stages["dualde_first-4"] == stages["dualde-4"] == (0.3, None) and stages["dt-8"] == (None, None)
+    alone = {"valid_mrr": 0.5, "metrics": {"test": {"mrr": 0.5}}}
+    (*_, taught) = assistant_stages(config, {"dt-4": alone, "dt-8": alone}, Path("run"))
+    assert (taught.name, taught.lr, taught.margin) == ("ta-4", 0.3, None)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -152,6 +173,18 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 4}, {"width": 4, "lr": 1}]'],
             "--tuned: width 4 stands there twice",
+        ),
+        (
+            [
+                "--base.model.widths=[4,8]",
+                "--base.model.dim=8",
+                '--tuned=[{"width": 4, "methods": ["bkd", "dt"]}, {"width": 4, "methods": ["bkd"]}]',
+            ],
+            "--tuned: width 4 stands there twice",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 4, "methods": ["ext"]}]'],
+            "--tuned: 'ext' is cropped, not trained; tune dt at width 8",
         ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.seed=3"],
