@@ -98,11 +98,17 @@ def _resolve(
     check_numbers(
         {f"{place}.{name}": first(getattr(stage, name), 1) for name in ("width", "layers", "epochs", "lr")}, {}
     )
+    med_place = "med" if stage.med is None else f"{place}.med"
+    med = resolve_bert_med(first(stage.med, config.med), med_place)
+    if stage.method == "med" and med.draw > len(config.model.widths):
+        raise PmdError(
+            f"{med_place}.draw: {med.draw} of {len(config.model.widths)} widths cannot be drawn; 0 takes all"
+        )
     return replace(
         stage,
         start=start,
         order=first(stage.order, config.model.order),
-        med=resolve_bert_med(first(stage.med, config.med), "med" if stage.med is None else f"{place}.med"),
+        med=med,
         epochs=first(stage.epochs, config.train.epochs),
         lr=first(stage.lr, config.train.lr),
     )

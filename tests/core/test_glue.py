@@ -90,6 +90,10 @@ def test_stages_that_cannot_run_are_refused(stages, message):
         ({"task": "sst"}, "did you mean 'sst2'"),
         ({"methods": []}, "nothing to train"),
         ({"model": GlueModelConfig()}, "med needs model.widths"),
+        (
+            {"med": MedConfig(draw=3), "model": GlueModelConfig(widths=[8, 16])},
+            r"med\.draw: 3 of 2 widths cannot be drawn; 0 takes all",
+        ),
         ({"model": GlueModelConfig(widths=[8, 16], max_length=3)}, "max_length: 3"),
         ({"name": "a/b"}, "cannot name a folder"),
         ({"seed": -1}, "seed: -1 must not be negative"),
