@@ -60,6 +60,8 @@ class EncoderConfig:
             neighbours in the training graph appended; 0 for never.
         max_neighbours: at most so many neighbour names.
         temperature: start of the learned temperature of the contrastive loss.
+        widths: train the leading dimensions of a text's vector to be vectors of their own, so that one training and
+            one index of entities serve all these widths; increasing, the last one the encoder's (`hidden_size`).
     """
 
     name: str = "scratch"
@@ -75,6 +77,7 @@ class EncoderConfig:
     neighbours_below: int = 20
     max_neighbours: int = 10
     temperature: float = 0.05
+    widths: list[int] | None = None
 
 
 @dataclass
@@ -116,8 +119,8 @@ class LoopConfig:
     """What the training loop needs to know, whatever it trains.
 
     Args:
-        epochs: passes over the training triples.
-        batch_size: triples in a batch over all processes.
+        epochs: passes over the training examples.
+        batch_size: examples in a batch over all processes; of a graph they are triples.
         lr: peak learning rate.
         weight_decay: of AdamW, on matrices only.
         warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
@@ -125,9 +128,8 @@ class LoopConfig:
         precision: `no` is fp32; bf16 and fp16 pay on GPUs only.
         log_every: steps between two lines in metrics.jsonl.
         save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
-        valid_every: epochs between two rankings of the validation split; 0 for never. The best
-            model by validation MRR is then the one that is kept.
-        valid_triples: validation triples to rank; 0 for all.
+        valid_every: epochs between two validations; 0 for never. The best model is then the one that is kept: by the
+            MRR of the validation split, or a task's score, averaged over the widths.
         patience: stop after so many validations without a better one; 0 for never.
         threads: CPU threads of a process; 0 shares the cores evenly. OMP_NUM_THREADS is not read, for
             `accelerate launch` sets it to 1.
@@ -144,7 +146,6 @@ class LoopConfig:
     log_every: int = 10
     save_minutes: float = 5.0
     valid_every: int = 0
-    valid_triples: int = 0
     patience: int = 0
     threads: int = 0
     workers: int = 0
@@ -160,11 +161,13 @@ class TrainConfig(LoopConfig):
         recompute: keep one chunk's activations in memory at a time and compute the others again in the
             backward pass; the same gradients in far less memory, about 1.3 times slower.
         lora: low-rank adapters in place of full fine-tuning.
+        valid_triples: validation triples to rank; 0 for all.
     """
 
     tokens_per_chunk: int = 4096
     recompute: bool = False
     lora: LoraConfig | None = None
+    valid_triples: int = 0
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pmd.core.config import LoopConfig
 from pmd.core.med import MedConfig
 
 GlueMethod = Literal["finetune", "med", "hat", "bkd", "pkd", "minilm", "rkd"]
@@ -50,25 +51,8 @@ class GlueModelConfig:
 
 
 @dataclass
-class GlueTrainConfig:
-    """How every stage is trained, unless the stage says otherwise.
-
-    Args:
-        epochs: passes over the training examples.
-        batch_size: examples in a batch over all processes.
-        lr: peak learning rate.
-        weight_decay: of AdamW, on matrices only.
-        warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
-        grad_clip: largest gradient norm; 0 for any.
-        precision: `no` is fp32; bf16 and fp16 pay on GPUs only.
-        log_every: steps between two lines in metrics.jsonl.
-        save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
-        valid_every: epochs between two validations; 0 for never. The best epoch, by the task's score averaged over
-            the widths, is the one that is kept.
-        patience: stop after so many validations without a better one; 0 for never.
-        threads: CPU threads of a process; 0 shares the cores evenly.
-        workers: processes that prepare batches; 0 prepares them in the training process.
-    """
+class GlueTrainConfig(LoopConfig):
+    """How every stage is trained, unless the stage says otherwise."""
 
     epochs: int = 3
     batch_size: int = 32
@@ -76,13 +60,7 @@ class GlueTrainConfig:
     weight_decay: float = 0.01
     warmup: int = 10_000
     grad_clip: float = 1.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    log_every: int = 10
-    save_minutes: float = 5.0
     valid_every: int = 1
-    patience: int = 0
-    threads: int = 0
-    workers: int = 0
 
 
 @dataclass

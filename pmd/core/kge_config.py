@@ -77,6 +77,7 @@ class KgeTrainConfig(LoopConfig):
     Args:
         optimizer: `adam`; `sparse_adam` updates only the rows that a batch has read; `adagrad`; `adamw`.
         schedule: of the learning rate after the warm-up: `linear` down to zero, or `constant`.
+        valid_triples: validation triples to rank; 0 for all.
     """
 
     epochs: int = 200
@@ -87,6 +88,7 @@ class KgeTrainConfig(LoopConfig):
     grad_clip: float = 0.0
     optimizer: Literal["adam", "sparse_adam", "adagrad", "adamw"] = "adam"
     schedule: Literal["linear", "constant"] = "linear"
+    valid_triples: int = 0
     log_every: int = 50
     valid_every: int = 20
     patience: int = 0
