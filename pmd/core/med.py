@@ -114,15 +114,15 @@ def resolve_med(med: MedConfig) -> MedConfig:
     return med
 
 
-def check_widths(place: str, widths: Sequence[int], dim: int) -> None:
-    """Refuse widths that do not increase, exceed the dimension or leave part of it unused."""
+def check_widths(place: str, widths: Sequence[int], dim: int, size: str = "model.dim") -> None:
+    """Refuse widths that do not increase, exceed the dimension or leave part of it unused; `size` is what sets it."""
     if len(widths) < 2:
         raise PmdError(f"{place}: {list(widths)} is a single width; leave it out for a plain model")
     if widths[0] < 1 or any(wide <= narrow for narrow, wide in itertools.pairwise(widths)):
         raise PmdError(f"{place}: {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
     if widths[-1] > dim:
-        raise PmdError(f"{place}: {widths[-1]} exceeds the dimension {dim}; raise model.dim or drop it")
+        raise PmdError(f"{place}: {widths[-1]} exceeds the dimension {dim}; raise {size} or drop it")
     if widths[-1] < dim:
         raise PmdError(
-            f"{place}: dimensions after {widths[-1]} would not be trained; add {dim} or set model.dim to {widths[-1]}"
+            f"{place}: dimensions after {widths[-1]} would not be trained; add {dim} or set {size} to {widths[-1]}"
         )

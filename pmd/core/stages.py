@@ -10,6 +10,7 @@ from dataclasses import replace
 from pmd.core.checks import check_name, check_numbers, check_run, first
 from pmd.core.config import DistillConfig, ProgressiveConfig, StageConfig
 from pmd.core.errors import PmdError
+from pmd.core.med import check_widths
 
 
 def grade_depths(layers: int) -> list[int]:
@@ -135,4 +136,6 @@ def check(config: ProgressiveConfig) -> None:
             raise PmdError(
                 f"encoder.hidden_size: {encoder.hidden_size} is not a multiple of encoder.heads ({encoder.heads})"
             )
+        if encoder.widths is not None:
+            check_widths("encoder.widths", encoder.widths, encoder.hidden_size, "encoder.hidden_size")
         resolve_stages(config, encoder.layers)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pmd.data.text import GraphText, Texts
+from pmd.data.compose import Texts
+from pmd.data.text import GraphText
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,9 @@ from transformers import PreTrainedTokenizerBase
 from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, GlueTask, key_of
 from pmd.data.batches import Chunk, chunks
+from pmd.data.compose import Texts
 from pmd.data.ragged import Ragged
-from pmd.data.text import Texts, default_cache, tokenise
+from pmd.data.text import default_cache, tokenise
 from pmd.data.tsv import at, read_lines
 
 HIGHEST = 5.0

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
+from pmd.data.compose import TokenTexts
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.ragged import Ragged
 
@@ -92,18 +93,7 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True)
 
 
-@dataclass(frozen=True, eq=False)
-class Texts:
-    """Distinct texts ready for an encoder: ids with special tokens; `second[i]` starts the second segment."""
-
-    ids: Ragged
-    second: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-class GraphText:
+class GraphText(TokenTexts):
     """The tokenised texts of a graph.
 
     Row e < num_entities is the text of entity e with all its neighbours. Further rows are the texts that
@@ -123,14 +113,13 @@ class GraphText:
             if getattr(tokenizer, f"{token}_token_id") is None:
                 raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
         self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
-        self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
         self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id
         room = reading.max_length - 2
         texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
         base = tokenise(texts, tokenizer, room, cache)
         # A relation that fills the whole text would leave none for the head.
         relations = tokenise(relation_texts(graph.relation_names), tokenizer, room // 2, cache)
-        self.relations = relations
+        super().__init__(base, relations, tokenizer.cls_token_id, tokenizer.sep_token_id, reading.max_length)
         self._compose(graph, base, tokenizer, cache)
 
     def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
@@ -143,7 +132,6 @@ class GraphText:
         owners, others = owners[short[owners]], others[short[owners]]
         self.head_rows, self.tail_rows = train[:, 0].copy(), train[:, 2].copy()
         if not len(owners):
-            self.rows = base
             return
         names = tokenise(list(graph.entity_names), tokenizer, room, cache)
         pieces = Ragged.stack([base, names])
@@ -167,25 +155,6 @@ class GraphText:
         joined = pieces.join(Ragged.from_lengths(piece[order], np.bincount(row, minlength=len(row_owner))))
         self.rows = joined.take(np.arange(len(joined)), room)
 
-    def entities(self, rows: np.ndarray) -> Texts:
-        """[CLS] text [SEP] of the given rows."""
-        body = self.rows.take(rows)
-        ids = _frame(body, self.cls, self.sep)
-        return Texts(ids, ids.lengths)
-
-    def queries(self, rows: np.ndarray, relations: np.ndarray) -> Texts:
-        """[CLS] text [SEP] relation [SEP] of pairs of rows (n,) and relations (n,) in [0, 2 num_relations).
-
-        The entity's text gives way when the whole exceeds `max_length`; the relation never does.
-        """
-        relation = self.relations.take(relations)
-        body = _frame(self.rows.take(rows, self.reading.max_length - 3 - relation.lengths), self.cls, self.sep)
-        second = _frame(relation, None, self.sep)
-        n = len(body)
-        pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1).reshape(-1)
-        ids = Ragged.stack([body, second]).join(Ragged.from_lengths(pairs, np.full(n, 2)))
-        return Texts(ids, body.lengths)
-
 
 def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:
     """(owner, neighbour) pairs sorted by owner, then neighbour; the first `at_most` of each owner."""
@@ -196,19 +165,3 @@ def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.nd
     first = np.searchsorted(owners, owners)
     keep = np.arange(len(owners)) - first < at_most
     return owners[keep], others[keep]
-
-
-def _frame(body: Ragged, before: int | None, after: int) -> Ragged:
-    """Every row between two special tokens."""
-    lead = 0 if before is None else 1
-    lengths = body.lengths + lead + 1
-    ends = np.cumsum(lengths)
-    flat = np.empty(ends[-1] if len(ends) else 0, dtype=np.int64)
-    inner = np.ones(len(flat), dtype=bool)
-    inner[ends - 1] = False
-    flat[ends - 1] = after
-    if before is not None:
-        inner[ends - lengths] = False
-        flat[ends - lengths] = before
-    flat[inner] = body.flat
-    return Ragged(flat, np.concatenate([[0], ends]).astype(np.int64))

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ from pmd.core.config import DistillConfig
 from pmd.core.distributed import gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.batches import TripleBatch
-from pmd.distill.supervised import Supervised, logits, spread
+from pmd.distill.supervised import Supervised, spread
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.bi_encoder import BiEncoder
@@ -33,19 +35,17 @@ class LogitDistillation(Supervised):
         self.pairs = patient_layers(student.depth, teacher.depth) if distill.method == "pkd" else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
-        same = student.dim == teacher.dim
-        self.project = nn.Identity() if same else nn.Linear(student.dim, teacher.dim, bias=False)
+        sizes = student.hidden_size, teacher.hidden_size
+        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         ours = self.encode(self.student, batch, layers=list(self.pairs))
         with torch.no_grad():
             theirs = self.encode(self.teacher.model, batch, layers=sorted(set(self.pairs.values())))
         vectors = spread(*ours, batch)
-        mine, other = logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
-        terms = {
-            "ce": self.contrastive(vectors, gather(batch.examples)),
-            "logits": two_way_softened_loss(mine, other, self.temperature),
-        }
+        softened = partial(two_way_softened_loss, temperature=self.temperature)
+        taught = self.taught(softened, vectors, spread(*theirs, batch), self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "logits": taught}
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms

@@ -8,7 +8,8 @@ encoder that has not been pretrained on [MASK] needs the second.
 
 - `ce`: the contrastive loss on the labels (Eq. 4).
 - `score`: mean squared error of the two logit matrices of the batch (Eq. 5), both without margin; with
-  `distill.score: kl`, our default by measurement, the KL divergence of the softened logits in its place.
+  `distill.score: kl`, our default by measurement, the KL divergence of the softened logits in its place. A student
+  with several widths learns from them at every width.
 - `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), each by itself
   (`token`) or averaged over a text and normalised (`pooled`). Texts without a mask have no part in it.
 """
@@ -25,7 +26,7 @@ from pmd.core.distributed import gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.batches import Chunk, TripleBatch
 from pmd.data.masking import mask_positions
-from pmd.distill.supervised import Supervised, logits, spread
+from pmd.distill.supervised import Supervised, spread
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.bi_encoder import BiEncoder
@@ -66,16 +67,16 @@ class MaskedFeatureDistillation(Supervised):
             self.weights["feature"] = beta
         self.register_buffer("special", special, persistent=False)
         # Only used, trained and thrown away when teacher and student differ in width.
-        same = student.dim == teacher.dim
-        self.project = nn.Identity() if same else nn.Linear(student.dim, teacher.dim, bias=False)
+        sizes = student.hidden_size, teacher.hidden_size
+        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         whole = self.separate or "feature" not in self.weights
         seen, masks = (batch, (None, None)) if whole else self.masked(batch)
         ours, theirs = self._encode_both(seen, masks)
         vectors = spread(*ours, batch)
-        mine, other = logits(vectors, self.student), logits(spread(*theirs, batch), self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "score": self._score(mine, other)}
+        score = self.taught(self._score, vectors, spread(*theirs, batch), self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "score": score}
         if "feature" in self.weights:
             if self.separate:
                 ours, theirs = self._encode_both(*self.masked(batch, self.share))

@@ -1,11 +1,13 @@
 """Learning from triples alone: the contrastive objective of SimKGC (section 1.1 of the method notes).
 
 It trains the first teacher and the baselines without distillation, and is the label term of every
-distillation. Wang et al., ACL 2022: in-batch, pre-batch and self-negatives, both directions.
+distillation. Wang et al., ACL 2022: in-batch, pre-batch and self-negatives, both directions. A student with
+several `widths` learns them together: one encoding of the batch, the mean of the widths' losses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,7 @@ from pmd.core.types import LossTerms, Objective
 from pmd.data.answers import KnownAnswers
 from pmd.data.batches import TripleBatch
 from pmd.losses.contrastive import contrastive_loss
-from pmd.models.bi_encoder import BiEncoder
+from pmd.models.bi_encoder import BiEncoder, leading
 from pmd.models.encode import Encoded, encode
 
 
@@ -29,9 +31,13 @@ class Vectors:
     entity: Tensor
     own: Tensor
 
+    def crop(self, width: int) -> Vectors:
+        """The same by their leading dimensions."""
+        return Vectors(leading(self.query, width), leading(self.entity, width), leading(self.own, width))
+
 
 class Supervised(Objective):
-    """Term `ce`: the contrastive loss of the student's vectors.
+    """Term `ce`: the contrastive loss of the student's vectors, mean over its widths.
 
     Args:
         student: the model to train.
@@ -76,25 +82,42 @@ class Supervised(Objective):
 
     def contrastive(self, vectors: Vectors, examples: Tensor) -> Tensor:
         """The loss of the global batch; in training it also moves on the queue of earlier entities."""
+        answers = self.answers(examples, examples[:, 2])
+        answers.fill_diagonal_(False)
+        known = {}
+        if self.options.self_negatives:
+            known["own_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
+        if len(self.earlier_entities):
+            known["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
+        each = [self._contrastive(vectors.crop(width), answers, known) for width in self.student.widths]
+        if self.training and self.options.pre_batches:
+            self._remember(vectors.entity.detach(), examples[:, 2])
+        return torch.stack(each).mean()
+
+    def _contrastive(self, vectors: Vectors, answers: Tensor, known: dict[str, Tensor]) -> Tensor:
+        """The same of vectors of one width, with what is known of their negatives."""
         scale = self.student.inverse_temperature
         cosine = cosines(vectors.query, vectors.entity)
         cosine = cosine - self.options.margin * torch.eye(len(cosine), device=cosine.device)
-        answers = self.answers(examples, examples[:, 2])
-        answers.fill_diagonal_(False)
         more = {}
-        if self.options.self_negatives:
-            own = examples[:, [0, 1, 0]]
-            more = {
-                "own": (vectors.query * vectors.own).sum(-1) * scale,
-                "own_is_answer": self.known.contains(own),
-            }
-        if len(self.earlier_entities):
-            earlier = cosines(vectors.query, self.earlier_vectors)
+        if "own_is_answer" in known:
+            more["own"] = (vectors.query * vectors.own).sum(-1) * scale
+        if "pre_batch_is_answer" in known:
+            earlier = cosines(vectors.query, leading(self.earlier_vectors, vectors.query.shape[-1]))
             more["pre_batch"] = earlier * scale * self.options.pre_batch_weight
-            more["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
-        if self.training and self.options.pre_batches:
-            self._remember(vectors.entity.detach(), examples[:, 2])
-        return contrastive_loss(cosine * scale, answers, **more)
+        return contrastive_loss(cosine * scale, answers, **more, **known)
+
+    def taught(
+        self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, theirs: Vectors, teacher: BiEncoder
+    ) -> Tensor:
+        """The mean over the student's widths of a loss between its logits (b, b) and its teacher's.
+
+        Those are of all dimensions, even for narrow widths and of a teacher that has the same ones: the best that it
+        knows. Taught width by width, the narrow ones of a small student ranked worse.
+        """
+        each = [logits(ours.crop(width), self.student) for width in self.student.widths]
+        whole = logits(theirs, teacher)
+        return torch.stack([loss(mine, whole) for mine in each]).mean()
 
     def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""

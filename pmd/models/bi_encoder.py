@@ -2,11 +2,13 @@
 
 Wang et al., *SimKGC*, ACL 2022, section 3.2; Fan et al., *PMD*, AAAI 2024. Texts go in as token ids, unit
 vectors come out; their inner product is the score of a triple. Teacher and student are this one class
-with different depths.
+with different depths. The leading dimensions of a vector, brought to length 1 again, are a vector of their
+own: of good ones, where a model was trained at several `widths`.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, Literal
 
@@ -14,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
+
+from pmd.core.errors import PmdError
 
 Role = Literal["query", "entity"]
 
@@ -27,6 +31,8 @@ class BiEncoderConfig(PreTrainedConfig):
         init_temperature: start of the learned temperature.
         max_tokens, neighbours_below, max_neighbours: how texts are formed, see `pmd.data.text.Reading`.
         layers: for each layer, which layer of the original checkpoint it descends from.
+        widths: of the vectors that it was trained at, increasing, the last one its own; null for that alone.
+        width: of the vectors of a cropped model; null for the encoder's hidden size.
     """
 
     model_type = "pmd_bi_encoder"
@@ -40,6 +46,8 @@ class BiEncoderConfig(PreTrainedConfig):
         neighbours_below: int = 20,
         max_neighbours: int = 10,
         layers: list[int] | None = None,
+        widths: list[int] | None = None,
+        width: int | None = None,
         **kwargs: Any,
     ):
         if isinstance(encoder, dict):
@@ -51,6 +59,8 @@ class BiEncoderConfig(PreTrainedConfig):
         self.neighbours_below = neighbours_below
         self.max_neighbours = max_neighbours
         self.layers = list(range(self.encoder.num_hidden_layers)) if layers is None else list(layers)
+        self.widths = None if widths is None else list(widths)
+        self.width = width
         super().__init__(**kwargs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,7 +105,29 @@ class BiEncoder(PreTrainedModel):
     @property
     def dim(self) -> int:
         """Width of the vectors."""
+        return self.config.width or self.hidden_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
         return self.config.encoder.hidden_size
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the vectors that it was trained at, the last one `dim`."""
+        return tuple(self.config.widths or (self.dim,))
+
+    def crop(self, width: int) -> BiEncoder:
+        """A stand-alone model with the leading dimensions of these vectors; its widths are those that fit.
+
+        Its encoders are the same: what is narrower are the vectors that it makes. PmdError for a width that it
+        has not.
+        """
+        check_width(width, self.dim)
+        small = copy.deepcopy(self)
+        small.config.width = width if width < self.hidden_size else None
+        small.config.widths = [w for w in self.widths if w < width] + [width] if self.config.widths else None
+        return small
 
     def forward(
         self,
@@ -113,10 +145,25 @@ class BiEncoder(PreTrainedModel):
         return list(output.hidden_states) if all_layers else [output.last_hidden_state]
 
 
-def pool(hidden: Tensor, attention_mask: Tensor) -> Tensor:
-    """Mean over the real tokens, then L2 normalisation: (b, L, d), (b, L) -> (b, d)."""
+def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Tensor:
+    """Mean over the real tokens, then L2 normalisation of the leading `width` dimensions, by default of all d:
+    (b, L, d), (b, L) -> (b, width)."""
     weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    return normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+    return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
+
+
+def leading(vectors: Tensor, width: int) -> Tensor:
+    """The first `width` dimensions of unit vectors (…, d) as unit vectors (…, width); all d as they are.
+
+    A length does not matter for what is brought to length 1: these are the vectors that `pool` makes of that width.
+    """
+    return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
+
+
+def check_width(width: int, dim: int) -> None:
+    """Refuse a width that vectors of `dim` dimensions do not have."""
+    if not 1 <= width <= dim:
+        raise PmdError(f"width {width} is outside 1 to {dim}, the width of the model's vectors")
 
 
 def _encoder(config: PreTrainedConfig) -> nn.Module:

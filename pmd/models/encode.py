@@ -52,7 +52,7 @@ def encode(
         hidden = model(role, input_ids, attention_mask, token_type_ids, all_layers=bool(layers))
         masked = hidden[-1][:0, 0] if mask is None else hidden[-1][mask]
         return [
-            pool(hidden[-1], attention_mask),
+            pool(hidden[-1], attention_mask, model.dim),
             masked,
             *(pool(hidden[layer], attention_mask) for layer in layers),
         ]

@@ -19,8 +19,9 @@ def evenly_spaced(layers: int, of: int) -> list[int]:
     return [(2 * i + 1) * of // (2 * layers) for i in range(layers)]
 
 
-def student_of(source: BiEncoder, layers: list[int]) -> BiEncoder:
-    """A new bi-encoder with the given layers of `source`, everything else copied.
+def student_of(source: BiEncoder, layers: list[int], widths: list[int] | None = None) -> BiEncoder:
+    """A new bi-encoder with the given layers of `source`, everything else copied. Its vectors are as wide as the
+    encoder, and will be trained at `widths`, by default at that one.
 
     Raises:
         PmdError: if the encoder has no such layers.
@@ -31,7 +32,7 @@ def student_of(source: BiEncoder, layers: list[int]) -> BiEncoder:
     encoder = copy.deepcopy(source.config.encoder)
     encoder.num_hidden_layers = len(layers)
     settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}
-    settings["encoder"] = encoder
+    settings |= {"encoder": encoder, "widths": widths, "width": None}
     student = BiEncoder(BiEncoderConfig(**settings))
     student.load_state_dict(_kept(source.state_dict(), prefix, layers), strict=True)
     return student

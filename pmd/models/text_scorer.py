@@ -1,7 +1,7 @@
 """A bi-encoder and its encoded entities: a `TripleScorer` like any other.
 
 Entities are encoded once, queries once per distinct (entity, relation); what is left of a ranking is a
-matrix product.
+matrix product, of as many leading dimensions of both as a width has.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pmd.core.types import TARGETS, Target
 from pmd.data.batches import chunks
-from pmd.data.text import GraphText, Texts
-from pmd.models.bi_encoder import BiEncoder, Role, pool
+from pmd.data.compose import Texts
+from pmd.data.text import GraphText
+from pmd.models.bi_encoder import BiEncoder, Role, check_width, leading, pool
 
 
 @torch.no_grad()
@@ -26,7 +27,7 @@ def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: i
         chunk = chunk.to(model.device)
         # One chunk at a time: the order of the texts is restored by where each vector is written.
         hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
-        vectors[chunk.rows] = pool(hidden, chunk.attention_mask).float()
+        vectors[chunk.rows] = pool(hidden, chunk.attention_mask, model.dim).float()
     model.train(was_training)
     return vectors
 
@@ -37,16 +38,38 @@ class TextScorer:
     Args:
         model: the bi-encoder.
         text: the graph's texts, tokenised for it.
-        entities: (num_entities, d) unit vectors, if they are at hand; encoded here otherwise.
+        entities: (num_entities, d) unit vectors, if they are at hand; encoded here otherwise. Those of the model
+            that this one was cropped from will do.
         tokens: tokens per chunk while encoding.
+        width: score by so many leading dimensions unless asked otherwise; default all.
+
+    Raises:
+        PmdError: for a width that the model does not have.
     """
 
-    def __init__(self, model: BiEncoder, text: GraphText, entities: Tensor | None = None, tokens: int = 16384):
+    has_running_sums = False
+    """Lengths depend on the width, so `rank_widths` ranks one width after the other."""
+
+    device = torch.device("cpu")
+    """Where triples are read."""
+
+    def __init__(
+        self,
+        model: BiEncoder,
+        text: GraphText,
+        entities: Tensor | None = None,
+        tokens: int = 16384,
+        width: int | None = None,
+    ):
         self.model, self.text, self.tokens = model, text, tokens
+        self.num_entities, self.num_relations = text.num_entities, text.num_relations
+        self.width = model.dim if width is None else width
+        check_width(self.width, model.dim)
         if entities is None:
             texts = text.entities(np.arange(text.num_entities))
             entities = encode_texts(model, "entity", texts, text.pad, tokens)
         self.entities = entities
+        self._candidates = entities  # of the width that was asked for last
         self._keys = np.empty(0, dtype=np.int64)
         self._queries = torch.empty(0, model.dim)
 
@@ -55,13 +78,23 @@ class TextScorer:
         keys = np.unique(np.concatenate([self._key(triples, target) for target in targets]))
         self._keys, self._queries = keys, self._encode(keys)
 
-    def score_all(self, triples: Tensor, target: Target) -> Tensor:
-        """(b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple."""
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that the model was trained at."""
+        return self.model.widths
+
+    def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
+        """(b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple, by the leading
+        `width` dimensions. PmdError for a width that the model does not have."""
+        width = self.width if width is None else width
+        check_width(width, self.model.dim)
         keys = self._key(triples, target)
         if not np.isin(keys, self._keys).all():
             self.prepare(triples, (target,))
         place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
-        return self._queries[place] @ self.entities.T
+        if self._candidates.shape[1] != width:
+            self._candidates = leading(self.entities, width)
+        return leading(self._queries[place], width) @ self._candidates.T
 
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
         heads, relations, tails = triples.cpu().numpy().T

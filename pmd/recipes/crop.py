@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +10,22 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.run import new_folder
 from pmd.models.checkpoints import locate
-from pmd.models.kge_folder import stored_file
+from pmd.models.kge_folder import stored_settings
 from pmd.recipes.scorers import check_folder
 from pmd.use.trained import TrainedKge, load
+
+BI_ENCODER = "pmd_bi_encoder"
+"""The `model_type` of text models."""
 
 
 @dataclass
 class CropConfig:
-    """Take the leading part of a trained embedding model or BERT, without training.
+    """Take the leading part of a trained embedding model, text model or BERT, without training.
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id; any BERT will do, `package:NAME/FOLDER` too.
-        width: how many dimensions to keep; of a BERT a multiple of its heads' size.
+        width: how many dimensions to keep; of a BERT a multiple of its heads' size. A text model keeps its encoders:
+            narrower are the vectors that they make, and the index of the encoded entities.
         out: the new folder.
     """
 
@@ -39,18 +42,29 @@ def crop(config: CropConfig) -> str:
     """
     folder = locate(stage_of(config.model))
     check_folder("model", folder)
-    settings = settings_of(folder)
+    settings = stored_settings(folder)
     if settings.get("model_type") == "bert":
         return crop_bert(folder, settings, config)
+    if settings.get("model_type") == BI_ENCODER:
+        return crop_text(folder, config)
     if "interaction" not in settings:
-        raise PmdError(
-            f"'{folder}' is neither an embedding model nor a BERT; a bi-encoder's width is that of its encoder"
-        )
+        raise PmdError(f"'{folder}' is neither an embedding model nor a bi-encoder nor a BERT")
     whole = load(folder)
     small = whole.crop(config.width)
     warn(config.width, whole.widths)
     out = small.save(config.out)
     return f"{out}: {size(small):,} of {size(whole):,} parameters, {config.width} of {whole.model.dim} dimensions"
+
+
+def crop_text(folder: str, config: CropConfig) -> str:
+    """The same of a bi-encoder, with its tokenizer and its index."""
+    from pmd.recipes import text_model
+    from pmd.recipes.device import quiet
+
+    quiet()
+    whole = text_model.crop(folder, config.width, config.out)
+    warn(config.width, whole.widths)
+    return f"{config.out}: vectors of {config.width} of {whole.dim} dimensions, by the same encoders"
 
 
 def crop_bert(folder: str, settings: dict, config: CropConfig) -> str:
@@ -86,18 +100,6 @@ def size(trained: TrainedKge) -> int:
     return sum(parameter.numel() for parameter in trained.model.parameters())
 
 
-def settings_of(folder: str | Path) -> dict:
-    """The config.json of a folder or a Hub id. PmdError if there is none, or if it is broken."""
-    file = stored_file(folder, "config.json")
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PmdError(f"cannot read the config.json of '{folder}': {error}") from None
-    if not isinstance(settings, dict):
-        raise PmdError(f"cannot read the config.json of '{folder}': it is no settings by name but {settings!r:.60}")
-    return settings
-
-
 def stage_of(model: str) -> str:
     """The only model of a run folder, or its only croppable one; anything else as it is."""
     folder = Path(model)
@@ -105,5 +107,5 @@ def stage_of(model: str) -> str:
         return model
     stages = [path.parent for path in folder.glob("*/config.json")]
     if len(stages) > 1:
-        stages = [stage for stage in stages if len(settings_of(stage).get("widths") or []) > 1]
+        stages = [stage for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]
     return str(stages[0]) if len(stages) == 1 else model

@@ -7,6 +7,7 @@ the same run folder can be continued until its table is complete.
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from peft import LoraConfig, get_peft_model
 
 from pmd.core.config import ProgressiveConfig, StageConfig, TrainConfig
 from pmd.core.errors import PmdError
+from pmd.core.med import check_widths
 from pmd.core.run import Run
 from pmd.core.stages import check, resolve_stages
 from pmd.core.types import Objective
@@ -34,8 +36,8 @@ from pmd.models.checkpoints import depth_of, start
 from pmd.models.students import evenly_spaced, student_of
 from pmd.models.text_scorer import TextScorer, encode_texts
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, open_run
-from pmd.recipes.tables import grades_table, markdown
+from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, measure_widths, open_run
+from pmd.recipes.tables import grades_table, markdown, widths_tables
 from pmd.recipes.text_model import TextModel, load, save
 from pmd.train.loop import Interrupted, fit
 
@@ -77,6 +79,8 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
         )
     graph = load_data(config)
     origin = TextModel(*start(config.encoder, graph, config.seed))
+    if config.encoder.widths is not None:
+        check_widths("encoder.widths", config.encoder.widths, origin.model.dim, "the width of encoder.name")
     text = origin.read(graph, config.data.cache)
     check_loads(stages, origin)
     if config.train.lora is not None:
@@ -87,7 +91,10 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     for stage in stages:
         if stage.name not in run.results:
             run_stage(context, stage, [other.name for other in stages].index(stage.name))
-    tables = {split: grades_table(run.results, split) for split in config.evaluation.splits}
+    tables = {
+        split: grades_table(run.results, split) + widths_tables(run.results, split)
+        for split in config.evaluation.splits
+    }
     close_run(run, graph, tables, accelerator)
     return run
 
@@ -130,11 +137,12 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
     if config.contrastive.self_negatives:
         negatives += " + 1 self"
     origin = context.origin.model
+    widths = f", trained at {', '.join(map(str, config.encoder.widths))}" if config.encoder.widths else ""
     top = header(
         context.run,
         graph,
         context.accelerator,
-        encoder=f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide",
+        encoder=f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
         negatives=f"{negatives} per query, false ones masked",
     )
     table = markdown(("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows)
@@ -181,10 +189,11 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
         context.accelerator.wait_for_everyone()
     student.model.to(context.accelerator.device)
     scorer, rate = timed_scorer(student.model, context.text)
-    metrics = {
-        split: measure(scorer, context.graph, context.config.evaluation, split).to_dict()
-        for split in context.config.evaluation.splits
-    }
+    metrics, widths = {}, {}
+    for split in context.config.evaluation.splits:
+        found = measure_widths(scorer, context.graph, context.config.evaluation, split)
+        widths[split] = {width: of.to_dict() for width, of in found.items()}
+        metrics[split] = widths[split][student.model.dim]
     if context.run.main:
         save(folder, student, context.graph, scorer.entities)
         shutil.rmtree(context.run.folder / "checkpoint", ignore_errors=True)
@@ -195,10 +204,12 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
             "mask_rate": mask_rate(stage),
             "method": stage.method,
             "teacher": stage.teacher,
+            "dim": student.model.dim,
             "parameters": sum(p.numel() for p in student.model.parameters()),
             "train_seconds": round(seconds, 1),
             "entities_per_second": rate,
             "metrics": metrics,
+            **({"widths": widths} if len(student.model.widths) > 1 else {}),
         },
     )
     first = metrics[context.config.evaluation.splits[0]]
@@ -222,7 +233,8 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
     teacher = None if stage.teacher == "none" else load(context.run.folder / stage.teacher).model
     stages = resolve_stages(config, context.origin.model.depth)
     source = teacher if stage.init == "teacher" else context.origin.model
-    student = student_of(source, starting_layers(stage, stages, context.origin.model.depth))
+    layers = starting_layers(stage, stages, context.origin.model.depth)
+    student = student_of(source, layers, config.encoder.widths)
     set_seed(config.seed * 1000 + position)
     student.to(accelerator.device)
     if config.train.lora is not None:
@@ -232,9 +244,12 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
     checkpoint = context.run.folder / "checkpoint" / stage.name
 
     def validate() -> dict[str, float]:
-        scorer = TextScorer(student, context.text)
-        metrics = measure(scorer, graph, config.evaluation, "valid", triples=config.train.valid_triples)
-        return {"valid": metrics.mrr}
+        scorer, triples = TextScorer(student, context.text), config.train.valid_triples
+        if len(student.widths) == 1:
+            return {"valid": measure(scorer, graph, config.evaluation, "valid", triples=triples).mrr}
+        found = measure_widths(scorer, graph, config.evaluation, "valid", triples=triples)
+        values = {f"valid_{width}": metrics.mrr for width, metrics in found.items()}
+        return {"valid": statistics.fmean(values.values()), **values}
 
     progress = fit(
         objective,

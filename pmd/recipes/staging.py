@@ -19,10 +19,11 @@ from pmd.core.run import Run, environment, write_json, write_text
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
-from pmd.evaluation.ranking import rank
+from pmd.evaluation.ranking import rank, subsample
 from pmd.evaluation.rerank import NeighbourRerank
-from pmd.evaluation.width_ranking import rank_widths
+from pmd.evaluation.width_ranking import AtWidth, rank_widths
 from pmd.models.kge import KgeModel
+from pmd.models.text_scorer import TextScorer
 from pmd.train.loop import FitSettings
 
 
@@ -117,7 +118,11 @@ def measure(
 
 
 def measure_widths(
-    model: KgeModel, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+    model: KgeModel | TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
 ) -> dict[int, RankingMetrics]:
-    """The same of every sub-model of a croppable model, from one pass over the candidates."""
-    return rank_widths(model, graph, split, batch_size=config.batch_size, max_triples=triples or None)
+    """The same of every width of a croppable model: from one pass over the candidates, or from one encoding of the
+    queries and one of the entities."""
+    if isinstance(model, TextScorer):
+        model.prepare(subsample(graph.split(split), triples or None, seed=0))
+        return {width: measure(AtWidth(model, width), graph, config, split, triples=triples) for width in model.widths}
+    return rank_widths(model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty())

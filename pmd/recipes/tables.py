@@ -37,6 +37,26 @@ def grades_table(results: dict[str, dict[str, Any]], split: str) -> str:
     return markdown(GRADE_COLUMNS, rows)
 
 
+def widths_tables(results: dict[str, dict[str, Any]], split: str) -> str:
+    """MRR and Hits@10 of `split`, grades down and widths across; empty where no grade has several widths."""
+    if not any("widths" in result for result in results.values()):
+        return ""
+    found = {
+        name: {int(width): metrics for width, metrics in by_width(result, split).items()}
+        for name, result in results.items()
+        if split in result["metrics"]
+    }
+    widths = sorted({width for cells in found.values() for width in cells})
+    text = ""
+    for title, key in (("MRR", "mrr"), ("Hits@10", "hits_at_10")):
+        rows = [
+            [name, results[name]["layers"], *(f"{cells[w][key]:.3f}" if w in cells else "" for w in widths)]
+            for name, cells in found.items()
+        ]
+        text += f"\n\n{title} by width\n\n{markdown(('grade', 'layers', *map(str, widths)), rows)}"
+    return text
+
+
 def models_table(results: dict[str, dict[str, Any]], split: str) -> str:
     """One row per finished embedding model and width: its size, who taught it, how well it ranks `split`."""
     rows = [
@@ -67,7 +87,7 @@ def ranking_cells(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def markdown(columns, rows) -> str:
-    """A pipe table; every cell is printed as given."""
-    right = ["left", *["right"] * (len(columns) - 1)]
-    return tabulate(rows, columns, tablefmt="pipe", colalign=right, disable_numparse=True)
+def markdown(columns, rows, align=None) -> str:
+    """A pipe table; every cell is printed as given. `align` is `left` or `right` by column, by default the first is left."""
+    align = align or ["left", *["right"] * (len(columns) - 1)]
+    return tabulate(rows, columns, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)

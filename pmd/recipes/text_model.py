@@ -8,7 +8,7 @@ entities.safetensors              the encoded entities (num_entities, d), with t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,11 +18,12 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
-from pmd.core.run import write_folder
+from pmd.core.run import new_folder, write_folder
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.text import GraphText, Reading, default_cache
 from pmd.data.tsv import write_columns
-from pmd.models.bi_encoder import BiEncoder
+from pmd.models.bi_encoder import BiEncoder, leading
+from pmd.models.kge_folder import Vocabulary, load_vocabulary
 from pmd.models.text_scorer import TextScorer
 
 
@@ -44,8 +45,15 @@ class TextModel:
         return GraphText(graph, self.tokenizer, self.reading, cache=Path(cache) if cache else default_cache())
 
 
-def save(folder: Path, model: TextModel, graph: KnowledgeGraph, entities: Tensor | None = None) -> None:
-    """Write a model folder, aside and renamed."""
+def save(
+    folder: Path,
+    model: TextModel,
+    graph: KnowledgeGraph | Vocabulary,
+    entities: Tensor | None = None,
+    checksum: str | None = None,
+) -> None:
+    """Write a model folder, aside and renamed; `checksum` is that of the graph of the entities, where only its
+    vocabulary is given."""
 
     def fill(aside: Path) -> None:
         model.model.save_pretrained(aside)
@@ -53,7 +61,7 @@ def save(folder: Path, model: TextModel, graph: KnowledgeGraph, entities: Tensor
         write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
         write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
         if entities is not None:
-            metadata = {"graph": graph.checksum(), "format": "pt"}
+            metadata = {"graph": checksum or graph.checksum(), "format": "pt"}
             save_file({"entities": entities.cpu().contiguous()}, aside / "entities.safetensors", metadata)
 
     write_folder(folder, fill)
@@ -76,13 +84,32 @@ def load(folder: str | Path) -> TextModel:
     return TextModel(model, tokenizer)
 
 
+def crop(folder: str | Path, width: int, out: str | Path) -> BiEncoder:
+    """Write the model of a folder, its vectors and encoded entities cropped, to a new one; the model as it was.
+
+    Raises:
+        PmdError: if there is no such model, if its vectors have not so many dimensions, or if `out` is not new.
+    """
+    whole, graph = load(folder), load_vocabulary(folder)
+    small = replace(whole, model=whole.model.crop(width))
+    entities, checksum = encoded_entities(Path(folder))
+    save(new_folder(out), small, graph, None if entities is None else leading(entities, width), checksum)
+    return whole.model
+
+
+def encoded_entities(folder: Path) -> tuple[Tensor | None, str | None]:
+    """The encoded entities (num_entities, d) of a folder and the checksum of their graph; None if there are none."""
+    file = folder / "entities.safetensors"
+    if not file.is_file():
+        return None, None
+    with safe_open(file, "pt") as stored:
+        return stored.get_tensor("entities"), stored.metadata().get("graph")
+
+
 def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
     """The encoded entities of a folder, unless they are missing or of another graph."""
-    file = Path(folder) / "entities.safetensors"
-    if not file.is_file():
-        return None
-    with safe_open(file, "pt") as stored:
-        return stored.get_tensor("entities") if stored.metadata().get("graph") == graph.checksum() else None
+    entities, checksum = encoded_entities(Path(folder))
+    return entities if checksum == graph.checksum() else None
 
 
 def text_scorer(
