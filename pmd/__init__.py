@@ -15,7 +15,7 @@ _HOMES = {
     "CroppableBert": "pmd.models.croppable_bert",
     "CroppableBertForSequenceClassification": "pmd.models.croppable_bert",
     "TextScorer": "pmd.models.text_scorer",
-    "load": "pmd.use.trained",
+    "load": "pmd.recipes.trained",
     "load_scorer": "pmd.recipes.scorers",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",

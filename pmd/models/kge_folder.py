@@ -108,6 +108,18 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     return model
 
 
+def stored_settings(folder: str | Path) -> dict[str, Any]:
+    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""
+    file = stored_file(folder, "config.json")
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PmdError(f"cannot read the config.json of '{folder}': {error}") from None
+    if not isinstance(settings, dict):
+        raise PmdError(f"cannot read the config.json of '{folder}': it is no settings by name but {settings!r:.60}")
+    return settings
+
+
 def stored_file(folder: str | Path, name: str) -> Path:
     """A file of a model's folder, or of its Hub repository. PmdError if there is none."""
     file = Path(folder) / name

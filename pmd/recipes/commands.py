@@ -191,6 +191,22 @@ def crop_command(arguments: Sequence[str] | None = None) -> None:
     print(crop(instantiate(parser, parse(parser, _leading(arguments, "model")), CropConfig)))
 
 
+def answer_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd answer`: questions to a trained model."""
+    # Read when NumPy is loaded. Its threads wait for each other by spinning, which on products as small as those of
+    # one question gains little on idle cores, and on busy ones costs many times the product.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from pmd.recipes.answer import AnswerConfig, answer
+
+    short = {"-k": "--top_k", "--json": "--json=true", "--new": "--new=true", "--build": "--build=true"}
+    arguments = [short.get(argument, argument) for argument in _leading(arguments, "model")]
+    parser = parser_for(
+        AnswerConfig, "Ask a trained model: pmd answer RUN --head Austria --relation 'official language'."
+    )
+    for answers in answer(instantiate(parser, parse(parser, arguments), AnswerConfig)):
+        print(answers)
+
+
 def _leading(arguments: Sequence[str] | None, name: str) -> list[str]:
     """The first argument, if it is no option, as the option `name`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

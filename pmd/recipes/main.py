@@ -19,6 +19,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
         commands.crop_command,
         "take the leading part of an embedding model or a BERT: pmd crop RUN --width 40 --out small",
     ),
+    "answer": (
+        commands.answer_command,
+        "complete a triple: pmd answer RUN --head Austria --relation 'official language'",
+    ),
     "figure": (commands.figure_command, "draw a picture of a run"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -10,7 +9,8 @@ import torch
 from pmd.core.errors import PmdError
 from pmd.core.types import TripleScorer
 from pmd.data.graph import KnowledgeGraph
-from pmd.models.kge_folder import load_for, stored_file
+from pmd.models.kge_folder import load_for, stored_settings
+from pmd.recipes.folders import check_folder
 from pmd.recipes.text_model import text_scorer
 
 
@@ -35,27 +35,10 @@ def load_scorer(
 
 def is_embedding_model(folder: str | Path) -> bool:
     """Whether the folder's (or Hub id's) config.json names an interaction."""
-    try:
-        return "interaction" in json.loads(stored_file(folder, "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PmdError(f"cannot read the config.json of '{folder}': {error}") from None
+    return "interaction" in stored_settings(folder)
 
 
 def num_parameters(scorer: TripleScorer) -> int:
     """Trained numbers of a scorer's model; the encoded entities of a text model are not counted."""
     model = getattr(scorer, "model", scorer)
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def check_folder(option: str, model: str) -> None:
-    """Refuse what is plainly no model, before the Hub is asked for something of that name."""
-    folder = Path(model)
-    if (folder / "config.yaml").is_file():
-        stages = sorted(path.parent.name for path in folder.glob("*/config.json"))
-        raise PmdError(
-            f"{option}: '{model}' is a run; choose one of its stages: {', '.join(stages) or 'none is finished'}"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise PmdError(f"{option}: '{model}' holds no model (no config.json); give a stage's folder in a run")
-    if not folder.is_dir() and (model.count("/") != 1 or folder.parent.is_dir()):
-        raise PmdError(f"{option}: no folder '{model}'; give a stage's folder in a run, or a Hub id")

@@ -1,0 +1,114 @@
+"""Questions to a trained model from the shell: one or a file of them, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pmd.core.config import DataConfig
+from pmd.core.errors import PmdError
+from pmd.recipes.folders import locate
+from pmd.recipes.trained import current_index, load
+from pmd.use.answers import Answers
+from pmd.use.questions import read_questions
+
+
+@dataclass
+class AnswerConfig:
+    """Ask a trained text or embedding model for the missing end of a triple.
+
+    Args:
+        model: a run folder, a stage's folder in one, or a Hub id.
+        stage: of a run folder; default its last finished one.
+        head: the known entity of (head, relation, ?), by id or name.
+        relation: by id or name.
+        tail: the known entity of (?, relation, tail), by id or name.
+        text: a description of an entity that is not in the graph, in the place of the known one; text models only.
+        target: with --text, which end is asked for; default tail.
+        top_k: so many answers; -k for short.
+        new: leave out what is already known.
+        batch: a file of questions, one a line: HEAD<tab>RELATION<tab>? or ?<tab>RELATION<tab>TAIL, or a JSON object
+            with head or tail or text, relation, and for a text target. `-` reads them from stdin.
+        json: one JSON object for each question in place of tables.
+        build: build the index of the model's folder anew; without a question nothing else.
+        width: answer by so many leading dimensions.
+        data: the graph, where the model is in no run folder.
+    """
+
+    model: str
+    stage: str | None = None
+    head: str = ""
+    relation: str = ""
+    tail: str = ""
+    text: str = ""
+    target: Literal["head", "tail"] | None = None
+    top_k: int = 10
+    new: bool = False
+    batch: str | None = None
+    json: bool = False
+    build: bool = False
+    width: int | None = None
+    data: DataConfig | None = None
+
+
+def answer(config: AnswerConfig) -> Iterator[str]:
+    """A table, or a line of JSON, for each question.
+
+    Raises:
+        PmdError: for a model, names or questions that cannot be used.
+    """
+    asked = {part: getattr(config, part) or None for part in ("head", "relation", "tail", "text", "target")}
+    given = [f"--{part}" for part, value in asked.items() if value]
+    if config.batch is not None and given:
+        raise PmdError(f"batch: the file's questions stand for themselves; leave out {given[0]}")
+    place = locate(config.model, config.stage)
+    if config.build:
+        index = current_index(place, config.data, rebuild=True)
+        print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)
+        if config.batch is None and not given:
+            return
+    model = load(place, config.data)
+    if config.width is not None:
+        model = model.crop(config.width)
+    questions = [model.question(**asked)] if config.batch is None else read_questions(model, *lines_of(config.batch))
+    for answers in model.answer_all(questions, top_k=config.top_k, new=config.new):
+        yield json.dumps(answers.to_dict(), ensure_ascii=False) if config.json else table(answers)
+
+
+def lines_of(file: str) -> tuple[list[str], str]:
+    """The lines of a file, or of stdin, and what to call it. PmdError if it cannot be read."""
+    if file == "-":
+        return sys.stdin.read().split("\n"), "stdin"
+    try:
+        return Path(file).expanduser().read_text(encoding="utf-8-sig").split("\n"), file
+    except OSError as error:
+        raise PmdError(f"batch: cannot read '{file}' ({error.strerror}); give a file of questions") from None
+    except UnicodeDecodeError as error:
+        raise PmdError(f"batch: '{file}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
+
+
+def table(answers: Answers) -> str:
+    """The question on a line, and its answers, best first."""
+    from tabulate import tabulate
+
+    known = answers.text if answers.text is None else f"“{answers.text}”"
+    ends = {
+        part: "?" if part == answers.target else known or spelt(getattr(answers, part)) for part in ("head", "tail")
+    }
+    rows = [
+        (found.rank, found.name, found.id, f"{found.score:.4f}", ", ".join(found.known)) for found in answers.answers
+    ]
+    columns = ("rank", "name", "id", "score", "known")
+    body = tabulate(
+        rows, columns, tablefmt="pipe", colalign=("right", "left", "left", "right", "left"), disable_numparse=True
+    )
+    return f"({ends['head']}, {spelt(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"
+
+
+def spelt(pair: tuple[str, str]) -> str:
+    """`name (id)`, or the name alone where it is the id."""
+    return pair[1] if pair[0] == pair[1] else f"{pair[1]} ({pair[0]})"

@@ -1,0 +1,62 @@
+"""From what the user names to the folder of a model: a run, a stage of one, or a Hub id. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from pmd.core.errors import PmdError
+from pmd.core.run import Run
+
+
+def check_folder(option: str, model: str) -> None:
+    """Refuse what is plainly no model, before the Hub is asked for something of that name."""
+    folder = Path(model)
+    if (folder / "config.yaml").is_file():
+        stages = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        raise PmdError(
+            f"{option}: '{model}' is a run; choose one of its stages: {', '.join(stages) or 'none is finished'}"
+        )
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise PmdError(f"{option}: '{model}' holds no model (no config.json); give a stage's folder in a run")
+    if not folder.is_dir() and (model.count("/") != 1 or folder.parent.is_dir()):
+        raise PmdError(f"{option}: no folder '{model}'; give a stage's folder in a run, or a Hub id")
+
+
+def locate(model: str, stage: str | None = None) -> Path:
+    """The folder of a model: itself, a stage of a run (the last finished one unless named), or a Hub download.
+
+    Raises:
+        PmdError: if there is none.
+    """
+    folder = Path(model).expanduser()
+    if (folder / "config.yaml").is_file():
+        return stage_folder(folder, stage)
+    if stage is not None:
+        raise PmdError(f"stage: '{model}' is no run folder, and only a run has stages; leave the option out")
+    check_folder("model", str(folder))
+    return folder if folder.is_dir() else _downloaded(model)
+
+
+def stage_folder(run: Path, stage: str | None) -> Path:
+    """The folder of a run's finished stage, by default its last one. PmdError if there is none."""
+    finished = [name for name in Run(run).results if (run / name / "config.json").is_file()]
+    if not finished:
+        raise PmdError(f"'{run}': no stage is finished yet; go on with --resume {run}")
+    if stage is None:
+        return run / finished[-1]
+    if stage not in finished:
+        close = difflib.get_close_matches(stage, finished, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise PmdError(f"stage: '{run}' has no finished stage '{stage}'; there are {', '.join(finished)}{hint}")
+    return run / stage
+
+
+def _downloaded(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id ({reason})") from None

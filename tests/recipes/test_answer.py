@@ -1,0 +1,423 @@
+"""Answers of both kinds of model, by value: the scores that are ranked, the marks of a plain loop, what is built when."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import pmd
+from pmd.core.errors import PmdError
+from pmd.models.kge_folder import save as save_kge
+from pmd.recipes import text_index, trained
+from pmd.recipes.main import dispatch
+from pmd.recipes.text_model import TextModel
+from pmd.recipes.text_model import save as save_text
+from pmd.use.trained import load as load_kge
+
+from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
+
+KINDS = ["text", "wide", "rotate", "reciprocal", "pairre"]
+
+
+def write_model(kind, folder, graph):
+    """A model of random weights in a folder."""
+    torch.manual_seed(0)
+    if kind in ("text", "wide"):
+        settings = {"max_tokens": 24, "neighbours_below": 6, "max_neighbours": 3}
+        more = {"widths": [8, 32]} if kind == "wide" else {}
+        save_text(folder, TextModel(tiny_model(**settings, **more), tiny_tokenizer()), graph)
+        return folder
+    sizes = {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
+    name = "pairre" if kind == "pairre" else "rotate"
+    options = {"reciprocal": kind == "reciprocal", "unit_entities": kind == "pairre"}
+    save_kge(folder, pmd.KgeModel(name, **sizes, dim=16, widths=(4, 16), **options), graph)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PMD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(params=KINDS)
+def asked(request, tmp_path):
+    """A model that can be asked, and its folder."""
+    folder = write_model(request.param, tmp_path / request.param, tiny_graph())
+    return pmd.load(folder, tiny_graph()), folder
+
+
+def all_queries(graph):
+    return [(entity, relation) for entity in range(graph.num_entities) for relation in range(graph.num_relations)]
+
+
+@pytest.mark.parametrize("width", [None, 4])
+@pytest.mark.parametrize("target", ["head", "tail"])
+def test_scores_are_those_that_are_ranked(asked, target, width):
+    model, folder = asked
+    graph, known = tiny_graph(), "head" if target == "tail" else "tail"
+    scorer = pmd.load_scorer(folder, graph)
+    model = model if width is None else model.crop(width)
+    queries = all_queries(graph)
+    triples = torch.tensor([(entity, relation, entity) for entity, relation in queries])
+    with torch.no_grad():
+        expected = scorer.score_all(triples, target, width=width)
+    questions = [
+        model.question(**{known: graph.entity_ids[entity], "relation": graph.relation_ids[relation]})
+        for entity, relation in queries
+    ]
+    for row, answers in enumerate(model.answer_all(questions, top_k=99)):
+        assert len(answers) == graph.num_entities and [answer.rank for answer in answers] == [*range(1, 14)]
+        scores = torch.tensor([answer.score for answer in answers])
+        found = [graph.entity_ids.index(answer.id) for answer in answers]
+        torch.testing.assert_close(scores, expected[row][found], atol=5e-6, rtol=0)
+        assert (scores.diff() <= 0).all() and sorted(found) == [*range(13)]
+        assert [answer.name for answer in answers] == [graph.entity_names[place] for place in found]
+
+
+def test_another_encoder_answers_by_itself(tmp_path, monkeypatch):
+    folder = write_model("text", tmp_path / "text", tiny_graph())
+    plain = pmd.load(folder, tiny_graph()).answer(head="e7", relation="near")
+    monkeypatch.setattr("pmd.use.trained.reads", lambda folder, settings: False)
+    other = pmd.load(folder).answer(head="e7", relation="near")
+    assert [answer.id for answer in other] == [answer.id for answer in plain]
+    assert [a.score for a in other] == pytest.approx([a.score for a in plain], abs=5e-6)
+
+
+@pytest.mark.parametrize("target", ["head", "tail"])
+def test_a_described_entity_is_read_like_one_of_the_graph(target, tmp_path):
+    graph, new = tiny_graph(), "a lake [SEP] in the hills, naïve and 東京, " + "that runs through old towns " * 8
+    folder = write_model("text", tmp_path / "text", graph)
+    larger = replace(
+        graph,
+        entity_ids=[*graph.entity_ids, "new"],
+        entity_names=[*graph.entity_names, ""],
+        entity_descriptions=[*graph.entity_descriptions, new],
+    )
+    expected = pmd.load_scorer(folder, larger).score_all(torch.tensor([[13, 1, 13]]), target)[0, :13]
+    answers = pmd.load(folder, graph).answer(text=new, relation="r1", target=target, top_k=13)
+    assert answers.text == new and answers.head is answers.tail is None and answers.target == target
+    for answer in answers:
+        assert answer.score == pytest.approx(float(expected[int(answer.id[1:])]), abs=5e-6)
+        assert answer.known == ()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_known_answers_are_marked_with_their_splits(seed, random_graph, tmp_path):
+    graph = random_graph(seed)
+    model = pmd.load(write_model("rotate", tmp_path / "model", graph), graph)
+    splits = {name: graph.split(name).tolist() for name in graph.split_names}
+    marks = 0
+    for entity, relation in all_queries(graph):
+        for known in ("head", "tail"):
+            asked = {known: graph.entity_ids[entity], "relation": graph.relation_ids[relation]}
+            answers, new = model.answer(**asked, top_k=99), model.answer(**asked, top_k=99, new=True)
+            assert len(answers) == graph.num_entities
+            for answer in answers:
+                other = graph.entity_ids.index(answer.id)
+                triple = [entity, relation, other] if known == "head" else [other, relation, entity]
+                assert list(answer.known) == [name for name, triples in splits.items() if triple in triples]
+                marks += len(answer.known)
+            assert [answer.id for answer in new] == [answer.id for answer in answers if not answer.known]
+    assert marks == 2 * sum(len({tuple(triple) for triple in triples}) for triples in splits.values())
+
+
+def test_the_two_graphs_of_an_inductive_data_set_stay_apart(random_graph, tmp_path):
+    graph = random_graph(entities=14)
+    graph = replace(graph, **{name: graph.split(name) % torch.tensor([6, 3, 6]) for name in ("train", "valid", "test")})
+    more = {f"inductive_{name}": graph.split(name) + torch.tensor([6, 0, 6]) for name in ("train", "valid", "test")}
+    graph = replace(graph, splits=more)
+    model = pmd.load(write_model("rotate", tmp_path / "model", graph), graph)
+    for split, entity in (("test", 2), ("inductive_test", 8)):
+        ids = {graph.entity_ids[place] for place in graph.candidates(split).tolist()}
+        assert {answer.id for answer in model.answer(head=f"e{entity}", relation="r0", top_k=99)} == ids
+    assert len(model.answer(head="e13", relation="r0", top_k=99)) == 14  # of neither
+
+
+@pytest.fixture(params=["text", "rotate"])
+def run(request, folder, tmp_path):
+    """A run folder of one kind with two finished stages on a graph of its own."""
+    data = shutil.copytree(folder, tmp_path / "towns")
+    graph, run = pmd.load_graph(data), tmp_path / "run"
+    for stage in ("wide", "narrow"):
+        write_model(request.param, run / stage, graph)
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": {"path": str(data)}}))
+    (run / "results.json").write_text('{"wide": {}, "narrow": {}, "gone": {}}')
+    return run
+
+
+def ask(run, *options):
+    dispatch(["answer", str(run), *options])
+
+
+QUESTION = ("--head=Finland town 2", "--relation=lies in")
+
+
+def test_a_table(run, capsys):
+    ask(run, *QUESTION, "-k", "48")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "(Finland town 2 (e08), lies in (r_in), ?)"
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line]
+    assert header == ["rank", "name", "id", "score", "known"] and len(rows) == 48
+    assert [row[1:3] for row in rows if row[4]] == [["Finland", "e00"]]
+    assert [row[4] for row in rows if row[4]] == ["train, test"]
+    answers = pmd.load(run / "narrow").answer(head="e08", relation="r_in", top_k=48)
+    assert [[row[2], row[3]] for row in rows] == [[answer.id, f"{answer.score:.4f}"] for answer in answers]
+    ask(run, *QUESTION, "-k", "48", "--new")
+    new = [line.split("|")[3].strip() for line in capsys.readouterr().out.splitlines()[4:] if line]
+    assert new == [row[2] for row in rows if row[2] != "e00"]
+
+
+def test_json_and_nothing_else(run, capsys):
+    ask(run, "--tail=e00", "--relation=R IN", "--json", "-k", "3")
+    said = capsys.readouterr().out
+    found = json.loads(said)
+    assert said.count("\n") == 1 and said.endswith("}\n")
+    answers = pmd.load(run).answer(tail="Finland", relation="r_in", top_k=3)
+    assert found == json.loads(json.dumps(answers.to_dict()))
+    assert {part: found[part] for part in ("target", "head", "relation", "tail", "text")} == {
+        "target": "head",
+        "head": None,
+        "relation": {"id": "r_in", "name": "lies in"},
+        "tail": {"id": "e00", "name": "Finland"},
+        "text": None,
+    }
+    assert [answer["rank"] for answer in found["answers"]] == [1, 2, 3]
+    assert found["answers"][0].keys() == {"rank", "id", "name", "score", "known"}
+
+
+def test_a_file_of_questions(run, tmp_path, capsys, monkeypatch):
+    file = tmp_path / "asked.tsv"
+    places = [f"e{place:02}" for place in range(48)] * 2
+    lines = [f"{place}\tr_in\t?" for place in places] + ['{"tail": "Finland", "relation": "speaks"}']
+    file.write_text("\n".join(lines) + "\n")
+    ask(run, f"--batch={file}", "--json", "-k", "2")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    model = pmd.load(run)
+    assert len(found) == 97 and [each["head"]["id"] for each in found[:-1]] == places
+    for each in (*found[:3], *found[60:70]):
+        alone = model.answer(head=each["head"]["id"], relation="r_in", top_k=2)
+        assert [answer["id"] for answer in each["answers"]] == [answer.id for answer in alone]
+        assert [a["score"] for a in each["answers"]] == pytest.approx([a.score for a in alone], abs=1e-6)
+    assert found[-1]["tail"]["id"] == "e00" and found[-1]["target"] == "head"
+    monkeypatch.setattr("sys.stdin", io.StringIO(file.read_text()))
+    ask(run, "--batch=-", "-k", "1")
+    assert capsys.readouterr().out.count("lies in (r_in), ?)") == 96
+
+
+def test_errors_of_a_file_name_the_line_before_anything_is_answered(run, tmp_path, capsys):
+    file = tmp_path / "asked.tsv"
+    file.write_text("e01\tr_in\t?\nFindland\tr_in\t?\n")
+    message = rf"{file}, line 2: head: no entity 'Findland'; did you mean Finland \(e00\)"
+    with pytest.raises(PmdError, match=message):
+        ask(run, f"--batch={file}", "--json")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(PmdError, match="batch: cannot read 'nowhere'"):
+        ask(run, "--batch=nowhere")
+    with pytest.raises(PmdError, match=r"batch: .* leave out --head"):
+        ask(run, f"--batch={file}", "--head=e01")
+    file.write_bytes("Zürich\tr_in\t?".encode("latin1"))
+    with pytest.raises(PmdError, match="is not UTF-8 at byte 1"):
+        ask(run, f"--batch={file}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--head=Findland", "--relation=lies in"], r"head: no entity 'Findland'; did you mean Finland \(e00\)"),
+        (["--head=Finland", "--relation=lise in"], r"relation: no relation 'lise in'; did you mean lies in \(r_in\)\?"),
+        (["--head=Finland", "--relation=owns"], r"no relation 'owns'; there are lies in \(r_in\), speaks \(r_speaks\)"),
+        (["--relation=lies in"], r"give one of head, tail and text \(none is given\)"),
+        (["--head=e01", "--tail=e02", "--relation=r_in"], r"give one of .* \(head and tail are given\)"),
+        (["--head=e01"], "relation: none is given"),
+        (["--head=e01", "--relation=r_in", "--target=tail"], "target: the head is known, .*; leave target out"),
+        (["--head=e01", "--relation=r_in", "-k", "0"], "top_k: 0 answers are none"),
+        (["--head=e01", "--relation=r_in", "--stage=narow"], "no finished stage 'narow'; .* did you mean 'narrow'"),
+        (["--head=e01", "--relation=r_in", "--width=64"], "width 64 is outside 1 to"),
+        (["--text= ", "--relation=r_in"], "text: "),
+    ],
+)
+def test_what_cannot_be_asked(run, options, message):
+    with pytest.raises(PmdError, match=message) as caught:
+        ask(run, *options)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_description_is_for_text_models(tmp_path):
+    model = pmd.load(write_model("rotate", tmp_path / "model", tiny_graph()), tiny_graph())
+    with pytest.raises(PmdError, match=r"text: an embedding model knows the entities of its graph alone"):
+        model.answer(text="a lake", relation="near")
+
+
+def test_models_that_are_none(run, tmp_path):
+    for model, message in (
+        (tmp_path / "nowhere", "model: no folder '.*nowhere'"),
+        (run / "wide" / "index", "model: no folder"),
+        (tmp_path, "holds no model"),
+    ):
+        with pytest.raises(PmdError, match=message):
+            ask(model, *QUESTION)
+    with pytest.raises(PmdError, match="is no run folder, and only a run has stages"):
+        ask(run / "wide", *QUESTION, "--stage=wide")
+    (run / "results.json").unlink()
+    with pytest.raises(PmdError, match="no stage is finished yet; go on with --resume"):
+        ask(run, *QUESTION)
+
+
+def test_a_folder_of_no_known_graph(tmp_path, capsys):
+    folder = write_model("rotate", tmp_path / "alone", tiny_graph())
+    with pytest.raises(PmdError, match=r"has no index and is in no run folder here, .* --data.path world$"):
+        ask(folder, "--head=e7", "--relation=r0")
+    with pytest.raises(PmdError, match="was trained on 13 entities, 'world' has 1,887 others"):
+        ask(folder, "--head=e7", "--relation=r0", "--data.path=world")
+    assert not (folder / "index").exists()
+    with pytest.raises(PmdError, match="no index of its graph"):
+        load_kge(folder).answer(head="e7", relation="r0")
+    first = pmd.load(folder, tiny_graph()).answer(head="e7", relation="r0")
+    assert pmd.load(folder).answer(head="e7", relation="r0") == first  # by its own index from now on
+    moved = folder.rename(tmp_path / "moved")
+    assert pmd.load(moved).answer(head="e7", relation="r0") == first
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """How often an index is built, and entities are encoded."""
+    counts = {"built": 0, "encoded": 0}
+
+    def count(module, name, key):
+        real = getattr(module, name)
+
+        def counting(*arguments, **options):
+            counts[key] += 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counting)
+
+    count(trained, "build", "built")
+    count(text_index, "encode_texts", "encoded")
+    return counts
+
+
+def first_answer(run):
+    return pmd.load(run).answer(head="Finland town 2", relation="lies in")
+
+
+def test_an_index_is_built_once_and_used(run, builds):
+    text = pmd.load(run).__class__.__name__ == "TrainedText"
+    first = first_answer(run)
+    assert builds == {"built": 1, "encoded": int(text)}
+    index = {path.name: path.stat().st_mtime_ns for path in (run / "narrow" / "index").iterdir()}
+    assert index.keys() == {"index.json", "columns.safetensors", *(["vectors.npy"] if text else [])}
+    assert first_answer(run) == first and first_answer(run / "narrow") == first
+    for file in (*(run.parent / "towns").iterdir(), run / "narrow" / "model.safetensors"):
+        os.utime(file)  # another time, the same content
+    assert first_answer(run) == first
+    assert builds == {"built": 1, "encoded": int(text)}
+    assert not (run / "wide" / "index").exists() and not list((run / "narrow").glob(".*"))
+
+
+def test_an_index_of_another_graph_is_built_anew(run, builds, capsys):
+    first = first_answer(run)
+    with open(run.parent / "towns" / "valid.tsv", "a") as file:
+        file.write(f"e08\tr_in\t{first[0].id}\n")
+    again = first_answer(run)
+    assert builds["built"] == 2 and [answer.id for answer in again] == [answer.id for answer in first]
+    assert "valid" in again[0].known and "valid" not in first[0].known
+    assert capsys.readouterr().err.count("the graph changed since its index was built; building it anew") == 1
+    shutil.rmtree(run.parent / "towns")  # not to be found any more: the index stands for it
+    assert first_answer(run) == again and builds["built"] == 2
+
+
+def test_an_index_of_other_weights_is_built_anew(run, builds, capsys):
+    first = first_answer(run)
+    model = run / "narrow"
+    torch.manual_seed(7)
+    if pmd.load(run).__class__.__name__ == "TrainedText":
+        tiny_model(seed=7, max_tokens=24, neighbours_below=6, max_neighbours=3).save_pretrained(model)
+    else:
+        pmd.KgeModel("rotate", num_entities=48, num_relations=2, dim=16, widths=(4, 16)).save_pretrained(model)
+    again = first_answer(run)
+    assert builds["built"] == 2 and [a.score for a in again] != [a.score for a in first]
+    assert capsys.readouterr().err.count("the model changed since its index was built; building it anew") == 1
+    graph = pmd.load_graph(run.parent / "towns")
+    with torch.no_grad():
+        scores = pmd.load_scorer(model, graph).score_all(torch.tensor([[8, 0, 8]]), "tail")[0]
+    assert [a.score for a in again] == pytest.approx(scores.topk(10).values.tolist(), abs=5e-6)
+
+
+def test_stored_entities_are_taken_only_if_they_are_the_model_s(folder, tmp_path, builds):
+    graph, model = pmd.load_graph(folder), TextModel(tiny_model(), tiny_tokenizer())
+    right = pmd.load_scorer(write_text(tmp_path / "plain", model, graph), graph).entities
+    for name, entities, encodings in (("right", right, 1), ("wrong", right.flip(0), 2)):
+        builds["encoded"] = 0
+        place = write_text(tmp_path / name, model, graph, entities)
+        assert np.allclose(pmd.load(place, graph).index.vectors, right.numpy(), atol=1e-5)
+        assert builds["encoded"] == encodings  # a sample, and then all of them
+
+
+def write_text(folder, model, graph, entities=None):
+    save_text(folder, model, graph, entities)
+    return folder
+
+
+def test_an_interrupted_index_is_never_read(run, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pmd.recipes.indexing.write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            first_answer(run)
+    assert not (run / "narrow" / "index").exists()
+    first = first_answer(run)
+    with monkeypatch.context() as patch:
+        patch.setattr("pmd.recipes.indexing.save_file", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ask(run, "--build")
+    assert first_answer(run) == first
+    ask(run, "--build")  # removes what was left beside it
+    assert first_answer(run) == first and not list((run / "narrow").glob(".*"))
+
+
+def test_a_broken_index_says_how_to_mend_it(run, capsys):
+    first, index = first_answer(run), run / "narrow" / "index"
+    for name in sorted(path.name for path in index.iterdir()):
+        whole = (index / name).read_bytes()
+        (index / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(
+            PmdError, match=r"index is broken \(.*\); remove it, or build it anew: pmd answer … --build"
+        ):
+            first_answer(run)
+        ask(run, "--build")
+        assert capsys.readouterr().err.endswith(f"{index}: 48 entities\n")
+        assert first_answer(run) == first
+    facts = json.loads((index / "index.json").read_text())
+    (index / "index.json").write_text(json.dumps({**facts, "format": 99}))
+    with pytest.raises(PmdError, match=r"is broken \(it has format 99, this version reads 1\)"):
+        first_answer(run)
+
+
+def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):
+    model = write_text(tmp_path / "text", TextModel(tiny_model(), tiny_tokenizer()), pmd.load_graph(folder))
+    first = pmd.load(model, pmd.load_graph(folder)).answer(head="e08", relation="r_in", top_k=1)[0]
+    program = "import sys; from pmd.recipes.main import dispatch; dispatch(sys.argv[1:]); "
+    program += "print([m for m in ('torch', 'transformers', 'datasets', 'scipy', 'pandas') if m in sys.modules])"
+    arguments = ["answer", str(model), "--head=e08", "--relation=lies in", "--json", "-k", "1"]
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    answers, heavy = result.stdout.splitlines()
+    assert json.loads(answers)["answers"][0]["id"] == first.id and heavy == "[]"
+
+
+def test_the_command_fails_with_one_line(folder, tmp_path):
+    program = "from pmd.recipes.main import main; main()"
+    arguments = ["answer", str(tmp_path / "nowhere"), "--head=a", "--relation=b"]
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("error: model: no folder") and result.stderr.count("\n") == 1

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.use.answers import Answering, best
+from pmd.use.questions import parts_of, read_questions
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_are_those_of_a_sort(seed):
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 6, 40).astype(np.float32)  # many are equal
+    scores[random.integers(0, 40, 8)] = -np.inf
+    order = sorted((-score, place) for place, score in enumerate(scores.tolist()) if score > -np.inf)
+    for count in (1, 5, 31, 40, 99):
+        assert best(scores, count).tolist() == [place for _, place in order][:count]
+
+
+def test_a_model_without_a_folder_cannot_be_asked():
+    class Loose(Answering):
+        open_index = None
+
+    with pytest.raises(PmdError, match=r"no index of its graph; save it, and load it again"):
+        Loose().answer(head="a", relation="r")
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("Ada\tnear\t?", {"head": "Ada", "relation": "near"}),
+        ("?\tpart of\tAda Lovelace", {"relation": "part of", "tail": "Ada Lovelace"}),
+        ('{"tail": "?", "relation": "r"}', {"tail": "?", "relation": "r"}),
+        (' {"text": "a\\tb", "relation": "r", "target": "head"}', {"text": "a\tb", "relation": "r", "target": "head"}),
+    ],
+)
+def test_a_line_is_a_question(line, parts):
+    assert parts_of(line) == parts
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Ada near ?", "1 column, 3 are needed"),
+        ("a\tb\tc\t?", "4 columns, 3 are needed"),
+        ("a\tb\tc", "one of head and tail must be ?"),
+        ("?\tb\t?", "one of head and tail must be ?"),
+        ("{", "no JSON object"),
+        ('{"haed": "a"}', "'haed' is no part of a question, .*; did you mean 'head'?"),
+        ('{"head": 7, "relation": "r"}', "head: 7 is no text"),
+    ],
+)
+def test_a_line_that_is_none_is_named(line, message):
+    class Echo(Answering):
+        def question(self, **parts):
+            return parts
+
+    with pytest.raises(PmdError, match=rf"^asked\.tsv, line 3: {message}"):
+        read_questions(Echo(), ["a\tr\t?", "", line], "asked.tsv")
+    assert read_questions(Echo(), ["a\tr\t?\r", "", " "], "asked.tsv") == [{"head": "a", "relation": "r"}]
+    with pytest.raises(PmdError, match=r"^asked\.tsv: no questions"):
+        read_questions(Echo(), ["", " "], "asked.tsv")
