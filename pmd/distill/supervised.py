@@ -2,12 +2,12 @@
 
 It trains the first teacher and the baselines without distillation, and is the label term of every
 distillation. Wang et al., ACL 2022: in-batch, pre-batch and self-negatives, both directions. A student with
-several `widths` learns them together: one encoding of the batch, the mean of the widths' losses.
+several `widths` learns them together, from one encoding of the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,7 @@ class Vectors:
 
 
 class Supervised(Objective):
-    """Term `ce`: the contrastive loss of the student's vectors, mean over its widths.
+    """Term `ce`: the contrastive loss of the student's vectors, over its widths.
 
     Args:
         student: the model to train.
@@ -92,7 +92,7 @@ class Supervised(Objective):
         each = [self._contrastive(vectors.crop(width), answers, known) for width in self.student.widths]
         if self.training and self.options.pre_batches:
             self._remember(vectors.entity.detach(), examples[:, 2])
-        return torch.stack(each).mean()
+        return over_widths(each)
 
     def _contrastive(self, vectors: Vectors, answers: Tensor, known: dict[str, Tensor]) -> Tensor:
         """The same of vectors of one width, with what is known of their negatives."""
@@ -110,14 +110,14 @@ class Supervised(Objective):
     def taught(
         self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, theirs: Vectors, teacher: BiEncoder
     ) -> Tensor:
-        """The mean over the student's widths of a loss between its logits (b, b) and its teacher's.
+        """A loss between the logits (b, b) of the student at its widths and its teacher's.
 
         Those are of all dimensions, even for narrow widths and of a teacher that has the same ones: the best that it
         knows. Taught width by width, the narrow ones of a small student ranked worse.
         """
         each = [logits(ours.crop(width), self.student) for width in self.student.widths]
         whole = logits(theirs, teacher)
-        return torch.stack([loss(mine, whole) for mine in each]).mean()
+        return over_widths([loss(mine, whole) for mine in each])
 
     def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""
@@ -142,6 +142,15 @@ class Supervised(Objective):
             stored = state_dict.setdefault(prefix + name, own[:0])
             setattr(self, name, torch.empty_like(stored, device=own.device))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def over_widths(losses: Sequence[Tensor]) -> Tensor:
+    """The loss of all widths from that of each, the widest last: half of it is the widest's, half the mean of the others.
+
+    In a plain mean the narrow ones, whose losses are large, outweigh it, and the whole vectors pay for them.
+    """
+    *narrow, widest = losses
+    return (widest + torch.stack(narrow).mean()) / 2 if narrow else widest
 
 
 def spread(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
