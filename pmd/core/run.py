@@ -146,9 +146,9 @@ class Run:
                     f"'{self.folder}' was run with {key} {stored.get(key)!r}, not {asked.get(key)!r}; choose another folder"
                 )
 
-    def refuse_other_graph(self, checksum: str) -> None:
-        """Note the graph's checksum on the first call; raise PmdError if a later one is of another graph."""
-        file = self.folder / "graph.sha256"
+    def refuse_other_data(self, checksum: str) -> None:
+        """Note the checksum of the data, a graph's or a task's, on the first call; raise PmdError if a later one differs."""
+        file = self.folder / "data.sha256"
         if not file.is_file():
             if self.main:
                 write_text(file, checksum + "\n")
@@ -157,9 +157,15 @@ class Run:
 
     @property
     def results(self) -> dict[str, dict[str, Any]]:
-        """What the finished stages gave, by stage name."""
+        """What the finished stages gave, by stage name. PmdError if the file of it is broken."""
         path = self.folder / "results.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise PmdError(f"'{path}' cannot be read ({error}); restore it, or start a new run") from None
+        if not isinstance(found, dict):
+            raise PmdError(f"'{path}' holds no results by stage but {found!r:.60}; restore it, or start a new run")
+        return found
 
     def add_result(self, stage: str, result: dict[str, Any]) -> None:
         """Note a stage as finished."""

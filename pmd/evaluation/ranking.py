@@ -86,7 +86,7 @@ def ranks(
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
     sides: dict[str, QueryRanks] = {}
-    with _evaluating(scorer), _bar(len(triples) * len(targets), progress) as bar:
+    with _evaluating(scorer), progress_bar(len(triples) * len(targets), progress) as bar:
         for target in targets:
             order = by_query(triples, target, graph.num_relations)
             parts = []
@@ -292,7 +292,8 @@ def _evaluating(scorer: TripleScorer) -> Iterator[None]:
             module.training = True
 
 
-def _bar(total: int, visible: bool) -> Any:
+def progress_bar(total: int, visible: bool) -> Any:
+    """A bar of so many queries on stderr, gone when they are ranked."""
     from tqdm.auto import tqdm
 
     return tqdm(total=total, disable=not visible, desc="ranking", unit="query", leave=False, dynamic_ncols=True)

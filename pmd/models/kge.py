@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from pmd.core.errors import PmdError
+from pmd.core.med import check_widths
 from pmd.core.types import TARGETS, Target
 from pmd.models.interactions import Norm, make_interaction
 from pmd.models.kernels import rows
@@ -59,7 +59,11 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         super().__init__()
         self.name, self.interaction = interaction.lower(), make_interaction(interaction, norm)
         self.num_entities, self.num_relations, self.dim = num_entities, num_relations, dim
-        self.widths = checked_widths(widths, dim)
+        if dim < 1:
+            raise PmdError(f"dim must be at least 1, not {dim}")
+        self.widths = tuple(widths) if widths else (dim,)
+        if self.widths != (dim,):
+            check_widths("widths", self.widths, dim, "dim")
         self.reciprocal, self.unit_entities = reciprocal, unit_entities
         parts, rows = self.interaction.entity_parts, num_relations * (2 if reciprocal else 1)
         # One row per entity, its parts one after the other, so that gathering a row is one read.
@@ -196,6 +200,11 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         """Whether the scores of all widths are running sums, so that one pass ranks them all."""
         return self.interaction.has_running_sums and not self.unit_entities
 
+    @property
+    def shares_queries(self) -> bool:
+        """Whether it is faster to sum queries that several triples share once than to begin from their true answers."""
+        return self.interaction.sum_of == "moduli"
+
     def sweep(self, triples: Tensor, target: Target) -> Sweep:
         """The queries of triples (q, 3), to be compared with `looked_up` candidates at all widths in one pass."""
         width, place = self.widths[-1], self._place(target)
@@ -210,13 +219,17 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     def crop(self, width: int) -> KgeModel:
         """A stand-alone model of this width with the same numbers; its widths are those that fit."""
-        return self.select(torch.arange(self._width(width)))
+        width = self._width(width)
+        return self._of(torch.arange(width), [w for w in self.widths if w < width] + [width])
 
     def select(self, dims: Tensor) -> KgeModel:
-        """A stand-alone model of these dimensions (w,), in this order; its widths are those that fit."""
+        """A stand-alone model of these dimensions (w,), in this order. It has one width: its prefixes are not those that
+        were trained."""
+        return self._of(dims, [len(dims)])
+
+    def _of(self, dims: Tensor, widths: list[int]) -> KgeModel:
         dims = dims.to(self.device)
-        settings = {**self._hub_mixin_config, "dim": len(dims)}
-        settings["widths"] = [w for w in self.widths if w < len(dims)] + [len(dims)]
+        settings = {**self._hub_mixin_config, "dim": len(dims), "widths": widths}
         with torch.random.fork_rng(devices=[]):  # what it starts from is thrown away
             small = KgeModel(**settings)
         small.to(self.entity_rows.weight)
@@ -290,15 +303,3 @@ def grouped(rows: Tensor, groups: int) -> Tensor:
 def at_least_single(scores: Tensor) -> Tensor:
     """Scores in fp32 where mixed precision made them half."""
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
-
-
-def checked_widths(widths: Sequence[int] | None, dim: int) -> tuple[int, ...]:
-    """The widths of the sub-models. PmdError if they do not increase, or do not end at `dim`."""
-    if dim < 1:
-        raise PmdError(f"dim must be at least 1, not {dim}")
-    widths = tuple(widths) if widths else (dim,)
-    if widths[0] < 1 or any(wide <= narrow for narrow, wide in itertools.pairwise(widths)):
-        raise PmdError(f"widths {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
-    if widths[-1] != dim:
-        raise PmdError(f"widths {list(widths)} must end with dim {dim}; set dim to {widths[-1]} or add {dim}")
-    return widths

@@ -2,6 +2,10 @@
 
 A table of queries and candidates holds what the dimensions so far add up to; the next width adds its own, in place. A
 step between two widths costs what its dimensions cost, so n widths cost about what the widest costs alone.
+
+Products, and squares as products, are summed in single precision, in an order that depends on the shape of the table. How
+far such a sum can be from the true one is known (`Products.slack`); what is too near to the true answer to tell is to be
+compared again by sums in double precision (`Sweep.exact`), where equal scores stay equal.
 """
 
 from __future__ import annotations
@@ -13,8 +17,13 @@ from torch import Tensor
 
 from pmd.core.types import Target
 from pmd.models.interactions import Interaction
-from pmd.models.kernels import SHY
-from pmd.models.prefixes import Terms
+from pmd.models.prefixes import running_sums, sizes_of
+
+CACHED = 64
+"""Candidates whose dimensions are put in their places at a time: few enough for the cache."""
+
+PAIRS = 256
+"""Queries and candidates that are compared by themselves at a time."""
 
 
 class Sweep:
@@ -24,7 +33,7 @@ class Sweep:
         interaction: with terms that add up over dimensions.
         known, relations: (q, parts, dim) of the queries.
         target: the open place, as the interaction sees it.
-        relation_ids: (q,) which queries have the same relation.
+        relation_ids: (q,) of the queries; fastest where those of one relation lie together.
         widths: increasing.
     """
 
@@ -37,76 +46,179 @@ class Sweep:
         relation_ids: Tensor,
         widths: Sequence[int],
     ):
-        self.interaction, self.relations, self.target = interaction, relations, target
-        self.terms = interaction.sum_of
-        self.blocks = [slice(before, width) for before, width in zip((0, *widths), widths)]
-        query = interaction.query(known, relations, target)
-        if interaction.relation_free:
-            self.rows = [torch.arange(len(query), device=query.device)]
-        else:  # candidates look different in the light of each relation
-            self.rows = [(relation_ids == one).nonzero().squeeze(1) for one in relation_ids.unique()]
-        self.queries = [prepared(self.terms, query[rows], self.blocks, query=True) for rows in self.rows]
-        # Products of matrices sum in an order that depends on their shape: in double precision, rounded before they are
-        # compared, equal scores stay equal.
-        self.dtype = query.dtype if self.terms == "moduli" else torch.double
-        # Points that meet come out at or above the highest score there can be, and count as that.
-        self.highest = 0.0 if self.terms == "squared" else None
+        self.interaction, self.relations, self.target, self.widths = interaction, relations, target, widths
+        self.terms, self.sizes = interaction.sum_of, sizes_of(widths)
+        self.query = interaction.query(known, relations, target)[..., : widths[-1]]  # (q, parts, dim)
+        sizes = [len(known)]
+        if not interaction.relation_free:  # candidates look different in the light of each relation
+            sizes = relation_ids.unique_consecutive(return_counts=True)[1].tolist()
+        ends = torch.tensor(sizes).cumsum(0).tolist()
+        self.groups = [slice(end - size, end) for end, size in zip(ends, sizes)]
 
-    def totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
-        """Add the dimensions of one width after the other to a table (q, c), and yield it after each.
+    def against(self, answers: Tensor, rows: Tensor) -> Moduli | Products:
+        """With the true answers (b, parts, dim) of queries `rows` (b,); of products every query has one."""
+        return Moduli(self, answers, rows) if self.terms == "moduli" else Products(self, answers)
 
-        candidates (c, parts, dim). Higher is better, as in scores; a distance counts by the square that is its sum of
-        terms. What is −∞ in the table stays so.
+    def seen(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Queries, and the candidates (c, parts, dim) as these see them."""
+        for rows in self.groups:
+            if self.interaction.relation_free:
+                yield rows, candidates
+            else:
+                yield rows, self.interaction.candidate(candidates, self.relations[rows.start], self.target)
+
+    def exact(self, places: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor:
+        """Scores (m,) of queries `rows` and candidates `columns` in pairs, each at a width of its own, in double precision.
+
+        A distance counts by the square that is its sum of terms.
+
+        Args:
+            places: of the widths, (m,), best in increasing order.
+            candidates: (c, parts, dim).
         """
-        seen = [candidates] * len(self.rows)
+        found = [torch.empty(0, dtype=torch.double, device=rows.device)]
+        for own, row, column in zip(*(part.split(PAIRS) for part in (places, rows, columns))):
+            if len(own):
+                scores = self.exact_widths(row, candidates[column], int(own.max()) + 1)
+                found.append(scores.gather(0, own[None]).squeeze(0))
+        return torch.cat(found)
+
+    def exact_widths(self, rows: Tensor, candidates: Tensor, until: int | None = None) -> Tensor:
+        """The same at all widths, or at the first `until`: (n, m)."""
+        widths = self.widths[:until]
+        query, seen = self.query[..., : widths[-1]][rows], candidates[..., : widths[-1]]
         if not self.interaction.relation_free:
-            seen = [self.interaction.candidate(candidates, self.relations[rows[0]], self.target) for rows in self.rows]
-        columns = [prepared(self.terms, some, self.blocks, query=False) for some in seen]
-        parts = [table] if len(self.rows) == 1 else [table[rows] for rows in self.rows]
-        spare = torch.empty_like(table) if self.terms == "moduli" else table
-        for i in range(len(self.blocks)):
-            for part, query, column in zip(parts, self.queries, columns):
-                if self.terms == "moduli":
-                    subtract_moduli(part, query[i], column[i], spare[: len(part)])
-                else:
-                    part.addmm_(query[i], column[i])
-            if len(parts) > 1:
-                for rows, part in zip(self.rows, parts):
-                    table[rows] = part
+            seen = self.interaction.candidate(seen, self.relations[..., : widths[-1]][rows], self.target)
+        total = running_sums(self.interaction.terms(query.double(), seen.double()), widths).t()
+        return total if self.terms == "product" else -total
+
+
+class Moduli:
+    """Sums of moduli, one dimension after the other, so that those of equal candidates are equal.
+
+    Attributes:
+        true: (n, b) scores of the true answers, by the same sums.
+        dtype: of the table.
+        certain: whether no comparison is too near to tell.
+    """
+
+    certain = True
+
+    def __init__(self, sweep: Sweep, answers: Tensor, rows: Tensor):
+        self.sweep, self.rows, self.dtype = sweep, rows, sweep.query.dtype
+        self.queries = self._steps(sweep.query)
+        table = sweep.query.new_zeros(len(sweep.query), len(answers))
+        columns = torch.arange(len(answers), device=rows.device)
+        self.true = torch.stack([total[rows, columns] for total in self._totals(table, answers)])
+
+    def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        """By how much (b, c) the candidates (c, parts, dim) score above the true answers, and by how much that may be
+        wrong, width by width. table (q, c) holds zeros, or −∞ for what is to stay so, and is used up."""
+        own = table.new_empty(len(self.rows), table.shape[1])
+        for total, true in zip(self._totals(table, candidates), self.true):
+            if len(own) > len(table):
+                torch.index_select(total, 0, self.rows, out=own)  # six times faster than total[rows]
+                total = own
+            yield torch.sub(total, true[:, None], out=own), 0.0
+
+    def _totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
+        # What a relation does to candidates keeps how they lie: dimension by dimension, as they are to be read.
+        candidates = candidates.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+        seen = [(rows, self._steps(some)) for rows, some in self.sweep.seen(candidates)]
+        spare = torch.empty_like(table)
+        for i, query in enumerate(self.queries):
+            for rows, steps in seen:
+                subtract_moduli(table[rows], query[..., rows], steps[i], spare[rows])
             yield table
 
+    def _steps(self, x: Tensor) -> list[Tensor]:
+        """(m, parts, dim) -> (dims, parts, m) of each step between two widths."""
+        x = x[..., : self.sweep.widths[-1]].permute(2, 1, 0).contiguous()
+        return [*x.split(self.sweep.sizes)]
 
-def prepared(terms: Terms, x: Tensor, blocks: Sequence[slice], *, query: bool) -> list[Tensor]:
-    """(m, parts, dim) -> what each block of dimensions needs of it.
 
-    Products, and squares as products (−|q − c|² = 2 q·c − |q|² − |c|²), in double precision: (m, k) of queries,
-    (k, m) of candidates. Moduli: (dims, parts, m).
+class Products:
+    """Sums of products of matrices, the last column of which takes the true score away. Attributes as of `Moduli`.
+
+    −|q − c|² + |q|² is 2 q·c − |c|². Every row is multiplied by a power of two, so that all have about one slack.
     """
-    if terms == "moduli":
-        x = x.movedim(0, -1).transpose(0, 1).contiguous()
-        return [x[block] for block in blocks]
-    if len({block.stop - block.start for block in blocks}) == 1:  # all at once
-        x = x[..., : blocks[-1].stop].unflatten(-1, (len(blocks), -1)).movedim(2, 0)
-        found = _as_product(terms, x, query).unbind(0)
-    else:
-        found = [_as_product(terms, x[..., block], query) for block in blocks]
-    return [part if query else part.t() for part in found]
 
+    certain = False
 
-def _as_product(terms: Terms, x: Tensor, query: bool) -> Tensor:
-    """(…, m, parts, dims) -> (…, m, k), or (…, m, k + 2) of squares, for one product of matrices."""
-    k = x.shape[-2] * x.shape[-1]
-    out = x.new_empty(*x.shape[:-2], k if terms == "product" else k + 2, dtype=torch.double)
-    numbers = out[..., :k]
-    numbers.unflatten(-1, x.shape[-2:]).copy_(x)
-    if terms == "squared":
-        length, one = (k, k + 1) if query else (k + 1, k)
-        # A trifle shorter, so that points that meet are not a rounding error apart (see `Sweep.highest`).
-        torch.sum(numbers.square(), -1, out=out[..., length]).mul_(SHY - 1)
-        out[..., one] = 1
-        if query:
-            numbers.mul_(2)
-    return out
+    def __init__(self, sweep: Sweep, answers: Tensor):
+        self.sweep, self.squared = sweep, sweep.terms == "squared"
+        coarse = torch.get_float32_matmul_precision() != "highest"
+        self.dtype = torch.double if coarse else sweep.query.dtype
+        self.true = sweep.exact_widths(torch.arange(len(sweep.query), device=answers.device), answers)  # (n, q)
+        self.lengths = running_sums(sweep.query.double().square().sum(1), sweep.widths).t()  # (n, q), squared
+        self.scale = torch.ldexp(torch.ones_like(self.true[0]), -torch.frexp(self.lengths[-1].sqrt())[1])  # (q,)
+        self.queries = self._of_queries(self.dtype)
+
+    def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        """As `Moduli.ahead`; the table may also be in double precision."""
+        queries = self.queries if table.dtype == self.dtype else self._of_queries(table.dtype)
+        seen = [(rows, *self._of_candidates(some, table.dtype)) for rows, some in self.sweep.seen(candidates)]
+        longest = torch.cat([longest.expand(-1, rows.stop - rows.start) for rows, _, longest in seen], 1)  # (n, q)
+        slack = self._slack(longest, table.dtype)
+        spare = torch.empty_like(table)
+        for i, query in enumerate(queries):
+            for rows, steps, _ in seen:  # not added to by the product itself, which may round at each of its steps
+                torch.mm(query[rows], steps[i], out=spare[rows])
+            yield table.add_(spare), slack[i]
+
+    def _slack(self, longest: Tensor, dtype: torch.dtype) -> list[float]:
+        """How far the differences of each width may be from the true ones, in any row.
+
+        A product of k numbers is off by at most k roundings of Σ|q c| ≤ |q| |c|, whatever the order, a squared length by
+        as many of itself, and every running sum by one rounding more (Higham, Accuracy and Stability of Numerical
+        Algorithms, 2002, section 3.1). longest (n, q): of the candidates, squared.
+        """
+        unit, k = torch.finfo(dtype).eps / 2, max(self.sweep.sizes) * self.sweep.query.shape[1]
+        steps = self._steps().abs().cumsum(0)
+        size = (self.lengths * longest).sqrt()  # of q·c
+        rounded, sums = (k + 3) * (size + steps), size + self.true.abs()
+        if self.squared:  # |q − t|² − |q − c|², neither of which is negative
+            rounded = (k + 3) * (2 * size + steps) + (2 * k + 6) * longest
+            sums = torch.maximum(-self.true, self.lengths + longest + 2 * size + self.true)
+        slack = unit * (rounded + sums.cumsum(0)) * self.scale
+        tiny = torch.finfo(dtype).tiny * self.sweep.query[0].numel()  # where numbers are too small to be rounded so
+        return (1.01 * slack.amax(1) + tiny).tolist()
+
+    def _steps(self) -> Tensor:
+        """(n, q) by how much the true score, or that and |q|², rises between two widths."""
+        level = self.true + self.lengths if self.squared else self.true
+        return level.diff(dim=0, prepend=torch.zeros_like(level[:1]))
+
+    def _of_queries(self, dtype: torch.dtype) -> list[Tensor]:
+        """(q, k + 1) of each step, (q, k + 2) of squares."""
+        scale, columns = self.scale[:, None], []
+        for block, step in zip(self.sweep.query.split(self.sweep.sizes, -1), self._steps()):
+            block = block.flatten(1).double()
+            parts = [2 * block, torch.ones_like(scale)] if self.squared else [block]
+            columns.append((torch.cat([*parts, -step[:, None]], 1) * scale).to(dtype))
+        return columns
+
+    def _of_candidates(self, x: Tensor, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+        """(c, parts, dim) -> (k + 1, c) or (k + 2, c) of each step; (n, 1) squared lengths of the longest prefixes."""
+        sizes, (c, parts, _) = self.sweep.sizes, x.shape
+        alike = len(set(sizes)) == 1
+        found, lengths, start = [], [], 0
+        for count, size in (
+            [(len(sizes), sizes[0])] if alike else [(1, size) for size in sizes]
+        ):  # all at once, if alike
+            k = parts * size
+            out = x.new_empty(count, c, k + 1 + self.squared, dtype=dtype)
+            numbers = out[..., :k]
+            some = x[..., start : start + count * size].unflatten(-1, (count, size))
+            for to, them in zip(numbers.split(CACHED, 1), some.split(CACHED)):
+                to.unflatten(-1, (parts, size)).copy_(them.movedim(2, 0))
+            lengths.append(torch.linalg.vector_norm(numbers, dim=-1).square_())
+            if self.squared:
+                torch.neg(lengths[-1], out=out[..., k])
+            out[..., -1] = 1
+            found += [block.t() for block in out]
+            start += count * size
+        return found, torch.cat(lengths).double().cumsum(0).amax(1, keepdim=True)
 
 
 def subtract_moduli(table: Tensor, query: Tensor, candidates: Tensor, spare: Tensor) -> None:

@@ -41,7 +41,7 @@ from pmd.recipes.med import CroppableConfig, MedTableConfig, check_table, run_se
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import markdown
 from pmd.use.features import check_components, entity_vectors, pca_vectors, standardised
-from pmd.use.labelling import LabellingConfig, large_classes, prefix_labels, train_labelling
+from pmd.use.labelling import SPLIT, LabellingConfig, large_classes, prefix_labels, train_labelling
 from pmd.use.recommend import NcfConfig, train_ncf
 
 Task = Literal["labelling", "recommendation"]
@@ -165,6 +165,8 @@ def check_tasks(config: DownstreamConfig) -> None:
         raise PmdError(f"{empty}: the list is empty; give at least one number")
     least = {key: min(values) for key, values in lists.items()}
     check_numbers({**positive, "ncf.layers": least.pop("ncf.layers")}, least)
+    if labelling.least < SPLIT:
+        raise PmdError(f"labelling.least: {labelling.least} entities are too few for a split; give at least {SPLIT}")
     if not 0 <= ncf.dropout < 1:
         raise PmdError(f"ncf.dropout: {ncf.dropout} is not in [0, 1)")
 

@@ -24,6 +24,9 @@ from pmd.core.errors import PmdError
 from pmd.data.graph import KnowledgeGraph
 from pmd.evaluation.downstream import labelling_metrics, sklearn
 
+SPLIT = 5
+"""Entities of a class that a split into three needs."""
+
 
 @dataclass
 class LabellingConfig:
@@ -34,7 +37,7 @@ class LabellingConfig:
         epochs: at most; training stops when the loss does not fall any more.
         lr: of Adam.
         l2: weights of the squared parameters: the one that is best on validation is kept.
-        least: a class with fewer entities is left out.
+        least: a class with fewer entities is left out; at least 5, which a split needs.
     """
 
     hidden: int = 64
@@ -90,7 +93,7 @@ def train_labelling(
         PmdError: if a class has too few entities for a split.
     """
     rare, count = min(Counter(labels).items(), key=lambda item: item[1])
-    if count < 5:
+    if count < SPLIT:
         raise PmdError(f"labels: class '{rare}' has {count} entities, too few for a split; leave it out")
     parts, x, y = split_labels(labels, seed), vectors.numpy(), np.asarray(labels)
     scaler, network = sklearn("preprocessing").StandardScaler, sklearn("neural_network").MLPClassifier

@@ -13,6 +13,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jsonargparse import auto_cli
@@ -73,18 +74,20 @@ def main(
     triples: int = 128,
     repetitions: int = 5,
     loop: bool = True,
+    parts: tuple[Literal["steps", "ranking"], ...] = ("steps", "ranking"),
     threads: int = 0,
 ) -> None:
     """Time steps and rankings.
 
     Args:
         data: folder of a knowledge graph.
-        interactions: which models.
+        interactions: which models; `transe l2` has another norm than its usual one here.
         dim: the widest; `count` even widths up to it.
         batch: triples in a step, each with `negatives`.
         triples: of the test split, ranked both ways.
         repetitions: how often all are timed, in turns.
         loop: time the loop over widths too, once.
+        parts: what to time.
         threads: CPU threads; 0 for PyTorch's choice.
     """
     if not Path(data).is_dir():
@@ -98,12 +101,18 @@ def main(
     )
     steps, rankings = [], []
     for name in interactions:
-        steps += [(name, *row) for row in step_rows(graph, name, widths, batch, negatives, repetitions, loop)]
-        rankings.append((name, *ranking_row(graph, name, widths, triples, repetitions)))
-    print(markdown(("model", "step", "CPU s", "beside one width", "peak MB"), steps))
-    print()
-    print(markdown(("model", "ranking the widest, CPU s", f"all {count} widths", "beside the widest"), rankings))
-    print(f"\nmedians of {repetitions} turns")
+        if "steps" in parts:
+            steps += [(name, *row) for row in step_rows(graph, name, widths, batch, negatives, repetitions, loop)]
+        if "ranking" in parts:
+            rankings.append((name, *ranking_row(graph, name, widths, triples, repetitions)))
+    if steps:
+        print(markdown(("model", "step", "CPU s", "beside one width", "peak MB"), steps) + "\n")
+    if rankings:
+        print(
+            markdown(("model", "ranking the widest, CPU s", f"all {count} widths", "beside the widest"), rankings)
+            + "\n"
+        )
+    print(f"medians of {repetitions} turns")
 
 
 def step_rows(
@@ -139,7 +148,9 @@ def medley(recipe: str) -> Callable[[KgeModel], Objective]:
 
 def new(graph: KnowledgeGraph, name: str, widths: tuple[int, ...]) -> KgeModel:
     torch.manual_seed(0)
-    return KgeModel(name, graph.num_entities, graph.num_relations, widths[-1], widths, norm=NORMS.get(name))
+    interaction, *norm = name.split()
+    norm = norm[0] if norm else NORMS.get(interaction)
+    return KgeModel(interaction, graph.num_entities, graph.num_relations, widths[-1], widths, norm=norm)
 
 
 def step_of(objective: Objective, batch: KgeBatch) -> Callable[[], None]:

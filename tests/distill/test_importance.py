@@ -44,5 +44,10 @@ def test_select_takes_dimensions_in_their_order(case):
     assert chosen.dim == 2 and chosen.widths == (2,)
     assert torch.equal(chosen.entities, model.entities[..., [3, 0]])
     assert torch.equal(chosen.relations, model.relations[..., [3, 0]])
+    croppable = KgeModel("transe", 7, 2, 5, widths=(2, 4, 5))
+    assert croppable.select(torch.tensor([4, 0, 1, 2])).widths == (
+        4,
+    )  # its first two are not the two that were trained
+    assert croppable.crop(4).widths == (2, 4) and croppable.crop(3).widths == (2, 3)
     every = model.select(torch.randperm(5))
     torch.testing.assert_close(batch_scores(every, batch), batch_scores(model, batch))

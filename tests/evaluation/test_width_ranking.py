@@ -144,3 +144,83 @@ def test_models_without_running_sums_are_ranked_width_by_width(name, options, ra
     model = model_of(graph, name, **options)
     assert not model.has_running_sums
     assert_same(ranks_widths(model, graph, "test"), graph, model)
+
+
+@pytest.mark.parametrize(("name", "norm"), [case for case in SUMMED if case[1] != "l1"])
+@pytest.mark.parametrize("many", [1, 10**9], ids=["pairs", "blocks"])
+@pytest.mark.parametrize("values", ["drawn", "whole"])
+def test_what_is_too_near_is_compared_again(name, norm, many, values, random_graph, monkeypatch):
+    """Pair by pair, or block by block in double precision: the ranks are the same."""
+    monkeypatch.setattr(width_ranking, "MANY", many)
+    graph = random_graph(5, entities=70)
+    model = model_of(graph, name, norm)
+    if values == "whole":
+        whole_numbers(model)
+        if name == "rotate":
+            model.relation_rows.weight.data.mul_(0)  # a turn by no angle keeps them whole
+    assert_same(ranks_widths(model, graph, "test"), graph, model)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("simple", None), ("complex", None), ("rotate", "l2"), ("pairre", "l2")])
+@pytest.mark.parametrize("widths", [(8, 16, 24, 64), (7, 31, 32, 64)], ids=["even", "uneven"])
+@pytest.mark.parametrize("large", [1.0, 1e-3, 1e4], ids=str)
+def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, random_graph):
+    """Held against sums in double precision, with some embeddings much longer than others."""
+    graph = random_graph(7, entities=200)
+    torch.manual_seed(0)
+    model = KgeModel(name, 200, graph.num_relations, 64, widths=widths, norm=norm)
+    with torch.no_grad():
+        model.entity_rows.weight.mul_(large * torch.logspace(-2, 2, 200)[torch.randperm(200), None])
+        triples = graph.test[graph.test[:, 1].argsort()]
+        sweep, answers = model.sweep(triples, "tail"), model.looked_up(triples[:, 2])
+        contest = sweep.against(answers, torch.arange(len(triples)))
+        everyone = torch.arange(200)
+        rows, columns = torch.arange(len(triples)).repeat_interleave(200), everyone.repeat(len(triples))
+        exact = sweep.exact_widths(rows, model.looked_up(columns)).unflatten(1, (-1, 200))  # (n, b, c)
+        assert not contest.certain
+        for dtype, digits in ((torch.float, 1e-3), (torch.double, 1e-12)):
+            found = contest.ahead(torch.zeros(len(triples), 200, dtype=dtype), model.looked_up(everyone))
+            for i, (ahead, slack) in enumerate(found):
+                true = (exact[i] - contest.true[i][:, None]) * contest.scale[:, None]
+                error = (ahead.double() - true).abs().max()
+                assert error <= slack < digits * true.abs().max(), (i, error, slack)
+
+
+def test_sums_in_double_precision_where_products_are_coarse(random_graph):
+    graph = random_graph(1, entities=30)
+    model = model_of(graph, "complex")
+    torch.set_float32_matmul_precision("medium")
+    try:
+        contest = model.sweep(graph.test, "tail").against(
+            model.looked_up(graph.test[:, 2]), torch.arange(len(graph.test))
+        )
+        assert contest.dtype == torch.double
+        found = ranks_widths(model, graph, "test")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert_same(found, graph, model)
+
+
+def test_blocks_on_other_devices_are_large():
+    class Other:
+        device = torch.device("cuda")
+
+        def looked_up(self, entities):
+            return torch.zeros(len(entities), 2, 640, device="meta")
+
+    model = Other()
+    model.device = torch.device("meta")
+    assert width_ranking.block_size(model, 256) == 2**26 // 1280 // 8 * 8 > 40_943
+    assert width_ranking.block_size(model, 2**20) == 64
+    model.device = torch.device("cpu")
+    assert width_ranking.block_size(model, 1) == 2040 and width_ranking.block_size(model, 2**30) == 8
+
+
+@pytest.mark.parametrize("name", ["rotate", "transh"])
+def test_a_bar_if_asked_for(name, random_graph, capsys):
+    graph = random_graph(4)
+    model = model_of(graph, name)
+    ranks_widths(model, graph, "test")
+    assert capsys.readouterr().err == ""
+    ranks_widths(model, graph, "test", progress=True)
+    assert f"/{2 * len(graph.test)}" in capsys.readouterr().err

@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import huber_loss, logsigmoid
 
+from pmd.losses import med
 from pmd.losses.med import FLOOR, evolutionary_loss, mutual_loss, negative_weights, positive_weights
 
 
@@ -90,3 +92,53 @@ def test_mutual_loss_by_hand_pulls_both():
     assert found.item() == pytest.approx((0.5 * 0.5**2 + (2 - 0.5)) / 2)
     found.backward()
     assert torch.equal(scores.grad[0], -scores.grad[1]) and scores.grad.abs().min() > 0
+
+
+def drawn(*shape, seed=0):
+    return 2 * torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(logits, w1, w2, false=None):
+    """The same loss by PyTorch's own gradients."""
+    positive = positive_weights(logits[..., 0], w1) * logsigmoid(logits[..., 0])
+    negative = negative_weights(logits[..., 1:], w2, false) * logsigmoid(-logits[..., 1:])
+    return -(positive.sum(1) + negative.sum((1, 2)))
+
+
+BLOCKS = pytest.mark.parametrize("block", [1, 30, 2**18], ids=["single", "some", "whole"])
+
+
+@BLOCKS
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("masked", ["none", "some", "all"])
+def test_gradients_are_those_of_the_plain_loss(block, n, masked, monkeypatch):
+    monkeypatch.setattr(med, "BLOCK", block)
+    false = {"none": None, "some": drawn(3, 4, seed=2) > 0, "all": torch.ones(3, 4, dtype=torch.bool)}[masked]
+    share = torch.linspace(1, 2, n, dtype=torch.double)
+    found = []
+    for loss in (evolutionary_loss, plain):
+        logits, w1, w2 = (
+            x.requires_grad_() for x in (drawn(n, 3, 5), torch.tensor(0.7).double(), torch.tensor(1.3).double())
+        )
+        each = loss(logits, w1, w2, false)
+        (each * share).sum().backward()
+        found.append((each.detach(), logits.grad, w1.grad, w2.grad))
+    for own, expected in zip(*found):
+        torch.testing.assert_close(own, torch.zeros_like(own) if expected is None else expected)
+
+
+@BLOCKS
+def test_gradients_of_the_weights_are_differences(block, monkeypatch):
+    monkeypatch.setattr(med, "BLOCK", block)
+    logits, false = drawn(4, 3, 5), drawn(3, 4, seed=2) > 0.5
+    w1, w2 = (torch.tensor(w, dtype=torch.double, requires_grad=True) for w in (0.7, -1.3))
+    assert torch.autograd.gradcheck(lambda a, b: evolutionary_loss(logits, a, b, false), (w1, w2))
+
+
+@BLOCKS
+@pytest.mark.parametrize("n", [2, 5])
+def test_mutual_loss_is_huber(block, n, monkeypatch):
+    monkeypatch.setattr(med, "BLOCK", block)
+    scores = drawn(n, 3, 5).requires_grad_()
+    torch.testing.assert_close(mutual_loss(scores), huber_loss(scores[1:], scores[:-1]))
+    assert torch.autograd.gradcheck(mutual_loss, (scores,))

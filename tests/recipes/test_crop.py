@@ -45,6 +45,7 @@ def test_nothing_is_noted_of_a_width_that_is_refused(saved, tmp_path, capsys):
     ("settings", "message"),
     [
         ("[1]", r"it is no settings by name but \[1\]"),
+        ("5", "it is no settings by name but 5"),
         ("{}", "'.*' is neither an embedding model nor"),
         ("{", "cannot read"),
     ],
@@ -56,6 +57,14 @@ def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
         dispatch(["crop", str(model), "--width=4", f"--out={tmp_path}/small"])
     with pytest.raises(PmdError, match=f"cannot load an embedding model from '{model}'"):
         pmd.load(model)
+
+
+@pytest.mark.parametrize("settings", ["5", '["interaction"]', "{"])
+def test_a_broken_config_is_no_scorer(settings, saved, folder):
+    model = saved()
+    (model / "config.json").write_text(settings)
+    with pytest.raises(PmdError, match=f"cannot read the config.json of '{model}'"):
+        pmd.load_scorer(model, pmd.load_graph(folder))
 
 
 @pytest.mark.parametrize(("name", "rows", "kept"), [("entities", 48, 5), ("relations", 2, 1)])

@@ -198,6 +198,8 @@ def test_what_cannot_be_done_is_said(tmp_path, out, folder):
         downstream_command([*start, "--ncf.epochs=0"])
     with pytest.raises(PmdError, match=r"labelling\.l2: the list is empty; give at least one number"):
         downstream_command([*start, "--labelling.l2=[]"])
+    with pytest.raises(PmdError, match=r"labelling\.least: 4 entities are too few for a split; give at least 5"):
+        downstream_command([*start, "--labelling.least=4"])
     labels = tmp_path / "labels.tsv"
     labels.write_text("currency:EUR\tmoney\ncurrency:EURO\tmoney\n")
     with pytest.raises(PmdError, match=r"line 2: 'world' has no entity 'currency:EURO' \(did you mean 'currency:EUR"):

@@ -111,3 +111,14 @@ def test_principal_components_keep_most_of_the_variance():
 def test_standardised_by_some_rows():
     found = standardised(torch.tensor([[1.0, 7], [3, 7], [9, 8]]), slice(2))
     assert found[:, 0].tolist() == [-1, 1, 7] and found[:2, 1].tolist() == [0, 0]
+
+
+def test_five_of_a_class_are_enough_for_any_split():
+    labels = ["a"] * 41 + ["b"] * 5 + ["c"] * 5
+    for seed in range(20):
+        parts = split_labels(labels, seed)
+        assert sorted(place for part in parts.values() for place in part) == [*range(51)]
+        for part in ("train", "test"):
+            assert {labels[place] for place in parts[part]} == {"a", "b", "c"}
+    _, metrics = train_labelling(torch.randn(51, 3), labels, LabellingConfig(epochs=3, l2=[0.01], least=5), 0)
+    assert 0 <= metrics["test"]["f1"] <= 1
