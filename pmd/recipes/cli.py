@@ -46,8 +46,8 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Nam
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:
     """The config object of parsed options."""
     made = parser.instantiate(options) if hasattr(parser, "instantiate") else parser.instantiate_classes(options)
-    fields = config_class.__dataclass_fields__
-    return config_class(**{name: value for name, value in vars(made).items() if name in fields})
+    # By key: under `vars`, a field that is called like a method of Namespace (`update`) has another name.
+    return config_class(**{name: made[name] for name in config_class.__dataclass_fields__ if name in made})
 
 
 def read_config(config_class: type, arguments: Sequence[str]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -207,10 +209,45 @@ def answer_command(arguments: Sequence[str] | None = None) -> None:
         print(answers)
 
 
-def _leading(arguments: Sequence[str] | None, name: str) -> list[str]:
-    """The first argument, if it is no option, as the option `name`."""
+def export_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd export`: a trained model for other programs."""
+    from pmd.recipes.export import ExportConfig, export
+
+    parser = parser_for(ExportConfig, "Write a trained model for other programs: pmd export RUN --to onnx.")
+    print(export(instantiate(parser, parse(parser, _leading(arguments, "model")), ExportConfig)))
+
+
+def push_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd push`: a model on the Hub."""
+    from pmd.recipes.push import PushConfig, publish
+
+    flags = {f"--{name}": f"--{name.replace('-', '_')}=true" for name in ("private", "update", "dry-run", "dry_run")}
+    arguments = [flags.get(argument, argument) for argument in _leading(arguments, "model", "repo")]
+    parser = parser_for(PushConfig, "Publish a model of a run on the Hugging Face Hub: pmd push RUN user/name.")
+    print(publish(instantiate(parser, parse(parser, arguments), PushConfig)))
+
+
+def _leading(arguments: Sequence[str] | None, *names: str) -> list[str]:
+    """The first arguments, as far as they are no options, as the options `names`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    return [f"--{name}={arguments[0]}", *arguments[1:]] if arguments and arguments[0][:1] != "-" else arguments
+    given = []
+    for name in names:
+        if not arguments or arguments[0][:1] == "-":
+            break
+        given.append(f"--{name}={arguments.pop(0)}")
+    return [*given, *arguments]
+
+
+def report_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd report`: a run, or several, as a page."""
+    from pmd.recipes.report import ReportConfig, report
+
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    runs = list(itertools.takewhile(lambda argument: argument[:1] != "-", arguments))
+    given = [f"--run={json.dumps(runs, ensure_ascii=False)}"] if len(runs) > 1 else [f"--run={run}" for run in runs]
+    parser = parser_for(ReportConfig, "Write a run as a page of HTML and Markdown: pmd report RUN…")
+    for path in report(instantiate(parser, parse(parser, [*given, *arguments[len(runs) :]]), ReportConfig)):
+        print(path)
 
 
 def figure_command(arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,12 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
         commands.answer_command,
         "complete a triple: pmd answer RUN --head Austria --relation 'official language'",
     ),
+    "export": (
+        commands.export_command,
+        "write a model as ONNX, for sentence-transformers, or as tables: pmd export RUN --to onnx",
+    ),
+    "push": (commands.push_command, "publish a model on the Hugging Face Hub: pmd push RUN user/name"),
+    "report": (commands.report_command, "write a run as a page with tables, curves and examples: pmd report RUN…"),
     "figure": (commands.figure_command, "draw a picture of a run"),
 }
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from pmd.core.errors import PmdError
 from pmd.core.types import TripleScorer
 from pmd.data.graph import KnowledgeGraph
 from pmd.models.kge_folder import load_for, stored_settings

@@ -54,7 +54,7 @@ def open_run(config: Any, run: Run | None, accelerator: Accelerator, graph: Know
         config.runs, config.name or folder_name(name), config, stamp, main=accelerator.is_main_process
     )
     run.main = accelerator.is_main_process
-    run.refuse_other_graph(graph.checksum())
+    run.refuse_other_data(graph.checksum())
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
         write_json(run.folder / "env.json", environment(**device, threads=torch.get_num_threads(), seed=config.seed))
@@ -101,20 +101,17 @@ def measure(
     """Rank a split as the config says; `triples` > 0 takes a fixed sample of so many."""
     if not triples and hasattr(scorer, "prepare"):  # a sample is encoded as it is ranked
         scorer.prepare(graph.split(split))
+    return rank(scorer, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
+
+
+def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[str, Any]:
+    """How the config says that a split is ranked, as options of `ranks`."""
     rerank = None
     if config.rerank_hops:
         rerank = NeighbourRerank(
             graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
         )
-    return rank(
-        scorer,
-        graph,
-        split,
-        batch_size=config.batch_size,
-        rerank=rerank,
-        max_triples=triples or None,
-        progress=sys.stderr.isatty(),
-    )
+    return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
 
 
 def measure_widths(
@@ -125,4 +122,6 @@ def measure_widths(
     if isinstance(model, TextScorer):
         model.prepare(subsample(graph.split(split), triples or None, seed=0))
         return {width: measure(AtWidth(model, width), graph, config, split, triples=triples) for width in model.widths}
-    return rank_widths(model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty())
+    return rank_widths(
+        model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty()
+    )

@@ -1,0 +1,280 @@
+"""A stage of a run on the Hub: a folder that answers by itself, its card, and the upload.
+
+The folder has the model, its tokenizer, the graph's vocabulary and the index that answers are read from. It is put
+together apart from the run, which only gets the index that a question would build.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import safe_open
+
+from pmd.core.errors import PmdError
+from pmd.core.glue_tasks import task_of
+from pmd.core.run import Run, new_folder, write_folder
+from pmd.hub.card import card
+from pmd.hub.facts import Example, Facts, Graph
+from pmd.hub.push import check_repo, check_token, push, sendable
+from pmd.recipes.folders import stage_folder
+from pmd.recipes.glue_tables import run_table
+from pmd.recipes.tables import grades_table, markdown, models_table, widths_tables
+from pmd.recipes.trained import current_index, graph_of_run, load, settings_of
+from pmd.use.index import Index
+
+SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv", "index/*")
+"""Of a stage's folder. Its entities.safetensors has the vectors of the index once more."""
+
+NOTES = {
+    "world": "Facts from the Unicode CLDR by way of Babel, under the Unicode licence "
+    "(https://www.unicode.org/license.txt)."
+}
+"""Where bundled graphs come from, and on which terms."""
+
+
+@dataclass
+class PushConfig:
+    """Publish a model of a run on the Hugging Face Hub, with a card written from the run.
+
+    Args:
+        model: a run folder or a stage's folder in one; or a folder that --dry-run wrote, which is sent as it is.
+        repo: its name on the Hub, user/name.
+        stage: of a run folder; default its last finished one.
+        grade: the stage of so many layers of a progressive distillation: 3 for grade3.
+        width: send its leading dimensions alone.
+        private: only its owner sees what is made.
+        update: write over what the name holds already.
+        revision: a branch; default main.
+        license: of the model, for the card: apache-2.0, mit, cc-by-4.0 …
+        token: default HF_TOKEN, or that of `hf auth login`.
+        dry_run: write the folder and list what would be sent; send nothing.
+        out: keep the folder here; needed by --dry-run.
+    """
+
+    model: str
+    repo: str
+    stage: str | None = None
+    grade: int | None = None
+    width: int | None = None
+    private: bool = False
+    update: bool = False
+    revision: str | None = None
+    license: str | None = None
+    token: str | None = None
+    dry_run: bool = False
+    out: str | None = None
+
+
+def publish(config: PushConfig) -> str:
+    """Push, or with `dry_run` only write what would be sent; the text to print.
+
+    Raises:
+        PmdError: for a model, a name or a token that cannot be used, and if the Hub cannot be reached.
+    """
+    check_repo(config.repo)
+    if config.dry_run and config.out is None:
+        raise PmdError("dry_run: say where the folder goes: --out FOLDER")
+    given = Path(config.model).expanduser()
+    if is_written(given):
+        refuse_options(config)
+        return sent(config, given, f"{config.repo.split('/')[1]}, by pmd push")
+    stage = stage_of(config, given)
+    if not config.dry_run:
+        check_token(config.token)  # before an index is built, which may take long
+    with tempfile.TemporaryDirectory(prefix="pmd-push-") as place:
+        folder = new_folder(config.out or Path(place) / "model")
+        write_folder(folder, lambda aside: assemble(config, stage, aside))
+        said = sent(config, folder, f"{stage.resolve().parent.name}, {stage.name}, by pmd push")
+    if config.license is None:
+        print("the card names no licence; --license apache-2.0 adds one", file=sys.stderr)
+    return said
+
+
+def sent(config: PushConfig, folder: Path, message: str) -> str:
+    """Send a folder unless it is a dry run; what was sent."""
+    files = sendable(folder)
+    if config.dry_run:
+        rows = [*((name, f"{size:,}") for name, size in files.items()), ("all", f"{sum(files.values()):,}")]
+        return f"{markdown(('file', 'bytes'), rows)}\n\n{folder}: what {config.repo} would get; nothing was sent"
+    options = {name: getattr(config, name) for name in ("private", "update", "revision", "token")}
+    url = push(folder, config.repo, message=message, **options)
+    return f"{url}: {len(files)} files, {sum(files.values()) / 1e6:,.1f} MB"
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a folder has a model and its card, and is no stage of a run: what --dry-run writes."""
+    has = all((folder / name).is_file() for name in ("config.json", "README.md"))
+    return has and not in_run(folder)
+
+
+def in_run(folder: Path) -> bool:
+    """Whether a folder is a finished stage of the run that it lies in."""
+    run = folder.resolve().parent
+    return (run / "config.yaml").is_file() and folder.resolve().name in Run(run).results
+
+
+def refuse_options(config: PushConfig) -> None:
+    """Refuse what a folder that is written already cannot follow any more."""
+    for name in ("stage", "grade", "width", "license", "out", "dry_run"):
+        if getattr(config, name):
+            raise PmdError(f"{name}: '{config.model}' is written already and is sent as it is; leave the option out")
+
+
+def stage_of(config: PushConfig, given: Path) -> Path:
+    """The folder of the stage that is meant. PmdError if there is none, or if it is in no run."""
+    if config.grade is not None and config.stage is not None:
+        raise PmdError("grade: the stage is named already; leave one of the two out")
+    name = f"grade{config.grade}" if config.grade is not None else config.stage
+    if (given / "config.yaml").is_file():
+        return stage_folder(given, name)
+    if not in_run(given):
+        raise PmdError(
+            f"model: '{given}' is neither a run nor a finished stage of one, and a card is written from a run"
+        )
+    if name is not None:
+        raise PmdError(f"stage: '{given}' is one already; leave out --stage and --grade, or give the run's folder")
+    return given.resolve()
+
+
+def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
+    """Write the folder that is sent."""
+    kind = kind_of(stage)
+    width = config.width if config.width != width_of(kind, settings_of(stage)) else None
+    if width is None:
+        if kind != "bert":
+            current_index(stage)
+        for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):
+            target = folder / source.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    else:
+        from pmd.recipes.crop import CropConfig, crop
+
+        crop(CropConfig(str(stage), width, str(folder)))
+        if kind != "bert":
+            current_index(folder, graph_of_run(stage))
+            (folder / "entities.safetensors").unlink(missing_ok=True)
+    if kind != "bert":
+        Index(folder / "index").restamp(graph_files={})  # what else lies beside the graph is nobody's business
+    (folder / "README.md").write_text(card(facts_of(config, kind, stage, folder)), encoding="utf-8")
+
+
+def kind_of(stage: Path) -> str:
+    """`text`, `embedding` or `bert`. PmdError for anything else."""
+    settings = settings_of(stage)
+    if settings.get("model_type") == "pmd_bi_encoder":
+        return "text"
+    if "interaction" in settings:
+        return "embedding"
+    if settings.get("model_type") == "bert":
+        return "bert"
+    raise PmdError(f"'{stage}' is neither a text model nor an embedding model nor a BERT")
+
+
+def width_of(kind: str, settings: Mapping[str, Any]) -> int:
+    """The width of a model, by its config.json."""
+    if kind == "text":
+        return settings.get("width") or settings["encoder"]["hidden_size"]
+    return settings["dim"] if kind == "embedding" else settings["hidden_size"]
+
+
+def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
+    """What the card says of the model in a folder, taken from a stage of a run."""
+    run = Run(stage.parent)
+    asked = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
+    file = run.folder / "env.json"
+    settings, weights = settings_of(folder), sorted(folder.glob("model*.safetensors"))
+    dim, data = width_of(kind, settings), asked["data"]["path"]
+    index = None if kind == "bert" else Index(folder / "index")
+    return Facts(
+        repo=config.repo,
+        kind=kind,
+        stage=stage.name,
+        config=asked,
+        results=run.results,
+        environment=json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {},
+        dim=dim,
+        whole=width_of(kind, settings_of(stage)),
+        widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),
+        parameters=sum(numbers_in(path) for path in weights),
+        size=sum(path.stat().st_size for path in weights),
+        tables=tables_of(kind, asked, run.results),
+        graph=index and graph_of(index),
+        example=index and example_of(folder, index),
+        dataset=hub_id(data) if "/" in data else None,
+        base_model=hub_id(asked["encoder"]["name"] if kind == "text" else asked["model"].get("name")),
+        license=config.license,
+        notes=NOTES.get(data),
+    )
+
+
+def numbers_in(weights: Path) -> int:
+    """How many parameters a file of weights has."""
+    count = 0
+    with safe_open(weights, "numpy") as stored:
+        for name in stored.keys():  # noqa: SIM118
+            size = 1
+            for length in stored.get_slice(name).get_shape():
+                size *= length
+            count += size
+    return count
+
+
+def tables_of(kind: str, asked: Mapping[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The table of all stages of a run, by split, as the run prints it."""
+    if kind == "bert":
+        return {"validation": run_table(results, task_of(asked["task"]))}
+    split = asked["evaluation"]["split"]
+    splits = [split] if isinstance(split, str) else split
+    if kind == "text":
+        return {split: grades_table(results, split) + widths_tables(results, split) for split in splits}
+    return {split: models_table(results, split) for split in splits}
+
+
+def graph_of(index: Index) -> Graph:
+    """Name and sizes of an index's graph."""
+    bits, facts = index.column("tail_splits"), index.facts
+    triples = {name: int((bits >> place & 1).sum()) for place, name in enumerate(facts["splits"])}
+    return Graph(facts["graph_name"], index.num_entities, index.num_relations, triples)
+
+
+def example_of(folder: Path, index: Index) -> Example | None:
+    """The first tail query of the test split, or else of any, and what the model in the folder answers."""
+    keys, bits = index.column("tail_keys"), index.column("tail_splits")
+    if not len(keys):
+        return None
+    tested = (bits >> index.facts["splits"].index("test") & 1).nonzero()[0]
+    query = int(keys[tested[0] if len(tested) else 0]) // index.num_entities
+    question = {
+        part: spoken(names, row)
+        for part, names, row in (
+            ("head", index.entities, query // index.num_relations),
+            ("relation", index.relations, query % index.num_relations),
+        )
+    }
+    found = load(folder).answer(**question, top_k=3)
+    return Example(question, tuple((answer.name, answer.score) for answer in found))
+
+
+def spoken(names: Any, row: int) -> str:
+    """The name of a row, or its id where others have the same name."""
+    key, name = names.pair(row)
+    try:
+        return name if names.find(name, "name") == row else key
+    except PmdError:
+        return key
+
+
+def hub_id(name: str | None) -> str | None:
+    """A name, if it can be one of the Hub: user/name, or the one word of an old model, and no folder here."""
+    if name is None or name == "scratch" or name.startswith(("package:", "/", ".", "~")) or Path(name).exists():
+        return None
+    return name if name.count("/") <= 1 else None
