@@ -125,11 +125,7 @@ class GraphText(TokenTexts):
     def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
         entities, room = graph.num_entities, self.reading.max_length - 2
         train = graph.train.numpy()
-        visible = [train, *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
-        owners, others = _neighbours(np.concatenate(visible), entities, self.reading.max_neighbours)
-        below = self.reading.neighbours_below
-        short = np.array([len(text.split()) < below for text in graph.entity_descriptions])
-        owners, others = owners[short[owners]], others[short[owners]]
+        owners, others = neighbours_read(graph, self.reading)
         self.head_rows, self.tail_rows = train[:, 0].copy(), train[:, 2].copy()
         if not len(owners):
             return
@@ -154,6 +150,22 @@ class GraphText(TokenTexts):
         order = np.argsort(row, kind="stable")
         joined = pieces.join(Ragged.from_lengths(piece[order], np.bincount(row, minlength=len(row_owner))))
         self.rows = joined.take(np.arange(len(joined)), room)
+
+
+def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """(owner, neighbour) pairs, sorted: whose names the texts of entities with a short description go on with."""
+    visible = [graph.train.numpy(), *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
+    owners, others = _neighbours(np.concatenate(visible), graph.num_entities, reading.max_neighbours)
+    short = np.array([len(text.split()) < reading.neighbours_below for text in graph.entity_descriptions])
+    return owners[short[owners]], others[short[owners]]
+
+
+def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
+    """For each entity what is read of it, before it is cut: its text, then the names of its neighbours."""
+    texts = [[entity_text(n, d)] for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
+        texts[owner].append(graph.entity_names[other])
+    return [" ".join(parts) for parts in texts]
 
 
 def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:

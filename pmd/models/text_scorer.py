@@ -66,8 +66,7 @@ class TextScorer:
         self.width = model.dim if width is None else width
         check_width(self.width, model.dim)
         if entities is None:
-            texts = text.entities(np.arange(text.num_entities))
-            entities = encode_texts(model, "entity", texts, text.pad, tokens)
+            entities = self.encode("entity", text.entities(np.arange(text.num_entities)))
         self.entities = entities
         self._candidates = entities  # of the width that was asked for last
         self._keys = np.empty(0, dtype=np.int64)
@@ -96,6 +95,10 @@ class TextScorer:
             self._candidates = leading(self.entities, width)
         return leading(self._queries[place], width) @ self._candidates.T
 
+    def encode(self, role: Role, texts: Texts) -> Tensor:
+        """Unit vectors (n, d) fp32 of texts."""
+        return encode_texts(self.model, role, texts, self.text.pad, self.tokens)
+
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
         heads, relations, tails = triples.cpu().numpy().T
         relations_both_ways = 2 * self.text.num_relations
@@ -106,4 +109,4 @@ class TextScorer:
     def _encode(self, keys: np.ndarray) -> Tensor:
         relations_both_ways = 2 * self.text.num_relations
         texts = self.text.queries(keys // relations_both_ways, keys % relations_both_ways)
-        return encode_texts(self.model, "query", texts, self.text.pad, self.tokens)
+        return self.encode("query", texts)

@@ -1,0 +1,180 @@
+"""How fast students encode, by layers and by what runs them: PyTorch or ONNX Runtime. Run by hand.
+
+    OMP_WAIT_POLICY=PASSIVE python scripts/bench/students.py --data DIR/wn18rr
+
+Weights are random, which cost as much as trained ones; texts are those of the graph, sorted by length. All take turns,
+so that whatever else the machine does falls on each.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+
+sys.path.insert(0, str(Path(__file__).parent))
+from common import machine, note
+from timing import clocked
+
+from pmd.core.config import EncoderConfig
+from pmd.data.compose import Texts
+from pmd.data.sources import load_graph
+from pmd.models.bi_encoder import BiEncoder
+from pmd.models.checkpoints import start
+from pmd.models.students import evenly_spaced, student_of
+from pmd.models.text_scorer import encode_texts
+from pmd.recipes.cli import run
+from pmd.recipes.device import quiet
+from pmd.recipes.tables import markdown
+from pmd.recipes.text_model import TextModel
+from pmd.use.onnx import OnnxEncoders, write_encoders
+
+Runtime = Literal["fp32", "bf16", "onnx", "onnx-int8"]
+NAMES = {"fp32": "PyTorch fp32", "bf16": "PyTorch bf16", "onnx": "ONNX fp32", "onnx-int8": "ONNX int8"}
+
+
+@dataclass
+class Work:
+    """What is measured of one model in one runtime: a call that encodes texts in a role, and how many it gets."""
+
+    layers: int
+    runtime: str
+    encode: Callable[[str, Texts], object]
+    texts: int
+
+
+def works(model: BiEncoder, runtimes: list[Runtime], folder: Path, text, texts: int, bf16_texts: int) -> list[Work]:
+    """The runtimes of one model."""
+
+    def in_torch(encoder: BiEncoder):
+        return lambda role, asked: encode_texts(encoder, role, asked, text.pad)
+
+    def in_onnx(runtime: str):
+        place = folder / f"{model.depth}-{runtime}"
+        place.mkdir()
+        write_encoders(place, model, int8=runtime == "onnx-int8")
+        encoders = OnnxEncoders(place)
+        return lambda role, asked: encoders.encode(role, asked, text.pad)
+
+    found = []
+    for runtime in runtimes:
+        if runtime == "bf16":
+            half = BiEncoder(model.config).to(torch.bfloat16)
+            half.load_state_dict(model.state_dict())
+            found.append(Work(model.depth, runtime, in_torch(half), bf16_texts))
+        else:
+            encode = in_torch(model) if runtime == "fp32" else in_onnx(runtime)
+            found.append(Work(model.depth, runtime, encode, texts))
+        note(f"{model.depth} layers, {NAMES[runtime]}: ready")
+    return found
+
+
+def main(
+    data: str = "../shared/data/wn18rr",
+    layers: list[int] = [12, 9, 6, 3],  # noqa: B006
+    hidden: int = 384,
+    vocab_size: int = 30_000,
+    runtimes: list[Runtime] = ["fp32", "bf16", "onnx", "onnx-int8"],  # noqa: B006
+    texts: int = 2000,
+    bf16_texts: int = 0,
+    alone: int = 10,
+    rounds: int = 3,
+    threads: int = 1,
+    by: Literal["processor", "clock"] = "processor",
+):
+    """Time encoding, in rounds in which all models and runtimes take turns.
+
+    Args:
+        data: folder of a graph, for the texts.
+        layers: depths; the first one is what the others are compared with, in PyTorch fp32.
+        hidden: width of the encoders; 32 numbers a head.
+        vocab_size: word pieces, learned from the graph.
+        runtimes: fp32 must be among them.
+        texts: so many entities and so many queries in a round.
+        bf16_texts: likewise in bf16; 0 for as many as the others. Processors without bf16 take very long.
+        alone: texts that are encoded one by one in a round, for the latency.
+        rounds: once warm; medians of them are printed.
+        threads: of all runtimes.
+        by: seconds of the processor, which other work on the machine changes little, or of the clock.
+    """
+    quiet()
+    torch.set_num_threads(threads)
+    graph = load_graph(data)
+    deepest = max(layers)
+    encoder = EncoderConfig(
+        layers=deepest, hidden_size=hidden, heads=hidden // 32, intermediate_size=4 * hidden, vocab_size=vocab_size
+    )
+    origin = TextModel(*start(encoder, graph, seed=0))
+    text = origin.read(graph)
+    chosen = np.random.default_rng(0).permutation(graph.num_entities)[: max(texts, bf16_texts)]
+    # Tails of test triples are asked for: queries as a ranking has them.
+    asked = np.resize(graph.test.numpy(), (len(chosen), 3))
+
+    def seconds_of(work: Work, role: str, part: Texts) -> float:
+        seconds, used, _ = clocked(lambda: work.encode(role, part))
+        return used if by == "processor" else seconds
+
+    def batch(role: str, first: int, count: int) -> Texts:
+        part = slice(first, first + count)
+        return text.entities(chosen[part]) if role == "entity" else text.queries(asked[part, 0], asked[part, 1])
+
+    with tempfile.TemporaryDirectory() as folder:
+        all_works = [
+            work
+            for depth in layers
+            for work in works(
+                student_of(origin.model, evenly_spaced(depth, deepest)).eval(),
+                runtimes,
+                Path(folder),
+                text,
+                texts,
+                bf16_texts or texts,
+            )
+        ]
+        times: dict[tuple[int, str, str], list[float]] = {}
+        for turn in range(rounds + 1):
+            for work in all_works:
+                count = work.texts if turn else min(64, work.texts)  # the first turn warms up
+                for role in ("entity", "query"):
+                    seconds = seconds_of(work, role, batch(role, 0, count))
+                    times.setdefault((work.layers, work.runtime, role), []).append(seconds / count)
+                for place in range(alone):
+                    seconds = seconds_of(work, "query", batch("query", place, 1))
+                    times.setdefault((work.layers, work.runtime, "alone"), []).append(seconds)
+            note(f"round {turn} of {rounds}, load {os.getloadavg()[0]:.1f}")
+
+    def median(depth: int, runtime: str, what: str) -> float:
+        found = times[depth, runtime, what]
+        return statistics.median(found[alone if what == "alone" else 1 :])
+
+    rows = []
+    for work in all_works:
+        key = (work.layers, work.runtime)
+        rates = []
+        for what in ("entity", "query"):
+            each = median(*key, what)
+            rates += [f"{1 / each:,.0f}", f"{median(layers[0], 'fp32', what) / each:.2f} ×"]
+        latency = median(*key, "alone")
+        rates += [f"{1000 * latency:.1f}", f"{median(layers[0], 'fp32', 'alone') / latency:.2f} ×"]
+        rows.append((work.layers, NAMES[work.runtime], *rates))
+    faster = f"× {layers[0]}-layer fp32"
+    print(markdown(("layers", "run by", "entities/s", faster, "queries/s", faster, "ms alone", faster), rows))
+    lengths = [batch(role, 0, texts).ids.lengths.mean() for role in ("entity", "query")]
+    print(
+        f"\nhidden {hidden}, {texts:,} entities of {lengths[0]:.1f} tokens and as many queries of {lengths[1]:.1f}"
+        f"{f' (bf16: {bf16_texts})' if bf16_texts else ''}, {rounds} rounds, by the {by}; "
+        f"{machine()}; load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
+    )
+
+
+if __name__ == "__main__":
+    run(lambda: auto_cli(main))
