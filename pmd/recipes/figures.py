@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +17,11 @@ from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import resolve_kge_stages
 from pmd.models.interactions import INTERACTIONS
 from pmd.recipes.cli import read_config
+from pmd.recipes.curves import OF_WIDTH, Curve, curves
 from pmd.recipes.figure_methods import by_method, by_retention, read_results
 from pmd.recipes.figure_types import by_type
 from pmd.recipes.plotting import COLOURS, figure, name_axes
 
-Curve = dict[int, float]
-"""Validation MRR by epoch."""
-OF_WIDTH = ", width "
-"""Between a croppable model and one of its widths, in the name of a curve; no stage's name has a comma."""
 USERS = {"dim": ["epochs"], "widths": ["tsne"], "rows": ["methods", "retention", "tsne"], "types": ["tsne"]}
 """Options that only these pictures have a use for."""
 
@@ -179,21 +175,6 @@ def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> Non
         axis.set_xlim(left=0)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", title(settings))
-
-
-def curves(folder: Path) -> dict[str, Curve]:
-    """Validation MRR by stage and epoch, and by width of a croppable model; of a line that was written twice, the last."""
-    found: dict[str, Curve] = {}
-    file = folder / "metrics.jsonl"
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        values = json.loads(line)
-        if "valid" in values:
-            found.setdefault(values["stage"], {})[values["epoch"]] = values["valid"]
-            for name, value in values.items():
-                if name.startswith("valid_"):
-                    place = f"{values['stage']}{OF_WIDTH}{name.removeprefix('valid_')}"
-                    found.setdefault(place, {})[values["epoch"]] = value
-    return found
 
 
 def title(settings: KgeConfig) -> str:
