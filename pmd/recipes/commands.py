@@ -227,6 +227,30 @@ def push_command(arguments: Sequence[str] | None = None) -> None:
     print(publish(instantiate(parser, parse(parser, arguments), PushConfig)))
 
 
+def data_command(arguments: Sequence[str] | None = None) -> None:
+    """`pmd data`: what is in a graph, or a graph in another layout."""
+    from pmd.recipes.data import ConvertConfig, InfoConfig, convert_graph, info
+
+    kinds = {
+        "info": (InfoConfig, info, "Show what is in a graph: pmd data info my_graph."),
+        "convert": (
+            ConvertConfig,
+            convert_graph,
+            "Write a graph in another layout: pmd data convert my_graph --out new.",
+        ),
+    }
+    what, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if what in ("-h", "--help"):
+        print("\n".join(["usage: pmd data info GRAPH …", "       pmd data convert GRAPH --to kg-bert --out FOLDER …"]))
+        return
+    if what not in kinds:
+        raise PmdError(f"pmd data: no command '{what}'; there are {', '.join(kinds)}")
+    config_class, act, text = kinds[what]
+    rest = ["--json=true" if argument == "--json" else argument for argument in _leading(rest, "data.path")]
+    parser = parser_for(config_class, text)
+    print(act(instantiate(parser, parse(parser, rest), config_class)))
+
+
 def _leading(arguments: Sequence[str] | None, *names: str) -> list[str]:
     """The first arguments, as far as they are no options, as the options `names`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     ),
     "push": (commands.push_command, "publish a model on the Hugging Face Hub: pmd push RUN user/name"),
     "report": (commands.report_command, "write a run as a page with tables, curves and examples: pmd report RUN…"),
+    "data": (commands.data_command, "show what is in a graph, or write it in another layout: pmd data info my_graph"),
     "figure": (commands.figure_command, "draw a picture of a run"),
 }
 
