@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +19,9 @@ from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueStageConfig
 from pmd.core.kge_config import KgeStageConfig
+
+FLAGS = ("--debug", "--quiet")
+"""What every command understands, beside its own options."""
 
 STAGES = {stage.__name__: stage for stage in (StageConfig, KgeStageConfig, GlueStageConfig)}
 
@@ -57,19 +62,36 @@ def read_config(config_class: type, arguments: Sequence[str]) -> Any:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command; what the user can mend is said on one line, with exit status 2."""
+    """Run a command: what goes wrong is said on one line, with exit status 2 if the user can mend it, 1 if not.
+
+    Every command knows two flags more: `--quiet` leaves out progress and remarks, `--debug` shows where an error arose.
+    """
+    given = {flag for flag in FLAGS if flag in sys.argv[1:]}
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in given]
+    stderr = sys.stderr
     try:
-        command()
-    except PmdError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"error: {error.filename}: {error.strerror}; choose another place or mend it", file=sys.stderr)
-        sys.exit(2)
+        with contextlib.ExitStack() as stack:
+            if "--quiet" in given:
+                stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
+            command()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if "--debug" in given:
+            raise
+        text, status = _said(error)
+        print(f"error: {text}", file=stderr)
+        sys.exit(status)
+
+
+def _said(error: Exception) -> tuple[str, int]:
+    """An error in one line, and the exit status."""
+    if isinstance(error, PmdError):
+        return str(error), 2
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; choose another place or mend it", 2
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}; this should not happen: --debug shows where it did", 1
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:

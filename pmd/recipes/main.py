@@ -43,7 +43,12 @@ def dispatch(arguments: list[str]) -> None:
     """PmdError, with the nearest name, for a command that there is not."""
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = [f"  {name:<14}{text}" for name, (_, text) in COMMANDS.items()]
-        print("\n".join(["usage: pmd COMMAND …   (pmd COMMAND --help lists its options)", "", *lines]))
+        usage = ["usage: pmd COMMAND …   (pmd COMMAND --help lists its options)", "", *lines, ""]
+        flags = [
+            "  --quiet       no progress and no remarks, results and errors alone",
+            "  --debug       a traceback with an error",
+        ]
+        print("\n".join([*usage, *flags]))
         return
     name, *rest = arguments
     if name not in COMMANDS:
