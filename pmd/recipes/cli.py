@@ -76,6 +76,9 @@ def run(command: Callable[[], None]) -> None:
             command()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads, `head` perhaps, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         if "--debug" in given:
             raise

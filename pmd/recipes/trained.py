@@ -72,10 +72,10 @@ def current_index(
 ) -> Index:
     """The index of a model's folder: built if it has none, and anew if the graph or the model has changed since.
 
-    A graph that is not here any more (or on the Hub) is taken to be as it was.
+    The graph of its run may be gone, or on the Hub: then it is taken to be as it was. One that is named here is looked at.
 
     Raises:
-        PmdError: if it is broken, or if it must be built and no graph is found.
+        PmdError: if it is broken, if it must be built and no graph is found, or if there is no graph of that name.
     """
     source = graph if graph is not None else graph_of_run(model)
     if isinstance(source, str):
@@ -83,7 +83,7 @@ def current_index(
     if rebuild or not (model / "index" / "index.json").is_file():
         return build(model, source)
     index = Index(model / "index")
-    checks = {"the model": other_model(index, model), "the graph": other_graph(index, source)}
+    checks = {"the model": other_model(index, model), "the graph": other_graph(index, source, graph is not None)}
     changed = [what for what, other in checks.items() if other]
     if not changed:
         return index
@@ -120,18 +120,22 @@ def other_model(index: Index, model: Path) -> bool:
     return False
 
 
-def other_graph(index: Index, source: KnowledgeGraph | DataConfig | None) -> bool:
-    """Whether the graph is another than the one that the index was built with."""
+def other_graph(index: Index, source: KnowledgeGraph | DataConfig | None, named: bool) -> bool:
+    """Whether the graph is another than the one that the index was built with; one that is `named` must be there."""
     if source is None:
         return False
     if not isinstance(source, DataConfig):
         return source.checksum() != index.facts["graph"]
     stamps = graph_stamps(source)
-    if stamps is None or stamps == index.facts["graph_files"]:
+    if stamps is None and not named:
+        return False
+    # The same files may be read in another way.
+    if stamps is not None and stamps == index.facts["graph_files"] and not (named and source.options):
         return False
     if loaded(source).checksum() != index.facts["graph"]:
         return True
-    index.restamp(graph_files=stamps)
+    if stamps is not None:
+        index.restamp(graph_files=stamps)
     return False
 
 

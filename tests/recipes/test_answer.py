@@ -335,6 +335,15 @@ def test_an_index_of_another_graph_is_built_anew(run, builds, capsys):
     assert first_answer(run) == again and builds["built"] == 2
 
 
+def test_a_graph_that_is_named_must_be_there(run, builds):
+    first = first_answer(run)
+    named = pmd.load(run, str(run.parent / "towns")).answer(head="Finland town 2", relation="lies in")
+    assert named == first and builds["built"] == 1
+    for wrong in ("towsn", str(run.parent / "nowhere")):
+        with pytest.raises(PmdError, match="is neither a folder, nor a registered graph"):
+            pmd.load(run, wrong).answer(head="Finland town 2", relation="lies in")
+
+
 def test_an_index_of_other_weights_is_built_anew(run, builds, capsys):
     first = first_answer(run)
     model = run / "narrow"

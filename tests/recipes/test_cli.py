@@ -1,5 +1,7 @@
 """What every command does with errors, and its two flags."""
 
+import shlex
+import subprocess
 import sys
 
 import pytest
@@ -69,6 +71,13 @@ def test_ctrl_c_has_its_own_status(arguments):
     with pytest.raises(SystemExit) as stopped:
         run(command(KeyboardInterrupt()))
     assert stopped.value.code == 130
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    program = "from pmd.recipes.cli import run; run(lambda: [print(i, flush=True) for i in range(100_000)])"
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -n 1"
+    result = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("0\n", "")
 
 
 def test_help_names_commands_and_flags(capsys):
