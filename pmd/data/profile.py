@@ -16,6 +16,8 @@ from pmd.data.graph import KnowledgeGraph
 
 SUSPECT = 0.8
 """From which share of its training triples on another relation says the same of a relation."""
+FEWEST = 5
+"""Relations of fewer triples are not suspected: that another says the same of a single one may be chance."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ class Profile:
     suspects: list[Suspect]
 
 
-def profile(graph: KnowledgeGraph, share: float = SUSPECT) -> Profile:
-    """Look at a graph; `share` is that from which on a relation is suspected."""
+def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST) -> Profile:
+    """Look at a graph; from which `share`, and from how many training triples on a relation is suspected."""
     suspects, splits = {}, {}
     trains = {name: graph.visible_triples(name).numpy() for name in graph.split_names}
     for train in ("train", "inductive_train"):
         if train in graph.split_names:
-            suspects[train] = suspected(graph.split(train).numpy(), graph.num_relations, share)
+            suspects[train] = suspected(graph.split(train).numpy(), graph.num_relations, share, fewest)
     for name, train in trains.items():
         source = "inductive_train" if name.startswith("inductive_") else "train"
         splits[name] = _of_split(graph, graph.split(name).numpy(), train, suspects[source], name == source)
@@ -83,8 +85,9 @@ def profile(graph: KnowledgeGraph, share: float = SUSPECT) -> Profile:
     )
 
 
-def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT) -> list[Suspect]:
-    """Which relations say again, one way or the other, what `share` of the triples (n, 3) of a relation say.
+def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, fewest: int = FEWEST) -> list[Suspect]:
+    """Which relations say again, one way or the other, what `share` of the triples (n, 3) of a relation say, which are
+    `fewest` at least.
 
     A relation that is its own inverse is symmetric. Loops, which are their own inverses, do not count. The largest first.
     """
@@ -97,7 +100,7 @@ def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT) -
         for pair, meeting in zip(pairs.tolist(), meetings.tolist()):
             relation, second = divmod(pair, num_relations)
             count = int(counts[relation])
-            if meeting / count >= share and (inverse or relation != second):
+            if count >= fewest and meeting / count >= share and (inverse or relation != second):
                 found.append(Suspect(relation, second, inverse, meeting / count, count))
     return sorted(found, key=lambda one: (-one.triples, one.relation, one.other))
 

@@ -93,7 +93,7 @@ def lines_of(file: str) -> tuple[list[str], str]:
 
 def table(answers: Answers) -> str:
     """The question on a line, and its answers, best first."""
-    from tabulate import tabulate
+    from pmd.recipes.tables import markdown
 
     known = answers.text if answers.text is None else f"“{answers.text}”"
     ends = {
@@ -102,10 +102,7 @@ def table(answers: Answers) -> str:
     rows = [
         (found.rank, found.name, found.id, f"{found.score:.4f}", ", ".join(found.known)) for found in answers.answers
     ]
-    columns = ("rank", "name", "id", "score", "known")
-    body = tabulate(
-        rows, columns, tablefmt="pipe", colalign=("right", "left", "left", "right", "left"), disable_numparse=True
-    )
+    body = markdown(("rank", "name", "id", "score", "known"), rows, ("right", "left", "left", "right", "left"))
     return f"({ends['head']}, {spelt(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pmd.core.run import new_folder
 from pmd.models.checkpoints import locate
 from pmd.models.kge_folder import stored_settings
 from pmd.recipes.scorers import check_folder
+from pmd.recipes.trained import other_model
+from pmd.use.index import Index, crop_index, has_index
 from pmd.use.trained import TrainedKge, load
 
 BI_ENCODER = "pmd_bi_encoder"
@@ -45,10 +48,22 @@ def crop(config: CropConfig) -> str:
     settings = stored_settings(folder)
     if settings.get("model_type") == "bert":
         return crop_bert(folder, settings, config)
-    if settings.get("model_type") == BI_ENCODER:
-        return crop_text(folder, config)
-    if "interaction" not in settings:
+    if settings.get("model_type") != BI_ENCODER and "interaction" not in settings:
         raise PmdError(f"'{folder}' is neither an embedding model nor a bi-encoder nor a BERT")
+    said = (crop_text if settings.get("model_type") == BI_ENCODER else crop_embeddings)(folder, config)
+    take_index(Path(folder), Path(config.out).expanduser(), config.width)
+    return said
+
+
+def take_index(folder: Path, out: Path, width: int) -> None:
+    """Crop the index that a model answers by along with it, if it has one that is still its own."""
+    with contextlib.suppress(PmdError):  # one that is broken is no reason not to crop
+        if has_index(folder) and not other_model(index := Index(folder / "index"), folder):
+            crop_index(index, out, width)
+
+
+def crop_embeddings(folder: str, config: CropConfig) -> str:
+    """The leading part of an embedding model, with its vocabulary."""
     whole = load(folder)
     small = whole.crop(config.width)
     warn(config.width, whole.widths)

@@ -13,7 +13,7 @@ import numpy as np
 from pmd.core.config import DataConfig
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.layouts import convert
-from pmd.data.profile import SUSPECT, Profile, profile
+from pmd.data.profile import FEWEST, SUSPECT, Profile, profile
 from pmd.data.sources import load_graph
 from pmd.recipes.tables import markdown
 
@@ -28,11 +28,13 @@ class InfoConfig:
     Args:
         data: the graph.
         share: from which share of its training triples on another relation that says the same is suspected.
+        fewest: relations of fewer training triples are not suspected.
         json: one JSON object in place of tables.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     share: float = SUSPECT
+    fewest: int = FEWEST
     json: bool = False
 
 
@@ -54,7 +56,7 @@ class ConvertConfig:
 def info(config: InfoConfig) -> str:
     """The tables, or the JSON, of a graph. PmdError if it cannot be loaded."""
     graph = load_graph(config.data.path, **config.data.options)
-    found = profile(graph, config.share)
+    found = profile(graph, config.share, config.fewest)
     return json.dumps(numbers(graph, found), ensure_ascii=False) if config.json else tables(graph, found)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.run import write_text
-from pmd.recipes.tables import markdown
+from pmd.recipes.tables import cells_of, markdown
 
 TEMPLATE = "report.html.jinja"
 INKS = {
@@ -212,7 +212,7 @@ def read_tables(text: str) -> list[Table]:
         if len(rows) < 2 or not all(row.startswith("|") for row in rows):
             caption = " ".join(piece.split())
             continue
-        header, _, *body = ([cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows)
+        header, _, *body = map(cells_of, rows)
         cells = [[Strong(cell[2:-2]) if re.fullmatch(r"\*\*.+\*\*", cell) else cell for cell in row] for row in body]
         found.append(Table(header, cells, caption))
         caption = ""

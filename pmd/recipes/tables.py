@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tabulate import tabulate
@@ -88,6 +89,19 @@ def ranking_cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def markdown(columns, rows, align=None) -> str:
-    """A pipe table; every cell is printed as given. `align` is `left` or `right` by column, by default the first is left."""
+    """A pipe table; every cell is printed as given, on one line and with its `|` escaped. `align` is `left` or `right` by
+    column, by default the first is left."""
     align = align or ["left", *["right"] * (len(columns) - 1)]
+    rows = [[cell_text(cell) for cell in row] for row in rows]
     return tabulate(rows, columns, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
+
+
+def cell_text(cell: Any) -> str:
+    """What a cell holds, without what would end it; a `|` that is escaped already stays so."""
+    return "" if cell is None else re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(cell).split()))
+
+
+def cells_of(row: str) -> list[str]:
+    """The cells of a row that `markdown` wrote."""
+    row = row.strip().removeprefix("|").removesuffix("|")
+    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", row)]

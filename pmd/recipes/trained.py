@@ -17,7 +17,7 @@ import yaml
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
 from pmd.recipes.folders import locate
-from pmd.use.index import Index, Stamps, checksum, graph_files, model_files, stamps_of
+from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
 from pmd.use.trained import TrainedKge, TrainedText
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def current_index(
     source = graph if graph is not None else graph_of_run(model)
     if isinstance(source, str):
         source = DataConfig(path=source)
-    if rebuild or not (model / "index" / "index.json").is_file():
+    if rebuild or not has_index(model, old=source is None):
         return build(model, source)
     index = Index(model / "index")
     checks = {"the model": other_model(index, model), "the graph": other_graph(index, source, graph is not None)}

@@ -56,7 +56,8 @@ class ExportedText:
     @property
     def facts(self) -> dict[str, Any]:
         """What the templates say of it."""
-        graph, (head, relation, _) = self.graph, self.graph.test[0].tolist()
+        graph = self.graph
+        head, relation, _ = next(split for split in (graph.test, graph.train) if len(split))[0].tolist()
         return {
             "graph": graph.name,
             "num_entities": graph.num_entities,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +23,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError
-from pmd.core.run import write_json
+from pmd.core.run import write_folder, write_json
 from pmd.data.compose import TokenTexts
 from pmd.data.ragged import Ragged
 from pmd.use.names import Names, Strings
 
 FORMAT = 1
+FACTS = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
+"""What `index.json` says beside its format and sizes."""
+TEXT_FACTS = ("cls", "sep", "pad", "max_length")
+"""What it says besides of a text model."""
 Stamps = dict[str, list[int]]
 """Size in bytes and time of change in nanoseconds of files by name."""
 MODEL_FILES = ("config.json", "tokenizer.json", "model*.safetensors")
@@ -51,6 +56,8 @@ class Index:
             if self.facts["format"] != FORMAT:
                 raise ValueError(f"it has format {self.facts['format']}, this version reads {FORMAT}")
             self.num_entities, self.num_relations = self.facts["num_entities"], self.facts["num_relations"]
+            for name in FACTS if self.facts["kind"] == "embedding" else (*FACTS, *TEXT_FACTS):
+                self.facts[name]  # a KeyError names what is missing
             self._columns = safe_open(folder / "columns.safetensors", "numpy")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._broken(error) from None
@@ -127,6 +134,37 @@ class Index:
         self.facts |= stamps
         with contextlib.suppress(OSError):
             write_json(self.folder / "index.json", self.facts)
+
+
+def has_index(model: Path, *, old: bool = False) -> bool:
+    """Whether a model's folder has an index that this version reads, or with `old` any; one that is broken counts."""
+    try:
+        facts = json.loads((model / "index" / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return old or not isinstance(facts, dict) or facts.get("format") == FORMAT
+
+
+def crop_index(index: Index, model: Path, width: int) -> None:
+    """Write an index into the folder of a model that is the leading `width` dimensions of the index's own."""
+
+    def fill(aside: Path) -> None:
+        shutil.copyfile(index.folder / "columns.safetensors", aside / "columns.safetensors")
+        if index.facts["kind"] == "text":
+            np.save(aside / "vectors.npy", leading(index.vectors, width))
+        write_json(aside / "index.json", index.facts | model_facts(model) | {"dim": width})
+
+    write_folder(model / "index", fill)
+
+
+def leading(vectors: np.ndarray, width: int | None) -> np.ndarray:
+    """The first `width` dimensions of unit vectors (n, d) as unit vectors again; all of them for None."""
+    if width is None or width == vectors.shape[1]:
+        return vectors
+    part = vectors[:, :width]
+    return part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from pmd.data.compose import TokenTexts
 from pmd.data.ragged import Ragged
 from pmd.models.numpy_bert import NumpyBert, reads
 from pmd.use.answers import Answering, Question
-from pmd.use.index import Index
+from pmd.use.index import Index, leading
 
 if TYPE_CHECKING:
     from pmd.models.kge import KgeModel
@@ -151,14 +151,6 @@ class TrainedText(Answering):
 
         model = BiEncoder.from_pretrained(self.folder)
         return lambda texts: encode_texts(model, "query", texts, self.index.facts["pad"]).numpy()
-
-
-def leading(vectors: np.ndarray, width: int | None) -> np.ndarray:
-    """The first `width` dimensions of unit vectors (n, d) as unit vectors again; all of them for None."""
-    if width is None or width == vectors.shape[1]:
-        return vectors
-    part = vectors[:, :width]
-    return part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
 
 
 def load(folder: str | os.PathLike[str]) -> TrainedKge:

@@ -36,7 +36,7 @@ def random_graph(seed: int, inductive: bool = False) -> KnowledgeGraph:
     )
 
 
-def slow_suspects(triples: list[tuple[int, int, int]], share: float) -> set[tuple]:
+def slow_suspects(triples: list[tuple[int, int, int]], share: float, fewest: int = 5) -> set[tuple]:
     own = {triple for triple in triples if triple[0] != triple[2]}
     found = set()
     for r in range(R):
@@ -44,24 +44,26 @@ def slow_suspects(triples: list[tuple[int, int, int]], share: float) -> set[tupl
         for other in range(R):
             for inverse in (True, False):
                 again = sum(((t, other, h) if inverse else (h, other, t)) in own for h, t in ends)
-                if ends and again / len(ends) >= share and (inverse or r != other):
+                if len(ends) >= fewest and again / len(ends) >= share and (inverse or r != other):
                     found.add((r, other, inverse, again / len(ends), len(ends)))
     return found
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("share", [0.2, 0.8])
-def test_suspects_are_those_of_a_loop(seed, share):
+@pytest.mark.parametrize("fewest", [1, 5, 9])
+def test_suspects_are_those_of_a_loop(seed, share, fewest):
     train = random_graph(seed).train
-    found = suspected(train.numpy(), R, share)
-    plain = slow_suspects([tuple(triple) for triple in train.tolist()], share)
+    found = suspected(train.numpy(), R, share, fewest)
+    plain = slow_suspects([tuple(triple) for triple in train.tolist()], share, fewest)
     assert {(s.relation, s.other, s.inverse, s.share, s.triples) for s in found} == plain and len(found) == len(plain)
-    assert any((s.relation, s.other, s.inverse, s.share) == (0, 1, True, 1.0) for s in found)
+    again = {(h, t) for h, r, t in train.tolist() if r == 0 and h != t}  # relation 1 says all of it
+    assert any((s.relation, s.other, s.inverse, s.share) == (0, 1, True, 1.0) for s in found) == (len(again) >= fewest)
 
 
 def test_relations_of_loops_alone_are_none():
-    assert suspected(np.array([[2, 0, 2], [3, 0, 3]]), R) == []
-    assert suspected(np.array([[2, 0, 3], [3, 0, 2], [4, 0, 4]]), R) == [Suspect(0, 0, True, 1.0, 2)]
+    assert suspected(np.array([[2, 0, 2], [3, 0, 3]]), R, fewest=1) == []
+    assert suspected(np.array([[2, 0, 3], [3, 0, 2], [4, 0, 4]]), R, fewest=1) == [Suspect(0, 0, True, 1.0, 2)]
 
 
 @pytest.mark.parametrize("inductive", [False, True])

@@ -18,6 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.models.kge_folder import save as save_kge
 from pmd.recipes import text_index, trained
 from pmd.recipes.main import dispatch
+from pmd.recipes.tables import cells_of
 from pmd.recipes.text_model import TextModel
 from pmd.recipes.text_model import save as save_text
 from pmd.use.trained import load as load_kge
@@ -309,6 +310,15 @@ def first_answer(run):
     return pmd.load(run).answer(head="Finland town 2", relation="lies in")
 
 
+def test_bars_in_names_do_not_end_a_cell(tmp_path, capsys):
+    graph = replace(tiny_graph(), entity_names=[f"a|b {key}" for key in tiny_graph().entity_ids])
+    folder = write_model("rotate", tmp_path / "model", graph)
+    pmd.load(folder, graph).answer(head="e7", relation="r0")
+    ask(folder, "--head=e7", "--relation=r0", "-k", "2")
+    rows = [cells_of(line) for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [len(row) for row in rows] == [5] * 4 and all(row[1] == f"a|b {row[2]}" for row in rows[2:])
+
+
 def test_an_index_is_built_once_and_used(run, builds):
     text = pmd.load(run).__class__.__name__ == "TrainedText"
     first = first_answer(run)
@@ -407,10 +417,57 @@ def test_a_broken_index_says_how_to_mend_it(run, capsys):
         ask(run, "--build")
         assert capsys.readouterr().err.endswith(f"{index}: 48 entities\n")
         assert first_answer(run) == first
-    facts = json.loads((index / "index.json").read_text())
-    (index / "index.json").write_text(json.dumps({**facts, "format": 99}))
+
+
+def test_an_index_that_lacks_something_is_broken(run):
+    first_answer(run)
+    file = run / "narrow" / "index" / "index.json"
+    facts = json.loads(file.read_text())
+    needed = {*facts} - {"format"}
+    assert len(needed) == (15 if facts["kind"] == "text" else 11)
+    for name in needed:
+        file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
+        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); remove it, or build it anew"):
+            first_answer(run)
+
+
+def test_an_index_of_another_format_is_built_anew_where_the_graph_is_known(run, builds):
+    first, file = first_answer(run), run / "narrow" / "index" / "index.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
     with pytest.raises(PmdError, match=r"is broken \(it has format 99, this version reads 1\)"):
-        first_answer(run)
+        pmd.load(shutil.copytree(run / "narrow", run.parent / "alone")).answer(head="e08", relation="r_in")
+    assert first_answer(run) == first and builds["built"] == 2
+
+
+def test_a_crop_keeps_its_index(run, builds, tmp_path):
+    whole = pmd.load(run)
+    widths, small = (4, whole.widths[-1]), []
+    for width in widths:  # before there is an index, and after
+        dispatch(["crop", str(run / "narrow"), f"--width={width}", f"--out={tmp_path}/none-{width}"])
+        assert not (tmp_path / f"none-{width}" / "index").exists()
+    first = whole.answer(head="Finland town 2", relation="lies in", top_k=48)
+    for width in widths:
+        dispatch(["crop", str(run / "narrow"), f"--width={width}", f"--out={tmp_path}/{width}"])
+        small.append(pmd.load(tmp_path / str(width)))
+    found = [model.answer(head="Finland town 2", relation="lies in", top_k=48) for model in small]
+    assert builds["built"] == 1  # the whole model's
+    for width, answers in zip(widths, found):
+        expected = whole.crop(width).answer(head="Finland town 2", relation="lies in", top_k=48)
+        assert [a.id for a in answers] == [a.id for a in expected]
+        assert [a.score for a in answers] == pytest.approx([a.score for a in expected], abs=1e-6)
+        assert [a.known for a in answers] == [a.known for a in expected]
+    assert [a.id for a in found[1]] == [a.id for a in first] and small[0].index.facts["dim"] == 4
+
+
+def test_a_crop_leaves_an_index_behind_that_is_not_its_own(run, tmp_path):
+    first_answer(run)
+    index = run / "narrow" / "index" / "index.json"
+    facts = json.loads(index.read_text())
+    stale = {**facts, "model": "0", "model_files": {}}
+    for name, text in (("stale", json.dumps(stale)), ("broken", "{")):
+        index.write_text(text)
+        dispatch(["crop", str(run / "narrow"), "--width=4", f"--out={tmp_path}/{name}"])
+        assert (tmp_path / name / "config.json").is_file() and not (tmp_path / name / "index").exists()
 
 
 def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):

@@ -33,10 +33,12 @@ def test_suspects_are_named(tmp_path, capsys):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     dispatch(["data", "info", str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["suspects"] == []  # of so few triples nothing is said
+    dispatch(["data", "info", str(tmp_path), "--fewest=1", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["suspects"] == [{"relation": "of", "other": "has", "inverse": True, "share": 1.0, "triples": 1}]
     assert [found["splits"][name]["leaked"] for name in ("train", "valid", "test")] == [0, 0, 1]
-    dispatch(["data", "info", str(tmp_path), "--share=0.5"])
+    dispatch(["data", "info", str(tmp_path), "--fewest=1", "--share=0.5"])
     rows = [line for line in capsys.readouterr().out.splitlines() if "inverse" in line]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert cells == [["has part", "part of", "inverse", "50%", "2"], ["part of", "has part", "inverse", "100%", "1"]]

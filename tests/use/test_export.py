@@ -1,6 +1,7 @@
 """Exported models by value: graphs beside PyTorch at any shape, tables beside the model's own."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig, pool
 from pmd.models.kge_folder import Vocabulary
 from pmd.models.text_scorer import TextScorer, encode_texts
 from pmd.use import onnx
-from pmd.use.export import write_embeddings
+from pmd.use.export import ExportedText, write_embeddings
 from pmd.use.onnx import OnnxEncoders, OnnxScorer, write_encoders
 
 from .. import slow
@@ -176,3 +177,11 @@ def test_embeddings(interaction, options, tmp_path, monkeypatch):
     found = {}
     exec(readme.split("```python\n")[1].split("```")[0], found)
     np.testing.assert_array_equal(found["vectors"]["e3"], tables["entities"][3])
+
+
+def test_a_graph_without_a_test_split_has_an_example_of_train():
+    graph = tiny_graph()
+    for of, split in ((graph, graph.test), (replace(graph, test=graph.test[:0]), graph.train)):
+        facts = ExportedText(tiny_model(), tiny_tokenizer(), READING, of).facts
+        head, relation, _ = split[0].tolist()
+        assert (facts["head"], facts["relation"]) == (graph.entity_ids[head], graph.relation_names[relation])
