@@ -227,7 +227,8 @@ class GlueBatch:
         return inputs(self.texts)
 
     def read(self, logits: Callable[..., Tensor]) -> Tensor:
-        """The logits (…, b, C) of a model that is called with `inputs`, piece by piece: the same numbers, less padding."""
+        """The logits (…, b, C) of a model that is called with `inputs`, piece by piece: less padding, and but for
+        dropout, which is drawn for each piece, the same numbers."""
         whole, b = self.inputs, len(self.labels)
         if self.labels.device.type != "cpu" or b < PIECES:
             return logits(**whole)
