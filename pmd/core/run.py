@@ -10,12 +10,13 @@ Every file is written aside and renamed, so that a reader never sees half of one
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,12 @@ from typing import Any
 import yaml
 
 from pmd.core.errors import PmdError
+
+CHECKSUMS = ("data.sha256", "graph.sha256")
+"""Where a run notes the checksum of its data; the second is what older runs call it."""
+
+EXCHANGES = 100
+"""So often a folder is put in the place of one that others have put there meanwhile."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,16 +53,36 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a folder beside `path`, then put it in the place of `path`."""
-    aside, old = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.old")
-    for leftover in (aside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    aside.mkdir(parents=True)
-    fill(aside)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(aside, path)
-    shutil.rmtree(old, ignore_errors=True)
+    """Let `fill` write into a folder beside `path`, then put it in the place of `path`.
+
+    Of several that write the same one at once, the last stays; where `fill` or the exchange fails, the old one does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own for each process; the folder in it, unlike this one, is open to whom the umask says.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as place:
+        aside = Path(place) / "new"
+        aside.mkdir()
+        fill(aside)
+        for attempt in range(EXCHANGES):
+            if _exchange(aside, path, Path(place) / f"old{attempt}"):
+                return
+    raise PmdError(f"{path}: others write there all the time; go on when they are done, or choose another place")
+
+
+def _exchange(new: Path, path: Path, old: Path) -> bool:
+    """Move what is at `path` to `old` and `new` to `path`; False if another process was quicker to put something there."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, old)
+        os.replace(new, path)
+    except BaseException as error:
+        if old.exists() and not path.exists():
+            with contextlib.suppress(OSError):
+                os.replace(old, path)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def new_folder(path: str | os.PathLike[str]) -> Path:
@@ -146,13 +173,19 @@ class Run:
                     f"'{self.folder}' was run with {key} {stored.get(key)!r}, not {asked.get(key)!r}; choose another folder"
                 )
 
+    @property
+    def data_checksum(self) -> str | None:
+        """The checksum of the data, a graph's or a task's, that the run was started on; None if it noted none."""
+        files = [self.folder / name for name in CHECKSUMS]
+        return next((file.read_text(encoding="utf-8").strip() for file in files if file.is_file()), None)
+
     def refuse_other_data(self, checksum: str) -> None:
-        """Note the checksum of the data, a graph's or a task's, on the first call; raise PmdError if a later one differs."""
-        file = self.folder / "data.sha256"
-        if not file.is_file():
+        """Note the checksum of the data on the first call; raise PmdError if a later one differs."""
+        noted = self.data_checksum
+        if noted is None:
             if self.main:
-                write_text(file, checksum + "\n")
-        elif file.read_text(encoding="utf-8").strip() != checksum:
+                write_text(self.folder / CHECKSUMS[0], checksum + "\n")
+        elif noted != checksum:
             raise PmdError(f"'{self.folder}' was run on other data than data.path holds now; start a new run")
 
     @property

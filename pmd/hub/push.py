@@ -7,7 +7,7 @@ that is asked for, and nothing here is changed: a push that broke off is repeate
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from pmd.core.errors import PmdError
 ENDINGS = (".safetensors", ".npy", ".json", ".tsv", ".md", ".txt")
 """What is ever sent."""
 
-WEIGHTS = (".safetensors", ".npy", ".safetensors.index.json", ".bin", ".pt", ".pth")
-"""Files of an earlier model that an update removes, lest the two be mixed."""
+STALE = (*ENDINGS, ".bin", ".pt", ".pth")
+"""Files of an earlier model that an update removes, lest the two be mixed: what is sent, and weights as pickles."""
 
 FAILURES = (HfHubHTTPError.__bases__[0], OSError, RuntimeError, ValueError)
 """What a call of the Hub may raise; the first is the base of all errors of the HTTP library that huggingface_hub uses,
@@ -92,8 +92,8 @@ def push(
         repo: `user/name`, which is made if there is none.
         message: of the commit.
         private: whether only its owner can see what is made.
-        update: write over what the repository holds.
-        revision: the branch, made if there is none; default main.
+        update: write over what the branch holds; files of an earlier model that are not in this one go.
+        revision: the branch, made if there is none, to hold this folder alone; default main.
         token: default HF_TOKEN, or that of `hf auth login`.
 
     Raises:
@@ -104,29 +104,39 @@ def push(
     check_token(token)
     api = HfApi(token=token, library_name="pmd")
     with _in_one_line(repo):
-        held = _make(api, repo, private, revision)
-        if held and not update:
+        _make(api, repo, private)
+        held, new = _branch(api, repo, revision)
+        if held and not (update or new):
             raise PmdError(
                 f"repo: '{repo}' holds {len(held)} files already; add --update to write over them, or choose another name"
             )
-        stale = [name for name in held if name.endswith(WEIGHTS) and name not in files]
+        stale = [name for name in held if name not in files and (new or name.endswith(STALE))]
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in files]
         operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
         sent = api.create_commit(repo, operations, commit_message=message, revision=revision)
     return f"{api.endpoint}/{repo}" + (f" ({revision})" if revision else "") + f", commit {sent.oid[:8]}"
 
 
-def _make(api: HfApi, repo: str, private: bool, revision: str | None) -> Sequence[str]:
-    """Make repository and branch unless they exist; the files that the branch holds, without those of the Hub's own."""
+def _make(api: HfApi, repo: str, private: bool) -> None:
+    """Make the repository unless it exists."""
     api.create_repo(repo, private=private, exist_ok=True)
     if private and not api.repo_info(repo).private:
         raise PmdError(f"private: '{repo}' exists and is public; make it private on its page, or choose another name")
+
+
+def _branch(api: HfApi, repo: str, revision: str | None) -> tuple[list[str], bool]:
+    """The files that a branch holds, without those of the Hub's own, and whether it was made for this push.
+
+    It is made from the first commit of main, which holds nothing of a model: a push that breaks off after that finds
+    an empty branch when it is repeated.
+    """
     try:
-        held = api.list_repo_files(repo, revision=revision)
+        held, new = api.list_repo_files(repo, revision=revision), False
     except RevisionNotFoundError:
-        api.create_branch(repo, branch=revision)
-        held = []
-    return [name for name in held if name != ".gitattributes"]
+        first = api.list_repo_commits(repo)[-1].commit_id
+        api.create_branch(repo, branch=revision, revision=first)
+        held, new = api.list_repo_files(repo, revision=revision), True
+    return [name for name in held if name != ".gitattributes"], new
 
 
 @contextmanager

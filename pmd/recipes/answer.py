@@ -24,6 +24,7 @@ class AnswerConfig:
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
         stage: of a run folder; default its last finished one.
+        revision: of a Hub id, a branch, a tag or a commit; default main.
         head: the known entity of (head, relation, ?), by id or name.
         relation: by id or name.
         tail: the known entity of (?, relation, tail), by id or name.
@@ -41,6 +42,7 @@ class AnswerConfig:
 
     model: str
     stage: str | None = None
+    revision: str | None = None
     head: str = ""
     relation: str = ""
     tail: str = ""
@@ -65,7 +67,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     given = [f"--{part}" for part, value in asked.items() if value]
     if config.batch is not None and given:
         raise PmdError(f"batch: the file's questions stand for themselves; leave out {given[0]}")
-    place = locate(config.model, config.stage)
+    place = locate(config.model, config.stage, config.revision)
     if config.build:
         index = current_index(place, config.data, rebuild=True)
         print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)

@@ -23,19 +23,22 @@ def check_folder(option: str, model: str) -> None:
         raise PmdError(f"{option}: no folder '{model}'; give a stage's folder in a run, or a Hub id")
 
 
-def locate(model: str, stage: str | None = None) -> Path:
-    """The folder of a model: itself, a stage of a run (the last finished one unless named), or a Hub download.
+def locate(model: str, stage: str | None = None, revision: str | None = None) -> Path:
+    """The folder of a model: itself, a stage of a run (the last finished one unless named), or a Hub download (of a
+    branch, a tag or a commit; default main).
 
     Raises:
         PmdError: if there is none.
     """
     folder = Path(model).expanduser()
+    if revision is not None and folder.is_dir():
+        raise PmdError(f"revision: '{model}' is a folder here, and only the Hub has revisions; leave the option out")
     if (folder / "config.yaml").is_file():
         return stage_folder(folder, stage)
     if stage is not None:
         raise PmdError(f"stage: '{model}' is no run folder, and only a run has stages; leave the option out")
     check_folder("model", str(folder))
-    return folder if folder.is_dir() else _downloaded(model)
+    return folder if folder.is_dir() else _downloaded(model, revision)
 
 
 def stage_folder(run: Path, stage: str | None) -> Path:
@@ -52,11 +55,15 @@ def stage_folder(run: Path, stage: str | None) -> Path:
     return run / stage
 
 
-def _downloaded(model: str) -> Path:
+def _downloaded(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
+    from pmd.hub.push import ENDINGS
+
     try:
-        return Path(snapshot_download(model))
+        # What is never sent is never fetched either: a repository may have pickles and models for others besides.
+        return Path(snapshot_download(model, revision=revision, allow_patterns=[f"*{ending}" for ending in ENDINGS]))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id ({reason})") from None
+        of = f" in revision '{revision}'" if revision else ""
+        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id{of} ({reason})") from None

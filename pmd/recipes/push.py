@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from pmd.core.errors import PmdError
+from pmd.core.glue_config import GlueDataConfig
 from pmd.core.glue_tasks import task_of
 from pmd.core.run import Run, new_folder, write_folder
 from pmd.hub.card import card
@@ -163,7 +166,13 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
             current_index(folder, graph_of_run(stage))
             (folder / "entities.safetensors").unlink(missing_ok=True)
     if kind != "bert":
-        Index(folder / "index").restamp(graph_files={})  # what else lies beside the graph is nobody's business
+        index = Index(folder / "index")
+        if Run(stage.parent).data_checksum not in (None, index.facts["graph"]):
+            raise PmdError(
+                f"'{stage.parent}' was run on another graph than the index holds that would be sent, and its metrics are "
+                "of that one; restore what data.path names, or start a new run"
+            )
+        index.restamp(graph_files={})  # what else lies beside the graph is nobody's business
     (folder / "README.md").write_text(card(facts_of(config, kind, stage, folder)), encoding="utf-8")
 
 
@@ -194,6 +203,7 @@ def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
     settings, weights = settings_of(folder), sorted(folder.glob("model*.safetensors"))
     dim, data = width_of(kind, settings), asked["data"]["path"]
     index = None if kind == "bert" else Index(folder / "index")
+    graph = index and graph_of(index)
     return Facts(
         repo=config.repo,
         kind=kind,
@@ -207,9 +217,9 @@ def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
         parameters=sum(numbers_in(path) for path in weights),
         size=sum(path.stat().st_size for path in weights),
         tables=tables_of(kind, asked, run.results),
-        graph=index and graph_of(index),
+        graph=graph,
         example=index and example_of(folder, index),
-        dataset=hub_id(data) if "/" in data else None,
+        dataset=dataset_of(data, graph),
         base_model=hub_id(asked["encoder"]["name"] if kind == "text" else asked["model"].get("name")),
         license=config.license,
         notes=NOTES.get(data),
@@ -273,8 +283,19 @@ def spoken(names: Any, row: int) -> str:
         return key
 
 
+def dataset_of(path: str, graph: Graph | None) -> str | None:
+    """The Hub id of the data, where it is known to be of the Hub: the name of a graph has a slash only then, and GLUE's
+    default is such an id. Any other path may have been that of a folder that is gone."""
+    if graph is None:
+        return path if path == GlueDataConfig.path else None
+    return graph.name if "/" in graph.name else None
+
+
 def hub_id(name: str | None) -> str | None:
-    """A name, if it can be one of the Hub: user/name, or the one word of an old model, and no folder here."""
-    if name is None or name == "scratch" or name.startswith(("package:", "/", ".", "~")) or Path(name).exists():
+    """The name of the weights that a run began with, where this machine has fetched them from the Hub."""
+    if name is None or Path(name).expanduser().exists():
         return None
-    return name if name.count("/") <= 1 else None
+    try:
+        return name if isinstance(try_to_load_from_cache(name, "config.json"), str) else None
+    except HFValidationError:  # a path
+        return None

@@ -32,6 +32,7 @@ def load(
     graph: KnowledgeGraph | DataConfig | str | None = None,
     *,
     stage: str | None = None,
+    revision: str | None = None,
 ) -> TrainedKge | TrainedText:
     """A trained model, to be asked (`.answer`) and cropped (`.crop`).
 
@@ -40,11 +41,12 @@ def load(
         graph: the model's graph, or where it comes from; by default that of the run that the folder is in. Without
             either, the folder's own index answers.
         stage: of a run folder; default its last finished one.
+        revision: of a Hub id, a branch, a tag or a commit; default main.
 
     Raises:
         PmdError: if there is no such model.
     """
-    place = locate(os.fspath(folder), stage)
+    place = locate(os.fspath(folder), stage, revision)
     opened = functools.cache(lambda: current_index(place, graph))
     if is_text_model(place):
         return TrainedText(place, settings_of(place), opened)

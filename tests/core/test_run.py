@@ -1,9 +1,12 @@
-"""A run folder: what it holds comes back, and what is broken is named."""
+"""A run folder: what it holds comes back, what is broken is named, and folders are written whole."""
+
+import os
+import threading
 
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.core.run import Run
+from pmd.core.run import Run, write_folder
 
 
 def test_results_come_back_by_stage(tmp_path):
@@ -25,3 +28,90 @@ def test_broken_results_are_named(text, message, tmp_path):
     for use in (lambda run: run.results, lambda run: run.add_result("second", {})):
         with pytest.raises(PmdError, match=message):
             use(Run(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["data.sha256", "graph.sha256"])
+def test_a_run_goes_on_with_its_own_data_alone(name, tmp_path):
+    run = Run(tmp_path)
+    assert run.data_checksum is None
+    run.refuse_other_data("a1")
+    (tmp_path / "data.sha256").rename(tmp_path / name)  # older runs call it graph.sha256
+    assert run.data_checksum == "a1"
+    run.refuse_other_data("a1")
+    with pytest.raises(PmdError, match=r"was run on other data than data.path holds now; start a new run"):
+        run.refuse_other_data("b2")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_is_written_in_the_place_of_another(tmp_path):
+    place = tmp_path / "runs" / "index"
+    for text in ("one", "two"):
+        write_folder(place, lambda aside, text=text: (aside / text).write_text(text))
+        assert [path.name for path in place.iterdir()] == [text] and os.listdir(place.parent) == ["index"]
+    (tmp_path / "plain").mkdir()
+    assert place.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_fails_leaves_the_old_folder_alone(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    place = tmp_path / "index"
+    write_folder(place, lambda aside: (aside / "old").touch())
+    with pytest.raises(error):
+        write_folder(place, fail)
+    assert os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["old"]
+    moved = []
+
+    def second(source, target):
+        moved.append(target)
+        return fail() if len(moved) == 2 else replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", second)
+    with pytest.raises(error):
+        write_folder(place, lambda aside: (aside / "new").touch())
+    assert len(moved) == 3 and os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["old"]
+
+
+def test_a_writer_that_was_quicker_is_replaced(tmp_path, monkeypatch):
+    place, replace, moved = tmp_path / "index", os.replace, []
+
+    def beside_another(source, target):
+        moved.append(target)
+        if len(moved) == 2:  # between moving the old folder away and the new one in
+            place.mkdir()
+            (place / "theirs").touch()
+        replace(source, target)
+
+    write_folder(place, lambda aside: (aside / "old").touch())
+    monkeypatch.setattr(os, "replace", beside_another)
+    write_folder(place, lambda aside: (aside / "ours").touch())
+    assert len(moved) == 4 and os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["ours"]
+
+
+def test_several_write_one_folder_at_once(tmp_path):
+    place, everyone, failed = tmp_path / "index", threading.Barrier(4), []
+
+    def fill(aside, name):
+        for part in ("first", "second"):
+            (aside / part).write_text(name)
+            everyone.wait(timeout=60)  # all of them are half done at the same time
+
+    def write(name):
+        try:
+            for _ in range(20):
+                write_folder(place, lambda aside: fill(aside, name))
+        except BaseException as error:
+            failed.append(error)
+            everyone.abort()
+
+    threads = [threading.Thread(target=write, args=(f"writer {i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and os.listdir(tmp_path) == ["index"]
+    written = {path.name: path.read_text() for path in place.iterdir()}
+    assert written.keys() == {"first", "second"} and len(set(written.values())) == 1

@@ -30,12 +30,14 @@ class Repo:
 
     private: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    parents: dict[str, str | None] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
 
     def commit(self, branch: str, files: dict[str, bytes], message: str) -> str:
         listed = [(name, hashlib.sha1(content).hexdigest()) for name, content in sorted(files.items())]
         sha = hashlib.sha1(repr((branch, len(self.commits), listed)).encode()).hexdigest()
+        self.parents[sha] = self.branches.get(branch)
         self.commits[sha], self.branches[branch] = files, sha
         self.messages.append(message)
         return sha
@@ -232,8 +234,17 @@ class Handler(BaseHTTPRequestHandler):
     def branch(self, body: bytes, repo: str, branch: str) -> None:
         self.may_write(repo.split("/")[0])
         found = self.repo(repo)
-        found.branches[branch] = found.branches["main"]
+        found.branches[branch] = self.files(repo, json.loads(body or b"{}").get("startingPoint", "main"))[0]
         self.say({})
+
+    def history(self, body: bytes, repo: str, revision: str) -> None:
+        found, sha = self.repo(repo), self.files(repo, revision)[0]
+        listed = []
+        while sha is not None:
+            listed.append(sha)
+            sha = found.parents[sha]
+        shared = {"authors": [{"user": USER}], "date": "2026-01-01T00:00:00.000Z", "title": "", "message": ""}
+        self.say([{"id": sha, **shared} for sha in listed])
 
     def preupload(self, body: bytes, repo: str, revision: str) -> None:
         self.may_write(repo.split("/")[0])
@@ -311,6 +322,7 @@ ROUTES = {
     r"POST /api/validate-yaml": Handler.validate,
     rf"GET /api/models/{REPO}(/revision/(?P<revision>.+))?": Handler.info,
     rf"GET /api/models/{REPO}/tree/(?P<revision>[^/]+)": Handler.tree,
+    rf"GET /api/models/{REPO}/commits/(?P<revision>[^/]+)": Handler.history,
     rf"POST /api/models/{REPO}/branch/(?P<branch>[^/]+)": Handler.branch,
     rf"POST /api/models/{REPO}/preupload/(?P<revision>[^/]+)": Handler.preupload,
     rf"POST /{REPO}\.git/info/lfs/objects/batch": Handler.batch,

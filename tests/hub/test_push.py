@@ -78,22 +78,48 @@ def test_what_a_name_holds_is_not_overwritten_by_mistake(hub, folder):
 
 
 def test_an_update_replaces_the_model_and_leaves_the_rest(hub, folder):
+    larger = {"model-00001-of-00002.safetensors": b"", "index/columns.safetensors": b"", "merges.txt": b"a b\n"}
     send(folder)
-    hub.files("user/name")["picture.png"] = b"png"
+    hub.files("user/name").update({"picture.png": b"png", "run.log": b"", "pytorch_model.bin": b"", **larger})
     (folder / "index" / "vectors.npy").unlink()
     save_file({"weights": 2 * WEIGHTS}, folder / "model.safetensors")
     send(folder, update=True)
     held = hub.files("user/name")
-    assert set(held) == {*contents(folder), ".gitattributes", "picture.png"}  # no vectors of the old model
+    assert set(held) == {*contents(folder), ".gitattributes", "picture.png", "run.log"}  # nothing of the old model
     np.testing.assert_array_equal(load(held["model.safetensors"])["weights"], 2 * WEIGHTS)
     assert len(hub.repos["user/name"].commits) == 3  # the first model stays in the history
 
 
-def test_a_new_branch_of_a_full_repository_overwrites_nothing(hub, folder):
+def test_a_new_branch_holds_what_is_sent_and_no_more(hub, folder):
     send(folder)
+    (folder / "index" / "vectors.npy").unlink()
     send(folder, revision="other")
-    assert hub.repos["user/name"].branches.keys() == {"main", "other"}
-    assert "holds 5 files" in refusal(folder, revision="other")
+    repo = hub.repos["user/name"]
+    assert repo.branches.keys() == {"main", "other"} and "index/vectors.npy" in hub.files("user/name")
+    held = hub.files("user/name", "other")
+    assert {name: held[name] for name in held if name != ".gitattributes"} == contents(folder)
+    assert "holds 4 files" in refusal(folder, revision="other")
+
+
+def test_a_new_branch_that_was_cut_off_is_taken_up_again(hub, folder):
+    send(folder)
+    (folder / "index" / "vectors.npy").unlink()
+    hub.failing = {"/commit/": 503}
+    assert refusal(folder, revision="other").endswith("the same command later goes on")
+    assert set(hub.files("user/name", "other")) == {".gitattributes"}
+    hub.failing = {}
+    send(folder, revision="other")
+    assert set(hub.files("user/name", "other")) == {*contents(folder), ".gitattributes"}
+
+
+def test_a_new_branch_of_a_repository_whose_history_was_squashed(hub, folder):
+    send(folder)
+    repo = hub.repos["user/name"]
+    repo.parents[repo.branches["main"]] = None
+    hub.files("user/name")["picture.png"] = b"png"
+    (folder / "index" / "vectors.npy").unlink()
+    send(folder, revision="other")
+    assert set(hub.files("user/name", "other")) == {*contents(folder), ".gitattributes"}
 
 
 def test_no_token(hub, folder, monkeypatch):

@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -15,9 +18,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import pmd
 from pmd.core.errors import PmdError
+from pmd.hub.facts import Graph
 from pmd.recipes.cli import run as run_command
 from pmd.recipes.commands import glue_command, progressive_command, train_command
 from pmd.recipes.main import dispatch
+from pmd.recipes.push import dataset_of, hub_id
 
 from ..hub.conftest import hub  # noqa: F401
 from ..tiny_glue import WIDTHS, write_bert, write_task
@@ -268,6 +273,44 @@ def test_a_written_folder_is_sent_as_it_is(croppable, hub, tmp_path):  # noqa: F
     assert hub.files("user/edited")["README.md"].decode() == card
     with pytest.raises(PmdError, match=r"width: '.*' is written already and is sent as it is; leave the option out"):
         dispatch(["push", str(out), "user/edited", "--width=4"])
+
+
+@pytest.mark.parametrize("name", ["data.sha256", "graph.sha256"])
+def test_a_graph_that_changed_since_the_run_is_not_sent(name, folder, tmp_path, hub):  # noqa: F811
+    graph = shutil.copytree(folder, tmp_path / "graph")
+    run = embeddings(graph, tmp_path, "changed")
+    written(run, tmp_path / "before")
+    (run / "data.sha256").rename(run / name)
+    with open(graph / "train.tsv", "a") as file:
+        file.write("e00\tr_in\te01\n")
+    for options in ([], ["--width=4"]):
+        with pytest.raises(
+            PmdError, match=r"was run on another graph than the index holds that would be sent"
+        ) as caught:
+            dispatch(["push", str(run), "user/name", f"--out={tmp_path}/out", *options])
+        assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists() and hub.repos == {}
+    (run / name).unlink()
+    written(run, tmp_path / "after")
+    metrics = (tmp_path / "before" / "README.md").read_text().split("\n## ")[0]
+    assert (tmp_path / "after" / "README.md").read_text().split("\n## ")[0] == metrics
+
+
+def test_a_link_is_to_what_is_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = Graph("my_graph", 3, 1, {})
+    assert dataset_of("data/my_graph", here) is None  # where a folder was
+    assert dataset_of("user/towns", replace(here, name="user/towns")) == "user/towns"
+    assert dataset_of("nyu-mll/glue", None) == "nyu-mll/glue" and dataset_of("data/glue", None) is None
+    for name in ("user/bert", "models/bert"):
+        snapshot = tmp_path / "cache" / f"models--{name.replace('/', '--')}" / "snapshots" / "1"
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").touch()
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs" / "main").write_text("1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "models" / "bert").mkdir(parents=True)
+    names = ("user/bert", "models/bert", "data/my_bert", "scratch", "package:a/b", "/a/b/c", "~/bert", None)
+    assert [hub_id(name) for name in names] == ["user/bert", *[None] * 7]
 
 
 def test_no_token_is_said_before_anything_is_built(folder, runs, hub, monkeypatch):  # noqa: F811
