@@ -5,33 +5,67 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
+import errno
+import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueStageConfig
 from pmd.core.kge_config import KgeStageConfig
 
-FLAGS = ("--debug", "--quiet")
+FLAGS = {
+    "--quiet": "no progress and no remarks, results and errors alone",
+    "--debug": "a traceback with an error",
+}
 """What every command understands, beside its own options."""
+
+MENDABLE = (
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.EROFS, errno.ENAMETOOLONG),
+)
+"""What can be wrong with a path that the user named."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 STAGES = {stage.__name__: stage for stage in (StageConfig, KgeStageConfig, GlueStageConfig)}
 
 
-def parser_for(config_class: type, description: str) -> ArgumentParser:
-    """A parser whose options are the fields of a config dataclass, `--config FILE` included."""
-    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
+class Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Leaves the lines of the examples as they are."""
+
+
+def parser_for(config_class: type, description: str, **more: Any) -> ArgumentParser:
+    """A parser whose options are the fields of a config dataclass, `--config FILE` included.
+
+    `--name` alone stands for `--name true`; `more` is for the parser.
+    """
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False, **more)
     parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
     parser.add_class_arguments(config_class)
+    for action in parser._actions:
+        if type_of(action) is bool:
+            action.nargs, action.const = "?", True
     return parser
+
+
+def type_of(action: argparse.Action) -> Any:
+    """The type of an option that is a field of a config class; None for others."""
+    return getattr(action, "_typehint", None)
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
@@ -59,6 +93,107 @@ def read_config(config_class: type, arguments: Sequence[str]) -> Any:
     """The config object of command line arguments, `--config FILE` among them."""
     parser = parser_for(config_class, "")
     return instantiate(parser, parse(parser, arguments), config_class)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line: options that are the fields of a config class, and a recipe that makes of them what is printed.
+
+    Args:
+        text: what it does.
+        config, recipe: `MODULE:NAME` of the class and of the function. They may load torch: the class is imported when
+            there is something to parse, the function when that has been understood.
+        examples: command lines.
+        leading: options whose values may stand first without their names.
+        several: the last of them is a list.
+        short: other spellings, of options by their names.
+        environment: variables that are set, unless they are, before anything is imported.
+    """
+
+    text: str
+    config: str
+    recipe: str
+    examples: Sequence[str] = ()
+    leading: Sequence[str] = ()
+    several: bool = False
+    short: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    stopped = "the same command goes on"
+    """What is said when a run was stopped whose state was saved."""
+
+    def parser(self, prog: str | None = None) -> ArgumentParser:
+        """Its parser; `prog` is how it is called, by default the script's name."""
+        lines = "\n".join(["examples:", *(f"  {example}" for example in self.examples)]) if self.examples else None
+        parser = parser_for(resolve_name(self.config), self.text, prog=prog, epilog=lines, formatter_class=Formatter)
+        for name, option in self.short.items():
+            action = parser._option_string_actions[name] = parser._option_string_actions[option]
+            action.option_strings.append(name)
+        for name, text in FLAGS.items():
+            # For the help alone: `run` takes them away before they are parsed.
+            parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+        return parser
+
+    def __call__(self, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+        """Parse, by default what the shell gave, act and print."""
+        for name, value in self.environment.items():
+            os.environ.setdefault(name, value)
+        try:
+            self.act(self.parser(prog), self._named(list(sys.argv[1:] if arguments is None else arguments)))
+        except KeyboardInterrupt as stop:
+            # The loop's own exception says that the state was saved; one process of several speaks.
+            if type(stop) is not KeyboardInterrupt and os.environ.get("RANK", "0") == "0":
+                print(f"stopped; {self.stopped}", file=sys.stderr)
+            raise
+
+    def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
+        """What it does with arguments that are all options."""
+        config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
+        printed = resolve_name(self.recipe)(config)
+        for text in [printed] if isinstance(printed, (str, Path)) else printed:
+            print(text)
+
+    def _named(self, arguments: list[str]) -> list[str]:
+        """The arguments, all of them with the names of their options."""
+        count = next((place for place, argument in enumerate(arguments) if argument[:1] == "-"), len(arguments))
+        if self.several and count > 1:
+            values = json.dumps(arguments[:count], ensure_ascii=False)
+            return [f"--{self.leading[0]}={values}", *arguments[count:]]
+        count = min(count, len(self.leading))
+        return [*(f"--{name}={value}" for name, value in zip(self.leading, arguments[:count])), *arguments[count:]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commands by their names."""
+
+    text: str
+    commands: Mapping[str, Command | Group]
+
+    def __call__(self, arguments: Sequence[str], prog: str) -> None:
+        """Run the command that the first argument names. PmdError, with the nearest name, if there is none."""
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(self.help(prog))
+            return
+        name, *rest = arguments
+        if name not in self.commands:
+            close = difflib.get_close_matches(name, self.commands, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise PmdError(f"{prog}: no command '{name}'; there are {', '.join(self.commands)}{hint}")
+        self.commands[name](rest, f"{prog} {name}")
+
+    def help(self, prog: str) -> str:
+        """What there is, a line for each, and an example of each."""
+        usage = f"usage: {prog} COMMAND …   ({prog} COMMAND --help lists its options)"
+        texts = [(name, command.text) for name, command in self.commands.items()]
+        lines, flags = ([f"  {name:<14}{text}" for name, text in rows] for rows in (texts, FLAGS.items()))
+        examples = [f"  {example}" for command in self.commands.values() for example in command.examples[:1]]
+        return "\n".join([usage, "", *lines, "", *flags, "", "examples:", *examples])
+
+    @property
+    def examples(self) -> list[str]:
+        """Those of its commands."""
+        return [example for command in self.commands.values() for example in command.examples]
 
 
 def run(command: Callable[[], None]) -> None:
@@ -91,10 +226,27 @@ def _said(error: Exception) -> tuple[str, int]:
     """An error in one line, and the exit status."""
     if isinstance(error, PmdError):
         return str(error), 2
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; choose another place or mend it", 2
+    code, file = getattr(error, "errno", None), getattr(error, "filename", None)
+    # Other libraries than Python's own hand the words on, not the number.
+    if code in FULL or os.strerror(errno.ENOSPC) in str(error):
+        return f"{file or 'writing'}: no space is left there; make room, or choose another place", 2
+    if isinstance(error, OSError) and file is not None and code in MENDABLE:
+        return f"{file}: {error.strerror}; choose another place or mend it", 2
     first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}; this should not happen: --debug shows where it did", 1
+    return f"{type(error).__name__}: {first}; this should not happen: {_traceback(error)}", 1
+
+
+def _traceback(error: Exception) -> str:
+    """Where the traceback of an error can be read, for which a file is written."""
+    lines = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="pmd-error-", suffix=".txt", delete=False
+        ) as file:
+            file.write(lines)
+    except OSError:
+        return "--debug shows where it did"
+    return f"its traceback is in {file.name}"
 
 
 def _explain(message: str, parser: ArgumentParser) -> str:

@@ -1,14 +1,20 @@
 """What every command does with errors, and its two flags."""
 
+import errno
+import re
 import shlex
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError
-from pmd.recipes.cli import run
-from pmd.recipes.main import dispatch
+from pmd.recipes import commands
+from pmd.recipes.cli import Group, run
+from pmd.recipes.main import COMMANDS, dispatch
 
 
 def command(error: BaseException | None = None):
@@ -36,9 +42,19 @@ def arguments(monkeypatch):
             2,
         ),
         (
-            ZeroDivisionError("a\nb"),
-            "error: ZeroDivisionError: a; this should not happen: --debug shows where it did",
-            1,
+            OSError(errno.ENOSPC, "No space left on device"),
+            "error: writing: no space is left there; make room, or choose another place",
+            2,
+        ),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded", "out"),
+            "error: out: no space is left there; make room, or choose another place",
+            2,
+        ),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "error: writing: no space is left there; make room, or choose another place",
+            2,
         ),
     ],
 )
@@ -50,6 +66,33 @@ def test_an_error_is_one_line(error, line, status, quiet, arguments, capsys):
     printed = capsys.readouterr()
     assert stopped.value.code == status and printed.out == "result a\n"
     assert printed.err == ("" if quiet else "remark\n") + line + "\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError("a\nb"), OSError(errno.EIO, "Input/output error", "a.tsv"), PermissionError(errno.EACCES, "no")],
+)
+def test_what_should_not_happen_leaves_its_traceback(error, arguments, capsys, tmp_path, monkeypatch):
+    arguments()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as stopped:
+        run(command(error))
+    last = capsys.readouterr().err.splitlines()[-1]
+    found = re.fullmatch(r"error: (\w+: .*); this should not happen: its traceback is in (.*)", last)
+    assert stopped.value.code == 1 and found[1] == f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    file = Path(found[2])
+    assert re.fullmatch(r"pmd-error-\w+\.txt", file.name) and list(tmp_path.iterdir()) == [file]
+    text = file.read_text()
+    assert text.startswith("Traceback") and ", in act" in text and text.strip().endswith(str(error))
+
+
+def test_a_traceback_that_cannot_be_written(arguments, capsys, tmp_path, monkeypatch):
+    arguments()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit):
+        run(command(ZeroDivisionError("a")))
+    said = "error: ZeroDivisionError: a; this should not happen: --debug shows where it did\n"
+    assert capsys.readouterr().err == f"remark\n{said}"
 
 
 def test_debug_shows_where(arguments, capsys):
@@ -85,3 +128,53 @@ def test_help_names_commands_and_flags(capsys):
     printed = capsys.readouterr().out
     for word in ("train", "evaluate", "answer", "crop", "export", "push", "report", "data", "--quiet", "--debug"):
         assert word in printed
+    dispatch(["data"])
+    assert capsys.readouterr().out.startswith("usage: pmd data COMMAND …")
+
+
+def all_commands(group, prog):
+    for name, command in group.commands.items():
+        inside = f"{prog} {name}"
+        yield from all_commands(command, inside) if isinstance(command, Group) else [(inside, command)]
+
+
+@pytest.mark.parametrize(("prog", "command"), all_commands(COMMANDS, "pmd"))
+def test_the_help_of_a_command(prog, command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        dispatch([*prog.split()[1:], "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert stopped.value.code == 0 and lines[0].startswith(f"usage: {prog} [") and command.text in lines
+    assert [line.split()[0] for line in lines if re.match(r"  --(quiet|debug) ", line)] == ["--quiet", "--debug"]
+    assert lines[-len(command.examples) - 1 :] == ["examples:", *(f"  {example}" for example in command.examples)]
+    assert 1 <= len(command.examples) <= 2 and all(prog in example for example in command.examples)
+
+
+@pytest.mark.parametrize(("prog", "command"), all_commands(COMMANDS, "pmd"))
+def test_examples_can_be_typed(prog, command, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])  # where the configs are
+    for example in command.examples:
+        words = shlex.split(example[example.index(prog) :].split(">")[0].strip(" )"))
+        options = command.parser(prog).parse_args(command._named(words[len(prog.split()) :]))
+        for name, value in zip(command.leading, words[len(prog.split()) :]):
+            assert options[name] == value or command.several
+
+
+def test_a_script_says_its_own_name(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["scripts/evaluate.py", "--help"])
+    with pytest.raises(SystemExit):
+        commands.evaluate_command()
+    assert capsys.readouterr().out.startswith("usage: evaluate.py [")
+
+
+def test_a_flag_needs_no_value():
+    parser = commands.answer_command.parser()
+    for given, expected in ((["--new"], True), (["--new", "true"], True), (["--new=false"], False), ([], False)):
+        options = parser.parse_args(["--model=run", *given, "-k", "3"])
+        assert (options.new, options.top_k, options.model) == (expected, 3, "run")
+
+
+def test_flags_are_in_no_written_config(capsys):
+    with pytest.raises(SystemExit):
+        dispatch(["train", "--print_config"])
+    printed = capsys.readouterr().out
+    assert "interaction: " in printed and "quiet" not in printed and "debug" not in printed

@@ -68,4 +68,4 @@ def test_mistakes_are_said_in_one_line(arguments, message):
 def test_help_names_both(capsys):
     dispatch(["data"])
     printed = capsys.readouterr().out
-    assert "pmd data info GRAPH" in printed and "pmd data convert GRAPH" in printed
+    assert "pmd data info my_graph" in printed and "pmd data convert my_graph" in printed
