@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
 
 from pmd.core.errors import PmdError
+from pmd.models.kinds import BI_ENCODER
 
 Role = Literal["query", "entity"]
 
@@ -35,7 +36,7 @@ class BiEncoderConfig(PreTrainedConfig):
         width: of the vectors of a cropped model; null for the encoder's hidden size.
     """
 
-    model_type = "pmd_bi_encoder"
+    model_type = BI_ENCODER
 
     def __init__(
         self,

@@ -11,14 +11,12 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.run import new_folder
 from pmd.models.checkpoints import locate
-from pmd.models.kge_folder import stored_settings
+from pmd.models.kge_folder import load_named, stored_settings
+from pmd.models.kinds import kind_of
 from pmd.recipes.scorers import check_folder
 from pmd.recipes.trained import other_model
 from pmd.use.index import Index, crop_index, has_index
-from pmd.use.trained import TrainedKge, load
-
-BI_ENCODER = "pmd_bi_encoder"
-"""The `model_type` of text models."""
+from pmd.use.trained import TrainedKge
 
 
 @dataclass
@@ -46,11 +44,12 @@ def crop(config: CropConfig) -> str:
     folder = locate(stage_of(config.model))
     check_folder("model", folder)
     settings = stored_settings(folder)
-    if settings.get("model_type") == "bert":
-        return crop_bert(folder, settings, config)
-    if settings.get("model_type") != BI_ENCODER and "interaction" not in settings:
+    kind = kind_of(settings)
+    if kind is None:
         raise PmdError(f"'{folder}' is neither an embedding model nor a bi-encoder nor a BERT")
-    said = (crop_text if settings.get("model_type") == BI_ENCODER else crop_embeddings)(folder, config)
+    if kind == "bert":
+        return crop_bert(folder, settings, config)
+    said = (crop_text if kind == "text" else crop_embeddings)(folder, config)
     take_index(Path(folder), Path(config.out).expanduser(), config.width)
     return said
 
@@ -64,7 +63,7 @@ def take_index(folder: Path, out: Path, width: int) -> None:
 
 def crop_embeddings(folder: str, config: CropConfig) -> str:
     """The leading part of an embedding model, with its vocabulary."""
-    whole = load(folder)
+    whole = TrainedKge(*load_named(folder))
     small = whole.crop(config.width)
     warn(config.width, whole.widths)
     out = small.save(config.out)

@@ -9,10 +9,14 @@ from typing import Literal
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
 from pmd.core.run import new_folder, write_folder
+from pmd.models.kinds import KINDS, Kind, kind_of
 from pmd.recipes.folders import locate
-from pmd.recipes.trained import graph_of_run, is_text_model, settings_of
+from pmd.recipes.trained import graph_of_run, settings_of
 
-FORMATS = {"a text model": ("onnx", "onnx-int8", "sentence-transformers"), "an embedding model": ("embeddings",)}
+FORMATS: dict[Kind | None, tuple[str, ...]] = {
+    "text": ("onnx", "onnx-int8", "sentence-transformers"),
+    "embedding": ("embeddings",),
+}
 
 
 @dataclass
@@ -43,9 +47,11 @@ def export(config: ExportConfig) -> str:
         PmdError: for a model that there is not, or that has no such format, or a package that is not installed.
     """
     place = locate(config.model, config.stage)
-    kind = kind_of(place)
+    kind = kind_of(settings_of(place))
+    if kind not in FORMATS:
+        raise PmdError(f"'{place}' is neither a text nor an embedding model; a BERT is one of transformers as it is")
     if config.to not in FORMATS[kind]:
-        raise PmdError(f"to: '{place}' is {kind}; it exports to {', '.join(FORMATS[kind])}, not to {config.to}")
+        raise PmdError(f"to: '{place}' is {KINDS[kind]}; it exports to {', '.join(FORMATS[kind])}, not to {config.to}")
     name = name_of(config.model, place)
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
@@ -58,15 +64,6 @@ def export(config: ExportConfig) -> str:
     if config.to == "sentence-transformers":
         return export_sentence_transformers(place, out, name, source)
     return export_onnx(place, out, name, source, int8=config.to == "onnx-int8")
-
-
-def kind_of(folder: Path) -> str:
-    """`a text model` or `an embedding model`. PmdError if it is neither."""
-    if is_text_model(folder):
-        return "a text model"
-    if "interaction" in settings_of(folder):
-        return "an embedding model"
-    raise PmdError(f"'{folder}' is neither a text nor an embedding model; a BERT is one of transformers as it is")
 
 
 def name_of(model: str, place: Path) -> str:

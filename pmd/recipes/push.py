@@ -27,6 +27,7 @@ from pmd.core.run import Run, new_folder, write_folder
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
+from pmd.models.kinds import Kind, kind_of
 from pmd.recipes.folders import stage_folder
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.tables import grades_table, markdown, models_table, widths_tables
@@ -149,7 +150,7 @@ def stage_of(config: PushConfig, given: Path) -> Path:
 
 def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     """Write the folder that is sent."""
-    kind = kind_of(stage)
+    kind = kind_in(stage)
     width = config.width if config.width != width_of(kind, settings_of(stage)) else None
     if width is None:
         if kind != "bert":
@@ -176,16 +177,12 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     (folder / "README.md").write_text(card(facts_of(config, kind, stage, folder)), encoding="utf-8")
 
 
-def kind_of(stage: Path) -> str:
-    """`text`, `embedding` or `bert`. PmdError for anything else."""
-    settings = settings_of(stage)
-    if settings.get("model_type") == "pmd_bi_encoder":
-        return "text"
-    if "interaction" in settings:
-        return "embedding"
-    if settings.get("model_type") == "bert":
-        return "bert"
-    raise PmdError(f"'{stage}' is neither a text model nor an embedding model nor a BERT")
+def kind_in(stage: Path) -> Kind:
+    """The kind of the model in a folder. PmdError if there is none."""
+    kind = kind_of(settings_of(stage))
+    if kind is None:
+        raise PmdError(f"'{stage}' is neither a text model nor an embedding model nor a BERT")
+    return kind
 
 
 def width_of(kind: str, settings: Mapping[str, Any]) -> int:

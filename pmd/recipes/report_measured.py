@@ -17,7 +17,7 @@ from typing import Any
 
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
-from pmd.core.run import write_json
+from pmd.core.run import Run, write_json
 from pmd.recipes.report_pictures import some
 from pmd.recipes.report_run import Record, read_object
 from pmd.recipes.trained import graph_stamps, loaded
@@ -62,8 +62,7 @@ class Measured:
             return
         self.graph = loaded(self.data)
         found = self.graph.checksum()
-        noted = self.record.folder / "data.sha256"
-        if noted.is_file() and noted.read_text(encoding="utf-8").strip() != found:
+        if Run(self.record.folder).data_checksum not in (None, found):
             self.note = "The graph has changed since this run."
             return
         if self.facts.get("graph") != found:

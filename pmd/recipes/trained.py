@@ -16,6 +16,7 @@ import yaml
 
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
+from pmd.models.kinds import kind_of
 from pmd.recipes.folders import locate
 from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
 from pmd.use.trained import TrainedKge, TrainedText
@@ -48,8 +49,9 @@ def load(
     """
     place = locate(os.fspath(folder), stage, revision)
     opened = functools.cache(lambda: current_index(place, graph))
-    if is_text_model(place):
-        return TrainedText(place, settings_of(place), opened)
+    settings = settings_of(place)
+    if kind_of(settings) == "text":
+        return TrainedText(place, settings, opened)
     from pmd.models.kge_folder import load_named
 
     return TrainedKge(*load_named(place), opened)
@@ -62,11 +64,6 @@ def settings_of(folder: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return settings if isinstance(settings, dict) else {}
-
-
-def is_text_model(folder: Path) -> bool:
-    """Whether the folder's config.json is a bi-encoder's."""
-    return settings_of(folder).get("model_type") == "pmd_bi_encoder"
 
 
 def current_index(
@@ -159,4 +156,4 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     # Before the reading: what changes meanwhile is looked at again.
     stamps = (graph_stamps(source) if isinstance(source, DataConfig) else None) or {}
     graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
-    return build_index(model, graph, stamps, embedding=not is_text_model(model), cache=cache)
+    return build_index(model, graph, stamps, embedding=kind_of(settings_of(model)) != "text", cache=cache)

@@ -151,10 +151,3 @@ class TrainedText(Answering):
 
         model = BiEncoder.from_pretrained(self.folder)
         return lambda texts: encode_texts(model, "query", texts, self.index.facts["pad"]).numpy()
-
-
-def load(folder: str | os.PathLike[str]) -> TrainedKge:
-    """A trained embedding model from its folder, or by its Hub id. PmdError if there is none, or with a wrong vocabulary."""
-    from pmd.models.kge_folder import load_named
-
-    return TrainedKge(*load_named(folder))

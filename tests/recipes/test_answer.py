@@ -15,13 +15,14 @@ import yaml
 
 import pmd
 from pmd.core.errors import PmdError
+from pmd.models.kge_folder import load_named
 from pmd.models.kge_folder import save as save_kge
 from pmd.recipes import text_index, trained
 from pmd.recipes.main import dispatch
 from pmd.recipes.tables import cells_of
 from pmd.recipes.text_model import TextModel
 from pmd.recipes.text_model import save as save_text
-from pmd.use.trained import load as load_kge
+from pmd.use.trained import TrainedKge
 
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
 
@@ -280,7 +281,7 @@ def test_a_folder_of_no_known_graph(tmp_path, capsys):
         ask(folder, "--head=e7", "--relation=r0", "--data.path=world")
     assert not (folder / "index").exists()
     with pytest.raises(PmdError, match="no index of its graph"):
-        load_kge(folder).answer(head="e7", relation="r0")
+        TrainedKge(*load_named(folder)).answer(head="e7", relation="r0")
     first = pmd.load(folder, tiny_graph()).answer(head="e7", relation="r0")
     assert pmd.load(folder).answer(head="e7", relation="r0") == first  # by its own index from now on
     moved = folder.rename(tmp_path / "moved")
