@@ -51,9 +51,6 @@ class LossConfig:
         negatives: sampled for each triple: half of the triples of a batch get false heads, half false tails.
         shared: so many consecutive triples of a batch share their negatives; 1 gives each its own.
         filtered: leave out negatives that are known training triples.
-        self_negative: one negative of a query is the entity that it is about (Wang et al., ACL 2022, for texts), unless
-            that is an answer. A symmetric relation of few dimensions may otherwise become the identity, which ranks
-            every entity as its own first answer.
         adversarial: temperature of the self-adversarial weights (Sun et al., Eq. 5); 0 weighs evenly.
         label_smoothing: of `one_vs_all` and `k_vs_all`.
         n3: weight of the nuclear 3-norm (Lacroix et al.), for ComplEx and SimplE.
@@ -67,7 +64,6 @@ class LossConfig:
     negatives: int = 64
     shared: int = 1
     filtered: bool = False
-    self_negative: bool = False
     adversarial: float = 0.0
     label_smoothing: float = 0.0
     n3: float = 0.0

@@ -247,7 +247,6 @@ def _check_used(config: KgeConfig) -> None:
     ignored = {
         "loss.shared": dense and loss.shared != 1,
         "loss.filtered": dense and loss.filtered,
-        "loss.self_negative": dense and loss.self_negative,
         "loss.adversarial": loss.name not in ("margin", "logistic") and loss.adversarial,
         "loss.margin": loss.margin
         and {loss.name, *(stage.loss for stage in config.stages or ())} <= {None, *SHIFT_FREE},
@@ -258,8 +257,6 @@ def _check_used(config: KgeConfig) -> None:
     for key, given in ignored.items():
         if given:
             raise PmdError(f"{key}: the {loss.name} loss has no use for it; leave it out or choose another loss.name")
-    if loss.self_negative and loss.shared > 1:
-        raise PmdError("loss.self_negative: triples that share negatives have none of their own; set loss.shared to 1")
     if not dual.students:
         for key in ("ablations", "lrs", "second_epochs", "second_lr"):
             if getattr(dual, key):

@@ -96,8 +96,6 @@ class SampledNegatives:
         known: answers that are no negatives (`false` marks them); without it only the triple's own answer is.
         candidates: sorted entities (c,) to draw from in place of all, those of the triples among them.
         seed: other seeds draw other negatives.
-        loops: with it, one negative of each triple is the entity that its query is about, (h, r, h) for (h, r, ?),
-            unless `loops` knows that as true; triples that share their negatives have none.
     """
 
     def __init__(
@@ -109,10 +107,9 @@ class SampledNegatives:
         known: KnownAnswers | None = None,
         candidates: Tensor | None = None,
         seed: int = 0,
-        loops: KnownAnswers | None = None,
     ):
         self.triples, self.num_entities, self.negatives = triples, num_entities, negatives
-        self.shared, self.known, self.candidates, self.seed, self.loops = shared, known, candidates, seed, loops
+        self.shared, self.known, self.candidates, self.seed = shared, known, candidates, seed
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -131,8 +128,6 @@ class SampledNegatives:
         answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
         if self.shared == 1:
             drawn = self._draw(groups, generator, answers)
-            if self.loops is not None:
-                self._put_queries(drawn, triples, target)
             false = None if self.known is None else self._known(triples, target, drawn)
         else:
             drawn = self._draw(groups, generator)
@@ -149,12 +144,6 @@ class SampledNegatives:
         if but is not None:
             places += places >= (but if pool is None else torch.searchsorted(pool, but.contiguous()))
         return places if pool is None else pool[places]
-
-    def _put_queries(self, drawn: Tensor, triples: Tensor, target: Target) -> None:
-        """The entity that is known in the query in the place of the last negative of each row (m, k)."""
-        given = triples[:, 0 if target == "tail" else 2]
-        true = (triples[:, 0] == triples[:, 2]) | self.loops.contains(torch.stack([given, triples[:, 1], given], 1))
-        drawn[:, -1] = torch.where(true, drawn[:, -1], given)
 
     def _known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
         corrupted = triples[:, None].repeat(1, entities.shape[1], 1)  # (m, k, 3)

@@ -126,7 +126,6 @@ def banner(context: Context) -> str:
         labels += f", {loss.negatives} negatives per triple"
         labels += f", shared by {loss.shared} triples" if loss.shared > 1 else ""
         labels += ", false ones left out" if loss.filtered else ""
-        labels += ", one of them the query's own entity" if loss.self_negative else ""
         labels += ", self-adversarial" if loss.adversarial else ""
     top = header(
         context.run,
@@ -286,9 +285,8 @@ def collator(
         return OneVsAll(triples, candidates)
     if loss.name == "k_vs_all":
         return KvsAll(triples, *sizes, candidates)
-    train = KnownAnswers(graph.train, *sizes)
-    known, loops = train if loss.filtered else None, train if loss.self_negative else None
-    return SampledNegatives(triples, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed, loops)
+    known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
+    return SampledNegatives(triples, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
 
 
 def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> Objective:

@@ -181,14 +181,6 @@ def test_a_setting_that_cannot_work_is_named(key, value, message):
             KgeConfig(loss=LossConfig(margin=3.0)),
             "loss.margin: the softmax loss has no use for it; leave it out or choose another loss.name",
         ),
-        (
-            KgeConfig(loss=LossConfig("one_vs_all", self_negative=True)),
-            "loss.self_negative: the one_vs_all loss has no use for it; leave it out or choose another loss.name",
-        ),
-        (
-            KgeConfig(loss=LossConfig(self_negative=True, shared=8)),
-            "loss.self_negative: triples that share negatives have none of their own; set loss.shared to 1",
-        ),
         (KgeConfig(name="a/b"), "name: 'a/b' cannot name a folder; use letters, digits, '-' and '_'"),
         (KgeConfig(seed=-1), "seed: -1 must not be negative"),
     ],

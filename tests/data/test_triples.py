@@ -106,25 +106,6 @@ def test_marks_equal_a_loop_over_a_set(random_graph, target, shared, count):
             assert (side.false & ~own).any() == (known is not None)
 
 
-@TARGET
-def test_one_negative_is_the_query_s_own_entity(random_graph, target):
-    graph = random_graph(3)
-    train = torch.cat([graph.train, torch.tensor([[3, 0, 3], [4, 1, 4], [5, 0, 3], [3, 0, 5], [4, 0, 2]])])
-    facts = set(map(tuple, train.tolist()))
-    known = KnownAnswers(train, graph.num_entities, graph.num_relations)
-    sampler, plain = (SampledNegatives(train, graph.num_entities, 6, loops=loops) for loops in (known, None))
-    positions = [*range(len(train))]
-    given, replaced = 2 - PLACE[target], 0
-    for own, other in zip(sampler(positions).sides, plain(positions).sides):
-        assert torch.equal(own.negatives[:, :-1], other.negatives[:, :-1])
-    own, other = (of.side(train, target, torch.Generator().manual_seed(0)) for of in (sampler, plain))
-    for triple, last, before in zip(train.tolist(), own.negatives[:, -1].tolist(), other.negatives[:, -1].tolist()):
-        loop = (triple[given], triple[1], triple[given])
-        assert last == (before if loop in facts else triple[given])
-        replaced += loop not in facts
-    assert 0 < replaced < len(train) and own.false is None
-
-
 def test_negatives_are_a_function_of_seed_and_batch(random_graph):
     """So a resumed run draws what it would have drawn, and a worker process what the training process would."""
     graph = random_graph()
