@@ -61,14 +61,21 @@ def ranks(
 ) -> Ranks:
     """Rank the true answer of every query of a split among the entities of its graph.
 
+    Candidates tie where their scores are equal, bit by bit, as `score_all` gives them. On a CPU distances are the same in every
+    batch, and so are the ranks: L1 norms are summed in single precision, L2 norms in double precision and rounded once, save
+    where points nearly meet (less than a ten-thousandth of their lengths apart) or where a square lies midway between two
+    numbers of single precision, to 14 digits. Products and cosines come from a product of matrices in single precision, whose
+    last bits may depend on the shape of the batch: candidates that are no farther apart than these may change places or tie
+    with another `batch_size`. `rank_widths` of an embedding model has no such exceptions.
+
     Args:
         scorer: gives scores (b, num_entities); a module is put in eval mode meanwhile.
         split: the split whose triples are ranked; filter and candidates are those of the graph it belongs to.
         filtered: leave out the other known answers of a query, of all splits; False gives raw ranks.
         targets: which places to ask for.
         batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores. The
-            scorer is asked for at most that many queries at once. The ranks do not depend on it, save for
-            the last bits that a scorer's own arithmetic owes to the shape of its batch.
+            scorer is asked for at most that many queries at once. The ranks depend on it only as far as the
+            scores do, see below.
         rerank: adjusts the scores of a query before they are compared.
         max_triples: rank only that many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.

@@ -1,16 +1,23 @@
 """Exact, filtered, tie-aware ranking of all widths of a croppable model from one pass over the candidates.
 
-The same ranks as `ranks` gives each cropped model, save for the last bits of a sum. A block of candidates stays in the cache
-while the widths go over it: each adds its dimensions to the scores so far, which are then compared with those of
-the true answers. Known answers are out of the race from the start: their entries begin at −∞ and stay there.
+A score at a width is one number in single precision, and candidates tie where these are equal. It is the sum of its terms, one
+dimension after the other, in double precision and rounded once, and of a distance the root of that; of L1 norms in single
+precision throughout. So ranks depend neither on `batch_size` nor on the other widths. Those of `ranks` of each cropped model are
+the same, save for the last bits of its own sums: see there.
+
+A block of candidates stays in the cache while the widths go over it: each adds its dimensions to the sums so far, which are
+then compared with those of the true answers. Where they may be wrong it is known by how much: what is too near to tell is
+compared again by the scores themselves. Known answers are out of the race from the start: their entries begin at −∞ and
+stay there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,11 +47,14 @@ WIDE_BLOCK = 2**26
 LANES = 8 * 255
 """Candidates in a block on a CPU, at most: they are counted in eight bytes."""
 MANY = 512
-"""One in so many scores may be compared again by itself; where more are too near, a block is summed again as a whole."""
+"""One in so many candidates may be compared again by itself; where more are too near, a block is as a whole."""
 
 
 class Contest(Protocol):
-    """What `Comparing.against` gives: queries and their true scores (n, b), to be compared with candidates."""
+    """What `Comparing.against` gives: queries and the scores of their true answers (n, b), to be compared with candidates.
+
+    Where it is `certain`, nothing is left to be settled.
+    """
 
     true: Tensor
     dtype: torch.dtype
@@ -52,13 +62,15 @@ class Contest(Protocol):
 
     def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]: ...
 
+    def settled(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]: ...
+
+    def settled_pairs(self, places: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor: ...
+
 
 class Comparing(Protocol):
-    """What `sweep` gives: queries, to be compared with their true answers, or exactly with a few candidates."""
+    """What `sweep` gives: queries, to be compared with their true answers."""
 
     def against(self, answers: Tensor, rows: Tensor) -> Contest: ...
-
-    def exact(self, places: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor: ...
 
 
 class Croppable(Protocol):
@@ -76,6 +88,13 @@ class Croppable(Protocol):
     def looked_up(self, entities: Tensor) -> Tensor: ...
 
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A scorer that reads the queries of all widths at once."""
+
+    def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None: ...
 
 
 def rank_widths(
@@ -113,8 +132,10 @@ def ranks_widths(
     """Rank the true answer of every query of a split with every sub-model.
 
     Args:
-        model: with `widths`. Where its scores are no running sums, every width is ranked by itself.
-        batch_size: triples ranked together. Memory is bounded by a block of scores, and their embeddings.
+        model: with `widths`. Where its scores are no running sums, every width is ranked by itself, by `ranks`; texts are
+            encoded once for all widths.
+        batch_size: triples ranked together. Memory is bounded by a block of scores, and their embeddings. The ranks do not
+            depend on it where scores are running sums, on a CPU to the last one (elsewhere as `ranks` says).
         split, filtered, targets, max_triples, seed, progress: as in `pmd.evaluation.ranking.ranks`.
 
     Returns:
@@ -123,13 +144,15 @@ def ranks_widths(
     Raises:
         PmdError: unknown split or target, a model of another graph, or a score that is NaN.
     """
-    if not model.has_running_sums:
-        options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
-        options |= {"max_triples": max_triples, "seed": seed, "progress": progress}
-        return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     check_options(targets, batch_size, max_triples)
     check_sizes(model, graph)
     triples = subsample(graph.split(split), max_triples, seed)
+    if not model.has_running_sums:
+        if isinstance(model, Prepared):
+            model.prepare(triples, tuple(targets))
+        options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
+        options |= {"max_triples": max_triples, "seed": seed, "progress": progress}
+        return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     entities = graph.candidates(split)
     entities = torch.arange(graph.num_entities) if entities is None else entities
@@ -155,6 +178,50 @@ def _rank_chunk(
     """The ranks (b,) of triples (b, 3), sorted by query, for each width."""
     device = model.device
     answers = triples[:, 0 if target == "head" else 2]
+    field = _field(model, triples, answers, target, entities, known)
+    sweep = model.sweep(triples[field.first].to(device), target)
+    contest = sweep.against(model.looked_up(answers.to(device)), field.rows.to(device))
+    if contest.true.isnan().any():
+        _raise_nan(model)
+    size = block_size(model, len(triples))
+
+    def count(start: int) -> Tensor:
+        block = entities[start : start + size]
+        columns = -(-len(block) // 8) * 8  # counted eight at a time
+        candidates = model.looked_up(torch.cat([block, block[-1:].expand(columns - len(block))]).to(device))
+        return _count(model, contest, candidates, lambda dtype: field.table(start, len(block), columns, dtype))
+
+    above, not_below = _over_blocks(count, range(0, len(entities), size), device)
+    num_candidates = len(entities) - field.others
+    return [QueryRanks(1 + a.cpu(), 1 + b.cpu(), num_candidates) for a, b in zip(above, not_below)]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Who is asked, and who does not compete.
+
+    first (q,) the first triple of each query, rows (b,) the query of each triple; row, place (m,) queries and candidates
+    that are out of the race, true answers among them, by increasing place; others (b,) how many are besides the true answer.
+    """
+
+    first: Tensor
+    rows: Tensor
+    row: Tensor
+    place: Tensor
+    others: Tensor
+
+    def table(self, start: int, count: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """(q, columns) zeros for `count` candidates from `start` on, −∞ for those that are out and what is left over."""
+        out = slice(*torch.searchsorted(self.place, torch.tensor([start, start + count])).tolist())
+        table = torch.zeros(len(self.first), columns, dtype=dtype, device=self.row.device)
+        table[:, count:] = NEVER
+        table[self.row[out], (self.place[out] - start).to(table.device)] = NEVER
+        return table
+
+
+def _field(
+    model: Croppable, triples: Tensor, answers: Tensor, target: Target, entities: Tensor, known: KnownAnswers | None
+) -> Field:
     first = rows = torch.arange(len(triples))
     if known is None:  # the answers of other triples compete: no two triples share a row of scores
         row, entity = rows, answers
@@ -165,54 +232,39 @@ def _rank_chunk(
         row, entity = known.lookup(triples[first], target)
         row, entity = _with_answers(row, entity, rows, answers, int(entities.max()) + 1)
         others = torch.bincount(row, minlength=len(first))[rows] - 1
-    sweep = model.sweep(triples[first].to(device), target)
-    contest = sweep.against(model.looked_up(answers.to(device)), rows.to(device))
-    if contest.true.isnan().any():
-        raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
     place = torch.searchsorted(entities, entity.contiguous())
     by_place = place.argsort()
-    row, place = row[by_place].to(device), place[by_place]
-    size = block_size(model, len(triples))
+    return Field(first, rows, row[by_place].to(model.device), place[by_place], others)
 
-    def count(start: int) -> Tensor:
-        """How many candidates of a block score above the true answers, and not below: (2, n, b)."""
-        block = entities[start : start + size]
-        out = slice(*torch.searchsorted(place, torch.tensor([start, start + len(block)])).tolist())
-        columns = -(-len(block) // 8) * 8  # counted eight at a time
-        candidates = model.looked_up(torch.cat([block, block[-1:].expand(columns - len(block))]).to(device))
 
-        def tally(dtype: torch.dtype) -> Tally:
-            table = torch.zeros(len(first), columns, dtype=dtype, device=device)
-            table[:, len(block) :] = NEVER
-            table[row[out], (place[out] - start).to(device)] = NEVER
-            found = Tally(len(contest.true), len(triples), columns, device)
-            for ahead, slack in contest.ahead(table, candidates):
-                found.count(ahead, slack)
-            if ahead.isnan().any():
-                raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
-            return found
+def _count(model: Croppable, contest: Contest, candidates: Tensor, table: Callable[[torch.dtype], Tensor]) -> Tensor:
+    """How many candidates score above the true answers, and not below: (2, n, b)."""
+    found = Tally(*contest.true.shape, len(candidates), candidates.device)
+    if found.count_all(contest.ahead(table(contest.dtype), candidates)).isnan().any():
+        _raise_nan(model)
+    if contest.certain:
+        return found.counts()
+    if found.num_near() > found.marks[0].numel() * len(contest.true) // MANY:
+        found.count_all(contest.settled(table(torch.double), candidates))
+        return found.counts()
+    counts, (at, some, column) = found.counts(), found.near()
+    ahead = contest.settled_pairs(at, some, candidates, column)
+    counts[0].index_put_((at, some), (ahead > 0).long(), accumulate=True)
+    counts[1].index_put_((at, some), -(ahead < 0).long(), accumulate=True)
+    return counts
 
-        found = tally(contest.dtype)
-        if contest.certain:
-            return found.counts()
-        if found.num_near() > found.marks[0].numel() * len(contest.true) // MANY:  # what is near then is a tie
-            return tally(torch.double).counts()
-        counts, (at, some, column) = found.counts(), found.near()
-        ahead = sweep.exact(at, some, candidates, column).float() - contest.true[at, some].float()
-        counts[0].index_put_((at, some), (ahead > 0).long(), accumulate=True)
-        counts[1].index_put_((at, some), -(ahead < 0).long(), accumulate=True)
-        return counts
 
-    starts = range(0, len(entities), size)
-    if device.type == "cpu":
-        # One task a block: PyTorch would split every small step over its threads and wait for the slowest.
-        with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
-            parts = [*pool.map(torch.no_grad()(count), starts)]
-    else:
-        parts = [count(start) for start in starts]
-    above, not_below = torch.stack(parts).sum(0)
-    num_candidates = len(entities) - others
-    return [QueryRanks(1 + a.cpu(), 1 + b.cpu(), num_candidates) for a, b in zip(above, not_below)]
+def _over_blocks(count: Callable[[int], Tensor], starts: range, device: torch.device) -> Tensor:
+    """The sum of what is counted in the blocks that begin at `starts`."""
+    if device.type != "cpu":
+        return torch.stack([count(start) for start in starts]).sum(0)
+    # One task a block: PyTorch would split every small step over its threads and wait for the slowest.
+    with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
+        return torch.stack([*pool.map(torch.no_grad()(count), starts)]).sum(0)
+
+
+def _raise_nan(model: Croppable) -> NoReturn:
+    raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
 
 
 def block_size(model: Croppable, rows: int) -> int:
@@ -257,6 +309,13 @@ class Tally:
             if self.on_cpu
             else sum(map(len, self.places))
         )
+
+    def count_all(self, widths: Iterable[tuple[Tensor, float]]) -> Tensor:
+        """Count anew, from differences and slack of each width as `count` takes them; the last differences."""
+        self.places, self.lanes = [], []
+        for ahead, slack in widths:
+            self.count(ahead, slack)
+        return ahead
 
     def count(self, ahead: Tensor, slack: float) -> None:
         """The next width: candidates that are ahead (b, c) by more than `slack`, and by no less than −`slack`."""

@@ -103,7 +103,7 @@ class _Evolution(torch.autograd.Function):
 def mutual_loss(scores: Tensor) -> Tensor:
     """Huber distance (δ = 1) between the scores (n, b, 1 + k) of neighbours, mean over all (Eq. 2).
 
-    Both learn from each other.
+    Both learn from each other. A single width has no neighbour, and a loss of 0.
     """
     return _Mutual.apply(scores)
 
@@ -117,13 +117,13 @@ class _Mutual(torch.autograd.Function):
             difference = scores[1:][some] - scores[:-1][some]
             clipped = difference.clamp(-1, 1)
             total += difference.sub_(clipped, alpha=0.5).mul_(clipped).sum()
-        return total / scores[1:].numel()
+        return total / max(1, scores[1:].numel())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (scores,) = ctx.saved_tensors
-        slopes, factor = torch.zeros_like(scores), gradient / scores[1:].numel()
+        slopes, factor = torch.zeros_like(scores), gradient / max(1, scores[1:].numel())
         for some in _pieces(scores[1:]):
             pull = (scores[1:][some] - scores[:-1][some]).clamp_(-1, 1).mul_(factor)
             slopes[1:][some] += pull

@@ -22,6 +22,12 @@ BLOCK = 2**20
 WIDE_BLOCK = 2**26
 """The same on other devices, where a step must be large to pay."""
 
+TINY = 2.0**-100
+"""Smaller squares lose digits in single precision, and in the end are 0. An even power: roots do not cross there."""
+
+SHORT = 1e-14
+"""Only points whose squared lengths are smaller have a distance that is so small, and more than the error of a product."""
+
 SHY = 1e-14
 """The part of squared lengths that is more than the error of a product in double precision."""
 
@@ -58,7 +64,8 @@ def rows(table: Tensor, *ids: Tensor, sparse: bool = False) -> tuple[Tensor, ...
 class _Euclidean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, candidates: Tensor) -> Tensor:
-        fast = query.device.type == "cpu" and query.shape[-2] > 1 and query.dtype != torch.double
+        shared = query.ndim == 2 or query.shape[-2] > 1  # candidates of one query of its own: nothing to multiply
+        fast = query.device.type == "cpu" and shared and query.dtype != torch.double
         distance = _by_product(query, candidates) if fast else torch.cdist(query, candidates, compute_mode=EXACT)
         ctx.save_for_backward(query, candidates, distance)
         return distance
@@ -86,12 +93,23 @@ def _by_product(query: Tensor, candidates: Tensor) -> Tensor:
     distance = query.new_empty(*torch.broadcast_shapes(query.shape[:-2], candidates.shape[:-2]), m, n)
     query, of_query = query.double(), _squares(query)
     query = torch.cat([-2 * query, of_query, torch.ones_like(of_query)], dim=-1)
+    short = bool((of_query < SHORT).any())
     size = max(1, BLOCK // 4 // (query[..., 0].numel() + 2 * query.shape[-1]))  # doubles, and three tables of them
     for block, out in zip(candidates.split(size, dim=-2), distance.split(size, dim=-1)):
         of_block = _squares(block)
         block = torch.cat([block.double(), torch.ones_like(of_block), of_block], dim=-1)
-        out.copy_(query @ block.transpose(-1, -2)).clamp_(min=0).sqrt_()
+        squared = query @ block.transpose(-1, -2)
+        if short and (of_block < SHORT).any():
+            out.copy_(rooted(squared))
+        else:
+            out.copy_(squared).clamp_(min=0).sqrt_()
     return distance
+
+
+def rooted(squared: Tensor) -> Tensor:
+    """Roots, in single precision, of squares in double: those that single precision has no room for are rounded last."""
+    squared = squared.clamp(min=0)
+    return torch.where(squared < TINY, squared.sqrt().float(), squared.float().sqrt_())
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -165,5 +183,8 @@ def manhattan(query: Tensor, candidates: Tensor) -> Tensor:
 
 
 def moduli(query: Tensor, candidates: Tensor) -> Tensor:
-    """(…, m, parts, d), (…, n, parts, d) -> (…, m, n): the sum of |q − c| over d numbers, real (1 part) or complex (2)."""
+    """(…, m, parts, d), (…, n, parts, d) -> (…, m, n): the sum of |q − c| over d numbers, real (1 part) or complex (2).
+
+    Complex differences under 1e-19 lose digits, and under 1e-23 count as 0, as their squares do in single precision.
+    """
     return _Moduli.apply(query, candidates)

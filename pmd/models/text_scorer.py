@@ -73,8 +73,10 @@ class TextScorer:
         self._queries = torch.empty(0, model.dim)
 
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
-        """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length."""
+        """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""
         keys = np.unique(np.concatenate([self._key(triples, target) for target in targets]))
+        if np.isin(keys, self._keys).all():
+            return
         self._keys, self._queries = keys, self._encode(keys)
 
     @property
@@ -88,8 +90,7 @@ class TextScorer:
         width = self.width if width is None else width
         check_width(width, self.model.dim)
         keys = self._key(triples, target)
-        if not np.isin(keys, self._keys).all():
-            self.prepare(triples, (target,))
+        self.prepare(triples, (target,))
         place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
         if self._candidates.shape[1] != width:
             self._candidates = leading(self.entities, width)

@@ -8,6 +8,7 @@ from pmd.core.errors import PmdError
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import rank_widths, ranks_widths
+from pmd.models import sweep as sweep_module
 from pmd.models.interactions import INTERACTIONS
 from pmd.models.kge import KgeModel
 
@@ -164,7 +165,7 @@ def test_what_is_too_near_is_compared_again(name, norm, many, values, random_gra
 @pytest.mark.parametrize(("name", "norm"), [("simple", None), ("complex", None), ("rotate", "l2"), ("pairre", "l2")])
 @pytest.mark.parametrize("widths", [(8, 16, 24, 64), (7, 31, 32, 64)], ids=["even", "uneven"])
 @pytest.mark.parametrize("large", [1.0, 1e-3, 1e4], ids=str)
-def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, random_graph):
+def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, random_graph, monkeypatch):
     """Held against sums in double precision, with some embeddings much longer than others."""
     graph = random_graph(7, entities=200)
     torch.manual_seed(0)
@@ -173,31 +174,50 @@ def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, 
         model.entity_rows.weight.mul_(large * torch.logspace(-2, 2, 200)[torch.randperm(200), None])
         triples = graph.test[graph.test[:, 1].argsort()]
         sweep, answers = model.sweep(triples, "tail"), model.looked_up(triples[:, 2])
-        contest = sweep.against(answers, torch.arange(len(triples)))
         everyone = torch.arange(200)
         rows, columns = torch.arange(len(triples)).repeat_interleave(200), everyone.repeat(len(triples))
-        exact = sweep.exact_widths(rows, model.looked_up(columns)).unflatten(1, (-1, 200))  # (n, b, c)
-        assert not contest.certain
-        for dtype, digits in ((torch.float, 1e-3), (torch.double, 1e-12)):
+        sums = sweep.sums_of_pairs(rows, model.looked_up(columns), 64)[:, [width - 1 for width in widths]]
+        exact = sweep.sign * sums.t().unflatten(1, (-1, 200))  # (n, b, c)
+        for dtype, digits in ((torch.float, 1e-3), (torch.double, 1e-5)):
+            monkeypatch.setattr(sweep_module, "coarse_products", lambda dtype=dtype: dtype == torch.double)
+            contest = sweep.against(answers, torch.arange(len(triples)))
+            assert contest.dtype == dtype and not contest.certain
             found = contest.ahead(torch.zeros(len(triples), 200, dtype=dtype), model.looked_up(everyone))
             for i, (ahead, slack) in enumerate(found):
-                true = (exact[i] - contest.true[i][:, None]) * contest.scale[:, None]
+                true = (exact[i] - contest.sums[i][:, None]) * contest.scale[:, None]
                 error = (ahead.double() - true).abs().max()
                 assert error <= slack < digits * true.abs().max(), (i, error, slack)
 
 
-def test_sums_in_double_precision_where_products_are_coarse(random_graph):
+def set_for_all(precision):
+    torch.set_float32_matmul_precision({"ieee": "highest", "none": "highest", "tf32": "high"}[precision])
+
+
+def set_for_one_backend(precision):
+    torch.backends.cuda.matmul.fp32_precision = precision
+
+
+def set_for_all_backends(precision):
+    torch.backends.fp32_precision = precision
+
+
+@pytest.mark.parametrize("set_precision", [set_for_all, set_for_one_backend, set_for_all_backends])
+def test_sums_in_double_precision_where_products_are_coarse(set_precision, random_graph):
+    if set_precision is not set_for_all and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this PyTorch knows one precision for all backends")
     graph = random_graph(1, entities=30)
     model = model_of(graph, "complex")
-    torch.set_float32_matmul_precision("medium")
     try:
-        contest = model.sweep(graph.test, "tail").against(
-            model.looked_up(graph.test[:, 2]), torch.arange(len(graph.test))
-        )
-        assert contest.dtype == torch.double
-        found = ranks_widths(model, graph, "test")
+        for precision, dtype in (("ieee", torch.float), ("tf32", torch.double)):
+            set_precision(precision)
+            with torch.no_grad():
+                sweep = model.sweep(graph.test, "tail")
+                contest = sweep.against(model.looked_up(graph.test[:, 2]), torch.arange(len(graph.test)))
+            assert contest.dtype == dtype
+            found = ranks_widths(model, graph, "test")
     finally:
-        torch.set_float32_matmul_precision("highest")
+        set_precision("none")
+    assert torch.get_float32_matmul_precision() == "highest"
     assert_same(found, graph, model)
 
 

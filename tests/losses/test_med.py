@@ -94,6 +94,13 @@ def test_mutual_loss_by_hand_pulls_both():
     assert torch.equal(scores.grad[0], -scores.grad[1]) and scores.grad.abs().min() > 0
 
 
+def test_a_single_width_has_no_neighbour_to_agree_with():
+    scores = torch.tensor([[[0.0, 3.0]]], requires_grad=True)
+    found = mutual_loss(scores)
+    found.backward()
+    assert found.item() == 0 and scores.grad.tolist() == [[[0, 0]]]
+
+
 def drawn(*shape, seed=0):
     return 2 * torch.randn(shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 

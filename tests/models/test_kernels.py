@@ -78,6 +78,23 @@ def test_points_that_meet_pull_at_nothing(kernel, distance, pull, queries):
     torch.testing.assert_close(to_candidates[1], queries * pull)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-10, 1e-21, 1e-25, 1e-35])
+@pytest.mark.parametrize("queries", [1, 4])
+def test_distances_of_very_small_points(size, queries):
+    """Their squares are 0 in single precision."""
+    torch.manual_seed(0)
+    query, candidates = size * torch.randn(queries, 16), size * torch.randn(50, 16)
+    expected = slow_distances(euclidean, query.double(), candidates.double()).float()
+    torch.testing.assert_close(euclidean(query, candidates), expected, rtol=3e-7, atol=0)
+
+
+def test_a_query_is_as_far_from_candidates_by_itself_as_among_others():
+    torch.manual_seed(0)
+    query, candidates = torch.randn(40, 24), torch.randn(300, 24)
+    each = torch.cat([euclidean(one, candidates) for one in query.split(1)])
+    assert torch.equal(each, euclidean(query, candidates))
+
+
 @KERNELS
 @pytest.mark.parametrize("queries", [1, 4])
 def test_points_that_nearly_meet_keep_their_direction(kernel, queries):

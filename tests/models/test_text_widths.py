@@ -179,6 +179,24 @@ def test_all_widths_are_ranked_from_one_encoding(monkeypatch):
     assert len({metrics.mrr for metrics in found.values()}) == 3
 
 
+@pytest.mark.parametrize("targets", [("head", "tail"), ("tail",)])
+def test_ranking_widths_reads_every_text_once(targets, monkeypatch):
+    graph, read = tiny_graph(), []
+
+    def counted(model, role, texts, *options):
+        read.append((role, len(texts)))
+        return encode_texts(model, role, texts, *options)
+
+    monkeypatch.setattr(module, "encode_texts", counted)
+    scorer = TextScorer(croppable(), tiny_text())
+    expected = pmd.rank_widths(scorer, graph, "train", targets=targets, batch_size=3)
+    places = {"head": [1, 2], "tail": [0, 1]}
+    queries = sum(len(graph.train[:, places[target]].unique(dim=0)) for target in targets)
+    assert read == [("entity", 13), ("query", queries)]
+    scorer.prepare(graph.train, targets)  # again: they are at hand
+    assert len(read) == 2 and [*expected] == WIDTHS
+
+
 def test_a_scorer_of_another_graph_is_refused(random_graph):
     with pytest.raises(PmdError, match="the model knows 13 entities, graph 'random' has 12"):
         rank(TextScorer(croppable(), tiny_text()), random_graph())
