@@ -137,6 +137,7 @@ class KgeStageConfig:
         margin: overrides `loss.margin`.
         scale: overrides `loss.scale`.
         constraint: overrides `loss.constraint`.
+        adversarial: overrides `loss.adversarial`.
         loss: overrides `loss.name`, by another one with sampled negatives.
         widths: one model of all these widths.
         med: overrides `med`.
@@ -158,6 +159,7 @@ class KgeStageConfig:
     margin: float | None = None
     scale: float | None = None
     constraint: float | None = None
+    adversarial: float | None = None
     loss: Loss | None = None
     widths: list[int] | None = None
     med: MedConfig | None = None

@@ -18,6 +18,9 @@ PRODUCTS = ("complex", "simple")
 SAMPLED = ("margin", "logistic", "softmax")
 """Losses that compare with sampled negatives."""
 
+ADVERSARIAL = ("margin", "logistic")
+"""Losses that can weigh their negatives by what the model scores them."""
+
 SHIFT_FREE = ("softmax", "one_vs_all")
 """Losses that a number added to all scores does not change."""
 
@@ -77,6 +80,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
             med=resolve_med(first(stage.med, config.med)) if stage.widths else None,
             scale=first(stage.scale, config.loss.scale),
             constraint=first(stage.constraint, config.loss.constraint),
+            adversarial=first(stage.adversarial, config.loss.adversarial),
         )
         _check_stage(stage, f"{place} ({stage.name})", filled)
         _check_loss(stage, f"{place} ({stage.name})", config)
@@ -91,8 +95,8 @@ def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
         raise PmdError(
             f"{place}.margin: a shift of all scores changes nothing in the {loss} loss; set scale, or leave it out"
         )
-    if config.loss.adversarial and loss == "softmax":
-        raise PmdError(f"{place}.loss: softmax has no use for the run's loss.adversarial; leave one of the two out")
+    if first(stage.adversarial, config.loss.adversarial) and loss not in ADVERSARIAL:
+        raise PmdError(f"{place}.adversarial: the {loss} loss has no use for it; set it to 0, or choose another loss")
     if stage.med is not None and not stage.widths:
         raise PmdError(f"{place}.med: there are no widths that could learn together; list them in widths")
 
@@ -137,7 +141,7 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
         if not 0 <= getattr(stage, key) <= 1:
             raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
     positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
-    check_numbers(positive, {f"{place}.constraint": stage.constraint})
+    check_numbers(positive, {f"{place}.{name}": getattr(stage, name) for name in ("constraint", "adversarial")})
 
 
 def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
@@ -153,7 +157,7 @@ def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
         raise PmdError(f"med.{own}: sparse_adam moves rows of tables alone; set it to false, or use adam")
     if stage.med.evolutionary and stage.loss != "logistic":
         raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {stage.loss}; set loss.name to logistic")
-    if stage.med.evolutionary and config.loss.adversarial:
+    if stage.med.evolutionary and stage.adversarial:
         raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
 
 
@@ -247,7 +251,7 @@ def _check_used(config: KgeConfig) -> None:
     ignored = {
         "loss.shared": dense and loss.shared != 1,
         "loss.filtered": dense and loss.filtered,
-        "loss.adversarial": loss.name not in ("margin", "logistic") and loss.adversarial,
+        "loss.adversarial": loss.name not in ADVERSARIAL and loss.adversarial,
         "loss.margin": loss.margin
         and {loss.name, *(stage.loss for stage in config.stages or ())} <= {None, *SHIFT_FREE},
         "loss.label_smoothing": not dense and loss.label_smoothing,

@@ -66,7 +66,7 @@ class Context:
     def loss(self, stage: str) -> LossConfig:
         """The loss with the settings of a stage."""
         found = self.stages[stage]
-        own = {name: getattr(found, name) for name in ("margin", "scale", "constraint")}
+        own = {name: getattr(found, name) for name in ("margin", "scale", "constraint", "adversarial")}
         return replace(self.config.loss, name=found.loss, **own)
 
 

@@ -42,6 +42,7 @@ class OwnSettings:
     margin: float | None = None
     scale: float | None = None
     constraint: float | None = None
+    adversarial: float | None = None
     loss: Loss | None = None
 
 
@@ -52,7 +53,7 @@ class WidthConfig(OwnSettings):
     Args:
         width: which.
         methods: of these alone, which then take nothing from an entry for all; null for whatever teaches them.
-        lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
+        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
     """
 
     width: int
@@ -67,7 +68,7 @@ class CroppableConfig(OwnSettings):
         name: its row.
         widths: of its sub-models, the columns of the table among them; null for just those.
         med: how the widths learn together; null is `base.med`.
-        lr, margin, scale, constraint, loss: as in a stage; null is that of the run.
+        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
     """
 
     name: str

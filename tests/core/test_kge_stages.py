@@ -37,7 +37,8 @@ def test_settings_left_out_are_those_of_the_run():
 
 def test_a_stage_overrides_the_run():
     own = {"dim": 4, "epochs": 3, "lr": 0.5, "margin": 0.0, "scale": 3.0, "constraint": 0.5, "alpha": 0.0, "beta": 1.0}
-    loss = LossConfig("logistic", margin=9.0)
+    own["adversarial"] = 0.0
+    loss = LossConfig("logistic", margin=9.0, adversarial=1.0)
     (stage,) = resolve_kge_stages(KgeConfig(loss=loss, stages=[KgeStageConfig("a", **own)]))
     assert {name: getattr(stage, name) for name in own} == own
 
@@ -118,6 +119,11 @@ def resolve_error(stages) -> str:
         (KgeStageConfig("b", epochs=0), "stages[1] (b).epochs: 0 must be positive"),
         (KgeStageConfig("b", lr=-1.0), "stages[1] (b).lr: -1.0 must be positive"),
         (KgeStageConfig("b", scale=0.0), "stages[1] (b).scale: 0.0 must be positive"),
+        (
+            KgeStageConfig("b", loss="logistic", adversarial=-1.0),
+            "stages[1] (b).adversarial: -1.0 must not be negative",
+        ),
+        (KgeStageConfig("b", adversarial=1.0), "stages[1] (b).adversarial: the softmax loss has no use for it"),
         (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0 must not be negative"),
     ],
 )
