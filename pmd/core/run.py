@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -31,6 +32,9 @@ from pmd.core.errors import PmdError
 
 CHECKSUMS = ("data.sha256", "graph.sha256")
 """Where a run notes the checksum of its data; the second is what older runs call it."""
+
+ABANDONED = 24 * 3600
+"""Seconds after which a folder that was begun and not put in its place is nobody's any more."""
 
 EXCHANGES = 100
 """So often a folder is put in the place of one that others have put there meanwhile."""
@@ -58,15 +62,26 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     Of several that write the same one at once, the last stays; where `fill` or the exchange fails, the old one does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear(path)
     # A name of its own for each process; the folder in it, unlike this one, is open to whom the umask says.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as place:
         aside = Path(place) / "new"
         aside.mkdir()
         fill(aside)
+        for file in aside.rglob("*"):  # safetensors are written for their owner alone
+            if file.is_file():
+                file.chmod(0o644)
         for attempt in range(EXCHANGES):
             if _exchange(aside, path, Path(place) / f"old{attempt}"):
                 return
     raise PmdError(f"{path}: others write there all the time; go on when they are done, or choose another place")
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that were killed left beside a folder; where that is missing, it may be all there is of it."""
+    for left in path.parent.glob(f".{path.name}.*") if path.exists() else ():
+        if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _exchange(new: Path, path: Path, old: Path) -> bool:
@@ -91,6 +106,8 @@ def new_folder(path: str | os.PathLike[str]) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
     if folder.exists():
+        if folder.samefile(os.curdir):
+            raise PmdError(f"{folder}: is the current folder; name a new one in it, or go elsewhere")
         folder.rmdir()
     return folder
 

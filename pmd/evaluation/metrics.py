@@ -123,7 +123,7 @@ class RankSummary:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RankingMetrics(RankSummary):
     """The metrics of a ranking: realistic in its own fields, `optimistic` and `pessimistic` beside them.
 
@@ -135,6 +135,11 @@ class RankingMetrics(RankSummary):
     pessimistic: RankSummary
     head: RankingMetrics | None = None
     tail: RankingMetrics | None = None
+
+    def __repr__(self) -> str:
+        values = {name: getattr(self, name) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr")}
+        numbers = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        return f"{type(self).__name__}({numbers}, num_queries={self.num_queries})"
 
     @classmethod
     def from_ranks(cls, ranks: Ranks) -> RankingMetrics:

@@ -75,7 +75,7 @@ def ranks(
         targets: which places to ask for.
         batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores. The
             scorer is asked for at most that many queries at once. The ranks depend on it only as far as the
-            scores do, see below.
+            scores do, see above.
         rerank: adjusts the scores of a query before they are compared.
         max_triples: rank only that many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.

@@ -29,6 +29,7 @@ def card(facts: Facts) -> str:
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         facts=facts,
         summary=summary(facts),
+        of_branch=f', revision="{facts.revision}"' if facts.revision else "",
         size=f"{facts.size / 1e6:.1f} MB" if facts.size >= 1e6 else f"{facts.size / 1e3:.1f} kB",
         question=_question(facts),
         rows=_rows,

@@ -35,7 +35,7 @@ class Facts:
     """A published model.
 
     Args:
-        repo: its Hub id.
+        repo: its Hub id; `revision` the branch that it is on, None for main.
         kind: `text`, `embedding`, or `bert` for one that was fine-tuned on GLUE.
         stage: of the run.
         config, results, environment: config.yaml, results.json and env.json of the run.
@@ -67,6 +67,7 @@ class Facts:
     base_model: str | None = None
     license: str | None = None
     notes: str | None = None
+    revision: str | None = None
 
     @property
     def name(self) -> str:

@@ -7,8 +7,10 @@ that is asked for, and nothing here is changed: a push that broke off is repeate
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,12 @@ from pmd.core.errors import PmdError
 ENDINGS = (".safetensors", ".npy", ".json", ".tsv", ".md", ".txt")
 """What is ever sent."""
 
-STALE = (*ENDINGS, ".bin", ".pt", ".pth")
-"""Files of an earlier model that an update removes, lest the two be mixed: what is sent, and weights as pickles."""
+STALE = (
+    *("*.safetensors", "*.safetensors.index.json", "*.npy", "*.bin", "*.pt", "*.pth", "index/*"),
+    *("entities.tsv", "relations.tsv", "training.json", "tokenizer*.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
+)
+"""Files of an earlier model that an update removes, lest the two be mixed; whatever else is there is somebody's."""
 
 FAILURES = (HfHubHTTPError.__bases__[0], OSError, RuntimeError, ValueError)
 """What a call of the Hub may raise; the first is the base of all errors of the HTTP library that huggingface_hub uses,
@@ -110,10 +116,13 @@ def push(
             raise PmdError(
                 f"repo: '{repo}' holds {len(held)} files already; add --update to write over them, or choose another name"
             )
-        stale = [name for name in held if name not in files and (new or name.endswith(STALE))]
+        old = held if new else [name for name in held if any(fnmatch(name, pattern) for pattern in STALE)]
+        stale = [name for name in old if name not in files]
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in files]
         operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
         sent = api.create_commit(repo, operations, commit_message=message, revision=revision)
+    if stale and not new:
+        print(f"{repo}: of the earlier model were removed: {', '.join(stale)}", file=sys.stderr)
     return f"{api.endpoint}/{repo}" + (f" ({revision})" if revision else "") + f", commit {sent.oid[:8]}"
 
 

@@ -68,6 +68,8 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     if config.batch is not None and given:
         raise PmdError(f"batch: the file's questions stand for themselves; leave out {given[0]}")
     place = locate(config.model, config.stage, config.revision)
+    if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
+        print(f"asking {place.name}, the last stage that is finished", file=sys.stderr)
     if config.build:
         index = current_index(place, config.data, rebuild=True)
         print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -36,7 +36,7 @@ FLAGS = {
 
 MENDABLE = (
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
-    *(errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.EBUSY, errno.ELOOP, errno.EXDEV),
 )
 """What can be wrong with a path that the user named."""
 
@@ -58,7 +58,7 @@ def parser_for(config_class: type, description: str, **more: Any) -> ArgumentPar
     parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
     parser.add_class_arguments(config_class)
     for action in parser._actions:
-        if type_of(action) is bool:
+        if is_flag(action):
             action.nargs, action.const = "?", True
     return parser
 
@@ -66,6 +66,12 @@ def parser_for(config_class: type, description: str, **more: Any) -> ArgumentPar
 def type_of(action: argparse.Action) -> Any:
     """The type of an option that is a field of a config class; None for others."""
     return getattr(action, "_typehint", None)
+
+
+def is_flag(action: argparse.Action) -> bool:
+    """Whether an option is true or false, or null besides."""
+    kind = type_of(action)
+    return bool in (kind, *get_args(kind))
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
@@ -154,13 +160,19 @@ class Command:
             print(text)
 
     def _named(self, arguments: list[str]) -> list[str]:
-        """The arguments, all of them with the names of their options."""
+        """The arguments, all of them with the names of their options, in which `-` stands for `_` too."""
+        arguments = [_underscored(argument) for argument in arguments]
         count = next((place for place, argument in enumerate(arguments) if argument[:1] == "-"), len(arguments))
         if self.several and count > 1:
             values = json.dumps(arguments[:count], ensure_ascii=False)
             return [f"--{self.leading[0]}={values}", *arguments[count:]]
         count = min(count, len(self.leading))
         return [*(f"--{name}={value}" for name, value in zip(self.leading, arguments[:count])), *arguments[count:]]
+
+
+def _underscored(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 @dataclass(frozen=True)
@@ -216,13 +228,13 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(141)
     except Exception as error:
         if "--debug" in given:
-            raise
-        text, status = _said(error)
+            traceback.print_exc(file=stderr)
+        text, status = _said(error, debug="--debug" in given)
         print(f"error: {text}", file=stderr)
         sys.exit(status)
 
 
-def _said(error: Exception) -> tuple[str, int]:
+def _said(error: Exception, *, debug: bool) -> tuple[str, int]:
     """An error in one line, and the exit status."""
     if isinstance(error, PmdError):
         return str(error), 2
@@ -233,7 +245,7 @@ def _said(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and file is not None and code in MENDABLE:
         return f"{file}: {error.strerror}; choose another place or mend it", 2
     first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}; this should not happen: {_traceback(error)}", 1
+    return f"{type(error).__name__}: {first}; this should not happen{'' if debug else f': {_traceback(error)}'}", 1
 
 
 def _traceback(error: Exception) -> str:
@@ -252,6 +264,9 @@ def _traceback(error: Exception) -> str:
 def _explain(message: str, parser: ArgumentParser) -> str:
     keys = [action.dest for action in parser._actions]
     message = " ".join(message.split())
+    absent = re.search(r'Parser key "config": File does not exist: \'?([^\']+)', message)
+    if absent:
+        return f"--config: {absent[1].strip()}: no such file"
     found = re.search(
         r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
     )

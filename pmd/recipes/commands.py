@@ -152,7 +152,6 @@ push_command = Command(
         "pmd push runs/world-… user/world --dry-run --out FOLDER",
     ),
     leading=("model", "repo"),
-    short={"--dry-run": "--dry_run"},
 )
 
 report_command = Command(

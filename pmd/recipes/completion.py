@@ -7,13 +7,21 @@ arguments that stand before all options.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import shtab
 from jsonargparse import ArgumentParser
 
-from pmd.recipes.cli import Command, Group, type_of
+from pmd.core.glue_tasks import TASKS
+from pmd.core.kge_stages import INTERACTIONS
+from pmd.recipes.cli import Command, Group, is_flag, type_of
 from pmd.recipes.main import COMMANDS
+
+PATHS = ("config", "path", "data_path", "model", "run", "runs", "out", "batch", "cache", "types", "load", "resume")
+"""Options that take files or folders, by the last part of their names."""
+
+NAMES = {"model.interaction": [*INTERACTIONS], "task": [*TASKS]}
+"""What options take that are checked later than when they are parsed."""
 
 
 @dataclass
@@ -52,9 +60,10 @@ def completed(command: Command) -> ArgumentParser:
         kind = next(type_of(action) for action in parser._actions if action.dest == name)
         parser.add_argument(name.upper().replace(".", "_"), nargs="*" if command.several else "?", type=kind)
     for action in parser._actions:
-        kind = type_of(action)
-        if kind is bool:
+        if is_flag(action):
             action.nargs = 0  # or else `shtab` offers nothing but a value after it
-        elif str in (kind, *get_args(kind)):
+        elif action.dest.rpartition(".")[2].lower() in PATHS:
             action.complete = shtab.FILE
+        elif action.dest in NAMES:
+            action.choices = NAMES[action.dest]
     return parser

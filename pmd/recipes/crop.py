@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.run import new_folder
-from pmd.models.checkpoints import locate
+from pmd.models.checkpoints import locate as packaged_folder
 from pmd.models.kge_folder import load_named, stored_settings
 from pmd.models.kinds import kind_of
-from pmd.recipes.scorers import check_folder
-from pmd.recipes.trained import other_model
-from pmd.use.index import Index, crop_index, has_index
+from pmd.recipes.folders import locate
+from pmd.recipes.trained import current_index
+from pmd.use.index import crop_index
 from pmd.use.trained import TrainedKge
 
 
@@ -25,14 +25,18 @@ class CropConfig:
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id; any BERT will do, `package:NAME/FOLDER` too.
+        stage: of a run folder; default its only croppable one, or else its last finished one.
         width: how many dimensions to keep; of a BERT a multiple of its heads' size. A text model keeps its encoders:
             narrower are the vectors that they make, and the index of the encoded entities.
         out: the new folder.
+        revision: of a Hub id: a branch, a tag or a commit.
     """
 
     model: str
     width: int
     out: str
+    stage: str | None = None
+    revision: str | None = None
 
 
 def crop(config: CropConfig) -> str:
@@ -41,8 +45,10 @@ def crop(config: CropConfig) -> str:
     Raises:
         PmdError: if there is no such model, or if it has not so many dimensions.
     """
-    folder = locate(stage_of(config.model))
-    check_folder("model", folder)
+    if config.model.startswith("package:"):
+        folder = packaged_folder(config.model)
+    else:
+        folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
     settings = stored_settings(folder)
     kind = kind_of(settings)
     if kind is None:
@@ -55,10 +61,9 @@ def crop(config: CropConfig) -> str:
 
 
 def take_index(folder: Path, out: Path, width: int) -> None:
-    """Crop the index that a model answers by along with it, if it has one that is still its own."""
-    with contextlib.suppress(PmdError):  # one that is broken is no reason not to crop
-        if has_index(folder) and not other_model(index := Index(folder / "index"), folder):
-            crop_index(index, out, width)
+    """Crop the index that a model answers by along with it: built now, if its graph is at hand and it has none."""
+    with contextlib.suppress(PmdError):  # without one, or with one that is broken, there is still a model
+        crop_index(current_index(folder), out, width)
 
 
 def crop_embeddings(folder: str, config: CropConfig) -> str:
@@ -103,23 +108,25 @@ def warn(width: int, widths: Sequence[int]) -> None:
     if width in widths:
         return
     if len(widths) == 1:
-        print(f"the model was trained at width {widths[0]} alone, not to be cropped to {width}", file=sys.stderr)
+        print(
+            f"note: the model was trained at width {widths[0]} alone; cropped to {width} it is much the worse",
+            file=sys.stderr,
+        )
         return
     place = "below the narrowest" if width < widths[0] else "between two"
     trained = ", ".join(map(str, widths))
-    print(f"width {width} was not trained by itself; it is {place} of those that were: {trained}", file=sys.stderr)
+    print(
+        f"note: width {width} was not trained by itself; it is {place} of those that were: {trained}", file=sys.stderr
+    )
 
 
 def size(trained: TrainedKge) -> int:
     return sum(parameter.numel() for parameter in trained.model.parameters())
 
 
-def stage_of(model: str) -> str:
-    """The only model of a run folder, or its only croppable one; anything else as it is."""
-    folder = Path(model)
-    if not (folder / "config.yaml").is_file():
-        return model
-    stages = [path.parent for path in folder.glob("*/config.json")]
-    if len(stages) > 1:
-        stages = [stage for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]
-    return str(stages[0]) if len(stages) == 1 else model
+def stage_of(model: str) -> str | None:
+    """The only croppable stage of a run folder; None if it has none, or several, or is none."""
+    run = Path(model).expanduser()
+    stages = [path.parent for path in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []
+    found = [stage.name for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]
+    return found[0] if len(found) == 1 else None

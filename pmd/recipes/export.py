@@ -31,6 +31,7 @@ class ExportConfig:
         stage: of a run folder; default its last finished one.
         out: the new folder; by default of the name of the model and the format, in the current one.
         data: the graph of a text model that is in no run folder.
+        revision: of a Hub id: a branch, a tag or a commit.
     """
 
     model: str
@@ -38,6 +39,7 @@ class ExportConfig:
     stage: str | None = None
     out: str | None = None
     data: DataConfig | None = None
+    revision: str | None = None
 
 
 def export(config: ExportConfig) -> str:
@@ -46,7 +48,7 @@ def export(config: ExportConfig) -> str:
     Raises:
         PmdError: for a model that there is not, or that has no such format, or a package that is not installed.
     """
-    place = locate(config.model, config.stage)
+    place = locate(config.model, config.stage, config.revision)
     kind = kind_of(settings_of(place))
     if kind not in FORMATS:
         raise PmdError(f"'{place}' is neither a text nor an embedding model; a BERT is one of transformers as it is")

@@ -203,6 +203,7 @@ def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
     graph = index and graph_of(index)
     return Facts(
         repo=config.repo,
+        revision=config.revision,
         kind=kind,
         stage=stage.name,
         config=asked,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from safetensors import SafetensorError, safe_open
 
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
@@ -86,8 +87,19 @@ def current_index(
     changed = [what for what, other in checks.items() if other]
     if not changed:
         return index
+    if checks["the model"]:
+        check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
     return build(model, source)
+
+
+def check_weights(model: Path) -> None:
+    """PmdError for weights that are cut off, or no weights."""
+    for file in model.glob("*.safetensors"):
+        try:
+            safe_open(file, "numpy")
+        except (SafetensorError, OSError) as error:
+            raise PmdError(f"{file}: is cut off or damaged ({error}); copy or download it anew") from None
 
 
 def graph_of_run(model: Path) -> DataConfig | None:
@@ -149,7 +161,7 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another."""
     if source is None:
         raise PmdError(
-            f"'{model}' has no index and is in no run folder here, so say which graph it is of: --data.path world"
+            f"'{model}' is in no run folder here, so say which graph its index is to be built of: --data.path my_graph"
         )
     from pmd.recipes.indexing import build_index
 

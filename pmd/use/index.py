@@ -127,7 +127,7 @@ class Index:
 
     def _broken(self, why: object) -> PmdError:
         reason = f"it has no {why}" if isinstance(why, KeyError) else str(why).strip().splitlines()[0]
-        return PmdError(f"{self.folder} is broken ({reason}); remove it, or build it anew: pmd answer … --build")
+        return PmdError(f"{self.folder} is broken ({reason}); build it anew: pmd answer {self.folder.parent} --build")
 
     def restamp(self, **stamps: Stamps) -> None:
         """Note files whose size or time changed while their content did not; where nothing can be written, not."""

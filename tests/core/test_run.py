@@ -2,11 +2,32 @@
 
 import os
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.core.run import Run, write_folder
+from pmd.core.run import Run, new_folder, write_folder
+
+
+def test_what_was_left_beside_a_folder_goes_after_a_day(tmp_path):
+    folder = tmp_path / "index"
+    for name, days in ((".index.killed", 2), (".index.running", 0), (".other.killed", 2)):
+        (tmp_path / name / "new").mkdir(parents=True)
+        os.utime(tmp_path / name, times=(time.time() - days * 86400,) * 2)
+    for text in ("one", "two"):  # where there is no folder, what is left may be all there is of it
+        write_folder(folder, lambda aside, text=text: (aside / "file").write_text(text))
+        found = {path.name for path in tmp_path.iterdir()} - {"index"}
+        assert found == {".index.running", ".other.killed", *([".index.killed"] if text == "one" else [])}
+    assert (folder / "file").read_text() == "two"
+
+
+def test_the_current_folder_is_no_new_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PmdError, match=r"^\.: is the current folder; name a new one in it, or go elsewhere$"):
+        new_folder(".")
+    assert new_folder("other") == Path("other")
 
 
 def test_results_come_back_by_stage(tmp_path):

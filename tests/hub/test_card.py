@@ -1,5 +1,6 @@
 """Cards from small made-up runs: what each kind says, that its numbers are the run's, and what it keeps silent about."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -243,3 +244,12 @@ def test_tidy_markdown():
         assert "\n\n\n" not in said and "None" not in said and "{" not in said.split("```yaml")[0].split("```")[-1]
         for line in said.splitlines():
             assert line == line.rstrip()
+
+
+@pytest.mark.parametrize("facts", [embedding(), croppable(), text()], ids=["embedding", "croppable", "text"])
+def test_a_card_on_a_branch_loads_that_branch(facts):
+    plain, branch = card(facts), card(replace(facts, revision="small"))
+    assert "revision" not in plain
+    assert branch.replace(', revision="small"', "").replace(" --revision small", "") == plain
+    calls = re.findall(rf'\w+\("{facts.repo}"[^)]*\)|pmd answer {facts.repo}[^`]*', branch)
+    assert len(calls) >= 3 and all("small" in call for call in calls)

@@ -77,15 +77,18 @@ def test_what_a_name_holds_is_not_overwritten_by_mistake(hub, folder):
     assert hub.files("user/name") == before
 
 
-def test_an_update_replaces_the_model_and_leaves_the_rest(hub, folder):
+def test_an_update_replaces_the_model_and_leaves_the_rest(hub, folder, capsys):
     larger = {"model-00001-of-00002.safetensors": b"", "index/columns.safetensors": b"", "merges.txt": b"a b\n"}
     send(folder)
-    hub.files("user/name").update({"picture.png": b"png", "run.log": b"", "pytorch_model.bin": b"", **larger})
+    own = {"picture.png": b"png", "run.log": b"", "LICENSE.txt": b"", "docs/usage.md": b"", "eval_results.json": b"{}"}
+    hub.files("user/name").update({"pytorch_model.bin": b"", **own, **larger})
     (folder / "index" / "vectors.npy").unlink()
     save_file({"weights": 2 * WEIGHTS}, folder / "model.safetensors")
     send(folder, update=True)
     held = hub.files("user/name")
-    assert set(held) == {*contents(folder), ".gitattributes", "picture.png", "run.log"}  # nothing of the old model
+    assert set(held) == {*contents(folder), ".gitattributes", *own}  # nothing of the old model
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith("user/name: of the earlier model were removed: ") and all(name in said for name in larger)
     np.testing.assert_array_equal(load(held["model.safetensors"])["weights"], 2 * WEIGHTS)
     assert len(hub.repos["user/name"].commits) == 3  # the first model stays in the history
 

@@ -275,7 +275,10 @@ def test_models_that_are_none(run, tmp_path):
 
 def test_a_folder_of_no_known_graph(tmp_path, capsys):
     folder = write_model("rotate", tmp_path / "alone", tiny_graph())
-    with pytest.raises(PmdError, match=r"has no index and is in no run folder here, .* --data.path world$"):
+    with pytest.raises(
+        PmdError,
+        match=r"is in no run folder here, so say which graph its index is to be built of: --data.path my_graph$",
+    ):
         ask(folder, "--head=e7", "--relation=r0")
     with pytest.raises(PmdError, match="was trained on 13 entities, 'world' has 1,887 others"):
         ask(folder, "--head=e7", "--relation=r0", "--data.path=world")
@@ -412,7 +415,7 @@ def test_a_broken_index_says_how_to_mend_it(run, capsys):
         whole = (index / name).read_bytes()
         (index / name).write_bytes(whole[: len(whole) // 2])
         with pytest.raises(
-            PmdError, match=r"index is broken \(.*\); remove it, or build it anew: pmd answer … --build"
+            PmdError, match=rf"index is broken \(.*\); build it anew: pmd answer {run / 'narrow'} --build"
         ):
             first_answer(run)
         ask(run, "--build")
@@ -428,7 +431,7 @@ def test_an_index_that_lacks_something_is_broken(run):
     assert len(needed) == (15 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
-        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); remove it, or build it anew"):
+        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); build it anew"):
             first_answer(run)
 
 
@@ -440,35 +443,44 @@ def test_an_index_of_another_format_is_built_anew_where_the_graph_is_known(run, 
     assert first_answer(run) == first and builds["built"] == 2
 
 
-def test_a_crop_keeps_its_index(run, builds, tmp_path):
-    whole = pmd.load(run)
-    widths, small = (4, whole.widths[-1]), []
-    for width in widths:  # before there is an index, and after
-        dispatch(["crop", str(run / "narrow"), f"--width={width}", f"--out={tmp_path}/none-{width}"])
-        assert not (tmp_path / f"none-{width}" / "index").exists()
-    first = whole.answer(head="Finland town 2", relation="lies in", top_k=48)
+def test_a_crop_has_the_index_of_its_model(run, builds, tmp_path):
+    whole, small = pmd.load(run), []
+    widths = (4, whole.widths[-1])
     for width in widths:
-        dispatch(["crop", str(run / "narrow"), f"--width={width}", f"--out={tmp_path}/{width}"])
+        dispatch(["crop", str(run), "--stage=narrow", f"--width={width}", f"--out={tmp_path}/{width}"])
         small.append(pmd.load(tmp_path / str(width)))
     found = [model.answer(head="Finland town 2", relation="lies in", top_k=48) for model in small]
-    assert builds["built"] == 1  # the whole model's
     for width, answers in zip(widths, found):
         expected = whole.crop(width).answer(head="Finland town 2", relation="lies in", top_k=48)
         assert [a.id for a in answers] == [a.id for a in expected]
         assert [a.score for a in answers] == pytest.approx([a.score for a in expected], abs=1e-6)
         assert [a.known for a in answers] == [a.known for a in expected]
-    assert [a.id for a in found[1]] == [a.id for a in first] and small[0].index.facts["dim"] == 4
+    assert builds["built"] == 1 and small[0].index.facts["dim"] == 4  # the whole model's
 
 
-def test_a_crop_leaves_an_index_behind_that_is_not_its_own(run, tmp_path):
-    first_answer(run)
+def test_a_crop_has_no_index_of_another_model_or_graph(run, tmp_path, builds):
+    first, graph = first_answer(run), run.parent / "towns"
+    with open(graph / "valid.tsv", "a") as file:
+        file.write(f"e08\tr_in\t{first[0].id}\n")
+    dispatch(["crop", str(run / "narrow"), "--width=4", f"--out={tmp_path}/other"])
+    assert builds["built"] == 2
+    found = pmd.load(tmp_path / "other").answer(head="e08", relation="r_in", top_k=48)
+    assert "valid" in next(answer for answer in found if answer.id == first[0].id).known
+    graph.rename(tmp_path / "gone")
     index = run / "narrow" / "index" / "index.json"
-    facts = json.loads(index.read_text())
-    stale = {**facts, "model": "0", "model_files": {}}
+    stale = {**json.loads(index.read_text()), "model": "0", "model_files": {}}
     for name, text in (("stale", json.dumps(stale)), ("broken", "{")):
         index.write_text(text)
         dispatch(["crop", str(run / "narrow"), "--width=4", f"--out={tmp_path}/{name}"])
         assert (tmp_path / name / "config.json").is_file() and not (tmp_path / name / "index").exists()
+
+
+def test_weights_that_are_cut_off_are_named(run):
+    first_answer(run)
+    weights = run / "narrow" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(PmdError, match=rf"{weights.parent}.*incomplete metadata"):
+        first_answer(run)
 
 
 def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):

@@ -1,6 +1,7 @@
 """What every command does with errors, and its two flags."""
 
 import errno
+import itertools
 import re
 import shlex
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import KgeConfig
 from pmd.recipes import commands
-from pmd.recipes.cli import Group, run
+from pmd.recipes.cli import Group, read_config, run
 from pmd.recipes.main import COMMANDS, dispatch
 
 
@@ -97,9 +99,14 @@ def test_a_traceback_that_cannot_be_written(arguments, capsys, tmp_path, monkeyp
 
 def test_debug_shows_where(arguments, capsys):
     arguments("--debug", "a")
-    with pytest.raises(PmdError, match="no"):
-        run(command(PmdError("no")))
-    assert capsys.readouterr().out == "result a\n"
+    for error, status in ((PmdError("no"), 2), (ZeroDivisionError("no"), 1)):
+        arguments("--debug", "a")
+        with pytest.raises(SystemExit) as stop:
+            run(command(error))
+        said = capsys.readouterr()
+        assert (stop.value.code, said.out) == (status, "result a\n")
+        assert "Traceback (most recent call last)" in said.err and "in act" in said.err
+        assert said.err.splitlines()[-1].startswith("error: ") and "traceback is in" not in said.err
 
 
 def test_quiet_leaves_the_result(arguments, capsys):
@@ -155,8 +162,10 @@ def test_examples_can_be_typed(prog, command, monkeypatch):
     for example in command.examples:
         words = shlex.split(example[example.index(prog) :].split(">")[0].strip(" )"))
         options = command.parser(prog).parse_args(command._named(words[len(prog.split()) :]))
-        for name, value in zip(command.leading, words[len(prog.split()) :]):
-            assert options[name] == value or command.several
+        rest = words[len(prog.split()) :]
+        named = [*itertools.takewhile(lambda word: not word.startswith("-"), rest)]
+        for name, value in zip(command.leading, named):
+            assert options[name] == (named if command.several and len(named) > 1 else value)
 
 
 def test_a_script_says_its_own_name(monkeypatch, capsys):
@@ -166,7 +175,14 @@ def test_a_script_says_its_own_name(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("usage: evaluate.py [")
 
 
+def test_a_dash_in_an_option_stands_for_an_underscore():
+    given = ["run", "--top-k=3", "--data.max-neighbours", "-1", "--text", "a-b", "--head=x-y"]
+    named = commands.answer_command._named(given)
+    assert named == ["--model=run", "--top_k=3", "--data.max_neighbours", "-1", "--text", "a-b", "--head=x-y"]
+
+
 def test_a_flag_needs_no_value():
+    assert read_config(KgeConfig, ["--med.dynamic", "--model.dim=8"]).med.dynamic is True
     parser = commands.answer_command.parser()
     for given, expected in ((["--new"], True), (["--new", "true"], True), (["--new=false"], False), ([], False)):
         options = parser.parse_args(["--model=run", *given, "-k", "3"])

@@ -9,9 +9,9 @@ from pmd.core.errors import PmdError
 from pmd.models.kge_folder import save
 from pmd.recipes.main import dispatch
 
-BELOW = "width 1 was not trained by itself; it is below the narrowest of those that were: 2, 4, 8"
-BETWEEN = "width 3 was not trained by itself; it is between two of those that were: 2, 4, 8"
-ALONE = "the model was trained at width 8 alone, not to be cropped to 4"
+BELOW = "note: width 1 was not trained by itself; it is below the narrowest of those that were: 2, 4, 8"
+BETWEEN = "note: width 3 was not trained by itself; it is between two of those that were: 2, 4, 8"
+ALONE = "note: the model was trained at width 8 alone; cropped to 4 it is much the worse"
 
 
 @pytest.fixture
