@@ -120,7 +120,7 @@ class Names:
         best: dict[int, float] = {}
         for column in (self.names, self.ids):
             close = process.extract(
-                fold(given), [fold(text) for text in column], scorer=fuzz.ratio, limit=3, score_cutoff=60
+                fold(given), [fold(text) for text in column], scorer=fuzz.ratio, limit=3, score_cutoff=70
             )
             for _, score, row in close:
                 best[row] = max(score, best.get(row, 0))
