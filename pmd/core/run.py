@@ -80,8 +80,9 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 def _clear(path: Path) -> None:
     """Remove what processes that were killed left beside a folder; where that is missing, it may be all there is of it."""
     for left in path.parent.glob(f".{path.name}.*") if path.exists() else ():
-        if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _exchange(new: Path, path: Path, old: Path) -> bool:

@@ -49,6 +49,8 @@ def crop(config: CropConfig) -> str:
         folder = packaged_folder(config.model)
     else:
         folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
+        if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
+            print(f"cropping {Path(folder).name}", file=sys.stderr)
     settings = stored_settings(folder)
     kind = kind_of(settings)
     if kind is None:

@@ -1,6 +1,7 @@
 """Depth × width, end to end on a graph of a few dozen entities: one run, every grade at every width."""
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_a_crop_is_the_width_of_its_model(name, run, folder, results, tmp_path, 
 
 def test_crops_that_are_noted_and_refused(run, tmp_path, capsys):
     dispatch(["crop", str(run / "grade1"), "--width=5", f"--out={tmp_path}/five"])
-    note = "width 5 was not trained by itself; it is between two of those that were: 4, 8, 16"
+    note = "note: width 5 was not trained by itself; it is between two of those that were: 4, 8, 16"
     assert capsys.readouterr().err.strip() == note
     for arguments, message in (
         (["--width=17", f"--out={tmp_path}/x"], "width 17 is outside 1 to 16"),
@@ -161,17 +162,20 @@ def test_crops_that_are_noted_and_refused(run, tmp_path, capsys):
     ):
         with pytest.raises(PmdError, match=message):
             dispatch(["crop", str(run / "grade1"), *arguments])
-    with pytest.raises(PmdError, match="is a run; choose one of its stages: grade1, grade2, teacher"):
-        dispatch(["crop", str(run), "--width=8", f"--out={tmp_path}/x"])
     assert not (tmp_path / "x").exists()
+
+
+def test_of_a_run_the_last_stage_is_cropped_or_the_one_that_is_named(run, tmp_path, capsys):
+    for options, layers, said in (([], 1, "cropping grade1\n"), (["--stage=grade2"], 2, "")):
+        dispatch(["crop", str(run), "--width=8", f"--out={tmp_path}/{layers}", *options])
+        assert capsys.readouterr().err == said
+        assert pmd.BiEncoder.from_pretrained(tmp_path / str(layers)).depth == layers
 
 
 def test_a_plain_teacher_teaches_every_width(run, folder, tmp_path):
     """One that was trained at its full width alone: loaded, ranked at that, and beside its student in the table."""
     plain = pmd.BiEncoder.from_pretrained(run / "teacher")
-    for path in (run / "teacher").iterdir():
-        (tmp_path / "teacher").mkdir(exist_ok=True)
-        (tmp_path / "teacher" / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(run / "teacher", tmp_path / "teacher", ignore=shutil.ignore_patterns("index"))
     plain.config.widths = None
     plain.save_pretrained(tmp_path / "teacher")
     stages = json.dumps([{"name": "plain", "load": str(tmp_path / "teacher")}, {"name": "narrow", "layers": 1}])
