@@ -218,7 +218,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self._rows(self.dim, entities)[0]
 
     def crop(self, width: int) -> KgeModel:
-        """A stand-alone model of this width with the same numbers; its widths are those that fit."""
+        """A stand-alone model of this width with the same numbers; its widths are those that fit, and its own."""
         width = self._width(width)
         return self._of(torch.arange(width), [w for w in self.widths if w < width] + [width])
 

@@ -116,9 +116,9 @@ def warn(width: int, widths: Sequence[int]) -> None:
         )
         return
     place = "below the narrowest" if width < widths[0] else "between two"
-    trained = ", ".join(map(str, widths))
     print(
-        f"note: width {width} was not trained by itself; it is {place} of those that were: {trained}", file=sys.stderr
+        f"note: width {width} was not trained by itself; it is {place} of the model's: {', '.join(map(str, widths))}",
+        file=sys.stderr,
     )
 
 

@@ -37,7 +37,7 @@ from pmd.models.interactions import make_interaction
 from pmd.models.kge_folder import load_for
 from pmd.recipes import med_rows
 from pmd.recipes.kge import train_kge
-from pmd.recipes.med import CroppableConfig, MedTableConfig, check_table, run_settings
+from pmd.recipes.med_plan import CroppableConfig, MedTableConfig, check_table, run_settings
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import markdown
 from pmd.use.features import check_components, entity_vectors, pca_vectors, standardised

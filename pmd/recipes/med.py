@@ -16,88 +16,18 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss
 from pmd.core.kge_stages import check_kge_run
-from pmd.core.med import RECIPES, MedConfig, check_widths
 from pmd.core.run import write_json, write_text
 from pmd.evaluation.retention import Retained, ratio
 from pmd.recipes.kge import train_kge
-from pmd.recipes.med_rows import TITLES, Method, retained_by, training_seconds
+from pmd.recipes.med_plan import ORDERS, MedTableConfig, assistant_stages, check_table, run_settings
+from pmd.recipes.med_rows import TITLES, retained_by, training_seconds
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import by_width, markdown
-
-ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
-
-
-@dataclass(kw_only=True)
-class OwnSettings:
-    """What models of a table may have of their own, as in a stage. Null is that of the run."""
-
-    lr: float | None = None
-    margin: float | None = None
-    scale: float | None = None
-    constraint: float | None = None
-    adversarial: float | None = None
-    loss: Loss | None = None
-
-
-@dataclass(kw_only=True)
-class WidthConfig(OwnSettings):
-    """Settings of the models of one width.
-
-    Args:
-        width: which.
-        methods: of these alone, which then take nothing from an entry for all; null for whatever teaches them.
-        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
-    """
-
-    width: int
-    methods: list[Method] | None = None
-
-
-@dataclass(kw_only=True)
-class CroppableConfig(OwnSettings):
-    """One way to train all widths in one model.
-
-    Args:
-        name: its row.
-        widths: of its sub-models, the columns of the table among them; null for just those.
-        med: how the widths learn together; null is `base.med`.
-        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
-    """
-
-    name: str
-    widths: list[int] | None = None
-    med: MedConfig | None = None
-
-
-@dataclass
-class MedTableConfig:
-    """Methods by widths for one graph and one interaction, over several seeds.
-
-    Args:
-        base: what all share, as for `scripts/train.py`; `base.model.widths` are the columns.
-        methods: the rivals; `dt` is always among them.
-        tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
-        croppable: the croppable models, a row each.
-        seeds: of the runs.
-        out: folder of the runs and the table; the same command goes on where it was stopped.
-    """
-
-    base: KgeConfig = field(default_factory=KgeConfig)
-    methods: list[Method] = field(default_factory=lambda: list(TITLES))
-    tuned: list[WidthConfig] = field(default_factory=list)
-    croppable: list[CroppableConfig] = field(
-        default_factory=lambda: [CroppableConfig(name="best"), CroppableConfig(name="joint", med=MedConfig("joint"))]
-    )
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    out: str = "runs/med"
-
 
 Results = dict[str, dict[int, list[dict[str, Any]]]]
 """Results of the seeds by row and width."""
@@ -135,110 +65,6 @@ def med_table(config: MedTableConfig) -> str:
             seconds.setdefault(row, []).append(training_seconds(found, row, widths[-1]))
         write(config, results, retention, {row: statistics.fmean(of) for row, of in seconds.items()})
     return (Path(config.out) / "table.md").read_text(encoding="utf-8")
-
-
-def check_table(config: MedTableConfig) -> None:
-    """Refuse rows and columns that cannot be filled."""
-    base, widths = config.base, config.base.model.widths
-    if not widths or not config.seeds:
-        raise PmdError("--base.model.widths and --seeds: give at least two widths and one seed")
-    if base.seed:
-        raise PmdError(f"--base.seed: {base.seed} is not used; a table has --seeds")
-    check_widths("base.model.widths", widths, base.model.dim)
-    for tuned in config.tuned:
-        if tuned.width not in widths:
-            raise PmdError(f"--tuned: width {tuned.width} is none of {widths}")
-        same = [other for other in config.tuned if other.width == tuned.width and other is not tuned]
-        if any(other.methods == tuned.methods or {*(other.methods or ())} & {*(tuned.methods or ())} for other in same):
-            raise PmdError(f"--tuned: width {tuned.width} stands there twice; give its settings once, or once a method")
-        cropped = next((method for method in tuned.methods or () if method in ORDERS), None)
-        if cropped is not None:
-            raise PmdError(f"--tuned: '{cropped}' is cropped, not trained; tune dt at width {widths[-1]}")
-    for row in config.croppable:
-        if row.name in TITLES:
-            raise PmdError(f"--croppable: '{row.name}' is the name of another row; choose one of your own")
-        recipe = (row.med or base.med).recipe
-        if row.name in RECIPES and recipe != row.name:
-            raise PmdError(f"--croppable: row '{row.name}' has med.recipe {recipe}; set that, or name it otherwise")
-        if row.widths is not None:
-            check_widths(f"croppable: widths of {row.name}", row.widths, base.model.dim)
-            absent = next((width for width in widths if width not in row.widths), None)
-            if absent is not None:
-                raise PmdError(f"--croppable: row '{row.name}' has no width {absent}, a column of the table; add it")
-
-
-def run_settings(config: MedTableConfig) -> KgeConfig:
-    """The run of all methods but those that need an assistant."""
-    base = config.base
-    return replace(
-        base, model=replace(base.model, widths=None), stages=[*rival_stages(config), *croppable_stages(config)]
-    )
-
-
-def own(config: MedTableConfig, width: int, method: Method) -> dict[str, Any]:
-    """The settings of a method's model of one width as a stage has them."""
-    entries = [entry for entry in config.tuned if entry.width == width]
-    for_all = (entry for entry in entries if entry.methods is None)
-    for_one = (entry for entry in entries if method in (entry.methods or ()))
-    tuned = next(for_one, next(for_all, WidthConfig(width=width)))
-    return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(OwnSettings)}}
-
-
-def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
-    """Every method and width, the widest first."""
-    *narrow, widest = config.base.model.widths
-    narrow, teacher = narrow[::-1], f"dt-{widest}"
-    stages = [KgeStageConfig(f"dt-{width}", **own(config, width, "dt")) for width in (widest, *narrow)]
-    before = teacher
-    for width in narrow:
-        bkd, iterde, dualde = (
-            {**own(config, width, method), "teacher": teacher} for method in ("bkd", "iterde", "dualde")
-        )
-        for method, order in ORDERS.items():
-            if method in config.methods:
-                stages.append(KgeStageConfig(f"{method}-{width}", dim=width, crop=teacher, order=order))
-        # An assistant is one of these, but never the narrowest.
-        if "bkd" in config.methods or ("ta" in config.methods and width != narrow[-1]):
-            stages.append(KgeStageConfig(f"bkd-{width}", **bkd))
-        if "iterde" in config.methods:
-            stages.append(KgeStageConfig(f"iterde-{width}", **{**iterde, "teacher": before}))
-            before = f"iterde-{width}"
-        if "dualde" in config.methods:
-            first = f"dualde_first-{width}"
-            stages.append(KgeStageConfig(first, **dualde, epochs=0.5))
-            stages.append(KgeStageConfig(f"dualde-{width}", **dualde, start=first, release=True, epochs=0.5))
-    return stages
-
-
-def croppable_stages(config: MedTableConfig) -> list[KgeStageConfig]:
-    return [
-        KgeStageConfig(
-            row.name,
-            widths=row.widths or list(config.base.model.widths),
-            **{f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("name", "widths")},
-        )
-        for row in config.croppable
-    ]
-
-
-def assistant_stages(config: MedTableConfig, results: dict[str, Any], folder: Path) -> list[KgeStageConfig]:
-    """Students of an assistant: the taught model of the width whose MRR alone is nearest to the mean of the teacher's
-    and the student's (Mirzadeh et al., 2020), on the validation triples, or without validation on those evaluated."""
-    *narrow, widest = config.base.model.widths
-    split = config.base.evaluation.splits[0]
-    alone = {width: results[f"dt-{width}"] for width in (*narrow, widest)}
-    alone = {width: result.get("valid_mrr", result["metrics"][split]["mrr"]) for width, result in alone.items()}
-    stages: dict[str, KgeStageConfig] = {}
-    for width in narrow[::-1]:
-        between = [other for other in narrow if other > width]
-        middle = (alone[width] + alone[widest]) / 2
-        # Next to the teacher there is nobody between: it teaches by itself.
-        assistant = min(between, key=lambda other: abs(alone[other] - middle), default=widest)
-        source = f"bkd-{assistant}" if between else f"dt-{widest}"
-        name = f"assistant-{assistant}"
-        stages.setdefault(name, KgeStageConfig(name, dim=assistant, load=str(folder / source)))
-        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **own(config, width, "ta"), teacher=name)
-    return [*stages.values()]
 
 
 def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> None:

@@ -41,13 +41,13 @@ class TrainedKge(Answering):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths that were trained, the last one the model's."""
+        """The widths that were trained, and the model's own, the last one."""
         return self.model.widths
 
     def crop(self, width: int) -> TrainedKge:
         """The leading `width` dimensions as a model of its own, without training.
 
-        Any width is possible; those that were trained are `widths`. PmdError if it exceeds the model's.
+        Any width is possible; those that were trained are among `widths`. PmdError if it exceeds the model's.
         """
         return replace(self, model=self.model.crop(width))
 
@@ -95,7 +95,7 @@ class TrainedText(Answering):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths that were trained, the last one the model's."""
+        """The widths that were trained, and the model's own, the last one."""
         return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
 
     def crop(self, width: int) -> TrainedText:

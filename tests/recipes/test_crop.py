@@ -9,8 +9,8 @@ from pmd.core.errors import PmdError
 from pmd.models.kge_folder import save
 from pmd.recipes.main import dispatch
 
-BELOW = "note: width 1 was not trained by itself; it is below the narrowest of those that were: 2, 4, 8"
-BETWEEN = "note: width 3 was not trained by itself; it is between two of those that were: 2, 4, 8"
+BELOW = "note: width 1 was not trained by itself; it is below the narrowest of the model's: 2, 4, 8"
+BETWEEN = "note: width 3 was not trained by itself; it is between two of the model's: 2, 4, 8"
 ALONE = "note: the model was trained at width 8 alone; cropped to 4 it is much the worse"
 
 

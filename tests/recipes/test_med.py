@@ -13,7 +13,7 @@ from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.commands import figure_command, med_command
 from pmd.recipes.figures import curves
 from pmd.recipes.main import dispatch
-from pmd.recipes.med import (
+from pmd.recipes.med_plan import (
     MedTableConfig,
     WidthConfig,
     assistant_stages,
@@ -144,14 +144,18 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
 
 def test_methods_have_settings_of_their_own():
     tuned = [WidthConfig(width=4, lr=0.1, margin=2), WidthConfig(width=4, methods=["dualde", "ta"], lr=0.3)]
+    tuned[-1].alpha, tuned[-1].beta, tuned[-1].second_lr = 0.3, 0.7, 0.02
     config = MedTableConfig(tuned=tuned)
     config.base.model.widths, config.base.model.dim = [4, 8], 8
     stages = {stage.name: (stage.lr, stage.margin) for stage in rival_stages(config)}
     assert stages["dt-4"] == stages["bkd-4"] == stages["iterde-4"] == (0.1, 2)
-    assert stages["dualde_first-4"] == stages["dualde-4"] == (0.3, None) and stages["dt-8"] == (None, None)
+    assert stages["dualde_first-4"] == (0.3, None) and stages["dualde-4"] == (0.02, None)
+    assert stages["dt-8"] == (None, None)
+    weights = {stage.name: (stage.alpha, stage.beta) for stage in rival_stages(config)}
+    assert weights["dualde-4"] == (0.3, 0.7) and weights["bkd-4"] == weights["dt-4"] == (None, None)
     alone = {"valid_mrr": 0.5, "metrics": {"test": {"mrr": 0.5}}}
     (*_, taught) = assistant_stages(config, {"dt-4": alone, "dt-8": alone}, Path("run"))
-    assert (taught.name, taught.lr, taught.margin) == ("ta-4", 0.3, None)
+    assert (taught.name, taught.lr, taught.margin, taught.alpha) == ("ta-4", 0.3, None, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,35 @@ def test_methods_have_settings_of_their_own():
         ),
         ([], "--base.model.widths and --seeds: give at least two widths"),
         (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5 is none of"),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.train.valid_every=0"],
+            "--methods: 'ta' chooses its assistants on the validation triples; set --base.train.valid_every",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 8, "methods": ["bkd"]}]'],
+            "--tuned: width 8: the table trains no 'bkd' there, only dt",
+        ),
+        (
+            [
+                "--base.model.widths=[4,8]",
+                "--base.model.dim=8",
+                "--methods=[dt,bkd]",
+                '--tuned=[{"width": 4, "methods": ["dualde"]}]',
+            ],
+            "--tuned: width 4: the table trains no 'dualde' there, only dt, bkd",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 8, "alpha": 0.3}]'],
+            "--tuned: width 8: alpha is of taught models, none is tuned here",
+        ),
+        (
+            [
+                "--base.model.widths=[4,8]",
+                "--base.model.dim=8",
+                '--tuned=[{"width": 4, "methods": ["bkd"], "second_lr": 1}]',
+            ],
+            "--tuned: width 4: second_lr is of dualde, none is tuned here",
+        ),
     ],
 )
 def test_tables_that_cannot_be_filled_are_refused(options, message):
