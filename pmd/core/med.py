@@ -20,7 +20,8 @@ class MedConfig:
     Args:
         recipe: `best`: what measured best here; `med`: as the paper has it; `joint`: the labels of all widths, no more.
         evolutionary: a triple weighs the more the worse the narrower neighbour does on it (needs the logistic loss).
-        mutual: weight of the Huber distance between neighbours' scores, both ways; 0 for none.
+        mutual: weight of the Huber distance between neighbours' scores, both ways, a mean over all scores; the sum that
+            Eq. 2 writes is so many times as large as a batch has scores. 0 for none.
         dynamic: the label loss of a width counts exp(w3 · width / widest) times.
         learned: w1, w2 and w3 are learned; else they stay as they are.
         w1: of the weights of true triples: softmax of w1 / belief of the narrower neighbour.
@@ -35,7 +36,7 @@ class MedConfig:
             alike: with 0.5 L2 distances do, with 1 L1 distances; where entities have bounded lengths
             (`loss.constraint`), 0.5 gives L1 distances the range that they would have in a model of that width.
         calibrated: every width learns the factor of its scores, beginning with that of `power`.
-        draw: so many sub-models, drawn anew, learn in a step; 0 for all.
+        draw: so many sub-models learn in a step, drawn anew, the widest always among them; 0 for all.
     """
 
     recipe: Recipe = "best"

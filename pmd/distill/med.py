@@ -8,7 +8,8 @@ All sub-models score the batch in one pass, and learn together. Terms:
 - `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
 
 The paper sums over triples and sub-models what is averaged here, save for the evolutionary weights, which sum to 1 in a
-batch in either; of several processes each weighs the rows that it has.
+batch in either: taken to the letter, `mutual` would be as large as a batch has scores, thousands. Of several processes
+each weighs the rows that it has.
 """
 
 from __future__ import annotations
