@@ -1,6 +1,7 @@
 """Pictures of a run of embedding models, from what its folder holds; here those that DistilE draws.
 
-- `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher.
+- `widths` (its Figure 1): MRR, parameters and ranking time by width, of the models without a teacher; of a croppable
+  one, MRR and parameters of its widths (MED's Figures 3 and 6).
 - `epochs` (its Figure 3): validation MRR by epoch of a student with and without a teacher, with the start of
   stage 2 marked; of a run without such students, a line for each model, for the widths of a croppable one, or for
   each of several croppable ones.
@@ -8,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +17,12 @@ from typing import Any, Literal
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import resolve_kge_stages
-from pmd.models.interactions import INTERACTIONS
 from pmd.recipes.cli import read_config
 from pmd.recipes.curves import OF_WIDTH, Curve, curves
-from pmd.recipes.figure_methods import by_method, by_retention, read_results
+from pmd.recipes.figure_methods import by_method, by_retention, read_results, title
 from pmd.recipes.figure_types import by_type
-from pmd.recipes.plotting import COLOURS, figure, name_axes
+from pmd.recipes.plotting import figure, look, name_axes, whole_ticks, width_axis
+from pmd.recipes.tables import by_width as metrics_by_width
 
 USERS = {"dim": ["epochs"], "widths": ["tsne"], "rows": ["methods", "retention", "tsne"], "types": ["tsne"]}
 """Options that only these pictures have a use for."""
@@ -76,39 +78,60 @@ def draw(config: FigureConfig) -> Path:
     settings = read_config(KgeConfig, ["--config", str(folder / "config.yaml")])
     stages = resolve_kge_stages(settings)
     if config.what == "widths":
-        by_width(read_results(folder), settings, path)
+        by_width(read_results(folder), stages, settings, path)
     else:
         epochs = {name: result.get("epochs") for name, result in read_results(folder).items()}
         by_epoch(curves(folder), stages, config.dim, settings, path, epochs)
     return path
 
 
-def by_width(results: dict[str, dict[str, Any]], settings: KgeConfig, path: Path) -> None:
-    """Three panels over the width: MRR of models that were trained alone and of taught ones, sizes and times."""
-    done = sorted((r for r in results.values() if "rank_seconds" in r), key=lambda r: r["dim"])
-    alone = [result for result in done if not result["teacher"]]
-    if len({result["dim"] for result in alone}) < 2:
-        raise PmdError(f"--run: {len(alone)} finished models without a teacher; the picture needs two widths or more")
-    taught = [result for result in done if result["released"] and result.get("start")]
+TAUGHT = "taught, both stages"
+
+
+def by_width(results: dict[str, dict[str, Any]], stages: list[KgeStageConfig], settings: KgeConfig, path: Path) -> None:
+    """Panels over the width: MRR, sizes and, where models of several widths were timed, ranking times; lines of models
+    that were trained alone, of taught ones, and of each croppable one."""
     split = settings.evaluation.splits[0]
-    panels = {
-        f"MRR, {split}": lambda result: result["metrics"][split]["mrr"],
-        "parameters (thousands)": lambda result: result["parameters"] / 1000,
-        f"ranking {split} (s)": lambda result: result["rank_seconds"][split],
+    crops = [stage.name for stage in stages if stage.crop]
+    done = {name: result for name, result in results.items() if "rank_seconds" in result and name not in crops}
+    whole = {name: result for name, result in done.items() if "widths" not in result}
+    lines = {
+        "trained alone": [result for result in whole.values() if not result["teacher"]],
+        TAUGHT: [result for result in whole.values() if result["released"] and result.get("start")],
+        **{f"{name}, croppable": [result] for name, result in done.items() if "widths" in result},
     }
-    dims = [result["dim"] for result in alone]
-    with figure(path, 3, size=(4.4, 3.6)) as axes:
-        for axis, (name, value), colour in zip(axes, panels.items(), COLOURS):
-            axis.plot(dims, [value(r) for r in alone], marker="o", color=colour, linewidth=2, label="trained alone")
-            if axis is axes[0] and taught:
-                places = [result["dim"] for result in taught]
-                line = {"marker": "s", "color": COLOURS[1], "linewidth": 2, "label": "taught, both stages"}
-                axis.plot(places, [value(r) for r in taught], **line)
-                axis.legend(frameon=False, fontsize=11, loc="lower right")
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(dims, [str(dim) for dim in dims])
-            axis.set_ylim(0, 1.08 * max(value(result) for result in [*alone, *taught]))
-            name_axes(axis, "width", name, title(settings) if axis is axes[0] else None)
+    points = {name: places(of, split) for name, of in lines.items() if of}
+    known = {width for name, of in points.items() if name != TAUGHT for width in of}
+    if len(known) < 2:
+        raise PmdError(
+            f"--run: the finished models without a teacher have {len(known)} widths; the picture needs two or more"
+        )
+    widths = sorted({width for of in points.values() for width in of})
+    timed = {width for of in points.values() for width, (*_, seconds) in of.items() if not math.isnan(seconds)}
+    panels = [f"MRR, {split}", "parameters (thousands)", f"ranking {split} (s)"][: 3 if len(timed) > 1 else 2]
+    with figure(path, len(panels), size=(4.4, 3.6)) as axes:
+        for panel, (axis, name) in enumerate(zip(axes, panels)):
+            ticks = width_axis(axis, widths)
+            for place, (label, of) in enumerate(points.items()):
+                values = [measured[panel] for measured in of.values()]
+                marked = [i for i, width in enumerate(of) if width in ticks]
+                axis.plot([*of], values, linewidth=2, label=label, markevery=marked, **look(place))
+            axis.set_ylim(bottom=0)
+            name_axes(axis, "width", name, title(settings) if not panel else None)
+        if [*points] != ["trained alone"]:
+            axes[0].legend(frameon=False, fontsize=11)
+
+
+def places(results: list[dict[str, Any]], split: str) -> dict[int, tuple[float, float, float]]:
+    """MRR, thousands of parameters and ranking seconds by width, ascending; a croppable model was timed in its full
+    width alone, so that of others there is NaN."""
+    found = {}
+    for result in results:
+        dim = result["dim"]
+        for width, metrics in metrics_by_width(result, split).items():
+            seconds = result["rank_seconds"][split] if int(width) == dim else math.nan
+            found[int(width)] = (metrics["mrr"], result["parameters"] * int(width) / dim / 1000, seconds)
+    return dict(sorted(found.items()))
 
 
 def by_epoch(
@@ -132,9 +155,9 @@ def by_epoch(
     alone = [s for s in stages if not s.teacher and s.dim == last.dim and s.name in found]
     taught = {**found[first.name], **{epoch + start: value for epoch, value in found[last.name].items()}}
     with figure(path) as axis:
-        axis.plot(*zip(*sorted(taught.items())), color=COLOURS[0], linewidth=2, label="with a teacher")
+        draw_curve(axis, 0, "with a teacher", taught)
         for stage in alone:
-            axis.plot(*zip(*sorted(found[stage.name].items())), color=COLOURS[1], linewidth=2, label="alone")
+            draw_curve(axis, 1, "alone", found[stage.name])
         axis.axvline(start, color="#555555", linestyle="--", linewidth=1.2)
         axis.annotate(
             "stage 2",
@@ -146,6 +169,7 @@ def by_epoch(
             fontsize=11,
         )
         axis.set_xlim(left=0)
+        whole_ticks(axis)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", f"{title(settings)}, width {last.dim}")
 
@@ -170,13 +194,15 @@ def every_curve(found: dict[str, Curve], settings: KgeConfig, path: Path) -> Non
         step = (len(chosen) - 1) / (SHOWN - 1)
         chosen = [chosen[round(step * i)] for i in range(SHOWN)]
     with figure(path) as axis:
-        for (name, curve), colour in zip(chosen, COLOURS):
-            axis.plot(*zip(*sorted(curve.items())), color=colour, linewidth=2, label=name)
+        for place, (name, curve) in enumerate(chosen):
+            draw_curve(axis, place, name, curve)
         axis.set_xlim(left=0)
+        whole_ticks(axis)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", title(settings))
 
 
-def title(settings: KgeConfig) -> str:
-    """Interaction and graph."""
-    return f"{INTERACTIONS[settings.model.interaction].__name__}, {Path(settings.data.path).name}"
+def draw_curve(axis: Any, place: int, name: str, curve: Curve) -> None:
+    """A line with about eight marks."""
+    marked = max(1, len(curve) // 8)
+    axis.plot(*zip(*sorted(curve.items())), linewidth=2, label=name, markevery=marked, **look(place))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from pmd.core.errors import PmdError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 """Distinct in print and for colour-blind readers (Okabe and Ito, 2008); used in this order."""
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKS = "os^DvPX*"
+TICKS = 8
+"""Ticks of an axis of widths, at most."""
 
 
 @contextmanager
@@ -36,6 +41,7 @@ def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, flo
     axes = [picture.add_subplot(rows, panels, panel + 1) for panel in range(panels * rows)]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
         axis.grid(alpha=0.25, linewidth=0.8)
         axis.tick_params(labelsize=11)
         axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
@@ -52,3 +58,39 @@ def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
     axis.set_ylabel(y, fontsize=12)
     if title:
         axis.set_title(title, fontsize=13, loc="left")
+
+
+def look(place: int) -> dict[str, Any]:
+    """How the line at this place among others looks: told apart by its colour, and without colours by its marks."""
+    dash = DASHES[place // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": dash, "marker": MARKS[place % len(MARKS)]}
+
+
+def width_axis(axis: Any, widths: Sequence[int]) -> list[int]:
+    """Ascending widths on a logarithmic scale. A tick each where they are few, or else by doubling (or more) from the
+    narrowest on; its label is left out where it would touch the next one's.
+
+    Returns:
+        the widths with a tick, which are those to mark on a line, too.
+    """
+    narrowest, widest = widths[0], widths[-1]
+    ticks = list(widths)
+    if len(widths) > TICKS:
+        factor = 2 ** math.ceil(math.log2(widest / narrowest) / (TICKS - 1))
+        places = [place for place in (narrowest * factor**i for i in range(TICKS)) if place < widest]
+        ticks = sorted({*(min(widths, key=lambda width: abs(width - place)) for place in places), widest})
+    named = [widest]
+    for tick in ticks[-2::-1]:
+        if named[-1] / tick >= (widest / narrowest) ** 0.1:
+            named.append(tick)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(tick) if tick in named else "" for tick in ticks])
+    axis.minorticks_off()
+    return ticks
+
+
+def whole_ticks(axis: Any) -> None:
+    """Ticks at whole numbers, of epochs or steps."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))

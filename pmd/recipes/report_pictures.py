@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError
-from pmd.recipes.plotting import COLOURS, figure, name_axes
+from pmd.recipes.plotting import COLOURS, DASHES, MARKS, figure, name_axes, whole_ticks, width_axis
 
-MARKS = "os^DvP"
-DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 SHOWN = len(COLOURS)
 """Lines in one picture, at most: more could not be told apart."""
 SIZE = (5.0, 3.4)
@@ -57,11 +55,7 @@ def lines(
             style = {"marker": MARKS[place] if few else None, "markersize": 5, "linewidth": 2}
             axis.plot(xs, ys, color=COLOURS[place], linestyle=DASHES[place], label=name, **style)
         if widths:
-            every = sorted({width for points in series.values() for width in points})
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(every if len(every) <= 8 else some(every, 6))
-            axis.set_xticklabels([str(tick) for tick in axis.get_xticks().astype(int)])
-            axis.minorticks_off()
+            width_axis(axis, sorted({width for points in series.values() for width in points}))
         else:
             whole_ticks(axis)
         name_axes(axis, x, y)
@@ -132,12 +126,6 @@ def legend(axis: Any, count: int) -> None:
         named = list(zip(*axis.get_legend_handles_labels()))
         rows = [named[place] for column in range(columns) for place in range(column, count, columns)]
         axis.figure.legend(*zip(*rows), loc="outside lower center", **style)
-
-
-def whole_ticks(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
 
 
 def some(values: Sequence[Any], count: int) -> list[Any]:

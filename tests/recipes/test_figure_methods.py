@@ -1,16 +1,24 @@
 """What a picture of methods says, read from its SVG, where matplotlib notes every text."""
 
+import itertools
 import json
 import re
 import statistics
 
 import pytest
 
+pytest.importorskip("matplotlib")
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig
 from pmd.recipes.commands import figure_command
-from pmd.recipes.figure_methods import looks
+from pmd.recipes.figure_methods import STEP, bar_look, looks
 from pmd.recipes.figures import every_curve
+from pmd.recipes.med_rows import TITLES
+from pmd.recipes.plotting import width_axis
 
 
 def texts(svg):
@@ -106,3 +114,99 @@ def test_rows_are_chosen_by_name(what, table, tmp_path):
 def test_no_two_rows_look_alike():
     found = looks([f"r{i}" for i in range(18)])
     assert len({tuple(look.items()) for look in found.values()}) == 18
+
+
+def luminance(colour):
+    """Relative, in [0, 1] (WCAG 2.1)."""
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts))
+
+
+def test_rows_are_told_apart_without_colours():
+    rows = [*TITLES, *(f"r{i}" for i in range(8))]
+    found = looks(rows)
+    assert len({(look["marker"], look.get("markerfacecolor")) for look in found.values()}) == 16
+    rivals, croppable = [found[row] for row in rows[:8]], [found[row] for row in rows[8:]]
+    assert all(1.05 / (luminance(look["color"]) + 0.05) > 4.5 for look in rivals)  # contrast that texts must have
+    assert max(look["linewidth"] for look in rivals) < min(look["linewidth"] for look in croppable)
+    assert looks(["ta", "bkd", "mine"])["bkd"] == found["bkd"]  # the same in every picture
+    bars = [bar_look(row, found[row]) for row in rows]
+    assert len({tuple(bar.values()) for bar in bars}) == 16
+    assert len({bar["hatch"] for bar in bars[:8]}) == 8
+
+
+def spread_of(axis):
+    """The ends of the error bars (rows, widths, 2) of an axis."""
+    found = [part for part in axis.collections if isinstance(part, LineCollection)]
+    return [[segment[:, 1].tolist() for segment in part.get_segments()] for part in found]
+
+
+def test_every_row_has_its_spread_and_the_picture_its_title(table, folder, tmp_path, pictures):
+    for what in ("methods", "retention"):
+        figure_command([f"--run={table.out}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
+    found = json.loads((table.out / "results.json").read_text())["results"]
+    (methods,), (bars, lines) = pictures[0].axes, pictures[1].axes
+    assert methods.get_title("left") == bars.get_title("left") == f"RotatE, {folder.name}"
+    assert bars.get_xlabel() == "ability retention ratio, first 10 candidates, train"
+    rows = ("dt", "ext_v", "bkd", "ta", "best")
+    ends = spread_of(methods)
+    for row, line, of_row in zip(rows, methods.get_lines()[::3], ends, strict=True):  # two of caps after each
+        each = [[r["metrics"]["train"]["mrr"] for r in found[row][width]] for width in sorted(found[row])]
+        assert line.get_label() == TITLES.get(row, row)
+        assert line.get_ydata() == pytest.approx([statistics.fmean(values) for values in each])
+        spreads = [statistics.stdev(values) for values in each]
+        assert [(high - low) / 2 for low, high in of_row] == pytest.approx(spreads) and any(spreads)
+    places = [line.get_transform().transform((4, 0.5))[0] for line in methods.get_lines()[::3]]
+    steps = [after - before for before, after in itertools.pairwise(places)]
+    assert steps == pytest.approx(4 * [STEP * methods.figure.dpi])  # side by side
+    assert [label.get_text() for label in methods.get_xticklabels()] == ["2", "4", "8"]
+    assert [label.get_text() for label in lines.get_xticklabels()] == ["2", "4"]
+    assert len({(bar.get_facecolor(), bar.get_edgecolor(), bar.get_hatch()) for bar in bars.patches}) == 5
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A table of 64 widths up to 640 of three rows, two seeds each."""
+    widths = range(10, 650, 10)
+    rows = {
+        row: {str(w): [{"metrics": {"test": {"mrr": mrr * w / 640 + shift}}} for shift in (0, 0.01)] for w in widths}
+        for row, mrr in (("dt", 0.5), ("ext", 0.4), ("best", 0.6))
+    }
+    retention = {row: [{str(w): [10, 9] for w in widths}] * 2 for row in rows}
+    (tmp_path / "results.json").write_text(json.dumps({"results": rows, "retention": retention}))
+    return tmp_path
+
+
+def test_many_widths_have_few_ticks_and_bands(wide, pictures):
+    for what in ("methods", "retention"):
+        figure_command([f"--run={wide}", f"--what={what}"])
+    (methods,), (_, lines) = pictures[0].axes, pictures[1].axes
+    ticks = [10, 20, 40, 80, 160, 320, 640]
+    assert methods.get_xticks().tolist() == ticks
+    assert [label.get_text() for label in methods.get_xticklabels()] == [str(tick) for tick in ticks]
+    assert lines.get_xticks().tolist() == [10, 20, 40, 80, 160, 320, 630]
+    assert methods.get_title("left") == ""  # its runs are gone
+    assert [line.get_label() for line in methods.get_lines()] == ["DT", "Ext", "best"]
+    for line, band, mrr in zip(methods.get_lines(), methods.collections, (0.5, 0.4, 0.6), strict=True):
+        assert [line.get_xdata()[place] for place in line.get_markevery()] == ticks
+        assert line.get_ydata() == pytest.approx([mrr * width / 640 + 0.005 for width in range(10, 650, 10)])
+        low, high = statistics.mean([0, 0.01]) - statistics.stdev([0, 0.01]), statistics.stdev([0, 0.01]) + 0.005
+        ends = band.get_paths()[0].vertices[:, 1]
+        assert (ends.min(), ends.max()) == pytest.approx((mrr / 64 + low, mrr + high))
+
+
+@pytest.mark.parametrize(
+    ("widths", "ticks", "named"),
+    [
+        ((4, 10, 40, 160), (4, 10, 40, 160), (4, 10, 40, 160)),
+        ((8,), (8,), (8,)),
+        (range(80, 641, 80), range(80, 641, 80), (80, 160, 240, 320, 480, 640)),  # 8, of which some would touch
+        (range(4, 65, 4), (4, 8, 16, 32, 64), (4, 8, 16, 32, 64)),
+        (range(1, 1025), (1, 4, 16, 64, 256, 1024), (1, 4, 16, 64, 256, 1024)),
+        (range(10, 341, 10), (10, 20, 40, 80, 160, 320, 340), (10, 20, 40, 80, 160, 340)),
+    ],
+)
+def test_ticks_of_widths(widths, ticks, named):
+    axis = Figure().add_subplot()
+    assert width_axis(axis, widths) == axis.get_xticks().tolist() == [*ticks]
+    assert [label.get_text() for label in axis.get_xticklabels()] == [str(w) if w in named else "" for w in ticks]
