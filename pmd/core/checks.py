@@ -14,7 +14,7 @@ def check_name(place: str, name: str, taken: Collection[str]) -> None:
     if name in taken:
         raise PmdError(f"{place}.name: '{name}' is taken; every stage needs a name of its own")
     # A dot could name one of the run's own files.
-    if not re.fullmatch(r"\w[\w-]*", name) or name in ("checkpoint", "none"):
+    if not re.fullmatch(r"\w[\w-]*", name) or name in ("checkpoint", "ranks", "none"):
         raise PmdError(f"{place}.name: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
 
 

@@ -3,6 +3,7 @@
     config.yaml    the resolved settings         env.json       versions, device, seed, commit
     metrics.jsonl  one line per logged step      results.json   one entry per finished stage
     NAME/          one folder per stage: a model that loads by itself
+    ranks/         of embedding models: the ranks of each stage, which what is counted later begins with
     checkpoint/    the state of the stage in progress, gone when the stage is done
 
 Every file is written aside and renamed, so that a reader never sees half of one.
@@ -40,15 +41,18 @@ EXCHANGES = 100
 """So often a folder is put in the place of one that others have put there meanwhile."""
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is either the old one or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(content)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -168,13 +172,13 @@ class Run:
             PmdError: if there is none.
         """
         if folder == "latest":
-            found = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
-            found = [path for path in found if _has(path, key)]
-            if not found:
+            files = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
+            found = next((path.parent for path in reversed(files) if _has(path, key)), None)
+            if found is None:
                 raise PmdError(
                     f"--resume: no run of this script under '{runs}'; name a run folder, or start one without --resume"
                 )
-            return cls(found[-1].parent, main=main)
+            return cls(found, main=main)
         if not (Path(folder) / "config.yaml").is_file():
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
         if not _has(Path(folder) / "config.yaml", key):
@@ -182,13 +186,24 @@ class Run:
         return cls(Path(folder), main=main)
 
     def refuse_other_settings(self, config: Any) -> None:
-        """Raise PmdError if this run was started with other settings, naming the first that differs."""
-        stored = _flat(yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8")))
-        asked = _flat(json.loads(json.dumps(dataclasses.asdict(config))))
-        for key in sorted(stored.keys() | asked.keys()):
-            if stored.get(key) != asked.get(key):
+        """Raise PmdError if this run was started with other settings, naming the first that differs.
+
+        Where the run lies is none of them: it may be moved, or named by another path.
+        """
+        file = self.folder / "config.yaml"
+        stored, asked = _settings(file), json.loads(json.dumps(dataclasses.asdict(config)))
+        absent = _absent(stored, asked)
+        if absent:
+            raise PmdError(
+                f"'{file}' lacks {absent}: it is cut off, or of another version; restore it, or choose another folder"
+            )
+        places = stored["runs"], asked["runs"]
+        stored, asked = _flat(stored), _flat(asked)
+        for key in sorted((stored.keys() | asked.keys()) - {"runs", "name"}):
+            values = stored.get(key), asked.get(key)
+            if values[0] != values[1] and not (key.endswith(".load") and _same_model(values, places)):
                 raise PmdError(
-                    f"'{self.folder}' was run with {key} {stored.get(key)!r}, not {asked.get(key)!r}; choose another folder"
+                    f"'{self.folder}' was run with {key} {values[0]!r}, not {values[1]!r}; choose another folder"
                 )
 
     @property
@@ -238,8 +253,37 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix[1:]: value}
 
 
+def _settings(file: Path) -> dict[str, Any]:
+    """What a config.yaml says. PmdError if it is broken."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise PmdError(f"'{file}' cannot be read ({reason}); restore it, or choose another folder") from None
+    if not isinstance(found, dict):
+        raise PmdError(f"'{file}' holds no settings by name but {found!r:.60}; restore it, or choose another folder")
+    return found
+
+
+def _absent(stored: dict[str, Any], asked: dict[str, Any]) -> str | None:
+    """The first setting that is not stored; None if all are."""
+    for name, value in asked.items():
+        if name not in stored:
+            return name
+        if isinstance(value, dict) and isinstance(stored[name], dict):
+            found = _absent(stored[name], value)
+            if found:
+                return f"{name}.{found}"
+    return None
+
+
+def _same_model(models: tuple[Any, Any], runs: tuple[Any, Any]) -> bool:
+    """Whether two models lie alike beside the runs that name them, so that they were moved together."""
+    return None not in models and len({os.path.relpath(model, run) for model, run in zip(models, runs)}) == 1
+
+
 def _has(config: Path, key: str | None) -> bool:
-    return key is None or key in (yaml.safe_load(config.read_text(encoding="utf-8")) or {})
+    return key is None or key in _settings(config)
 
 
 def _stamp(name: str) -> str:

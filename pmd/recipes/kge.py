@@ -9,10 +9,11 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
@@ -24,14 +25,18 @@ from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.answers import KnownAnswers
 from pmd.data.graph import KnowledgeGraph
-from pmd.data.triples import KvsAll, OneVsAll, SampledNegatives
+from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives
 from pmd.distill.dualde import DualDistillation
-from pmd.distill.importance import dimension_order
+from pmd.distill.importance import Order, dimension_order
 from pmd.distill.kge import KgeSupervised
 from pmd.distill.med import MutualEvolution
+from pmd.evaluation.metrics import RankingMetrics, Ranks
+from pmd.evaluation.ranking import ranks
+from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.kge import KgeModel
 from pmd.models.kge_folder import load, load_for, save, training_of
 from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.rank_files import write_ranks
 from pmd.recipes.scorers import check_folder
 from pmd.recipes.staging import (
     close_run,
@@ -41,12 +46,18 @@ from pmd.recipes.staging import (
     measure,
     measure_widths,
     open_run,
+    ranking_options,
     refuse_unseen,
 )
 from pmd.recipes.tables import markdown, models_table
 from pmd.train.loop import Interrupted, fit
 
 __all__ = ["Interrupted", "train_kge"]
+
+EXAMPLES = 1024
+"""Validation examples by which dimensions are ordered."""
+SCORES = 2**15
+"""Scores of them that are compared at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +69,8 @@ class Context:
     accelerator: Accelerator
     graph: KnowledgeGraph
     stages: dict[str, KgeStageConfig]
+    orders: dict[tuple[str, Order], Tensor] = field(default_factory=dict)
+    """Of the dimensions of earlier stages, as far as they were asked for: all widths are cropped by the same."""
 
     def say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -168,7 +181,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     elif (folder / "config.json").is_file():
         model, trained = load(folder), training_of(folder)
     elif stage.crop:
-        model = cropped(context, stage)
+        model, trained = cropped(context, stage)
     else:
         model, trained = train_stage(context, stage, position)
     if context.run.main and not (folder / "config.json").is_file():
@@ -177,9 +190,14 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     config = context.config.evaluation
     metrics, seconds, widths = {}, {}, {}
     for split in config.splits:
-        metrics[split], seconds[split] = timed_ranking(model, context, split)
+        found, seconds[split] = timed_ranking(model, context, split)
+        metrics[split], by_width = RankingMetrics.from_ranks(found).to_dict(), {model.dim: found}
         if stage.widths:
-            widths[split] = {w: m.to_dict() for w, m in measure_widths(model, graph, config, split).items()}
+            shown = sys.stderr.isatty()
+            by_width = ranks_widths(model, graph, split, batch_size=config.batch_size, progress=shown)
+            widths[split] = {width: RankingMetrics.from_ranks(of).to_dict() for width, of in by_width.items()}
+        if context.run.main and split == config.splits[0]:
+            write_ranks(folder, by_width)
     context.run.add_result(
         stage.name,
         {
@@ -201,14 +219,15 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
     context.accelerator.wait_for_everyone()
 
 
-def timed_ranking(model: KgeModel, context: Context, split: str) -> tuple[dict[str, Any], float]:
-    """The metrics of a split and the seconds they took: where those are few, the least of three times."""
-    found: list[float] = []
-    while len(found) < 3 and sum(found) < 1:
+def timed_ranking(model: KgeModel, context: Context, split: str) -> tuple[Ranks, float]:
+    """The ranks of a split and the seconds they took: where those are few, the least of three times."""
+    seconds: list[float] = []
+    options = ranking_options(context.graph, context.config.evaluation, split)
+    while len(seconds) < 3 and sum(seconds) < 1:
         began = time.perf_counter()
-        metrics = measure(model, context.graph, context.config.evaluation, split).to_dict()
-        found.append(time.perf_counter() - began)
-    return metrics, round(min(found), 4)
+        found = ranks(model, context.graph, split, **options)
+        seconds.append(time.perf_counter() - began)
+    return found, round(min(seconds), 4)
 
 
 def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int, widths: Sequence[int] | None = None) -> KgeModel:
@@ -263,15 +282,29 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
     return model, trained
 
 
-def cropped(context: Context, stage: KgeStageConfig) -> KgeModel:
-    """The leading dimensions of an earlier model, in the order that the stage asks for."""
+def cropped(context: Context, stage: KgeStageConfig) -> tuple[KgeModel, dict[str, Any]]:
+    """The leading dimensions of an earlier model, in the order that the stage asks for, and the seconds that finding it
+    took: it is the same for all widths, so the first stage that asks has them."""
     model = load(context.run.folder / stage.crop)
     if not stage.order:
-        return model.crop(stage.dim)
-    valid = context.graph.split("valid")
-    collate = collator(replace(context.config, loss=replace(context.config.loss, shared=1)), context.graph, 0, valid)
-    batch = collate([*range(min(len(valid), 1024))])
-    return model.select(dimension_order(model, stage.order, batch, context.loss(stage.crop))[: stage.dim])
+        return model.crop(stage.dim), {}
+    trained, key = {}, (stage.crop, stage.order)
+    if key not in context.orders:
+        began = time.perf_counter()
+        context.orders[key] = dimension_order(model, stage.order, validation_batches(context), context.loss(stage.crop))
+        trained["train_seconds"] = round(time.perf_counter() - began, 3)
+    return model.select(context.orders[key][: stage.dim]), trained
+
+
+def validation_batches(context: Context) -> Iterator[KgeBatch]:
+    """A sample of the validation examples, each with negatives of its own, in batches of so many scores."""
+    config, graph = context.config, context.graph
+    alone = replace(config, loss=replace(config.loss, shared=1))
+    collate = collator(alone, graph, config.seed, graph.split("valid"))
+    drawn = torch.randperm(len(collate), generator=torch.Generator().manual_seed(config.seed))[:EXAMPLES]
+    columns = 1 + config.loss.negatives if isinstance(collate, SampledNegatives) else graph.num_entities
+    size = 2 * max(1, SCORES // columns // 2)  # as many heads as tails are asked for
+    yield from (collate(part.tolist()) for part in drawn.split(size))
 
 
 def collator(

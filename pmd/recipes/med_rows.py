@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import Tensor
+
 from pmd.core.kge_config import KgeConfig
-from pmd.core.run import write_json
-from pmd.evaluation.metrics import Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import Retained, retained
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.kge_folder import load_for
 from pmd.recipes.device import accelerator_for
+from pmd.recipes.rank_files import read_ranks, write_ranks
 from pmd.recipes.staging import load_data
 
 Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
@@ -63,32 +62,34 @@ def retained_by(
     Args:
         rows: finished ones.
         settings: of the run: graph, split and device.
-        folder: of one seed. Beside its models, main/retention.json holds what is known already; what is not is
-            ranked and added, row by row.
+        folder: of one seed. Its stages have kept their ranks; where those are missing or broken, a model is ranked again.
 
     Returns:
         By row and width, as `retained` counts.
     """
-    file = folder / "main" / "retention.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    missing = [row for row in rows if row not in found]
-    if missing:
-        split, batch_size = settings.evaluation.splits[0], settings.evaluation.batch_size
-        graph, device = load_data(settings), accelerator_for(settings.train).device
+    models = {row: models_of(row, widths, folder) for row in rows}
+    asked: dict[Path, list[int]] = {}
+    for width, model in (pair for of_row in models.values() for pair in of_row.items()):
+        asked.setdefault(model, []).append(width)
+    found = {model: read_ranks(model, own) for model, own in asked.items()}
+    if None in found.values():
+        found |= ranked_again([model for model, ranks in found.items() if ranks is None], settings)
+    counts = {row: retained({width: found[model][width] for width, model in of.items()}) for row, of in models.items()}
+    return {row: {str(width): list(of) for width, of in of_row.items()} for row, of_row in counts.items()}
 
-        @functools.cache  # the teacher is in most rows
-        def ranked(model: Path, width: int) -> Ranks:
-            return ranks(load_for(model, graph).crop(width).to(device), graph, split, batch_size=batch_size)
 
-        for row in missing:
-            print(f"ranking {TITLES.get(row, row)} for its retention", file=sys.stderr, flush=True)
-            if row in TITLES:
-                of_row = {width: ranked(model, width) for width, model in models_of(row, widths, folder).items()}
-            else:  # one model, one pass
-                every = ranks_widths(
-                    load_for(folder / "main" / row, graph).to(device), graph, split, batch_size=batch_size
-                )
-                of_row = {width: every[width] for width in widths}
-            found[row] = {str(width): list(counts) for width, counts in retained(of_row).items()}
-            write_json(file, found)
-    return {row: found[row] for row in rows}
+def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict[int, Tensor]]:
+    """The realistic ranks of saved models by width, which are kept."""
+    split, batch_size = settings.evaluation.splits[0], settings.evaluation.batch_size
+    graph, device = load_data(settings), accelerator_for(settings.train).device
+    found = {}
+    for folder in models:
+        print(f"ranking {folder} for its retention", file=sys.stderr, flush=True)
+        model = load_for(folder, graph).to(device)
+        if len(model.widths) > 1:  # one pass
+            by_width = ranks_widths(model, graph, split, batch_size=batch_size)
+        else:
+            by_width = {model.dim: ranks(model, graph, split, batch_size=batch_size)}
+        write_ranks(folder, by_width)
+        found[folder] = {width: of.realistic for width, of in by_width.items()}
+    return found

@@ -45,6 +45,7 @@ def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, An
     """Where a model is right and where not: metrics, standard error, by relation, retention and examples."""
     found = ranked(scorer, graph, EvaluationConfig(**config), split)
     whole = found[max(found)]
+    kept = retained({width: of.realistic for width, of in found.items()})
     relations = [
         {"id": graph.relation_ids[place], "name": graph.relation_names[place], **metrics.to_dict()}
         for place, metrics in by_relation(whole).items()
@@ -53,7 +54,7 @@ def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, An
         "metrics": RankingMetrics.from_ranks(whole).to_dict(),
         "standard_error": whole.mrr_standard_error() if len(whole.triples) > 1 else None,
         "relations": relations,
-        "retention": {str(width): list(counts) for width, counts in retained(found).items()} if len(found) > 1 else {},
+        "retention": {str(width): list(counts) for width, counts in kept.items()} if len(found) > 1 else {},
         "examples": examples(scorer, graph, whole, split),
     }
 

@@ -3,11 +3,15 @@
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pmd.core.config import ProgressiveConfig
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import DualConfig, KgeConfig, KgeStageConfig
+from pmd.core.med import MedConfig
 from pmd.core.run import Run, new_folder, write_folder
 
 
@@ -136,3 +140,82 @@ def test_several_write_one_folder_at_once(tmp_path):
     assert failed == [] and os.listdir(tmp_path) == ["index"]
     written = {path.name: path.read_text() for path in place.iterdir()}
     assert written.keys() == {"first", "second"} and len(set(written.values())) == 1
+
+
+def started(folder, runs, model, **more):
+    """The settings of a run that was started in a folder, with a model to load."""
+    stages = [KgeStageConfig("taught", load=model), KgeStageConfig("plain")]
+    config = KgeConfig(name="second", runs=str(runs), stages=stages, **more)
+    Run(folder).start(config)
+    return config
+
+
+def test_where_a_run_lies_is_no_setting(tmp_path, monkeypatch):
+    """Neither a run nor a model beside it: they may be moved together, or named by another path."""
+    out = tmp_path / "out"
+    asked = started(out / "second", out, f"{out}/first/teacher")
+    run = Run(out / "second")
+    run.refuse_other_settings(asked)
+    monkeypatch.chdir(tmp_path)
+
+    def elsewhere(runs, model, name="renamed"):
+        return replace(asked, runs=runs, name=name, stages=[KgeStageConfig("taught", load=model), asked.stages[1]])
+
+    run.refuse_other_settings(elsewhere("out", "out/first/teacher"))
+    run.refuse_other_settings(elsewhere("moved", "moved/first/teacher"))
+    run.refuse_other_settings(elsewhere("moved", f"{out}/first/teacher"))  # moved alone
+    for model in ("moved/first/other", "out/first/teacher", None):
+        with pytest.raises(PmdError, match=r"out/second' was run with stages.0.load '.*/first/teacher', not "):
+            run.refuse_other_settings(elsewhere("moved", model))
+
+
+def test_other_settings_are_named(tmp_path):
+    asked = started(tmp_path, "runs", "m/teacher", dual=DualConfig(alpha=0.25))
+    for other, message in (
+        (replace(asked, dual=DualConfig(alpha=0.5)), "with dual.alpha 0.25, not 0.5; choose another folder"),
+        (replace(asked, seed=1), "with seed 0, not 1; choose another folder"),
+        (replace(asked, stages=[*asked.stages, KgeStageConfig("third")]), "with stages.2.name None, not 'third'"),
+        (replace(asked, stages=[asked.stages[0], replace(asked.stages[1], med=MedConfig())]), "with stages.1.med"),
+    ):
+        with pytest.raises(PmdError, match=f"^'{tmp_path}' was run {message}"):
+            Run(tmp_path).refuse_other_settings(other)
+
+
+CUT = "lacks {}: it is cut off, or of another version; restore it, or choose another folder"
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda text: "a: [b", r"cannot be read \(while parsing .*\); restore it, or choose another folder"),
+        (lambda text: "name: \x00", r"cannot be read \(unacceptable character .*\); restore it"),
+        (lambda text: "", "holds no settings by name but None; restore it"),
+        (lambda text: "[1, 2]", r"holds no settings by name but \[1, 2\]; restore it"),
+        (lambda text: text[: text.index("runs:")], CUT.format("runs")),
+        (lambda text: text[: text.index("dual:") + 20], CUT.format("dual.beta")),
+        (lambda text: text[: text.index("dual:") + 5], CUT.format("med")),
+        (lambda text: text.replace("  filtered: false\n", ""), CUT.format("loss.filtered")),
+    ],
+)
+def test_a_broken_config_is_named(broken, message, tmp_path):
+    asked = started(tmp_path / "run-20250102-000000", tmp_path, "m/teacher")
+    file = tmp_path / "run-20250102-000000" / "config.yaml"
+    file.write_text(broken(file.read_text()))
+    with pytest.raises(PmdError, match=f"^'{file}' {message}") as caught:
+        Run(file.parent).refuse_other_settings(asked)
+    assert len(str(caught.value).splitlines()) == 1
+    if "lacks" not in message:
+        for folder in (str(file.parent), "latest"):
+            with pytest.raises(PmdError, match=f"^'{file}' {message}"):
+                Run.open(folder, runs=str(tmp_path), key="loss")
+
+
+def test_the_latest_run_of_a_script(tmp_path):
+    for stamp, config in (("20250101", KgeConfig()), ("20250102", KgeConfig()), ("20250103", ProgressiveConfig())):
+        Run(tmp_path / f"a-{stamp}-000000").start(config)
+    (tmp_path / "b-20250100-000000").mkdir()
+    (tmp_path / "b-20250100-000000" / "config.yaml").write_text("a: [b")  # older: nobody asks for it
+    assert Run.open("latest", runs=str(tmp_path), key="loss").folder.name == "a-20250102-000000"
+    assert Run.open("latest", runs=str(tmp_path)).folder.name == "a-20250103-000000"
+    with pytest.raises(PmdError, match="no run of this script under"):
+        Run.open("latest", runs=str(tmp_path / "none"), key="loss")

@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
-from pmd.evaluation.metrics import QueryRanks, Ranks
 from pmd.evaluation.retention import ratio, retained, retention
 
 
 def ranks_of(values):
-    values = torch.tensor(values)
-    return Ranks(torch.zeros(len(values), 3, dtype=torch.long), tail=QueryRanks(values, values, values + 100))
+    return torch.tensor(values, dtype=torch.double)
 
 
 def plain(table, k):

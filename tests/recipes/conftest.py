@@ -31,7 +31,7 @@ def table(folder, tmp_path_factory):
     """The options of a small `scripts/med.py` that is done: three widths of four rivals and a croppable model."""
     out = tmp_path_factory.mktemp("table")
     base = {"data.path": folder, "model.dim": 8, "model.widths": "[2,4,8]", "evaluation.split": "train"}
-    base |= {"train.epochs": 6, "train.batch_size": 16, "train.lr": 0.05, "train.valid_every": 0, "train.threads": 1}
+    base |= {"train.epochs": 6, "train.batch_size": 16, "train.lr": 0.05, "train.valid_every": 6, "train.threads": 1}
     options = [f"--base.{key}={value}" for key, value in {**base, "loss.negatives": 4}.items()]
     options += ["--methods=[dt,ext_v,bkd,ta]", '--croppable=[{"name": "best"}]', "--seeds=[0,1]", f"--out={out}"]
     med_command(options)
@@ -45,3 +45,17 @@ def types_file(folder, tmp_path):
     file = tmp_path / "types.tsv"
     file.write_text("".join(f"e{i:02}\t{kind}\n" for i, kind in enumerate(kinds)))
     return file
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """The pictures that were saved meanwhile, as matplotlib knows them."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    saved, save = [], figure.savefig
+
+    def savefig(self, *arguments, **options):
+        saved.append(self)
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(figure, "savefig", savefig)
+    return saved

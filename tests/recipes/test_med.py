@@ -8,7 +8,9 @@ import torch
 
 import pmd
 from pmd.core.errors import PmdError
+from pmd.core.kge_config import LossConfig
 from pmd.core.kge_stages import check_kge_run
+from pmd.distill.importance import dimension_order
 from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.commands import figure_command, med_command
 from pmd.recipes.figures import curves
@@ -87,7 +89,47 @@ def test_crops_without_training(folder, tmp_path):
     assert {tuple(column) for column in crops[0].entities.flatten(0, 1).T.tolist()} <= columns
     results = json.loads((run / "results.json").read_text())
     assert results["ext"]["metrics"]["test"] == pmd.rank(wide.crop(3), graph, "test").to_dict()
-    assert "train_seconds" not in results["ext"]
+    assert "train_seconds" not in results["ext"] and results["ext_loss"]["train_seconds"] > 0
+
+
+def test_dimensions_are_ordered_once(folder, tmp_path, monkeypatch):
+    """Of every model that is cropped, on a sample of the validation triples; who asks first has the seconds."""
+    asked = []
+
+    def order(model, by, batches, options):
+        batches = [*batches]
+        asked.append((model.entities.sum().item(), by, options.margin, batches))
+        return dimension_order(model, by, batches, options)
+
+    monkeypatch.setattr("pmd.recipes.kge.dimension_order", order)
+    monkeypatch.setattr("pmd.recipes.kge.EXAMPLES", 3)
+    monkeypatch.setattr("pmd.recipes.kge.SCORES", 11)
+    crops = [("a", "loss", 5), ("a", "loss", 3), ("a", "value", 3), ("b", "loss", 3)]
+    stages = [{"name": "a", "margin": 2}, {"name": "b", "margin": 3}]
+    stages += [{"name": f"{of}-{by}-{dim}", "dim": dim, "crop": of, "order": by} for of, by, dim in crops]
+    options = [f"--stages={json.dumps(stages)}", "--loss.name=logistic", "--loss.shared=2", "--seed=5"]
+    run = train(folder, tmp_path, "order", *options)
+    graph = pmd.load_graph(folder)
+    models = {name: pmd.load_scorer(run / name, graph) for name in ("a", "b", *(f"{o}-{b}-{d}" for o, b, d in crops))}
+    assert [call[:3] for call in asked] == [
+        (models[of].entities.sum().item(), by, margin)
+        for of, by, margin in (("a", "loss", 2), ("a", "value", 2), ("b", "loss", 3))
+    ]
+    drawn = graph.split("valid")[
+        torch.randperm(len(graph.split("valid")), generator=torch.Generator().manual_seed(5))[:3]
+    ]
+    assert len(drawn) < len(graph.split("valid"))
+    batches = asked[0][3]
+    assert torch.equal(torch.cat([batch.triples for batch in batches]), drawn) and [
+        len(b.triples) for b in batches
+    ] == [2, 1]
+    assert all(len(side.negatives) == len(side.triples) for batch in batches for side in batch.sides)
+    best = dimension_order(models["a"], "loss", batches, LossConfig("logistic", margin=2.0, negatives=4))
+    for dim in (5, 3):
+        assert torch.equal(models[f"a-loss-{dim}"].entities, models["a"].entities[..., best[:dim]])
+    results = json.loads((run / "results.json").read_text())
+    timed = [name for name, result in results.items() if "train_seconds" in result]
+    assert timed == ["a", "b", "a-loss-5", "a-value-3", "b-loss-3"]
 
 
 def test_learned_weights_are_logged(folder, tmp_path):

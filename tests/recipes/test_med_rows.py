@@ -1,8 +1,12 @@
-"""What the models of a row retain: counted from the saved models, once, and summed up in the table."""
+"""What the models of a row retain: counted from the ranks that their stages kept, and summed up in the table."""
 
 import json
+import shutil
 import statistics
 from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
 
 import pmd
 from pmd.evaluation.width_ranking import ranks_widths
@@ -50,27 +54,61 @@ def test_retention_by_row_and_seed(table, folder):
         assert cells == [f"{statistics.fmean(part):.3f} ± {statistics.stdev(part):.3f}" for part in (ratios, narrow)]
 
 
-def test_what_is_recorded_is_not_ranked_again(table, monkeypatch):
-    files = [table.out / "results.json", table.out / "table.md", table.out / "seed1" / "main" / "retention.json"]
-    before = [file.read_text() for file in files]
-    ranked = []
+def test_stages_keep_their_ranks(table, folder):
+    graph = pmd.load_graph(folder)
+    for stage in ("main/dt-8", "main/ext_v-2", "main/best", "assistants/ta-4"):
+        run, name = stage.split("/")
+        model = pmd.load_scorer(table.out / "seed1" / stage, graph)
+        expected = ranks_widths(model, graph, "train")
+        if name != "best":
+            expected = {model.dim: pmd.ranks(model, graph, "train")}
+        found = load_file(table.out / "seed1" / run / "ranks" / f"{name}.safetensors")
+        assert {*found} == {str(width) for width in expected}
+        assert all(found[str(width)].tolist() == of.realistic.tolist() for width, of in expected.items())
+
+
+@pytest.fixture
+def ranked(monkeypatch):
+    """The widths of the models that are ranked for their retention."""
+    found = []
 
     def counting(function):
         def call(model, *arguments, **options):
-            ranked.append(model.widths)
+            found.append(model.widths)
             return function(model, *arguments, **options)
 
         return call
 
     monkeypatch.setattr(med_rows, "ranks", counting(pmd.ranks))
     monkeypatch.setattr(med_rows, "ranks_widths", counting(ranks_widths))
+    return found
+
+
+def test_what_is_ranked_is_not_ranked_again(table, ranked):
+    """Only what is missing or broken is, and kept anew."""
+    kept = table.out / "seed1" / "main" / "ranks"
+    files = [table.out / "results.json", table.out / "table.md", *sorted(kept.iterdir())]
+    before = [file.read_bytes() for file in files]
     med_command(table.options)
     assert ranked == []
-    files[2].write_text(json.dumps({row: of for row, of in json.loads(before[2]).items() if row not in ("best", "dt")}))
+    (kept / "best.safetensors").unlink()
+    (kept / "dt-2.safetensors").write_bytes(before[0])
+    (kept / "dt-4.safetensors").write_bytes((kept / "dt-2.safetensors").read_bytes()[:20])
+    shutil.copy(kept / "bkd-2.safetensors", kept / "dt-8.safetensors")  # another width
     med_command(table.options)
     assert sorted(ranked) == [(2,), (2, 4, 8), (4,), (8,)]  # a croppable model in one pass
-    assert [json.loads(file.read_text()) for file in (files[0], files[2])] == [json.loads(before[i]) for i in (0, 2)]
-    assert files[1].read_text() == before[1]
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_table_may_be_moved(table, tmp_path, ranked, monkeypatch):
+    shutil.copytree(table.out, tmp_path / "moved")
+    (tmp_path / "moved" / "table.md").unlink()
+    monkeypatch.setattr("pmd.recipes.med.train_kge", None)  # nothing is left to train
+    monkeypatch.chdir(tmp_path)
+    med_command([*table.options[:-1], "--out=moved"])
+    assert ranked == []
+    for name in ("results.json", "table.md"):
+        assert (tmp_path / "moved" / name).read_bytes() == (table.out / name).read_bytes()
 
 
 def test_seconds_count_all_that_a_row_needs():
