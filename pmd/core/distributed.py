@@ -7,9 +7,15 @@ the global batch in every process has the gradient of one process with the whole
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Item, Found = TypeVar("Item"), TypeVar("Found")
 
 
 def world_size() -> int:
@@ -20,8 +26,9 @@ def world_size() -> int:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tensor: Tensor) -> Tensor:
+        tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(world_size())]
-        dist.all_gather(parts, tensor.contiguous())
+        dist.all_gather(parts, tensor)
         return torch.cat(parts)
 
     @staticmethod
@@ -48,3 +55,28 @@ def global_mean(values: Tensor) -> Tensor:
     count = torch.tensor(float(values.numel()), device=values.device)
     dist.all_reduce(count)
     return values.sum() * world_size() / count.clamp(min=1)
+
+
+def from_first(drawn: Tensor, device: torch.device) -> Tensor:
+    """What the first process has drawn on its CPU, sent by way of `device`.
+
+    Random numbers drift apart where dropout takes as many as texts are long; what all must draw alike comes from one.
+    """
+    if world_size() == 1:
+        return drawn
+    sent = drawn.to(device)
+    dist.broadcast(sent, 0)
+    return sent.cpu()
+
+
+def shared_out(items: Iterable[Item], work: Callable[[Item], Found]) -> list[Found]:
+    """`work` on every item, each process on its share of them; all get all that was found, in any order.
+
+    All must call it with the same items. What is found is pickled, so it should be small and on the CPU.
+    """
+    if world_size() == 1:
+        return [work(item) for item in items]
+    own = [work(item) for item in islice(items, dist.get_rank(), None, world_size())]
+    parts: list[list[Found]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(parts, own)
+    return [found for part in parts for found in part]

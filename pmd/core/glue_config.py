@@ -40,14 +40,15 @@ class GlueModelConfig:
         dropout: hidden dropout while training; null keeps the checkpoint's own.
         order: before a croppable model or a narrower student is trained, put first what is worth most: `magnitude`
             (dimensions, by LayerNorm scales), `taylor` (heads, neurons and dimensions, by the gradients of the task's
-            loss), or `none`.
+            loss), or `none`. Null is `taylor` for what begins with a fine-tuned model of one size, which alone knows
+            what the task needs, and `none` for the rest.
     """
 
     name: str = "bert-base-uncased"
     widths: list[int] | None = None
     max_length: int = 128
     dropout: float | None = None
-    order: Order = "none"
+    order: Order | None = None
 
 
 @dataclass
@@ -97,9 +98,10 @@ class GlueStageConfig:
         layers: depth of a model of one size, layers evenly taken; null keeps all.
         teacher: of a student: an earlier stage; default the first full `finetune`.
         start: the weights to begin with: `pretrained`, or an earlier full or croppable stage. Students begin as the
-            crop of their teacher, the others pretrained.
-        order: overrides `model.order`.
-        med: overrides `med`.
+            crop of their teacher; `med` and `hat` begin with the first full `finetune` before them, if there is one
+            (pretrained, widths below the full one learn next to nothing in a few epochs); the others pretrained.
+        order: of `med`, `hat` and narrower models: overrides `model.order`.
+        med: of `med`: overrides `med`.
         epochs: overrides `train.epochs`.
         lr: overrides `train.lr`.
     """

@@ -47,12 +47,18 @@ def resolve_bert_med(med: MedConfig, place: str = "med") -> MedConfig:
 def default_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
     """One stage for every method; of students one for every width below the full one, the widest first."""
     narrow = (config.model.widths or [])[-2::-1]
+    taught = next((method for method in config.methods if method in TAUGHT), None)
+    if taught and not narrow:
+        raise PmdError(
+            f"methods: {taught} trains a student for every width below the full one, and model.widths has none; add "
+            "some, such as [128,256,512,768], or list students of fewer layers as stages"
+        )
     stages = [
         GlueStageConfig(f"{method}-{width}" if width else method, method=method, width=width)
         for method in config.methods
         for width in (narrow if method in TAUGHT else [None])
     ]
-    if any(stage.method in TAUGHT for stage in stages) and "finetune" not in config.methods:
+    if taught and "finetune" not in config.methods:
         stages.insert(0, GlueStageConfig("finetune"))
     return sorted(stages, key=lambda stage: stage.name != "finetune")  # teachers come before those they teach
 
@@ -84,20 +90,22 @@ def _resolve(
             raise PmdError(f"{place}: {stage.method} needs model.widths, two at least, such as [128,256,512,768]")
         if stage.width or stage.layers:
             raise PmdError(f"{place}: {stage.method} trains all of model.widths; leave out width and layers")
+    tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
     if stage.method in TAUGHT:
-        full = (name for name, other in earlier.items() if other.method == "finetune" and _is_full(other))
-        teacher = first(stage.teacher, next(full, None), "")
+        teacher = first(stage.teacher, tuned, "")
         if teacher not in earlier:
             raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
         stage = replace(stage, teacher=teacher, start=first(stage.start, teacher))
     elif stage.teacher:
         raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {', '.join(TAUGHT)}")
-    start = first(stage.start, PRETRAINED)
+    start = first(stage.start, tuned if stage.method in CROPPABLE else None, PRETRAINED)
     if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
         raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
     check_numbers(
         {f"{place}.{name}": first(getattr(stage, name), 1) for name in ("width", "layers", "epochs", "lr")}, {}
     )
+    if stage.med is not None and stage.method != "med":
+        raise PmdError(f"{place}.med: {stage.method} does not read it; leave it out")
     med_place = "med" if stage.med is None else f"{place}.med"
     med = resolve_bert_med(first(stage.med, config.med), med_place)
     if stage.method == "med" and med.draw > len(config.model.widths):
@@ -107,11 +115,24 @@ def _resolve(
     return replace(
         stage,
         start=start,
-        order=first(stage.order, config.model.order),
-        med=med,
+        order=_order(stage, start, place, config, earlier),
+        med=med if stage.method == "med" else None,
         epochs=first(stage.epochs, config.train.epochs),
         lr=first(stage.lr, config.train.lr),
     )
+
+
+def _order(
+    stage: GlueStageConfig, start: str, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
+) -> str:
+    """What is put first. Of a whole model nothing: PKD and MiniLM compare it with its teacher dimension by dimension."""
+    if stage.method not in CROPPABLE and stage.width is None:
+        if stage.order not in (None, "none"):
+            raise PmdError(f"{place}.order: no width is cut here, so nothing need come first; leave it out")
+        return "none"
+    # What is croppable already was trained in the order that it has.
+    known = start != PRETRAINED and earlier[start].method not in CROPPABLE
+    return first(stage.order, config.model.order, "taylor" if known else "none")
 
 
 def _is_full(stage: GlueStageConfig) -> bool:
@@ -136,6 +157,8 @@ def check_glue(config: GlueConfig) -> None:
     check_numbers(positive, not_negative)
     if not 0 <= config.distill.alpha <= 1:
         raise PmdError(f"distill.alpha: {config.distill.alpha} is not in [0, 1]; the labels weigh 1 - alpha")
+    if config.model.dropout is not None and not 0 <= config.model.dropout < 1:
+        raise PmdError(f"model.dropout: {config.model.dropout} is not in [0, 1); 0.1 is usual")
     if config.model.max_length < 8:
         raise PmdError(f"model.max_length: {config.model.max_length} leaves no room for texts; 128 is usual")
     if config.train.patience and not config.train.valid_every:

@@ -1,7 +1,9 @@
 """Labels alone: plain fine-tuning of a BERT, and a supernet that draws one of its widths for each step.
 
 The supernet is that of HAT (Wang et al., ACL 2020), without its search: sub-models share the leading parts of all
-weights, a step trains one of them, drawn evenly, on the labels. One term, `hard`: cross-entropy, or squared error.
+weights, a step trains one of them, drawn evenly (by all processes alike), on the labels. So in as many epochs each of n
+sub-models reads one in n of the examples that it reads in MED, whose step trains all: that is the method, and a step
+costs less. One term, `hard`: cross-entropy, or squared error.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from functools import partial
 import torch
 from transformers import BertForSequenceClassification
 
+from pmd.core.distributed import from_first
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
@@ -41,6 +44,7 @@ class Supernet(Objective):
         self.model, self.weights = model, {"hard": 1.0}
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        drawn = self.model.widths[int(torch.randint(len(self.model.widths), ()))]
-        logits = batch.read(partial(self.model.forward_widths, widths=[drawn])).float()  # (1, b, C)
+        place = from_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
+        drawn = partial(self.model.forward_widths, widths=[self.model.widths[int(place)]])
+        logits = batch.read(drawn).float()  # (1, b, C)
         return {"hard": label_loss(logits, batch.labels)[0]}

@@ -12,8 +12,8 @@ an example with its own class is a true triple, and the same example with each o
 negative. So the loss is the logistic one of every class against the rest; an example weighs the more the less its
 narrower neighbour believes in the right class, softmax(w1 / σ(logit)) over the batch, and a wrong class of an example
 the more the higher the neighbour scores it, softmax(w2 · logit) over all wrong classes of the batch. Both stay finite
-as in `pmd.losses.med`, and sum to 1 over a batch. A regression has neither kind: it keeps its squared error, and only
-Eq. 2 and 6 apply.
+as in `pmd.losses.med`, and sum to 1 over the batch of all processes, which gather their logits. A regression has
+neither kind: it keeps its squared error, and only Eq. 2 and 6 apply.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from pmd.core.distributed import gather
 from pmd.core.med import MedConfig
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
@@ -50,10 +51,11 @@ class BertMutualEvolution(CroppableObjective):
     def forward(self, batch: GlueBatch) -> LossTerms:
         chosen, widths = self.drawn()
         logits = batch.read(partial(self.model.forward_widths, widths=widths)).float()  # (n, b, C)
+        logits, labels = gather(logits.transpose(0, 1)).transpose(0, 1), gather(batch.labels)  # of all processes
         if self.evolutionary:
-            hard = evolutionary_loss(true_first(logits, batch.labels), self.w1, self.w2)
+            hard = evolutionary_loss(true_first(logits, labels), self.w1, self.w2)
         else:
-            hard = label_loss(logits, batch.labels)
+            hard = label_loss(logits, labels)
         terms = {"hard": self.weighted(hard, chosen)}
         if self.med.mutual:
             terms["mutual"] = mutual_loss(logits)

@@ -11,7 +11,7 @@ All have the label loss as the term `hard`; the teacher's part is
   attention distributions and value relations. Where the numbers of heads differ the teacher's queries, keys and values
   are split into as many relation heads as the student has (as in MiniLMv2, Wang et al., 2021);
 - `RelationalKd` (RKD, Park et al., CVPR 2019): `distance` and `angle`, the Huber distances between the distances and
-  angles among the batch's last [CLS] states.
+  angles among the batch's last [CLS] states, those of all processes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn.functional import mse_loss
 from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from pmd.core.distributed import gather, global_mean
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueDistillConfig
 from pmd.core.types import LossTerms, Objective
@@ -29,7 +30,7 @@ from pmd.data.glue import GlueBatch
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
-from pmd.losses.relations import agreement, angles, distances, relation_loss, token_relations
+from pmd.losses.relations import agreement, angles, distances, relation_errors, token_relations
 
 
 class BasicKd(Objective):
@@ -95,7 +96,9 @@ class PatientKd(TaughtBert):
         self.pairs = patient_layers(model.config.num_hidden_layers, teacher.config.num_hidden_layers)
         self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha, "layers": distill.layers}
         sizes = model.config.hidden_size, teacher.config.hidden_size
-        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+        # What no term reads is not learned: processes that share gradients would wait for it.
+        bridged = bool(self.pairs) and sizes[0] != sizes[1]
+        self.project = nn.Linear(*sizes, bias=False) if bridged else nn.Identity()
 
     def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         terms = {"logits": logit_loss(ours.logits.float(), theirs.logits.float(), self.distill.temperature)}
@@ -125,7 +128,8 @@ class MiniLm(TaughtBert):
         mine = self.relations(self.model, ours, mask)
         with torch.no_grad():
             other = self.relations(self.teacher.model, theirs, mask)
-        attention, values = map(lambda own, their: relation_loss(own, their, mask), mine, other)
+        # Processes have different numbers of tokens.
+        attention, values = (global_mean(relation_errors(own, their, mask)) for own, their in zip(mine, other))
         return {"attention": attention, "values": values}
 
     def relations(self, model: BertForSequenceClassification, output, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +145,8 @@ class RelationalKd(TaughtBert):
         self.weights = {"hard": 1.0, "distance": distill.distance, "angle": distill.angle}
 
     def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
-        mine, other = (output.hidden_states[-1][:, 0].float() for output in (ours, theirs))  # (b, w), (b, d)
+        # (b, w) and (b, d) of all processes: texts relate across them.
+        mine, other = (gather(output.hidden_states[-1][:, 0].float()) for output in (ours, theirs))
         return {
             "distance": agreement(distances(mine), distances(other)),
             "angle": agreement(angles(mine), angles(other)),

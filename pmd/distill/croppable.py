@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pmd.core.distributed import from_first
 from pmd.core.med import MedConfig
 from pmd.core.types import LossTerms, Objective
 
@@ -40,11 +41,12 @@ class CroppableObjective(Objective):
 
     def drawn(self) -> tuple[Positions, list[int]]:
         """The sub-models of this step, as positions and widths: all, or so many drawn anew, the widest always among
-        them. Without the widest a step would leave the last dimensions as they are."""
+        them. Without the widest a step would leave the last dimensions as they are. All processes have the same."""
         n = len(self.widths)
         if not self.med.draw or self.med.draw >= n:
             return slice(None), self.widths
-        chosen = [*torch.randperm(n - 1)[: self.med.draw - 1].sort().values.tolist(), n - 1]
+        others = from_first(torch.randperm(n - 1), self.share.device)[: self.med.draw - 1]
+        chosen = [*others.sort().values.tolist(), n - 1]
         return chosen, [self.widths[i] for i in chosen]
 
     def weighted(self, hard: Tensor, chosen: Positions) -> Tensor:

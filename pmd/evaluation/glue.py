@@ -15,6 +15,7 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
+from pmd.core.distributed import shared_out
 from pmd.core.glue_tasks import GlueTask
 from pmd.data.batches import Chunk
 
@@ -68,6 +69,14 @@ def glue_metrics(task: GlueTask, predictions: np.ndarray, labels: np.ndarray) ->
     return {name: METRICS[name](predictions, labels) for name in task.metrics}
 
 
+def majority_metrics(task: GlueTask, train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The metrics of who knows the labels of training alone and always answers the most frequent one. None of a regression:
+    it has no classes."""
+    if task.regression:
+        return {}
+    return glue_metrics(task, np.full(len(labels), np.bincount(train).argmax()), labels)
+
+
 def glue_score(metrics: dict[str, dict[str, float]]) -> float:
     """The one number of a task, as GLUE averages it: the mean over the splits' means of their metrics."""
     return fmean(fmean(of.values()) for of in metrics.values())
@@ -80,9 +89,10 @@ def answers(task: GlueTask, logits: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def collect(logits: Callable[[Chunk], Tensor], chunks: Iterable[Chunk], device: torch.device | str) -> Tensor:
-    """The logits (n, N, num_labels) of n models for N texts, in their order, from those (n, c, num_labels) of chunks."""
-    found, rows = [], []
-    for chunk in chunks:
-        found.append(logits(chunk.to(device)).float().cpu())
-        rows.append(chunk.rows)
+    """The logits (n, N, num_labels) of n models for N texts, in their order, from those (n, c, num_labels) of chunks.
+
+    Processes share the chunks out; all must call it.
+    """
+    each = shared_out(chunks, lambda chunk: (chunk.rows, logits(chunk.to(device)).float().cpu()))
+    rows, found = zip(*each)
     return torch.cat(found, dim=1)[:, torch.cat(rows).argsort()]

@@ -27,11 +27,10 @@ def token_relations(left: Tensor, right: Tensor, heads: int, mask: Tensor) -> Te
     return log_softmax(products.masked_fill(mask[:, None, None, :] == 0, -1e4), dim=-1)
 
 
-def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """KL divergence of the teacher's relations from the student's (b, heads, L, L), mean over heads and real tokens."""
+def relation_errors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """KL divergences of the teacher's relations from the student's (b, heads, L, L): (m,), of every head and real token."""
     each = (teacher.exp() * (teacher - student)).sum(-1)  # (b, heads, L)
-    real = mask[:, None, :].expand_as(each)
-    return (each * real).sum() / real.sum()
+    return each[mask[:, None, :].expand_as(each).bool()]
 
 
 def distances(vectors: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
@@ -49,10 +50,10 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
         encoder = _config_of(config.name)
         source = locate(config.name)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            tokenizer = load_tokenizer(source, encoder)
             plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
             weights = plain.state_dict()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise _cannot_load(config.name, error) from None
     if config.dropout is not None:
         encoder.hidden_dropout_prob = config.dropout
@@ -84,6 +85,26 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
                 )
             model.encoder(role).load_state_dict({name: weights[name] for name in own})
     return model, tokenizer
+
+
+def load_tokenizer(source: str, encoder: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of a Hub id or folder.
+
+    Args:
+        encoder: the configuration of the model that reads its tokens.
+
+    Raises:
+        OSError, ValueError: if there is none, or it is not that of the model.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    ids = tokenizer.get_vocab().values()
+    # For a BERT without tokenizer files `transformers` makes one up, to which every word is unknown.
+    if set(ids) <= set(tokenizer.all_special_ids):
+        raise ValueError("tokenizer files are missing: it would know nothing but special tokens")
+    known = getattr(encoder, "vocab_size", None)
+    if known is not None and max(ids) >= known:
+        raise ValueError(f"the one there has ids up to {max(ids)}, and the model knows those below {known}")
+    return tokenizer
 
 
 def depth_of(config: EncoderConfig) -> int:

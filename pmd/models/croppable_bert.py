@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedModel
@@ -108,7 +109,7 @@ class _Croppable:
             model, loading = super().from_pretrained(locate(name), *args, output_loading_info=True, **kwargs)
         except PmdError:
             raise
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise PmdError(f"cannot load '{name}' ({reason}); give a Hub id or folder of a BERT") from None
         missing = sorted(key for key in loading["missing_keys"] if not ("pooler." in key or "classifier." in key))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -27,17 +28,26 @@ from pmd.core.glue_tasks import AX, task_of
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.batches import Chunk
-from pmd.data.glue import EncodedSplit, GlueBatch, GlueData, inputs, load_diagnostics, load_glue
+from pmd.data.glue import EncodedSplit, GlueBatch, GlueData, GlueSplit, inputs, load_diagnostics, load_glue
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution
 from pmd.distill.bert_students import STUDENTS, BasicKd
-from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score
+from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
-from pmd.models.croppable_bert import CroppableBertConfig, check_widths, flops
+from pmd.models.croppable_bert import CroppableBertConfig, flops
 from pmd.models.kge_folder import training_of
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.glue_files import write_answers
-from pmd.recipes.glue_model import ORDER_BATCHES, Model, first_model, full_config, load, save, tokenizer_of
+from pmd.recipes.glue_model import (
+    ORDER_BATCHES,
+    Model,
+    check_stages,
+    first_model,
+    full_config,
+    load,
+    save,
+    tokenizer_of,
+)
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.staging import close_run, fit_settings, open_run
 from pmd.recipes.tables import markdown
@@ -60,6 +70,8 @@ class Context:
     tokenizer: PreTrainedTokenizerBase
     full: CroppableBertConfig
     encoded: dict[str, EncodedSplit]
+    taught: dict[str, Tensor] = field(default_factory=dict)
+    """By teacher, its logits (N, num_labels) for the training split: what it says does not change, so it is asked once."""
 
     def say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -90,8 +102,7 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
             f"train.batch_size: {config.train.batch_size} leaves a process without a batch; use a larger one"
         )
     full = full_config(config.model)
-    for stage in stages:
-        check_widths([stage.width or full.hidden_size], full)
+    check_stages(stages, full, task)
     tokenizer, data = tokenizer_of(config.model.name), load_glue(config.data.path, task, config.data.train_examples)
     encoded = {
         name: EncodedSplit(split, tokenizer, config.model.max_length, config.data.cache)
@@ -147,21 +158,25 @@ def run_stage(context: Context, stage: GlueStageConfig, position: int) -> None:
         if run.main:
             save(folder, model, context.tokenizer, trained)
             shutil.rmtree(run.folder / "checkpoint" / stage.name, ignore_errors=True)
+    model.to(context.accelerator.device)
+    predicted = validated(context, stage, model)
+    if context.config.evaluation.predictions:
+        write_predictions(context, stage, model, predicted, folder)
     if run.main:
-        model.to(context.accelerator.device)
-        if context.config.evaluation.predictions:
-            write_predictions(context, stage, model, folder)
-        widths = measured(context, stage, model)
+        widths, task = measured(context, stage, model, predicted), context.data.task
+        labels = {name: context.data.splits[name].labels for name in ("train", *task.validation)}
         run.add_result(
             stage.name,
             {
-                "task": context.data.task.key,
+                "task": task.key,
                 "method": stage.method,
                 "layers": model.config.num_hidden_layers,
                 "teacher": stage.teacher,
                 "start": stage.start,
                 "order": stage.order,
                 **trained,
+                "examples": {name: len(labels[name]) for name in task.validation},
+                "majority": {name: majority_metrics(task, labels["train"], labels[name]) for name in task.validation},
                 "widths": {str(width): of for width, of in widths.items()},
             },
         )
@@ -186,7 +201,8 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
     objective = objective_for(context, stage, model).to(accelerator.device)
 
     def validate() -> dict[str, float]:
-        scores = {width: glue_score(of) for width, of in metrics_of(context, stage, model).items()}
+        metrics = metrics_of(context, stage, validated(context, stage, model))
+        scores = {width: glue_score(of) for width, of in metrics.items()}
         named = {f"valid_{width}": score for width, score in scores.items()} if len(scores) > 1 else {}
         return {"valid": fmean(scores.values()), **named}
 
@@ -214,17 +230,27 @@ def objective_for(context: Context, stage: GlueStageConfig, model: Model) -> Obj
         return BertMutualEvolution(model, stage.med)
     if stage.method == "hat":
         return Supernet(model)
+    if stage.method == "bkd":
+        return BasicKd(model, taught_logits(context, stage), context.config.distill)
     if stage.method in TAUGHT:
         teacher = load(context.run.folder / stage.teacher, plain=True)
-        if stage.method == "bkd":
-            (logits,) = logits_of(context, stage, teacher.to(context.accelerator.device), context.encoded["train"])
-            return BasicKd(model, logits, context.config.distill)
         return STUDENTS[stage.method](model, teacher, context.config.distill)
     return FineTuning(model)
 
 
+def taught_logits(context: Context, stage: GlueStageConfig) -> Tensor:
+    """The logits (N, num_labels) of a stage's teacher for the N examples of the training split."""
+    if stage.teacher not in context.taught:
+        teacher = load(context.run.folder / stage.teacher, plain=True).to(context.accelerator.device)
+        (context.taught[stage.teacher],) = logits_of(context, stage, teacher, context.encoded["train"])
+    return context.taught[stage.teacher]
+
+
 def logits_of(context: Context, stage: GlueStageConfig, model: Model, split: EncodedSplit) -> Tensor:
-    """The logits (n, N, num_labels) of every width of a stage for a split's N texts; the model's mode is left as it was."""
+    """The logits (n, N, num_labels) of every width of a stage for a split's N texts; the model's mode is left as it was.
+
+    Processes share the texts out; all must call it, and have the same model.
+    """
     training, croppable = model.training, stage.method in CROPPABLE
 
     def logits(chunk: Chunk) -> Tensor:
@@ -239,19 +265,30 @@ def logits_of(context: Context, stage: GlueStageConfig, model: Model, split: Enc
         model.train(training)
 
 
-def metrics_of(context: Context, stage: GlueStageConfig, model: Model) -> dict[int, dict[str, dict[str, float]]]:
-    """The metrics of the validation splits, by width."""
-    task, found = context.data.task, {width: {} for width in context.widths(stage)}
-    for name in task.validation:
-        split = context.encoded[name]
-        predicted = answers(task, logits_of(context, stage, model, split))
-        for of, own in zip(found.values(), predicted):
-            of[name] = glue_metrics(task, own, split.split.labels)
-    return found
+def validated(context: Context, stage: GlueStageConfig, model: Model) -> dict[str, np.ndarray]:
+    """By validation split the answers (n, N) of every width."""
+    task, encoded = context.data.task, context.encoded
+    return {name: answers(task, logits_of(context, stage, model, encoded[name])) for name in task.validation}
 
 
-def measured(context: Context, stage: GlueStageConfig, model: Model) -> dict[int, dict[str, Any]]:
-    """Metrics, score, parameters, FLOPs and speed of a stage's models, by width; ratios are to the full BERT's."""
+def metrics_of(
+    context: Context, stage: GlueStageConfig, predicted: Mapping[str, np.ndarray]
+) -> dict[int, dict[str, dict[str, float]]]:
+    """The metrics of the validation splits, by width, from the answers (n, N) of every width."""
+    task, splits = context.data.task, context.data.splits
+    return {
+        width: {name: glue_metrics(task, own[i], splits[name].labels) for name, own in predicted.items()}
+        for i, width in enumerate(context.widths(stage))
+    }
+
+
+def measured(
+    context: Context, stage: GlueStageConfig, model: Model, predicted: Mapping[str, np.ndarray]
+) -> dict[int, dict[str, Any]]:
+    """Metrics, score, parameters, FLOPs and speed of a stage's models, by width; ratios are to the full BERT's.
+
+    `constant` names the splits whose examples all get one answer.
+    """
     device = context.accelerator.device
     crops = {width: model.crop(width) if stage.method in CROPPABLE else model for width in context.widths(stage)}
     full = BertForSequenceClassification(context.full).to(device)
@@ -262,12 +299,14 @@ def measured(context: Context, stage: GlueStageConfig, model: Model) -> dict[int
     if rounds := context.config.evaluation.speed_rounds:
         # What is of full size is timed once, and is neither faster nor slower than itself.
         others = {width: crop for width, crop in crops.items() if width != context.full.hidden_size or stage.layers}
-        seconds = seconds_of({w: _forward(of.eval(), batch) for w, of in {"full": full, **others}.items()}, rounds)
+        with context.accelerator.autocast():  # as what is measured beside it was read
+            seconds = seconds_of({w: _forward(of.eval(), batch) for w, of in {"full": full, **others}.items()}, rounds)
     found = {}
-    for width, metrics in metrics_of(context, stage, model).items():
+    for i, (width, metrics) in enumerate(metrics_of(context, stage, predicted).items()):
         found[width] = {
             "score": glue_score(metrics),
             "metrics": metrics,
+            "constant": [name for name, own in predicted.items() if np.ptp(own[i]) == 0],
             "parameters": sum(p.numel() for p in crops[width].parameters()),
             "flop_ratio": round(flops(context.full, length) / flops(crops[width].config, length), 3),
         }
@@ -285,21 +324,27 @@ def _forward(model: Model, batch: GlueBatch) -> Callable[[], Tensor]:
     return call
 
 
-def write_predictions(context: Context, stage: GlueStageConfig, model: Model, folder: Path) -> None:
-    """Leaderboard files of every width, in `predictions/SPLIT/WIDTH`: of the test split, or else of validation."""
-    task, config = context.data.task, context.config
-    tested = all(name in context.data.splits for name in task.test)
+def write_predictions(
+    context: Context, stage: GlueStageConfig, model: Model, predicted: Mapping[str, np.ndarray], folder: Path
+) -> None:
+    """Leaderboard files of every width, in `predictions/SPLIT/WIDTH`: of the test split, or else of validation.
+
+    Args:
+        predicted: the answers for the validation splits.
+    """
+    task, splits = context.data.task, context.data.splits
+    tested = all(name in splits for name in task.test)
     kind, names = ("test", task.test) if tested else ("validation", task.validation)
-    encoded = {name: context.encoded.get(name) or encode(context, context.data.splits[name]) for name in names}
-    files = list(zip([task] * len(names), task.files, encoded.values()))
-    if task.key == "mnli" and (diagnostics := load_diagnostics(config.data.path)) is not None:
-        files.append((AX, AX.files[0], encode(context, diagnostics)))
-    for asked, file, split in files:
-        predicted = answers(asked, logits_of(context, stage, model, split))
-        for width, own in zip(context.widths(stage), predicted):
-            write_answers(folder / "predictions" / kind / str(width) / file, asked, split.split.idx, own)
+    files = [(task, file, splits[name], predicted.get(name)) for file, name in zip(task.files, names)]
+    if task.key == "mnli" and (diagnostics := load_diagnostics(context.config.data.path)) is not None:
+        files.append((AX, AX.files[0], diagnostics, None))
+    for asked, file, split, found in files:
+        if found is None:
+            found = answers(asked, logits_of(context, stage, model, encode(context, split)))
+        for width, own in zip(context.widths(stage), found) if context.run.main else ():
+            write_answers(folder / "predictions" / kind / str(width) / file, asked, split.idx, own)
 
 
-def encode(context: Context, split: Any) -> EncodedSplit:
+def encode(context: Context, split: GlueSplit) -> EncodedSplit:
     config = context.config
     return EncodedSplit(split, context.tokenizer, config.model.max_length, config.data.cache)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import AutoTokenizer, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueModelConfig, GlueStageConfig
@@ -18,7 +18,7 @@ from pmd.core.run import write_folder
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
 from pmd.models.bert_importance import magnitude, reorder_, taylor
-from pmd.models.checkpoints import locate
+from pmd.models.checkpoints import load_tokenizer, locate
 from pmd.models.croppable_bert import CroppableBertConfig, CroppableBertForSequenceClassification, check_widths
 from pmd.models.students import shallower
 
@@ -48,10 +48,35 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     return found
 
 
+def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, task: GlueTask) -> None:
+    """Refuse what cannot be made of the BERT, before the first stage is trained. PmdError says which stage."""
+    if len(task.columns) > full.type_vocab_size:
+        raise PmdError(f"model.name: the BERT knows no second segment, and {task.title} has two texts; choose another")
+    for stage in stages:
+        place, width = f"stages ({stage.name})", stage.width or full.hidden_size
+        check_widths([width], full)
+        if stage.width == full.hidden_size:
+            raise PmdError(f"{place}.width: {width} is that of the whole BERT; leave it out")
+        if (stage.layers or 1) > full.num_hidden_layers:
+            raise PmdError(
+                f"{place}.layers: {stage.layers} of a BERT of {full.num_hidden_layers}; "
+                f"choose 1 to {full.num_hidden_layers}"
+            )
+        heads = full.num_attention_heads * width // full.hidden_size
+        if stage.method == "minilm" and full.hidden_size % heads:
+            raise PmdError(
+                f"{place}.width: the teacher's {full.hidden_size} dimensions cannot be split into {heads} heads as its "
+                "student's; choose a width whose heads divide it"
+            )
+
+
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a BERT. PmdError if it has none."""
+    """The tokenizer of a BERT. PmdError if it has none, or that of another model."""
     try:
-        return AutoTokenizer.from_pretrained(locate(name))
+        source = locate(name)
+        return load_tokenizer(source, CroppableBertConfig.from_pretrained(source))
+    except PmdError:
+        raise
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PmdError(

@@ -42,11 +42,13 @@ class GlueTableConfig:
     """Tasks across, methods and sizes down, over several seeds.
 
     Args:
-        base: what all runs share, as for `scripts/glue.py`; its `methods` or `stages` and widths are the rows.
+        base: what all runs share, as for `scripts/glue.py`; its `methods` or `stages` and widths are the rows. Its task,
+            seed, name and runs are those of the table.
         tasks: the columns.
         tuned: settings of single tasks.
         seeds: of the runs.
-        out: folder of the runs and the table; the same command goes on where it was stopped.
+        out: folder of the runs and the table; the same command goes on where it was stopped, or one with more tasks or
+            seeds.
         published: with the rows of the paper, marked as such.
     """
 
@@ -86,7 +88,7 @@ def glue_table(config: GlueTableConfig) -> str:
 
 
 def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str, TunedTaskConfig]) -> None:
-    """Refuse what would leave the table empty, fill a cell twice, or be read by nobody."""
+    """Refuse what would leave the table empty, fill a cell twice, be read by nobody, or undo a larger table."""
     if not keys or not config.seeds:
         raise PmdError("--tasks and --seeds: give at least one of each")
     for option, values in (("--tasks", keys), ("--seeds", config.seeds)):
@@ -98,8 +100,17 @@ def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str
     unused = next((key for key in tuned if key not in keys), None)
     if unused is not None:
         raise PmdError(f"--tuned: '{unused}' is none of the tasks {', '.join(keys)}")
-    if config.base.seed:
-        raise PmdError(f"--base.seed: {config.base.seed} is not used; a table has --seeds")
+    for name, instead in (("task", "--tasks"), ("seed", "--seeds"), ("name", "--out"), ("runs", "--out")):
+        value = getattr(config.base, name)
+        if value != getattr(GlueConfig(), name):
+            raise PmdError(f"--base.{name}: {value} is not used; a table has {instead}")
+    for file in sorted(Path(config.out).glob("seed*/*/results.json")):
+        seed, key = file.parts[-3].removeprefix("seed"), file.parts[-2]
+        if key not in keys or seed not in map(str, config.seeds):
+            raise PmdError(
+                f"--out: '{config.out}' has {key} of seed {seed}, which this table would leave out; "
+                "add it to --tasks and --seeds, or choose another folder"
+            )
 
 
 def _settings(config: GlueTableConfig, key: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:

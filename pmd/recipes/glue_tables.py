@@ -20,27 +20,6 @@ SHORT = {
 }
 
 
-def run_table(results: Mapping[str, dict[str, Any]], task: GlueTask) -> str:
-    """One row for every finished stage and width: size, speed, and the metrics of validation ×100."""
-    names = [(split, metric) for split in task.validation for metric in task.metrics]
-    rows = [
-        (
-            name,
-            width,
-            result["layers"],
-            f"{of['parameters']:,}",
-            f"{of['flop_ratio']:.2f}×",
-            f"{of['speedup']:.2f}×" if "speedup" in of else "",
-            *(f"{100 * of['metrics'][split][metric]:.1f}" for split, metric in names),
-            f"{100 * of['score']:.1f}",
-        )
-        for name, result in results.items()
-        for width, of in result["widths"].items()
-    ]
-    shown = [f"{SHORT[metric]}{split.removeprefix('validation').replace('_', ' ')}" for split, metric in names]
-    return markdown(("model", "width", "layers", "parameters", "fewer FLOPs", "speed-up", *shown, "score"), rows)
-
-
 # Zhu et al., ACL 2025, Table 6: development sets. BERT, HAT and MED are the authors' own runs; BERT6 and BERT4 they quote from
 # Jung et al. (2023) and Zhou et al. (2022). Columns: millions of parameters, speed-up, MNLI-m, MNLI-mm, MRPC F1/acc., QNLI,
 # QQP F1/acc., RTE, SST-2 ("STS-2" in the paper), STS-B Pearson/Spearman. CoLA is not in the table. Cells as printed: the F1
@@ -112,9 +91,41 @@ def published_rows(columns: Sequence[Column]) -> list[list[str]]:
 Runs = Mapping[str, Sequence[Mapping[str, dict[str, Any]]]]
 """By task, the `results` of the runs of every seed."""
 
+CONSTANT = "†"
+MAJORITY = "majority class"
+
+
+def run_table(results: Mapping[str, dict[str, Any]], task: GlueTask) -> str:
+    """One row for every finished stage and width: size, speed, and the metrics of validation ×100; below it what it takes
+    to read them."""
+    runs = {task.key: [results]}
+    names = [(split, metric) for split in task.validation for metric in task.metrics]
+    rows = [
+        (
+            name,
+            width,
+            result["layers"],
+            f"{of['parameters']:,}",
+            f"{of['flop_ratio']:.2f}×",
+            f"{of['speedup']:.2f}×" if "speedup" in of else "",
+            *(f"{100 * of['metrics'][split][metric]:.1f}{_mark([of], [split])}" for split, metric in names),
+            f"{100 * of['score']:.1f}{_mark([of], task.validation)}",
+        )
+        for name, result in results.items()
+        for width, of in result["widths"].items()
+    ]
+    if majority := _majority(runs, task.key):
+        scores = [majority[split][metric] for split, metric in names]
+        score = fmean(fmean(of.values()) for of in majority.values())
+        rows.append((MAJORITY, *[""] * 5, *(f"{100 * value:.1f}" for value in [*scores, score])))
+    shown = [f"{SHORT[metric]}{split.removeprefix('validation').replace('_', ' ')}" for split, metric in names]
+    headers = ("model", "width", "layers", "parameters", "fewer FLOPs", "speed-up", *shown, "score")
+    return markdown(headers, rows) + legend(runs)
+
 
 def layout_table(runs: Runs, published: bool = True) -> str:
-    """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then the published rows.
+    """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then what always the majority
+    class scores, and the published rows; below the table what it takes to read it.
 
     The last column is the mean over the columns shown, each the mean of its metrics; of the seeds' means where there
     are several. A row that misses a column has none.
@@ -140,23 +151,68 @@ def layout_table(runs: Runs, published: bool = True) -> str:
             for column in columns
         }
         every = [of for cell in found.values() for of in cell]
-        cells = ["/".join(_of(cell, column, metric) for metric in column.metrics) for column, cell in found.items()]
         fastest = [of["speedup"] for of in every if "speedup" in of]
         rows.append(
             [
-                f"{stage}" if stage.endswith(f"-{width}") else f"{stage}, {width}",
+                stage if stage.endswith(f"-{width}") else f"{stage}, {width}",
                 f"{fmean(of['parameters'] for of in every) / 1e6:.3g}",
                 f"{fmean(fastest):.1f}×" if fastest else "",
-                *(cell if found[column] else "" for column, cell in zip(columns, cells)),
+                *_cells(found),
                 _mean(found),
             ]
         )
+    known = {column: _majority(runs, column.task) for column in columns}
+    majority = {column: [{"metrics": metrics}] if metrics else [] for column, metrics in known.items()}
+    if any(majority.values()):
+        rows.append([MAJORITY, "", "", *_cells(majority), _mean(majority)])
     headers = ["model", "#P (M)", "speed-up", *(column.header for column in columns), "mean"]
-    return markdown(headers, [*rows, *(published_rows(columns) if published else [])])
+    return markdown(headers, [*rows, *(published_rows(columns) if published else [])]) + legend(runs)
 
 
-def _of(cell: Sequence[dict[str, Any]], column: Column, metric: str) -> str:
-    return _shown([of["metrics"][column.split][metric] for of in cell])
+def legend(runs: Runs) -> str:
+    """The lines below a table, each after an empty one: how many examples a score is of, and what marks mean."""
+    every = {key: [result for results in seeds for result in results.values()] for key, seeds in runs.items()}
+    stages = [result for results in every.values() for result in results]
+    counts = {key: next((of["examples"] for of in results if "examples" in of), None) for key, results in every.items()}
+    known = [column for column in COLUMNS if counts.get(column.task)]
+    sizes = ", ".join(f"{column.title} {counts[column.task][column.split]:,}" for column in known)
+    lines = [f"Validation examples: {sizes}."] if sizes else []
+    if any(_majority(runs, key) for key in runs):
+        lines.append(f"{MAJORITY}: every example answered with the most frequent class of the training examples.")
+    if any(of.get("constant") for result in stages for of in result["widths"].values()):
+        lines.append(
+            f"{CONSTANT} All examples of the split got the same answer (k/n: in k of n seeds): nothing was learned."
+        )
+    if {"med", "hat"} <= {result.get("method") for result in stages}:
+        lines.append(
+            "An epoch of `med` trains every width on every example; one of `hat` trains in each step one width, drawn."
+        )
+    return "".join(f"\n\n{line}" for line in lines)
+
+
+def _majority(runs: Runs, task: str) -> dict[str, dict[str, float]]:
+    """The metrics by split of always answering the majority class; empty for a regression, and for results that are older
+    than this row."""
+    every = (result.get("majority", {}) for results in runs[task] for result in results.values())
+    return next((found for found in every if any(found.values())), {})
+
+
+def _mark(cell: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> str:
+    """The mark of models, one a seed, that answer all examples of one of the splits alike."""
+    marked = sum(any(split in of.get("constant", ()) for split in splits) for of in cell)
+    if not marked:
+        return ""
+    return f" {CONSTANT}" if marked == len(cell) else f" {CONSTANT}{marked}/{len(cell)}"
+
+
+def _cells(found: Mapping[Column, Sequence[dict[str, Any]]]) -> list[str]:
+    return [
+        "/".join(_shown([of["metrics"][column.split][metric] for of in cell]) for metric in column.metrics)
+        + _mark(cell, [column.split])
+        if cell
+        else ""
+        for column, cell in found.items()
+    ]
 
 
 def _mean(found: Mapping[Column, Sequence[dict[str, Any]]]) -> str:

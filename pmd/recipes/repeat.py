@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pmd.core.errors import PmdError
 from pmd.core.run import Run
 
 
@@ -15,8 +17,11 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: C
     """The run in `folder` with these settings, all of its stages done: taken as it is, continued or begun.
 
     Raises:
-        PmdError: if the folder holds a run with other settings.
+        PmdError: if the folder holds a run with other settings, or if several processes were started.
     """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
     settings = replace(settings, runs=str(folder.parent), name=folder.name)
     run = Run(folder)
     if not (folder / "config.yaml").is_file():

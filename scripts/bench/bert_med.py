@@ -1,15 +1,18 @@
 """What do four widths of a BERT cost beside one, and how fast is each when cropped? Ratios from one run; run by hand.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python scripts/bench/bert_med.py --length 128
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python scripts/bench/bert_med.py --length 128 --data DIR/glue --task cola
 
-A step is a whole one: forward, cross-entropy of every width asked for, backward, AdamW. "transformers" is a plain
+A step is that of a run: the batch read as training reads it (in pieces where that saves padding; "unbroken" is without),
+cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
 `BertForSequenceClassification`; "separate models" makes a step of every cropped model, as training every width apart must, and
 "FLOPs" is the ratio that arithmetic predicts. Inference is that of the stand-alone models that `crop` gives, in eval
 mode. All take turns; seconds are those of the processor (by the clock on a GPU). FLOPs count linear layers and attention
 without softmax.
 
-On one thread of an AMD EPYC (AVX2), 6-layer MiniLM (384 wide), 32 sequences: four widths 1.84 × (64 tokens) and 1.73 × (128) a
-full-width step. Speed-up of 256, 128 and 64 at 128 tokens: 1.99 ×, 6.1 × and 17.2 ×, of 2.2, 8.1 and 28.5 by FLOPs. The linear
+On one thread of an AMD EPYC (AVX2), 6-layer MiniLM (384 wide), 32 sequences: four widths take 1.90 × a full-width step on
+RTE and 2.00 × on CoLA (2 and 5 turns); unbroken batches 1.41 × (full width) and 1.52 × (four) those in pieces on RTE, 1.09 ×
+and 1.05 × (no more than noise) on CoLA, whose texts are short. Without pieces and clipping, on random tokens: 1.84 × (64
+tokens) and 1.73 × (128). Speed-up of 256, 128 and 64 at 128 tokens: 1.99 ×, 6.1 × and 17.2 ×, of 2.2, 8.1 and 28.5 by FLOPs. The linear
 layers alone keep up (965, 490, 115 and 34 ms from the widest to the narrowest, 28.5 × again); softmax, GELU, LayerNorm and
 copies shrink with the width and not with its square (330, 156, 74 and 43 ms).
 """
@@ -19,7 +22,8 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,10 +35,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine
 
 from pmd.core.errors import PmdError
+from pmd.core.glue_tasks import task_of
+from pmd.data.batches import Chunk
+from pmd.data.glue import EncodedSplit, GlueBatch, load_glue
 from pmd.models.croppable_bert import CroppableBertForSequenceClassification, flops
 from pmd.recipes.cli import run
 from pmd.recipes.device import keep_freed_memory, quiet
+from pmd.recipes.glue_model import tokenizer_of
 from pmd.recipes.tables import markdown
+
+Step = Callable[[GlueBatch], None]
 
 
 def main(
@@ -42,6 +52,8 @@ def main(
     widths: tuple[int, ...] = (64, 128, 256, 384),
     batch: int = 32,
     length: int = 64,
+    data: str | None = None,
+    task: str = "rte",
     repetitions: int = 5,
     dropout: float = 0.1,
     bf16: bool = False,
@@ -54,7 +66,9 @@ def main(
         encoder: a BERT: Hub id, folder or package:NAME/FOLDER.
         widths: of its sub-models, the last one its hidden size.
         batch: sequences in a step, and in a batch of inference.
-        length: tokens of a sequence; one in four is padded to it from half.
+        length: tokens of a sequence; one in four is padded to it from half. With `data` the longest there may be.
+        data: take the texts of a GLUE task, a new batch in each turn: a folder of tasks, or a data set of the Hub.
+        task: which, with `data`.
         repetitions: how often all are timed, in turns.
         dropout: of hidden states and attention, in training.
         bf16: steps and inference in mixed precision.
@@ -70,51 +84,69 @@ def main(
     chances = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     model = CroppableBertForSequenceClassification.from_pretrained(encoder, widths=widths, num_labels=2, **chances)
     model.to(device)
-    texts = {
-        "input_ids": torch.randint(1000, model.config.vocab_size, (batch, length), device=device),
-        "attention_mask": torch.ones(batch, length, dtype=torch.long, device=device),
-    }
-    texts["attention_mask"][::4, length // 2 :] = 0
+    if data is None:
+        batches = [drawn(model, batch, length)] * (repetitions + 1)
+    else:
+        batches = read(data, task, encoder, batch, length, repetitions + 1)
+    batches = [one.to(torch.device(device)) for one in batches]
+    texts = f"{length} tokens" if data is None else f"texts of {task_of(task).title}"
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        print(f"{encoder}, {batch} × {length} tokens, dropout {dropout}, {place(device)}\n")
-        print(
-            markdown(
-                ("step", "s", "beside the full width", "least beside least", "FLOPs"), steps(model, texts, repetitions)
-            )
-        )
+        print(f"{encoder}, {batch} × {texts}, dropout {dropout}, {place(device)}\n")
+        print(markdown(("step", "s", "beside the full width", "least beside least", "FLOPs"), steps(model, batches)))
         print()
         columns = ("width", "parameters, M", "inference, ms", "speed-up", "FLOPs", "reached")
-        print(markdown(columns, inference(model, texts, repetitions)))
+        print(markdown(columns, inference(model, batches)))
     print(f"\nmedians of {repetitions} turns, ratios within a turn")
 
 
-def steps(
-    model: CroppableBertForSequenceClassification, texts: dict[str, Tensor], repetitions: int
-) -> list[tuple[str, ...]]:
+def drawn(model: CroppableBertForSequenceClassification, batch: int, length: int) -> GlueBatch:
+    """Random tokens; of the texts one in four is half as long."""
+    mask = torch.ones(batch, length, dtype=torch.long)
+    mask[batch - batch // 4 :, length // 2 :] = 0
+    ids, rows = torch.randint(1000, model.config.vocab_size, (batch, length)), torch.arange(batch)
+    return GlueBatch(Chunk(ids, mask, torch.zeros_like(ids), rows), rows % 2, rows)
+
+
+def read(data: str, task: str, encoder: str, batch: int, length: int, count: int) -> list[GlueBatch]:
+    """Batches of a task's training texts, at random, with labels as if of two classes."""
+    split = load_glue(data, task_of(task), train_examples=batch * count).splits["train"]
+    encoded = EncodedSplit(split, tokenizer_of(encoder), length)
+    found = [encoded(positions) for positions in torch.randperm(len(encoded)).split(batch)[:count]]
+    return [GlueBatch(one.texts, torch.arange(len(one.labels)) % 2, one.positions) for one in found]
+
+
+def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueBatch]) -> list[tuple[str, ...]]:
     """A row for each way to make a step."""
     model.train()
-    labels = torch.arange(len(texts["input_ids"]), device=model.device) % 2
-    plain, full = model.crop(model.widths[-1]), [model.widths[-1]]
+    plain, full, many = model.crop(model.widths[-1]), [model.widths[-1]], f"{len(model.widths)} widths"
+    apart = [model.crop(width) for width in model.widths]
 
-    def loss(widths: list[int] | None) -> Tensor:
-        logits = model.forward_widths(**texts, widths=widths)  # (n, b, 2)
-        return torch.stack([cross_entropy(one, labels) for one in logits]).sum()
+    def loss(logits: Tensor, batch: GlueBatch) -> Tensor:
+        return torch.stack([cross_entropy(one, batch.labels) for one in logits]).sum()  # (n, b, 2)
 
-    def step_apart(width: int) -> Callable[[], None]:
-        small = model.crop(width)
-        return step_of(small, lambda: cross_entropy(small(**texts).logits, labels))
+    def croppable(widths: list[int] | None, unbroken: bool = False) -> Step:
+        def of(batch: GlueBatch) -> Tensor:
+            forward = partial(model.forward_widths, widths=widths)
+            return loss(forward(**batch.inputs) if unbroken else batch.read(forward), batch)
 
-    one_by_one = [step_apart(width) for width in model.widths]
-    ways: dict[str, Callable[[], None]] = {
-        "the full width": step_of(model, lambda: loss(full)),
-        "transformers": step_of(plain, lambda: cross_entropy(plain(**texts).logits, labels)),
-        f"{len(model.widths)} widths": step_of(model, lambda: loss(None)),
-        "separate models": lambda: [step() for step in one_by_one] and None,
+        return step_of(model, of)
+
+    def ordinary(small: nn.Module) -> Step:
+        return step_of(small, lambda batch: loss(batch.read(lambda **texts: small(**texts).logits)[None], batch))
+
+    one_by_one = [ordinary(small) for small in apart]
+    ways: dict[str, Step] = {
+        "the full width": croppable(full),
+        "the full width, unbroken": croppable(full, unbroken=True),
+        "transformers": ordinary(plain),
+        many: croppable(None),
+        f"{many}, unbroken": croppable(None, unbroken=True),
+        "separate models": lambda batch: [step(batch) for step in one_by_one] and None,
     }
-    cost = [flops(model.crop(width).config, texts["input_ids"].shape[1]) for width in model.widths]
+    cost = [flops(small.config, length_of(batches)) for small in apart]
     all_of_them = f"{sum(cost) / cost[-1]:.2f} ×"
-    expected = ["1.00 ×", "1.00 ×", all_of_them, all_of_them]
-    found = in_turns(ways, repetitions, model.device)
+    expected = [*["1.00 ×"] * 3, *[all_of_them] * 3]
+    found = in_turns(ways, batches, model.device)
     base = found["the full width"]
     return [
         (way, f"{statistics.median(s):.3f}", f"{within(s, base):.2f} ×", f"{min(s) / min(base):.2f} ×", arithmetic)
@@ -122,26 +154,30 @@ def steps(
     ]
 
 
-def step_of(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+def length_of(batches: Sequence[GlueBatch]) -> int:
+    """Tokens of the longest text, mean of the batches."""
+    return round(statistics.fmean(batch.texts.input_ids.shape[1] for batch in batches))
+
+
+def step_of(model: nn.Module, loss: Callable[[GlueBatch], Tensor]) -> Step:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
-    def step() -> None:
-        loss().backward()
+    def step(batch: GlueBatch) -> None:
+        loss(batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     return step
 
 
-def inference(
-    model: CroppableBertForSequenceClassification, texts: dict[str, Tensor], repetitions: int
-) -> list[tuple[str, ...]]:
+def inference(model: CroppableBertForSequenceClassification, batches: Sequence[GlueBatch]) -> list[tuple[str, ...]]:
     """A row for each cropped model, the widest first."""
     cropped = {width: model.crop(width).eval() for width in reversed(model.widths)}
     with torch.inference_mode():
-        ways = {str(width): (lambda small=small: small(**texts)) for width, small in cropped.items()}
-        found = in_turns(ways, repetitions, model.device)
-    base, length = found[str(model.widths[-1])], texts["input_ids"].shape[1]
+        ways = {str(width): (lambda batch, small=small: small(**batch.inputs)) for width, small in cropped.items()}
+        found = in_turns(ways, batches, model.device)
+    base, length = found[str(model.widths[-1])], length_of(batches)
     most, rows = flops(model.config, length), []
     for width, small in cropped.items():
         seconds, arithmetic = found[str(width)], most / flops(small.config, length)
@@ -154,12 +190,14 @@ def inference(
     return rows
 
 
-def in_turns(ways: dict[str, Callable[[], object]], repetitions: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each way in each turn, after one turn to warm up."""
+def in_turns(
+    ways: dict[str, Callable[[GlueBatch], object]], batches: Sequence[GlueBatch], device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of each way in each turn, on a batch of its own, after one turn to warm up."""
     found: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(repetitions + 1):
+    for turn, batch in enumerate(batches):
         for way, call in ways.items():
-            seconds = spent(call, device)
+            seconds = spent(partial(call, batch), device)
             if turn:
                 found[way].append(seconds)
     return found

@@ -33,7 +33,41 @@ def test_methods_become_stages_and_students_one_for_each_width():
     assert [stage.name for stage in stages] == ["finetune", "med", "hat", "bkd-512", "bkd-256", "bkd-128"]
     student = stages[-1]
     assert (student.width, student.teacher, student.start) == (128, "finetune", "finetune")
-    assert (stages[1].start, stages[1].epochs, stages[1].lr) == ("pretrained", 3, 2e-5)
+    assert (student.epochs, student.lr) == (3, 2e-5)
+
+
+def test_where_stages_start_and_in_which_order():
+    med, hat = GlueStageConfig("med", method="med"), GlueStageConfig("hat", method="hat", start="pretrained")
+    narrow, crop = GlueStageConfig("narrow", width=128), GlueStageConfig("crop", "bkd", width=128)
+    shallow, again = GlueStageConfig("shallow", "pkd", layers=2), GlueStageConfig("again", "bkd", 128, start="med")
+    stages = [GlueStageConfig("finetune"), med, hat, narrow, crop, shallow, again]
+    found = {stage.name: (stage.start, stage.order) for stage in resolve_glue_stages(config(*stages))}
+    assert found == {
+        "finetune": ("pretrained", "none"),
+        "med": ("finetune", "taylor"),
+        "hat": ("pretrained", "none"),
+        "narrow": ("pretrained", "none"),
+        "crop": ("finetune", "taylor"),
+        "shallow": ("finetune", "none"),  # PKD compares it with its teacher dimension by dimension
+        "again": ("med", "none"),  # the crop of a croppable model, as that was trained
+    }
+    for order in ("none", "magnitude"):
+        model = GlueModelConfig(widths=[128, 256, 512, 768], order=order)
+        own = {stage.name: stage.order for stage in resolve_glue_stages(config(*stages, model=model))}
+        assert own == {**dict.fromkeys(own, order), "finetune": "none", "shallow": "none"}
+    (alone,) = resolve_glue_stages(config(med))
+    assert (alone.start, alone.order) == ("pretrained", "none")
+    late = resolve_glue_stages(config(med, FULL))  # nothing full and fine-tuned comes before it
+    assert (late[0].start, late[0].order) == ("pretrained", "none")
+
+
+@pytest.mark.parametrize("widths", [None, [768]])
+def test_students_need_a_width_below_the_full_one(widths):
+    for methods in (["finetune", "bkd"], ["bkd"]):
+        message = "methods: bkd trains a student for every width below the full one, and model.widths has none; add"
+        with pytest.raises(PmdError, match=message) as caught:
+            resolve_glue_stages(GlueConfig(methods=methods, model=GlueModelConfig(widths=widths)))
+        assert "\n" not in str(caught.value)
 
 
 def test_a_stage_overrides_the_run():
@@ -71,6 +105,9 @@ FULL = GlueStageConfig("finetune")
             "'' is no earlier stage; a full `finetune` stage comes first",
         ),
         ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune has none; choose among bkd"),
+        ([GlueStageConfig("a", med=MedConfig("med"))], r"stages \(a\).med: finetune does not read it; leave it out"),
+        ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages \(a\).med: hat does not read it"),
+        ([GlueStageConfig("a", order="taylor")], r"stages \(a\).order: no width is cut here"),
         ([FULL, GlueStageConfig("a", start="finetun")], "'finetun' is no earlier stage of full size"),
         ([GlueStageConfig("n", width=128), GlueStageConfig("a", start="n")], "'n' is no earlier stage of full size"),
         ([FULL, FULL], "'finetune' is taken"),
@@ -96,6 +133,8 @@ def test_stages_that_cannot_run_are_refused(stages, message):
         ),
         ({"model": GlueModelConfig(widths=[8, 16], max_length=3)}, "max_length: 3"),
         ({"name": "a/b"}, "cannot name a folder"),
+        ({"model": GlueModelConfig(widths=[8, 16], dropout=1.5)}, r"model\.dropout: 1\.5 is not in \[0, 1\)"),
+        ({"model": GlueModelConfig(widths=[8, 16], dropout=-1)}, r"model\.dropout: -1 is not in \[0, 1\)"),
         ({"seed": -1}, "seed: -1 must not be negative"),
     ],
 )

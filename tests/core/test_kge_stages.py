@@ -107,6 +107,7 @@ def resolve_error(stages) -> str:
         ),
         (KgeStageConfig(""), "stages[1].name: '' cannot name a folder of a run; use letters, digits, '-' and '_'"),
         (KgeStageConfig("checkpoint"), "stages[1].name: 'checkpoint' cannot name a folder of a run"),
+        (KgeStageConfig("ranks"), "stages[1].name: 'ranks' cannot name a folder of a run"),
         (KgeStageConfig("b", teacher="c"), "stages[1] (b).teacher: no earlier stage 'c'; there is a"),
         (KgeStageConfig("b", teacher="b"), "stages[1] (b).teacher: no earlier stage 'b'; there is a"),
         (KgeStageConfig("b", start="c"), "stages[1] (b).start: no earlier stage 'c'; there is a"),

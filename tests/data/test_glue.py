@@ -7,10 +7,12 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, TASKS, task_of
-from pmd.data.glue import PIECES, EncodedSplit, load_diagnostics, load_glue
+from pmd.data import glue
+from pmd.data.batches import Chunk
+from pmd.data.glue import EncodedSplit, GlueBatch, load_diagnostics, load_glue
 
 from ..tiny import tiny_tokenizer
-from ..tiny_glue import rows_of, tiny_batch, tiny_classifier, tiny_split, write_task
+from ..tiny_glue import rows_of, tiny_classifier, tiny_split, write_task
 
 
 @pytest.mark.parametrize("key", TASKS)
@@ -80,7 +82,10 @@ GOOD = {"sentence1": "a", "sentence2": "b", "label": 1, "idx": 0}
         (json.dumps({**GOOD, "label": "1"}), "line 2: label is '1'"),
         (json.dumps({**GOOD, "label": True}), "line 2: label is True"),
         (json.dumps({**GOOD, "label": -1}), "line 2: label is -1"),
+        (json.dumps({**GOOD, "label": 10**400}), "line 2: label is 1000000"),
         (json.dumps({**GOOD, "idx": "x7"}), "line 2: idx is 'x7'"),
+        (json.dumps({**GOOD, "idx": 2**63}), "line 2: idx is 9223372036854775808; give the number of the example"),
+        (json.dumps({**GOOD, "sentence2": "a \ud83d b"}), r"line 2: sentence2 has '\\ud83d', half of a character"),
         (json.dumps(GOOD) + "\r", "line 2: ends with CRLF"),
     ],
 )
@@ -99,6 +104,35 @@ def test_missing_files_and_folders_are_named(tmp_path):
     (tmp_path / "RTE" / "validation.jsonl").unlink()
     with pytest.raises(PmdError, match=r"validation.jsonl: no such file; RTE needs train.jsonl, validation.jsonl"):
         load_glue(str(tmp_path), task_of("rte"))
+
+
+def test_a_whole_character_may_be_escaped_in_halves(tmp_path, write_files):
+    line = json.dumps({**GOOD, "sentence1": "\U0001f600", "idx": -(2**63)})
+    assert "\\ud83d\\ude00" in line
+    write_files(tmp_path, {"train.jsonl": line, "validation.jsonl": line})
+    split = load_glue(str(tmp_path), task_of("rte")).splits["train"]
+    assert split.texts[0] == ["\U0001f600"] and split.idx.tolist() == [-(2**63)]
+
+
+def test_an_empty_file_is_named(tmp_path):
+    write_task(tmp_path, "rte")
+    (tmp_path / "validation.jsonl").write_text("")
+    with pytest.raises(PmdError, match=r"validation\.jsonl: is empty; give it the examples of RTE, one JSON object a"):
+        load_glue(str(tmp_path), task_of("rte"))
+
+
+@pytest.mark.parametrize("name", ["RTE", "rte", "STS-B"])
+def test_the_folder_of_another_task_is_not_read(name, tmp_path, monkeypatch):
+    """The columns of these are alike, and labels of 0 and 1 are similarities too."""
+    write_task(tmp_path / name, name)
+    message = rf"is the folder of {task_of(name).title}, not of MRPC; give that one, or the folder of both"
+    monkeypatch.chdir(tmp_path / name)
+    for path in (str(tmp_path / name), "."):
+        with pytest.raises(PmdError, match=message):
+            load_glue(path, task_of("mrpc"))
+        assert len(load_glue(path, task_of(name)).splits["train"]) == 24
+    (tmp_path / name).rename(tmp_path / "mine")  # a name that says nothing
+    assert len(load_glue(str(tmp_path / "mine"), task_of("wnli" if name != "STS-B" else "stsb")).splits["train"]) == 24
 
 
 def test_similarities_go_from_0_to_5(tmp_path, write_files):
@@ -145,8 +179,10 @@ def test_real_tasks(shared_data):
 
 
 @pytest.mark.parametrize("size", [2, 4, 9])
-def test_a_batch_read_in_pieces_gives_the_same(size, tmp_path):
-    batch, model = tiny_batch(tmp_path, "rte", size), tiny_classifier().eval()
+def test_a_batch_read_in_pieces_gives_the_same(size, tmp_path, monkeypatch):
+    monkeypatch.setattr(glue, "CALL", -1000)  # as if calls were to be wished for: these texts are too short for more
+    encoded = EncodedSplit(tiny_split(tmp_path, "rte"), tiny_tokenizer(), 64, str(tmp_path / "cache"))
+    batch, model = encoded(range(size)), tiny_classifier().eval()
     read = []
 
     def widths(**inputs):
@@ -156,9 +192,31 @@ def test_a_batch_read_in_pieces_gives_the_same(size, tmp_path):
     whole, pieces = model.forward_widths(**batch.inputs), batch.read(widths)
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(batch.read(lambda **inputs: model(**inputs).logits), whole[-1], atol=1e-5, rtol=1e-5)
-    assert sum(read) <= batch.texts.input_ids.numel() and len(read) == (1 if size < PIECES else PIECES)
+    assert sum(read) < batch.texts.input_ids.numel() and len(read) == {2: 2, 4: 4, 9: 4}[size]
     gradients = [torch.autograd.grad(logits.square().sum(), model.classifier.weight)[0] for logits in (whole, pieces)]
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "longest, shortest, expected",
+    [
+        (128, 128, [(32, 128)]),
+        (12, 4, [(32, 12)]),  # less padding than the calls would cost
+        (25, 5, [(16, 25), (16, 14)]),  # about as CoLA
+        (120, 30, [(8, 120), (8, 96), (8, 73), (8, 50)]),  # about as RTE
+    ],
+)
+def test_a_batch_is_cut_where_that_is_cheaper(longest, shortest, expected):
+    lengths = torch.linspace(longest, shortest, 32).long()
+    mask = (torch.arange(longest) < lengths[:, None]).long()
+    rows, read = torch.arange(32), []
+
+    def logits(input_ids, attention_mask, token_type_ids):
+        read.append(tuple(input_ids.shape))
+        return input_ids[:, :2].float()
+
+    batch = GlueBatch(Chunk(rows[:, None] * mask, mask, mask, rows), rows, rows)
+    assert batch.read(logits)[:, 0].tolist() == [*range(32)] and read == expected
 
 
 def test_a_batch_knows_its_positions(tmp_path):

@@ -121,7 +121,9 @@ def test_a_regression_is_taught_by_squared_error(tmp_path):
 
 def test_a_student_of_one_layer_has_none_in_the_middle(batch):
     student, teacher = pair(num_hidden_layers=1)
-    assert "layers" not in PatientKd(student, teacher, DISTILL)(batch)
+    objective = PatientKd(student, teacher, DISTILL)
+    assert "layers" not in objective(batch)
+    assert not [*objective.project.parameters()]  # nothing would read them
 
 
 def test_heads_that_do_not_divide_the_teacher_are_refused():

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pmd.core.glue_tasks import TASKS, task_of
 from pmd.data.batches import Chunk
-from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score
+from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
 
 MODULE = Path(__file__).resolve().parents[2] / "pmd" / "evaluation" / "glue_scores"
@@ -79,6 +79,14 @@ def test_constant_predictions_correlate_with_nothing():
     assert glue_metrics(task_of("stsb"), [2.0] * 4, [1.0, 2.0, 3.0, 4.0]) == {"pearson": 0.0, "spearmanr": 0.0}
     assert glue_metrics(task_of("cola"), [1] * 4, [1, 0, 1, 0]) == {"matthews_correlation": 0.0}
     assert glue_metrics(task_of("mrpc"), [0, 0], [0, 0]) == {"accuracy": 1.0, "f1": 0.0}
+
+
+def test_the_majority_class_is_that_of_training():
+    found = majority_metrics(task_of("mrpc"), np.array([0, 1, 1]), np.array([1, 0, 0, 0]))
+    assert found == {"accuracy": 0.25, "f1": 0.4}
+    assert majority_metrics(task_of("cola"), np.array([1, 1]), np.array([1, 0])) == {"matthews_correlation": 0.0}
+    assert majority_metrics(task_of("mnli"), np.array([2, 0, 2]), np.array([2, 1])) == {"accuracy": 0.5}
+    assert majority_metrics(task_of("stsb"), np.array([1.0, 2.0]), np.array([1.0, 2.0])) == {}
 
 
 def test_logits_come_back_in_the_order_of_the_texts():

@@ -1,4 +1,4 @@
-"""Negatives of all processes: two of them train exactly as one does with the whole batch."""
+"""Negatives of all processes, and what they draw: two of them train exactly as one does with the whole batch."""
 
 import os
 import subprocess
@@ -30,3 +30,10 @@ def test_two_processes_equal_one(kind, tmp_path):
     for name, value in one.items():
         # Some gradients are nothing but rounding (a key's bias moves no softmax), hence the absolute part.
         assert (two[name] - value).norm() < 1e-4 * value.norm() + 1e-7 * size, name
+
+
+def test_two_processes_draw_the_widths_that_one_draws(tmp_path):
+    one, two = (gradients("drawn", n, tmp_path / f"{n}.safetensors") for n in (1, 2))
+    (expected,) = one["drawn"].tolist()
+    assert len(expected) == 40  # one width a step, and three
+    assert two["drawn"].tolist() == [expected, expected]

@@ -1,6 +1,7 @@
 """Run by torchrun from the test beside it: gradients of an objective, averaged over processes as DDP does."""
 
 import sys
+from types import SimpleNamespace
 
 import torch
 from accelerate import Accelerator
@@ -10,10 +11,13 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 
 from pmd.core.config import ContrastiveConfig, DistillConfig
 from pmd.core.distributed import global_mean
+from pmd.core.med import MedConfig, resolve_med
 from pmd.data.batches import TripleCollator
 from pmd.data.graph import KnowledgeGraph
 from pmd.data.text import GraphText, Reading
 from pmd.distill.baselines import LogitDistillation
+from pmd.distill.bert_finetune import Supernet
+from pmd.distill.croppable import CroppableObjective
 from pmd.distill.pmd import MaskedFeatureDistillation
 from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.students import student_of
@@ -64,10 +68,31 @@ def uneven_mean(accelerator: Accelerator, out: str) -> None:
         save_file({"weight": gradient, "processes": torch.tensor([accelerator.num_processes])}, out)
 
 
+def drawn_widths(accelerator: Accelerator, out: str) -> None:
+    """The widths of ten steps, of a supernet and of MED, by processes whose random numbers differ."""
+    torch.manual_seed(accelerator.process_index)
+    seen, widths = [], [1, 2, 3, 4, 5, 6, 7, 8]
+
+    def forward_widths(widths: list[int]) -> torch.Tensor:
+        seen.extend(widths)
+        return torch.zeros(1, 2, 2)
+
+    model = torch.nn.Module()
+    model.widths, model.forward_widths = widths, forward_widths
+    batch = SimpleNamespace(labels=torch.tensor([0, 1]), read=lambda forward: forward())
+    supernet, med = Supernet(model), CroppableObjective(widths, resolve_med(MedConfig(draw=3)), False)
+    for _ in range(10):
+        supernet(batch)
+        seen.extend(med.drawn()[1])
+    every = accelerator.gather(torch.tensor([seen]))
+    if accelerator.is_main_process:
+        save_file({"drawn": every}, out)
+
+
 def main(kind: str, out: str) -> None:
     accelerator = Accelerator(cpu=True)
-    if kind == "mean":
-        return uneven_mean(accelerator, out)
+    if kind in ("mean", "drawn"):
+        return (uneven_mean if kind == "mean" else drawn_widths)(accelerator, out)
     graph, text, teacher = tiny()
     student = student_of(teacher, [1])
     options = ContrastiveConfig(pre_batches=1)

@@ -164,6 +164,25 @@ def test_a_folder_without_weights_is_an_error(tmp_path):
     assert "cannot load" in error(start, EncoderConfig(name=str(tmp_path)), tiny_graph(), 0)
 
 
+def test_a_folder_without_its_own_tokenizer_is_an_error(tmp_path):
+    tiny_model().query_encoder.save_pretrained(tmp_path)
+    message = error(start, EncoderConfig(name=str(tmp_path)), tiny_graph(), 0)
+    assert "cannot load" in message and "tokenizer files are missing" in message
+    tiny_tokenizer().save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    size = settings["vocab_size"]
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "vocab_size": size - 1}))
+    message = error(start, EncoderConfig(name=str(tmp_path)), tiny_graph(), 0)
+    assert f"the one there has ids up to {size - 1}, and the model knows those below {size - 1}" in message
+
+
+def test_a_folder_with_broken_weights_is_an_error(tmp_path):
+    tiny_model().query_encoder.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:100])
+    assert "cannot load" in error(start, EncoderConfig(name=str(tmp_path)), tiny_graph(), 0)
+
+
 def test_a_folder_with_a_broken_config_is_an_error(tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert "cannot load" in begin(str(tmp_path))

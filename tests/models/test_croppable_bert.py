@@ -309,6 +309,16 @@ def test_asking_for_widths_that_are_not_there_is_an_error():
         model.forward_widths(**batch(), widths=[])
 
 
+def test_broken_weights_are_an_error(tmp_path):
+    tiny(head=True).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    for part in (100, file.stat().st_size // 2):
+        file.write_bytes(file.read_bytes()[:part])
+        with pytest.raises(PmdError, match=r"cannot load '.*give a Hub id or folder of a BERT") as caught:
+            CroppableBertForSequenceClassification.from_pretrained(str(tmp_path))
+        assert "\n" not in str(caught.value)
+
+
 def test_a_checkpoint_that_is_no_bert_is_an_error(tmp_path):
     sizes = {"embedding_size": 8, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     AutoModel.from_config(AlbertConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path / "albert")

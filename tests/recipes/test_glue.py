@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pmd.core.errors import PmdError
@@ -16,7 +17,7 @@ from pmd.data.glue import EncodedSplit, load_glue
 from pmd.recipes import glue, glue_table
 from pmd.recipes.commands import glue_command, glue_table_command
 from pmd.recipes.glue_files import write_answers
-from pmd.recipes.glue_tables import COLUMNS, layout_table, published_rows
+from pmd.recipes.glue_tables import COLUMNS, layout_table, published_rows, run_table
 from pmd.recipes.main import dispatch
 
 from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
@@ -27,6 +28,11 @@ def place(tmp_path_factory):
     """A folder of tasks and a BERT."""
     place = tmp_path_factory.mktemp("glue")
     write_bert(place / "bert", hidden_dropout_prob=0.1)
+    write_bert(place / "one_segment", type_vocab_size=1)
+    write_bert(place / "few_ids", vocab_size=50)
+    write_bert(place / "no_tokenizer")
+    for file in (place / "no_tokenizer").glob("*token*"):
+        file.unlink()
     for name in ("RTE", "STS-B", "MRPC"):
         write_task(place / name, name, test=5 if name == "RTE" else 0)
     return place
@@ -62,12 +68,21 @@ def test_every_sub_model_is_measured(done, place):
         dispatch(["crop", str(run), f"--width={width}", f"--out={place}/crop{width}"])  # the only croppable one
         crop = AutoModelForSequenceClassification.from_pretrained(place / f"crop{width}")
         assert crop.config.hidden_size == int(width) and crop.config.id2label == {0: "entailment", 1: "not_entailment"}
-        right = crop(**batch.inputs).logits.argmax(-1) == batch.labels
+        answers = crop(**batch.inputs).logits.argmax(-1)
+        right = answers == batch.labels
+        assert found["constant"] == (["validation"] if len(answers.unique()) == 1 else [])
+        mark = " †" if found["constant"] else ""
         assert found["metrics"] == {"validation": {"accuracy": pytest.approx(float(right.float().mean()))}}
         assert found["parameters"] == sum(parameter.numel() for parameter in crop.parameters())
         assert found["score"] == found["metrics"]["validation"]["accuracy"] and found["seconds"] > 0
-        assert f" {found['parameters']:,} |" in table and f"{100 * found['score']:.1f} |" in table
+        assert f" {found['parameters']:,} |" in table and f"{100 * found['score']:.1f}{mark} |" in table
     assert results["med"]["widths"]["32"]["speedup"] == 1.0 and results["med"]["widths"]["32"]["flop_ratio"] == 1.0
+    often = int(data.splits["train"].labels.mean() > 0.5)
+    share = float((data.splits["validation"].labels == often).mean())
+    assert results["med"]["majority"] == {"validation": {"accuracy": share}}
+    assert results["med"]["examples"] == {"validation": 12} and "Validation examples: RTE 12." in table
+    (row,) = (line for line in table.splitlines() if "majority class" in line and line.startswith("|"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][-2:] == [f"{100 * share:.1f}"] * 2
     assert not (run / "checkpoint").exists()
 
 
@@ -106,7 +121,7 @@ def test_every_method_order_and_start(place):
         {"name": "finetune"},
         *taught,
         {"name": "narrow", "width": 8, "order": "magnitude"},
-        {"name": "hat", "method": "hat", "start": "finetune", "order": "taylor"},
+        {"name": "hat", "method": "hat"},
         {"name": "paper", "method": "med", "med": {"recipe": "med"}},
     ]
     changes = {"stages": json.dumps(stages), "train.epochs": 1, "evaluation.speed_rounds": 0}
@@ -118,12 +133,61 @@ def test_every_method_order_and_start(place):
         **{name: ["8", "16", "32"] for name in ("hat", "paper")},
     }
     assert results["pkd"]["layers"] == 1 and results["pkd"]["start"] == results["pkd"]["teacher"] == "finetune"
+    assert {name: result["order"] for name, result in results.items()} == {
+        "finetune": "none",
+        "narrow": "magnitude",
+        **dict.fromkeys(("bkd", "pkd", "minilm", "rkd", "hat", "paper"), "taylor"),
+    }
+    assert results["hat"]["start"] == results["paper"]["start"] == "finetune"
     assert {*results["bkd"]["widths"]["16"]["metrics"]["validation"]} == {"pearson", "spearmanr"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"hard", "mutual", "w3"} <= {key for line in lines if line["stage"] == "paper" for key in line}
     for file in (run / "bkd" / "predictions" / "validation" / "16").iterdir():
         values = [float(line.split("\t")[1]) for line in file.read_text().splitlines()[1:]]
         assert file.name == "STS-B.tsv" and len(values) == 12 and all(0 <= value <= 5 for value in values)
+
+
+def test_nothing_is_read_twice(place, monkeypatch):
+    """Validation once an epoch and once at the end, and the training split once by the teacher of all students."""
+    plain, seen, said = glue.logits_of, [], []
+
+    def logits_of(context, stage, model, split):
+        seen.append(split.split.name)
+        found = plain(context, stage, model, split)
+        said.extend(found if split.split.name == "train" else [])
+        return found
+
+    monkeypatch.setattr(glue, "logits_of", logits_of)
+    stages = [{"name": "finetune"}, *({"name": f"bkd-{w}", "method": "bkd", "width": w} for w in (16, 8))]
+    changes = {"stages": json.dumps(stages), "train.epochs": 2, "evaluation.speed_rounds": 0, "task": "mrpc"}
+    run, results = train(place, "once", **changes)
+    assert (seen.count("validation"), seen.count("train")) == (3 * (2 + 1), 1)
+    teacher = AutoModelForSequenceClassification.from_pretrained(run / "finetune").eval()
+    tokenizer = AutoTokenizer.from_pretrained(run / "finetune")
+    data = load_glue(str(place), task_of("mrpc")).splits["train"]
+    batch = EncodedSplit(data, tokenizer, 24, str(place / "cache"))(range(24))
+    with torch.no_grad():
+        torch.testing.assert_close(said[0][batch.positions], teacher(**batch.inputs).logits, atol=1e-5, rtol=1e-4)
+    # A run that goes on has the same teacher, who must be asked anew.
+    written = (run / "bkd-8" / "model.safetensors").read_bytes()
+    shutil.rmtree(run / "bkd-8")
+    (run / "results.json").write_text(json.dumps({name: results[name] for name in ("finetune", "bkd-16")}))
+    glue_command([f"--resume={run}"])
+    assert seen.count("train") == 2 and (run / "bkd-8" / "model.safetensors").read_bytes() == written
+
+
+def test_speed_is_measured_in_the_precision_of_the_run(place, monkeypatch):
+    kinds = {}
+
+    def seconds_of(calls, rounds):
+        kinds.update({name: call().dtype for name, call in calls.items()})
+        return dict.fromkeys(calls, 1.0)
+
+    monkeypatch.setattr(glue, "seconds_of", seconds_of)
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # a process has one precision otherwise
+    changes = {"methods": ["med"], "train.epochs": 1, "train.precision": "bf16"}
+    train(place, "bf16", **changes)
+    assert kinds == dict.fromkeys(["full", 8, 16], torch.bfloat16)
 
 
 def test_an_order_changes_nothing_but_the_order(place):
@@ -229,7 +293,20 @@ def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
         (["--model.widths=[8,12,32]"], "width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32"),
         (["--model.max_length=65"], "max_length: 65 is more than the 64"),
         (["--model.name=nowhere/nothing"], "cannot load 'nowhere/nothing'"),
-        (["--data.path=PLACE/RTE", "--task=cola"], "no folder 'CoLA'|sentence is None, not a text"),
+        (["--data.path=PLACE/RTE", "--task=cola"], "is the folder of RTE, not of CoLA"),
+        (["--model.name=PLACE/no_tokenizer"], "no_tokenizer' has no tokenizer .*give a folder with tokenizer files"),
+        (["--model.name=PLACE/few_ids"], r"has ids up to \d+, and the model knows those below 50"),
+        (["--model.name=PLACE/one_segment"], "model.name: the BERT knows no second segment, and RTE has two texts"),
+        (
+            ['--stages=[{"name": "finetune"}, {"name": "s", "method": "bkd", "layers": 9}]'],
+            r"stages \(s\).layers: 9 of a BERT of 2; choose 1 to 2",
+        ),
+        (
+            ["--model.widths=[24,32]", "--methods=[finetune,minilm]"],
+            r"stages \(minilm-24\).width: the teacher's 32 dimensions cannot be split into 3 heads",
+        ),
+        (['--stages=[{"name": "a", "width": 32}]'], r"stages \(a\).width: 32 is that of the whole BERT; leave it out"),
+        (["--model.widths=null", "--methods=[finetune,bkd]"], "methods: bkd trains a student for every width below"),
         (["--resume"], "leave out"),
     ],
 )
@@ -239,6 +316,19 @@ def test_what_cannot_work_is_said_before_anything_starts(change, message, place,
     with pytest.raises(PmdError, match=message) as caught:
         glue_command([*options(place), *(part.replace("PLACE", str(place)) for part in change)])
     assert "\n" not in str(caught.value)
+
+
+def test_a_crop_has_a_tokenizer_or_is_not_written(place, tmp_path):
+    with pytest.raises(PmdError, match="no_tokenizer' has no tokenizer"):
+        dispatch(["crop", str(place / "no_tokenizer"), "--width=16", f"--out={tmp_path}/crop"])
+    assert not (tmp_path / "crop").exists()
+
+
+def test_one_segment_is_enough_for_one_text(place, tmp_path):
+    write_task(tmp_path, "cola")
+    changes = {"data.path": tmp_path, "model.name": place / "one_segment", "methods": ["finetune"], "train.epochs": 1}
+    _, results = train(place, "one", **changes, task="cola")
+    assert [*results["finetune"]["widths"]] == ["32"]
 
 
 def table_options(place, out, *more) -> list[str]:
@@ -255,12 +345,14 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     assert capsys.readouterr().out.strip() == table.strip()
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
     assert lines[0] == ["model", "#P (M)", "speed-up", "MRPC F1/acc.", "RTE acc.", "mean"]
+    assert lines[lines.index([""]) + 1] == ["Validation examples: MRPC 12, RTE 12."]
+    lines = lines[: lines.index([""])]
     ours = [line[0] for line in lines[2:] if "published" not in line[0]]
-    assert ours == ["finetune, 32", "med, 32", "med, 16", "bkd-16", "med, 8", "bkd-8"]
+    assert ours == ["finetune, 32", "med, 32", "med, 16", "bkd-16", "med, 8", "bkd-8", "majority class"]
     found = json.loads((out / "results.json").read_text())
     scores = [100 * run["med"]["widths"]["8"]["metrics"]["validation"]["accuracy"] for run in found["rte"]]
     (row,) = (line for line in lines if line[0] == "med, 8")
-    assert row[4] == f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1):.1f}"
+    assert row[4].split(" †")[0] == f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1):.1f}"
     assert found["mrpc"][0]["med"]["epochs"] == 2 and found["rte"][0]["med"]["epochs"] == 1
     published = [line for line in lines if line[0].startswith("BERT-MED (published)")]
     assert [line[1] for line in published] == ["54", "17.5", "6.36"] and published[0][4] == "67.2"
@@ -270,7 +362,13 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
     assert (out / "table.md").read_text() == table
     with pytest.raises(PmdError, match=r"was run with train\.epochs 1, not 3; choose another folder"):
-        glue_table_command(table_options(place, out, "--tasks=[rte]", "--seeds=[0]", "--base.train.epochs=3"))
+        glue_table_command(
+            table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned, "--base.train.epochs=3")
+        )
+    for less, left in (("--tasks=[rte]", "mrpc of seed 0"), ("--seeds=[1]", "mrpc of seed 0")):
+        with pytest.raises(PmdError, match=rf"has {left}, which this table would leave out; add it to --tasks and"):
+            glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", less))
+    assert (out / "table.md").read_text() == table
 
 
 @pytest.mark.parametrize(
@@ -283,11 +381,21 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
         (["--tasks=[rte,RTE]"], "--tasks: rte is there twice"),
         (["--tasks=[rte]", "--seeds=[1,1]"], "--seeds: 1 is there twice"),
         (["--tasks=[rte]", "--base.seed=4"], "--base.seed: 4 is not used"),
+        (["--tasks=[rte]", "--base.task=nonsense"], "--base.task: nonsense is not used; a table has --tasks"),
+        (["--tasks=[rte]", "--base.name=mine"], "--base.name: mine is not used; a table has --out"),
+        (["--tasks=[rte]", "--base.runs=mine"], "--base.runs: mine is not used; a table has --out"),
     ],
 )
 def test_tables_that_cannot_be_filled_are_refused(more, message, place, tmp_path):
     with pytest.raises(PmdError, match=message):
         glue_table_command(table_options(place, tmp_path, *more))
+
+
+def test_one_process_writes_a_table(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(PmdError, match="2 processes were started, and each would write the table; start one"):
+        glue_table_command(table_options(place, tmp_path / "table", "--tasks=[rte]"))
+    assert not (tmp_path / "table").exists()
 
 
 def test_published_rows_by_value():
@@ -326,3 +434,35 @@ def test_a_row_without_all_columns_has_no_mean():
     ]
     table = layout_table({"rte": [of(0.5)], "sst2": [{}]}, published=False).splitlines()
     assert [cell.strip() for cell in table[2].strip("|").split("|")] == ["med, 8", "2", "", "50.0", "", ""]
+
+
+def test_tables_say_what_has_learned_nothing():
+    def of(method, score, constant, **more):
+        cell = {"metrics": {"validation": {"accuracy": score}}, "parameters": 2_000_000, "constant": constant, **more}
+        majority = {"validation": {"accuracy": 0.527}}
+        return {"method": method, "widths": {"8": cell}, "majority": majority, "examples": {"validation": 1277}}
+
+    seeds = [
+        {"med": of("med", 0.6, []), "hat": of("hat", 0.5, ["validation"]), "bkd": of("bkd", 0.5, ["validation"])},
+        {"med": of("med", 0.6, []), "hat": of("hat", 0.5, ["validation"]), "bkd": of("bkd", 0.7, [])},
+    ]
+    table, *notes = layout_table({"rte": seeds}, published=False).split("\n\n")
+    cells = {row[0]: row[1:] for row in ([c.strip() for c in line.strip("|").split("|")] for line in table.split("\n"))}
+    assert cells["med, 8"] == ["2", "", "60.0 ± 0.0", "60.0 ± 0.0"]
+    assert cells["hat, 8"] == ["2", "", "50.0 ± 0.0 †", "50.0 ± 0.0"]
+    assert cells["bkd, 8"] == ["2", "", "60.0 ± 14.1 †1/2", "60.0 ± 14.1"]
+    assert cells["majority class"] == ["", "", "52.7", "52.7"]
+    assert notes[0] == "Validation examples: RTE 1,277."
+    assert [note.split()[0] for note in notes[1:]] == ["majority", "†", "An"]  # the last of `med` and `hat`
+    # A regression has no classes, so a mean over it and RTE has no row of the majority class.
+    similar = {"metrics": {"validation": {"pearson": 0.5, "spearmanr": 0.5}}, "parameters": 1, "constant": []}
+    both = {"rte": seeds, "stsb": [{"med": {"widths": {"8": similar}, "majority": {"validation": {}}}}]}
+    (row,) = (line for line in layout_table(both, published=False).split("\n") if line.startswith("| majority"))
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["majority class", "", "", "52.7", "", ""]
+
+
+def test_results_from_before_these_marks_still_print():
+    cell = {"metrics": {"validation": {"accuracy": 0.5}}, "parameters": 2_000_000, "flop_ratio": 1.0, "score": 0.5}
+    results = {"med": {"method": "med", "layers": 2, "widths": {"8": cell}}}
+    for table in (layout_table({"rte": [results]}, published=False), run_table(results, task_of("rte"))):
+        assert len(table.splitlines()) == 3 and "50.0" in table and "†" not in table
