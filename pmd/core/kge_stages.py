@@ -9,7 +9,15 @@ from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.med import MedConfig, check_widths, resolve_med
 
-INTERACTIONS = ("transe", "transh", "complex", "rotate", "simple", "pairre")
+INTERACTIONS = {
+    "transe": "TransE",
+    "transh": "TransH",
+    "complex": "ComplEx",
+    "rotate": "RotatE",
+    "simple": "SimplE",
+    "pairre": "PairRE",
+}
+"""Interactions as settings name them, and as people do."""
 
 PRODUCTS = ("complex", "simple")
 """Interactions whose score is a product, not a distance."""

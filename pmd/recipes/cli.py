@@ -11,7 +11,6 @@ import difflib
 import errno
 import json
 import os
-import re
 import sys
 import tempfile
 import traceback
@@ -23,10 +22,8 @@ from typing import Any, get_args
 
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from pmd.core.config import StageConfig
 from pmd.core.errors import PmdError
-from pmd.core.glue_config import GlueStageConfig
-from pmd.core.kge_config import KgeStageConfig
+from pmd.recipes.mistakes import explain
 
 FLAGS = {
     "--quiet": "no progress and no remarks, results and errors alone",
@@ -41,8 +38,6 @@ MENDABLE = (
 """What can be wrong with a path that the user named."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-
-STAGES = {stage.__name__: stage for stage in (StageConfig, KgeStageConfig, GlueStageConfig)}
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -83,7 +78,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Nam
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
-        raise PmdError(_explain(str(error), parser)) from None
+        raise PmdError(explain(str(error), parser)) from None
     except FileNotFoundError as error:
         raise PmdError(f"--config: {error.filename}: no such file") from None
 
@@ -259,31 +254,3 @@ def _traceback(error: Exception) -> str:
     except OSError:
         return "--debug shows where it did"
     return f"its traceback is in {file.name}"
-
-
-def _explain(message: str, parser: ArgumentParser) -> str:
-    keys = [action.dest for action in parser._actions]
-    message = " ".join(message.split())
-    absent = re.search(r'Parser key "config": File does not exist: \'?([^\']+)', message)
-    if absent:
-        return f"--config: {absent[1].strip()}: no such file"
-    found = re.search(
-        r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
-    )
-    in_stage = re.search(r"(\w*StageConfig).*?Option '(?P<option>\w+)' is not accepted", message)
-    found = in_stage or found
-    if not found:
-        return message
-    wrong = in_stage["option"] if in_stage else next(group for group in found.groups() if group)
-    group = re.search(r"Group '([\w.]+)'", message)
-    if group:
-        keys = [key for key in keys if key.startswith(f"{group[1]}.")]
-    if in_stage:
-        # The parser's own words list every type that it has tried.
-        keys = [f"stages.{name}" for name in STAGES[in_stage[1]].__dataclass_fields__]
-        message = f"stages: option '{wrong}' is not accepted"
-    leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
-    close = difflib.get_close_matches(wrong, keys, 1, 0.6)
-    if not close and "." not in wrong:
-        close = [leaves[leaf] for leaf in difflib.get_close_matches(wrong, list(leaves), 1, 0.6)]
-    return f"{message}; did you mean '{close[0]}'?" if close and close[0] != wrong else message

@@ -208,7 +208,7 @@ dualde_command = Command(
 
 med_command = Command(
     text="compare croppable embedding models with their rivals, width by width",
-    config="pmd.recipes.med:MedTableConfig",
+    config="pmd.recipes.med_plan:MedTableConfig",
     recipe="pmd.recipes.med:med_table",
 )
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.run import new_folder
-from pmd.models.checkpoints import locate as packaged_folder
-from pmd.models.kge_folder import load_named, stored_settings
 from pmd.models.kinds import kind_of
 from pmd.recipes.folders import locate
 from pmd.recipes.trained import current_index
@@ -45,12 +43,18 @@ def crop(config: CropConfig) -> str:
     Raises:
         PmdError: if there is no such model, or if it has not so many dimensions.
     """
+    # torch and transformers are loaded once it is known that there is something to do.
+    new_folder(config.out)
     if config.model.startswith("package:"):
+        from pmd.models.checkpoints import locate as packaged_folder
+
         folder = packaged_folder(config.model)
     else:
         folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
+    from pmd.models.kge_folder import stored_settings
+
     settings = stored_settings(folder)
     kind = kind_of(settings)
     if kind is None:
@@ -70,6 +74,8 @@ def take_index(folder: Path, out: Path, width: int) -> None:
 
 def crop_embeddings(folder: str, config: CropConfig) -> str:
     """The leading part of an embedding model, with its vocabulary."""
+    from pmd.models.kge_folder import load_named
+
     whole = TrainedKge(*load_named(folder))
     small = whole.crop(config.width)
     warn(config.width, whole.widths)
@@ -128,6 +134,8 @@ def size(trained: TrainedKge) -> int:
 
 def stage_of(model: str) -> str | None:
     """The only croppable stage of a run folder; None if it has none, or several, or is none."""
+    from pmd.models.kge_folder import stored_settings
+
     run = Path(model).expanduser()
     stages = [path.parent for path in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []
     found = [stage.name for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]

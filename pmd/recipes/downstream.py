@@ -37,6 +37,7 @@ from pmd.models.interactions import make_interaction
 from pmd.models.kge_folder import load_for
 from pmd.recipes import med_rows
 from pmd.recipes.kge import train_kge
+from pmd.recipes.med_plan import TITLES as MED_TITLES
 from pmd.recipes.med_plan import CroppableConfig, MedTableConfig, check_table, run_settings
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import markdown
@@ -47,7 +48,7 @@ from pmd.use.recommend import NcfConfig, train_ncf
 Task = Literal["labelling", "recommendation"]
 Row = Literal["pca", "ext", "ext_l", "ext_v", "bkd", "dualde", "iterde"]
 METRICS: dict[str, tuple[str, str]] = {"labelling": ("accuracy", "f1"), "recommendation": ("ndcg@5", "ndcg@10")}
-TITLES = {"none": "no embedding", "pca": "PCA", **med_rows.TITLES}
+TITLES = {"none": "no embedding", "pca": "PCA", **MED_TITLES}
 SHOP = "shop"
 """The graph that is drawn; a folder of this name is `./shop`."""
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig
-from pmd.evaluation.retention import ratio
-from pmd.models.interactions import INTERACTIONS
+from pmd.core.kge_stages import INTERACTIONS
 from pmd.recipes.cli import read_config
-from pmd.recipes.med_rows import TITLES
+from pmd.recipes.med_plan import TITLES
 from pmd.recipes.plotting import DASHES, MARKS, figure, look, name_axes, width_axis
 
 GREYS = ("#000000", "#707070")
@@ -45,6 +44,8 @@ def by_retention(folder: Path, names: Sequence[str] | None, path: Path) -> None:
     """The ability retention ratio of each method (or those of these names), mean and standard deviation over seeds
     (MED's Figure 5); beside it the same by the narrowest width that answers a query, which tells how easy the ratio was
     to come by."""
+    from pmd.evaluation.retention import ratio  # loads torch, as pictures of other kinds do not
+
     table = read_table(folder)
     if "retention" not in table:
         raise PmdError(
@@ -113,7 +114,7 @@ def title_of(folder: Path) -> str | None:
 
 def title(settings: KgeConfig) -> str:
     """Interaction and graph."""
-    return f"{INTERACTIONS[settings.model.interaction].__name__}, {Path(settings.data.path).name}"
+    return f"{INTERACTIONS[settings.model.interaction]}, {Path(settings.data.path).name}"
 
 
 def read_table(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from pmd.core.errors import PmdError
 from pmd.data.tsv import read_columns
 from pmd.models.kge_folder import load, load_vocabulary
 from pmd.recipes.figure_methods import read_table
-from pmd.recipes.med_rows import TITLES, models_of
+from pmd.recipes.med_plan import TITLES
+from pmd.recipes.med_rows import models_of
 from pmd.recipes.plotting import COLOURS, figure
 from pmd.use.features import entity_vectors
 

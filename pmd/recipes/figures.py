@@ -20,7 +20,6 @@ from pmd.core.kge_stages import resolve_kge_stages
 from pmd.recipes.cli import read_config
 from pmd.recipes.curves import OF_WIDTH, Curve, curves
 from pmd.recipes.figure_methods import by_method, by_retention, read_results, title
-from pmd.recipes.figure_types import by_type
 from pmd.recipes.plotting import figure, look, name_axes, whole_ticks, width_axis
 from pmd.recipes.tables import by_width as metrics_by_width
 
@@ -71,6 +70,8 @@ def draw(config: FigureConfig) -> Path:
         (by_method if config.what == "methods" else by_retention)(folder, config.rows, path)
         return path
     if config.what == "tsne":
+        from pmd.recipes.figure_types import by_type  # loads torch, as the others do not
+
         by_type(folder, config.rows, config.widths, config.types, path)
         return path
     if not (folder / "config.yaml").is_file():

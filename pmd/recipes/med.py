@@ -24,8 +24,8 @@ from pmd.core.kge_stages import check_kge_run
 from pmd.core.run import write_json, write_text
 from pmd.evaluation.retention import Retained, ratio
 from pmd.recipes.kge import train_kge
-from pmd.recipes.med_plan import ORDERS, MedTableConfig, assistant_stages, check_table, run_settings
-from pmd.recipes.med_rows import TITLES, retained_by, training_seconds
+from pmd.recipes.med_plan import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
+from pmd.recipes.med_rows import retained_by, training_seconds
 from pmd.recipes.repeat import finished_run, spread
 from pmd.recipes.tables import by_width, markdown
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig, Loss
 from pmd.core.med import RECIPES, MedConfig, check_widths
-from pmd.recipes.med_rows import TITLES, Method
+
+Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
+TITLES: dict[str, str] = {
+    "dt": "DT",
+    "ext": "Ext",
+    "ext_l": "Ext-L",
+    "ext_v": "Ext-V",
+    "bkd": "BKD",
+    "ta": "TA",
+    "dualde": "DualDE",
+    "iterde": "IterDE",
+}
 
 ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
 

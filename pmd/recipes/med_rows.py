@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -15,20 +15,9 @@ from pmd.evaluation.retention import Retained, retained
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.kge_folder import load_for
 from pmd.recipes.device import accelerator_for
+from pmd.recipes.med_plan import TITLES
 from pmd.recipes.rank_files import read_ranks, write_ranks
 from pmd.recipes.staging import load_data
-
-Method = Literal["dt", "ext", "ext_l", "ext_v", "bkd", "ta", "dualde", "iterde"]
-TITLES: dict[str, str] = {
-    "dt": "DT",
-    "ext": "Ext",
-    "ext_l": "Ext-L",
-    "ext_v": "Ext-V",
-    "bkd": "BKD",
-    "ta": "TA",
-    "dualde": "DualDE",
-    "iterde": "IterDE",
-}
 
 
 def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:

@@ -17,7 +17,7 @@ from pmd.core.kge_config import KgeConfig
 from pmd.recipes.commands import figure_command
 from pmd.recipes.figure_methods import STEP, bar_look, looks
 from pmd.recipes.figures import every_curve
-from pmd.recipes.med_rows import TITLES
+from pmd.recipes.med_plan import TITLES
 from pmd.recipes.plotting import width_axis
 
 
