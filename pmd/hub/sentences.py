@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from pmd.core.kge_stages import INTERACTIONS
 from pmd.hub.facts import Facts, Metrics
 from pmd.hub.papers import METHODS
-
-TITLES = {
-    "transe": "TransE",
-    "transh": "TransH",
-    "complex": "ComplEx",
-    "rotate": "RotatE",
-    "simple": "SimplE",
-    "pairre": "PairRE",
-}
 
 TAUGHT = {
     "pmd": "progressive distillation with masked generation features (PMD)",
@@ -56,7 +48,7 @@ def _text(facts: Facts) -> Iterator[str]:
 def _embedding(facts: Facts) -> Iterator[str]:
     result, graph = facts.result, facts.graph
     yield (
-        f"A {TITLES[result['interaction']]} embedding model of width {facts.dim} for knowledge graph completion on "
+        f"A {INTERACTIONS[result['interaction']]} embedding model of width {facts.dim} for knowledge graph completion on "
         f"`{graph.name}`: it ranks all {graph.num_entities:,} entities as the missing end of a triple."
     )
     if result.get("teacher"):
