@@ -191,7 +191,7 @@ class Run:
         Where the run lies is none of them: it may be moved, or named by another path.
         """
         file = self.folder / "config.yaml"
-        stored, asked = _settings(file), json.loads(json.dumps(dataclasses.asdict(config)))
+        stored, asked = read_settings(file), json.loads(json.dumps(dataclasses.asdict(config)))
         absent = _absent(stored, asked)
         if absent:
             raise PmdError(
@@ -253,7 +253,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix[1:]: value}
 
 
-def _settings(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
     """What a config.yaml says. PmdError if it is broken."""
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -283,7 +283,7 @@ def _same_model(models: tuple[Any, Any], runs: tuple[Any, Any]) -> bool:
 
 
 def _has(config: Path, key: str | None) -> bool:
-    return key is None or key in _settings(config)
+    return key is None or key in read_settings(config)
 
 
 def _stamp(name: str) -> str:

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pmd.core.config import DataConfig, EvaluateConfig, TrainConfig
 from pmd.core.errors import PmdError
 from pmd.core.types import TripleScorer
@@ -19,6 +17,7 @@ from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.scorers import check_folder, load_scorer, num_parameters
 from pmd.recipes.staging import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
+from pmd.recipes.trained import graph_of_run
 
 RANKING = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MR")
 
@@ -81,7 +80,7 @@ def _short(model: str) -> str:
 
 
 def _data_of_run(model: Path) -> DataConfig:
-    file = model.parent / "config.yaml"
-    if not file.is_file():
+    data = graph_of_run(model)
+    if data is None:
         raise PmdError(f"--model: '{model}' is in no run folder here, so say which graph to rank: --data.path world")
-    return DataConfig(**yaml.safe_load(file.read_text(encoding="utf-8"))["data"])
+    return data

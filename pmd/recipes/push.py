@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
@@ -23,7 +22,7 @@ from safetensors import safe_open
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueDataConfig
 from pmd.core.glue_tasks import task_of
-from pmd.core.run import Run, new_folder, write_folder
+from pmd.core.run import Run, new_folder, read_settings, write_folder
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
@@ -195,7 +194,7 @@ def width_of(kind: str, settings: Mapping[str, Any]) -> int:
 def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
-    asked = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
+    asked = read_settings(run.folder / "config.yaml")
     file = run.folder / "env.json"
     settings, weights = settings_of(folder), sorted(folder.glob("model*.safetensors"))
     dim, data = width_of(kind, settings), asked["data"]["path"]

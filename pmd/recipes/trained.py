@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
+from pmd.core.run import read_settings
 from pmd.models.kinds import kind_of
 from pmd.recipes.folders import locate
 from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
@@ -107,7 +107,7 @@ def graph_of_run(model: Path) -> DataConfig | None:
     file = model.resolve().parent / "config.yaml"
     if not file.is_file():
         return None
-    data = yaml.safe_load(file.read_text(encoding="utf-8")).get("data")
+    data = read_settings(file).get("data")
     return DataConfig(**data) if isinstance(data, dict) else None
 
 

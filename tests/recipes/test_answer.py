@@ -500,3 +500,11 @@ def test_the_command_fails_with_one_line(folder, tmp_path):
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.startswith("error: model: no folder") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["answer", "evaluate"])
+def test_a_broken_config_is_named(run, command):
+    (run / "config.yaml").write_text("data: [")
+    model = ["--model", str(run / "narrow")]
+    with pytest.raises(PmdError, match=r"config.yaml' cannot be read \(.*\); restore it"):
+        dispatch([command, *model, *(QUESTION if command == "answer" else ())])
