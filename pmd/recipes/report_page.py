@@ -6,7 +6,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,15 +205,19 @@ def slug(text: str) -> str:
 
 
 def read_tables(text: str) -> list[Table]:
-    """The tables of a file of Markdown that a recipe wrote, with the line above each as its caption."""
-    found, caption = [], ""
+    """The tables of a file of Markdown that a recipe wrote, with the line above each as its caption, to which the last
+    one's takes what is said below it."""
+    found, said = [], []
     for piece in re.split(r"\n\s*\n", text.strip()):
         rows = piece.splitlines()
         if len(rows) < 2 or not all(row.startswith("|") for row in rows):
-            caption = " ".join(piece.split())
+            said.append(" ".join(piece.split()))
             continue
         header, _, *body = map(cells_of, rows)
         cells = [[Strong(cell[2:-2]) if re.fullmatch(r"\*\*.+\*\*", cell) else cell for cell in row] for row in body]
-        found.append(Table(header, cells, caption))
-        caption = ""
+        found.append(Table(header, cells, said[-1] if said else ""))
+        said = []
+    if found and said:
+        captions = [part for part in (found[-1].caption, *said) if part]
+        found[-1] = replace(found[-1], caption=" ".join(part if part[-1] in ".!?" else f"{part}." for part in captions))
     return found

@@ -280,6 +280,15 @@ def test_a_table_of_methods_and_a_glue_run_show_what_their_recipes_wrote(runs, t
         cells = {cell for rows in reported(run).page.tables for row in rows for cell in row}
         for own in read_tables((run / "table.md").read_text()):
             assert {cell for row in own.rows for cell in row} <= cells
+    found = reported(runs("glue"))
+    assert any("majority class: every example answered" in caption for caption in found.page.captions)
+
+
+def test_what_is_said_above_and_below_tables_is_kept():
+    table = "| a |\n|---|\n| **1** |"
+    first, last = read_tables(f"# page\n\nover\n\n{table}\n\nnext\n\n{table}\n\n† none.\n\nk of n")
+    assert (first.caption, last.caption) == ("over", "next. † none. k of n.") and first.rows == [[Strong("1")]]
+    assert read_tables("no table") == []
 
 
 def test_odd_names_are_written_as_they_are(runs):
