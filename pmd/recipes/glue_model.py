@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
@@ -109,14 +110,15 @@ def first_model(
     config: GlueModelConfig,
     task: GlueTask,
     batches: Callable[[], Iterable[GlueBatch]],
+    device: torch.device,
 ) -> Model:
-    """The untrained model of a stage, in training mode.
+    """The untrained model of a stage on its device, in training mode.
 
     Args:
         source: the weights to start from.
         batches: labelled examples to judge importance by.
     """
-    model = croppable(source, config, task)
+    model = croppable(source, config, task).to(device)
     if stage.order == "magnitude":
         reorder_(model, magnitude(model), ["hidden"])  # of heads and neurons weights alone say too little
     elif stage.order == "taylor":
@@ -130,6 +132,7 @@ def first_model(
 
 def _losses(model: Model, batches: Iterable[GlueBatch]) -> Iterator[Tensor]:
     for batch in batches:
+        batch = batch.to(model.device)
         yield label_loss(model(**batch.inputs).logits[None], batch.labels)[0]
 
 

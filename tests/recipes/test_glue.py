@@ -202,7 +202,7 @@ def test_an_order_changes_nothing_but_the_order(place):
     for order in ("none", "magnitude", "taylor"):
         torch.manual_seed(0)
         stage = GlueStageConfig("a", method="med", order=order)
-        model = first_model(stage, str(place / "bert"), config, task, lambda: [batch])
+        model = first_model(stage, str(place / "bert"), config, task, lambda: [batch], torch.device("cpu"))
         assert model.training
         found[order] = model.eval().forward_widths(**batch.inputs)
     for order in ("magnitude", "taylor"):
