@@ -197,7 +197,7 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
         return [train(part) for part in order.split(config.train.batch_size)[:ORDER_BATCHES]]
 
-    model = first_model(stage, source, config.model, context.data.task, batches, accelerator.device)
+    model = first_model(stage, source, config.model, context.data.task, train.split.labels, batches, accelerator.device)
     objective = objective_for(context, stage, model).to(accelerator.device)
 
     def validate() -> dict[str, float]:

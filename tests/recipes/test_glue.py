@@ -202,12 +202,28 @@ def test_an_order_changes_nothing_but_the_order(place):
     for order in ("none", "magnitude", "taylor"):
         torch.manual_seed(0)
         stage = GlueStageConfig("a", method="med", order=order)
-        model = first_model(stage, str(place / "bert"), config, task, lambda: [batch], torch.device("cpu"))
+        model = first_model(stage, str(place / "bert"), config, task, data.labels, lambda: [batch], torch.device("cpu"))
         assert model.training
         found[order] = model.eval().forward_widths(**batch.inputs)
     for order in ("magnitude", "taylor"):
         torch.testing.assert_close(found[order][-1], found["none"][-1], atol=1e-5, rtol=1e-4)
         assert not torch.allclose(found[order][0], found["none"][0], atol=1e-2)
+
+
+def test_a_regression_begins_with_the_mean_of_the_labels(place, tmp_path):
+    from pmd.core.glue_config import GlueModelConfig
+    from pmd.recipes.glue_model import croppable
+
+    config, labels = GlueModelConfig(widths=WIDTHS, max_length=24), np.array([1.0, 2.5, 4.5], dtype=np.float32)
+    first = croppable(str(place / "bert"), config, task_of("stsb"), labels)
+    assert first.classifier.bias.tolist() == pytest.approx([8 / 3])
+    first.save_pretrained(tmp_path)  # a head that was trained stays
+    assert croppable(str(tmp_path), config, task_of("stsb"), labels + 1).classifier.bias.tolist() == pytest.approx(
+        [8 / 3]
+    )
+    assert croppable(str(tmp_path), config, task_of("mnli"), np.array([0, 1, 2])).classifier.bias.tolist() == [0, 0, 0]
+    other = croppable(str(place / "bert"), config, task_of("rte"), np.array([1, 1, 0]))
+    assert other.classifier.bias.tolist() == [0, 0]
 
 
 def test_ctrl_c_and_resume_give_the_same_models(done, place, monkeypatch):
