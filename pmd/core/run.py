@@ -257,7 +257,7 @@ def read_settings(file: Path) -> dict[str, Any]:
     """What a config.yaml says. PmdError if it is broken."""
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a 13th month
         reason = " ".join(str(error).split())
         raise PmdError(f"'{file}' cannot be read ({reason}); restore it, or choose another folder") from None
     if not isinstance(found, dict):

@@ -189,6 +189,7 @@ CUT = "lacks {}: it is cut off, or of another version; restore it, or choose ano
     [
         (lambda text: "a: [b", r"cannot be read \(while parsing .*\); restore it, or choose another folder"),
         (lambda text: "name: \x00", r"cannot be read \(unacceptable character .*\); restore it"),
+        (lambda text: "name: 2020-13-45", r"cannot be read \(month must be in .*\); restore it"),
         (lambda text: "", "holds no settings by name but None; restore it"),
         (lambda text: "[1, 2]", r"holds no settings by name but \[1, 2\]; restore it"),
         (lambda text: text[: text.index("runs:")], CUT.format("runs")),

@@ -222,6 +222,8 @@ def test_a_regression_begins_with_the_mean_of_the_labels(place, tmp_path):
         [8 / 3]
     )
     assert croppable(str(tmp_path), config, task_of("mnli"), np.array([0, 1, 2])).classifier.bias.tolist() == [0, 0, 0]
+    croppable(str(place / "bert"), config, task_of("mnli"), np.array([0, 1, 2])).save_pretrained(tmp_path)
+    assert croppable(str(tmp_path), config, task_of("stsb"), labels).classifier.bias.tolist() == pytest.approx([8 / 3])
     other = croppable(str(place / "bert"), config, task_of("rte"), np.array([1, 1, 0]))
     assert other.classifier.bias.tolist() == [0, 0]
 
