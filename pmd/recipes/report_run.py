@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pmd.core.errors import PmdError
-from pmd.core.run import Run
+from pmd.core.run import Run, read_settings
 from pmd.recipes.curves import read_metrics
 
 KINDS = {"encoder": "text", "loss": "kge", "task": "glue"}
@@ -71,7 +69,7 @@ def read_run(folder: str) -> Record:
         raise PmdError(f"--run: no folder '{folder}'; give a run folder, such as runs/world-20250101-120000")
     results = Run(path).results
     if (path / "config.yaml").is_file():
-        config = read_config(path / "config.yaml")
+        config = read_settings(path / "config.yaml")
         kind = next((kind for key, kind in KINDS.items() if key in config), None)
         if kind is None:
             raise PmdError(f"--run: the config.yaml of '{folder}' is of no run of this package")
@@ -87,7 +85,7 @@ def read_run(folder: str) -> Record:
         )
     configs = sorted(path.glob("*/config.yaml")) + sorted(path.glob("*/*/config.yaml"))
     first = configs[0].parent if configs else path
-    config = read_config(first / "config.yaml") if configs else {}
+    config = read_settings(first / "config.yaml") if configs else {}
     notes = [] if (path / "table.md").is_file() else ["There is no table yet: repeat the command, which goes on."]
     runs = sorted({path / config.relative_to(path).parts[0] for config in configs})
     return Record(path, "table", config, read_object(first / "env.json"), results, [], notes, runs)
@@ -101,16 +99,6 @@ def read_object(file: Path) -> dict[str, Any]:
         raise PmdError(f"--run: '{file}' cannot be read ({error}); repeat the command that made it") from None
     if not isinstance(found, dict):
         raise PmdError(f"--run: '{file}' holds no values by name; repeat the command that made it")
-    return found
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PmdError(f"--run: '{file}' cannot be read ({' '.join(str(error).split())})") from None
-    if not isinstance(found, dict):
-        raise PmdError(f"--run: '{file}' holds no settings")
     return found
 
 

@@ -108,7 +108,11 @@ def graph_of_run(model: Path) -> DataConfig | None:
     if not file.is_file():
         return None
     data = read_settings(file).get("data")
-    return DataConfig(**data) if isinstance(data, dict) else None
+    try:
+        return DataConfig(**data) if isinstance(data, dict) else None
+    except TypeError as error:  # of other settings
+        reason = str(error).partition(" ")[2]
+        raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None
 
 
 def graph_stamps(source: DataConfig) -> Stamps | None:

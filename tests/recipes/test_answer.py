@@ -503,8 +503,15 @@ def test_the_command_fails_with_one_line(folder, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["answer", "evaluate"])
-def test_a_broken_config_is_named(run, command):
-    (run / "config.yaml").write_text("data: [")
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("data: [", r"cannot be read \(.*\); restore it"),
+        ("data: {pth: a}", r"data .*'pth'; restore it, or say which graph"),
+    ],
+)
+def test_a_broken_config_is_named(run, command, text, told):
+    (run / "config.yaml").write_text(text)
     model = ["--model", str(run / "narrow")]
-    with pytest.raises(PmdError, match=r"config.yaml' cannot be read \(.*\); restore it"):
+    with pytest.raises(PmdError, match=rf"config.yaml'.*{told}"):
         dispatch([command, *model, *(QUESTION if command == "answer" else ())])
