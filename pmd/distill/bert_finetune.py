@@ -8,9 +8,11 @@ costs less. One term, `hard`: cross-entropy, or squared error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from pmd.core.distributed import from_first
@@ -36,6 +38,11 @@ class FineTuning(Objective):
         return {"hard": label_loss(logits[None], batch.labels)[0]}
 
 
+def read_widths(model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]) -> Tensor:
+    """The fp32 logits (n, b, C) of sub-models, whose parameters are cut once for all pieces of the batch."""
+    return batch.read(partial(model.forward_widths, widths=widths, cut=model.cut(widths))).float()
+
+
 class Supernet(Objective):
     """All sub-models of `model.widths`, one in each step. `model` is the model to train."""
 
@@ -45,6 +52,5 @@ class Supernet(Objective):
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         place = from_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
-        drawn = partial(self.model.forward_widths, widths=[self.model.widths[int(place)]])
-        logits = batch.read(drawn).float()  # (1, b, C)
+        logits = read_widths(self.model, batch, [self.model.widths[int(place)]])  # (1, b, C)
         return {"hard": label_loss(logits, batch.labels)[0]}

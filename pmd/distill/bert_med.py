@@ -18,8 +18,6 @@ neither kind: it keeps its squared error, and only Eq. 2 and 6 apply.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -28,6 +26,7 @@ from pmd.core.distributed import gather
 from pmd.core.med import MedConfig
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
+from pmd.distill.bert_finetune import read_widths
 from pmd.distill.croppable import CroppableObjective
 from pmd.losses.distillation import softened_loss
 from pmd.losses.labels import label_loss
@@ -50,7 +49,7 @@ class BertMutualEvolution(CroppableObjective):
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         chosen, widths = self.drawn()
-        logits = batch.read(partial(self.model.forward_widths, widths=widths)).float()  # (n, b, C)
+        logits = read_widths(self.model, batch, widths)  # (n, b, C)
         logits, labels = gather(logits.transpose(0, 1)).transpose(0, 1), gather(batch.labels)  # of all processes
         if self.evolutionary:
             hard = evolutionary_loss(true_first(logits, labels), self.w1, self.w2)

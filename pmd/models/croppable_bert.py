@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.func import functional_call
 from torch.nn.functional import layer_norm, linear
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
@@ -59,10 +61,10 @@ class LeadingLinear(nn.Linear):
     """(…, w) -> (…, w · out / in) by the leading part of weight and bias, for any input width w."""
 
     def forward(self, input: Tensor) -> Tensor:
-        width = input.shape[-1]
-        if width == self.in_features:
+        width, (rows, columns) = input.shape[-1], self.weight.shape
+        if width == columns:  # of the whole model, or cut already
             return super().forward(input)
-        out = self.out_features * width // self.in_features
+        out = rows * width // columns
         return linear(input, self.weight[:out, :width], self.bias[:out])
 
 
@@ -75,6 +77,43 @@ class LeadingLayerNorm(nn.LayerNorm):
 
 
 LEADING = {nn.Linear: LeadingLinear, nn.LayerNorm: LeadingLayerNorm}
+
+
+class LeadingParts(Function):
+    """A parameter and some shapes -> its leading parts of these shapes, as views.
+
+    The gradients of all parts are added up in one tensor. Plain slices would fill a tensor of the whole parameter's size
+    with zeros for each of them, which for a BERT and its sub-models is a sixth of a step.
+    """
+
+    @staticmethod
+    def forward(whole: Tensor, *shapes: Sequence[int]) -> tuple[Tensor, ...]:
+        return tuple(whole[leading(shape)] for shape in shapes)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+        ctx.size = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *narrow, widest = grads
+        if widest.shape == ctx.size:
+            total = widest.clone()
+        else:
+            total = widest.new_zeros(ctx.size)
+            narrow.append(widest)
+        for grad in narrow:
+            total[leading(grad.shape)] += grad
+        return total, *(None for _ in grads)
+
+
+def leading(shape: Sequence[int]) -> tuple[slice, ...]:
+    """The index of the leading part of a shape."""
+    return tuple(slice(size) for size in shape)
+
+
+Cut = list[dict[str, dict[str, Tensor]]]
+"""By width and module the leading parts of parameters: see `CroppableBert.cut`."""
 
 
 class _Croppable:
@@ -149,8 +188,8 @@ class _Croppable:
         with torch.device("meta"):
             plain = self.plain_class(config, **self._options())
         shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
-        leading = {name: state[name][tuple(slice(size) for size in shape)] for name, shape in shapes.items()}
-        plain.load_state_dict({name: tensor.detach().clone() for name, tensor in leading.items()}, assign=True)
+        parts = {name: state[name][leading(shape)] for name, shape in shapes.items()}
+        plain.load_state_dict({name: tensor.detach().clone() for name, tensor in parts.items()}, assign=True)
         for name, buffer in self.named_buffers():  # positions: in no state dict, and the same at every width
             owner, _, leaf = name.rpartition(".")
             plain.get_submodule(owner).register_buffer(leaf, buffer.clone(), persistent=False)
@@ -182,6 +221,24 @@ class CroppableBert(_Croppable, BertModel):
             if type(module) in LEADING:  # parameters stay where they are and keep their names
                 module.__class__ = LEADING[type(module)]
 
+    def cut(self, widths: Sequence[int] | None = None) -> Cut:
+        """The parameters of sub-models, as parts of this model's own through which gradients reach it.
+
+        For who calls `forward_widths` several times before one backward pass: the gradients of all calls are then added
+        up before they go on into parameters of full size.
+
+        Args:
+            widths: of which sub-models, increasing; all in `widths` by default.
+        """
+        asked = self.widths if widths is None else check_widths(widths, self.config)
+        parts: Cut = [{} for _ in asked]
+        for place in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
+            for name, whole in self.get_submodule(place).named_parameters():
+                shapes = [[size * width // self.config.hidden_size for size in whole.shape] for width in asked]
+                for own, part in zip(parts, LeadingParts.apply(whole, *shapes)):
+                    own.setdefault(place, {})[name] = part
+        return parts
+
     def forward_widths(
         self,
         input_ids: Tensor,
@@ -189,6 +246,7 @@ class CroppableBert(_Croppable, BertModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
+        cut: Cut | None = None,
     ) -> list[BaseModelOutputWithPooling]:
         """The outputs of sub-models for a batch, narrowest first.
 
@@ -197,6 +255,7 @@ class CroppableBert(_Croppable, BertModel):
         Args:
             input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`.
             widths: of which sub-models, increasing; all in `widths` by default.
+            cut: their parameters, as `cut(widths)` gives them; cut here by default.
 
         Returns:
             For each width w `last_hidden_state` (b, L, w) and `pooler_output` (b, w), None without a pooling layer.
@@ -213,10 +272,12 @@ class CroppableBert(_Croppable, BertModel):
         summed = embeddings.word_embeddings(input_ids) + embeddings.token_type_embeddings(token_type_ids)
         summed = summed + embeddings.position_embeddings(position_ids)  # (b, L, d)
         mask = create_bidirectional_mask(self.config, summed, attention_mask)
-        for width in asked:
-            hidden = embeddings.dropout(embeddings.LayerNorm(summed[..., :width]))  # (b, L, w)
-            hidden = self.encoder(hidden, attention_mask=mask).last_hidden_state
-            pooled = None if self.pooler is None else self.pooler(hidden)
+        for width, parts in zip(asked, self.cut(asked) if cut is None else cut):
+            norm = functional_call(embeddings.LayerNorm, parts["embeddings.LayerNorm"], (summed[..., :width],))
+            hidden = embeddings.dropout(norm)  # (b, L, w)
+            masked = {"attention_mask": mask}
+            hidden = functional_call(self.encoder, parts["encoder"], (hidden,), masked).last_hidden_state
+            pooled = None if self.pooler is None else functional_call(self.pooler, parts["pooler"], (hidden,))
             outputs.append(BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled))
         return outputs
 
@@ -247,10 +308,15 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
+        cut: Cut | None = None,
     ) -> Tensor:
         """The logits of sub-models for a batch, (n, b, num_labels), narrowest first; arguments as in `CroppableBert`."""
-        outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths)
+        outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths, cut)
         return torch.stack([self._logits(output.pooler_output) for output in outputs])
+
+    def cut(self, widths: Sequence[int] | None = None) -> Cut:
+        """As of `CroppableBert`, whose parameters these are; the classifier, which is small, is cut as it is used."""
+        return self.bert.cut(widths)
 
     def _logits(self, pooled: Tensor) -> Tensor:
         """(b, w) -> (b, num_labels): every width has all classes."""

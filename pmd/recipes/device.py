@@ -34,9 +34,15 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         shared = max(1, cores // accelerator.num_processes)
         torch.set_num_threads(config.threads or shared)
         keep_freed_memory()
-        if config.precision != "no":
-            warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)
+        if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
+            warnings.warn(f"train.precision {config.precision} is slower than fp32 on this CPU", stacklevel=2)
     return accelerator
+
+
+def computes_bf16() -> bool:
+    """Whether the CPU has instructions for products of bf16 (AMX, AVX-512 BF16 …); False where torch cannot say."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 and later
+    return any(found for name, found in capabilities.items() if name.endswith("bf16"))
 
 
 def keep_freed_memory() -> None:
@@ -45,11 +51,12 @@ def keep_freed_memory() -> None:
     glibc returns large blocks to the system at once; taking them again, page by page, can be half of the time
     of a step. Other C libraries are left as they are.
     """
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        # Older versions refuse more than 32 MB; to set the second alone would only switch off what adapts itself.
-        if any(libc.mallopt(mmap_threshold, size) for size in (2**30, 2**25)):
+        # Not by M_MMAP_THRESHOLD, which cannot exceed 32 MB: the gradient of a table of words is larger. To set the second
+        # alone would only switch off what adapts itself.
+        if libc.mallopt(mmap_max, 0):
             libc.mallopt(trim_threshold, 2**31 - 1)
 
 

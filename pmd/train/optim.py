@@ -13,14 +13,14 @@ def optimizer_for(name: str, module: nn.Module, lr: float, weight_decay: float =
     Weights decay with AdamW alone: matrices do, biases, norms and scalars do not. SparseAdam needs tables
     with sparse gradients, and moves only the rows that a batch has read.
     """
+    # Fused (all that can be): one pass over a table, its gradient and its moments in place of a dozen.
     trained = [p for p in module.parameters() if p.requires_grad]
     if name == "adamw":
         groups = [
             {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
             {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        return AdamW([group for group in groups if group["params"]], lr=lr)
-    # Fused: one pass over a table, its gradient and its moments in place of a dozen.
+        return AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
     kinds = {
         "adam": lambda: Adam(trained, lr=lr, fused=True),
         "adagrad": lambda: Adagrad(trained, lr=lr),

@@ -126,7 +126,7 @@ def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueB
 
     def croppable(widths: list[int] | None, unbroken: bool = False) -> Step:
         def of(batch: GlueBatch) -> Tensor:
-            forward = partial(model.forward_widths, widths=widths)
+            forward = partial(model.forward_widths, widths=widths, cut=model.cut(widths))
             return loss(forward(**batch.inputs) if unbroken else batch.read(forward), batch)
 
         return step_of(model, of)
@@ -160,7 +160,7 @@ def length_of(batches: Sequence[GlueBatch]) -> int:
 
 
 def step_of(model: nn.Module, loss: Callable[[GlueBatch], Tensor]) -> Step:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
     def step(batch: GlueBatch) -> None:
         loss(batch).backward()

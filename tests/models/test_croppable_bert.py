@@ -200,6 +200,24 @@ def test_gradients_are_those_of_the_cropped_models_put_back_in_place():
         assert gradient.abs().max() > 0 or "key.bias" in name, name
 
 
+def test_parameters_cut_once_serve_several_calls_and_gather_their_gradients():
+    model, texts = tiny(), batch()
+    halves = [{name: ids[rows] for name, ids in texts.items()} for rows in (slice(3), slice(3, None))]
+    for widths in (WIDTHS, [8, 24], [16]):  # with the widest, and without
+        found = []
+        for cut in (model.cut(widths), None):
+            model.zero_grad()
+            logits = torch.cat([model.forward_widths(**half, widths=widths, cut=cut) for half in halves], dim=1)
+            logits.square().sum().backward()
+            found.append((logits, {name: own.grad for name, own in model.named_parameters()}))
+        (logits, gradients), (expected, others) = found
+        assert_same(logits, expected)
+        for name, gradient in others.items():
+            torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=1e-5)
+        beyond = model.bert.encoder.layer[0].output.dense.weight.grad[widths[-1] :]
+        assert beyond.abs().sum() == 0
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the name of the switch changes in transformers 6
 def test_gradient_checkpointing_changes_nothing():
     settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
