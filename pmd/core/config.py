@@ -125,7 +125,7 @@ class LoopConfig:
         weight_decay: of AdamW, on matrices only.
         warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
         grad_clip: largest gradient norm; 0 for any.
-        precision: `no` is fp32; bf16 pays on GPUs and on CPUs with AMX, fp16 on GPUs only.
+        precision: `no` is fp32; bf16 pays on GPUs and on CPUs that compute in it (AMX), fp16 on GPUs only.
         log_every: steps between two lines in metrics.jsonl.
         save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
         valid_every: epochs between two validations; 0 for never. The best model is then the one that is kept: by the

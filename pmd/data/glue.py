@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -109,15 +110,16 @@ def load_glue(path: str, task: GlueTask, train_examples: int = 0) -> GlueData:
 
 
 def load_diagnostics(path: str) -> GlueSplit | None:
-    """The examples of the diagnostic set (AX), or None where the folder or the Hub data set has none.
+    """The examples of the diagnostic set (AX), or None where the folder has none, or, with a warning, the Hub data set.
 
     Raises:
-        PmdError: for a row that cannot be used.
+        PmdError: for a row of a folder's file that cannot be used.
     """
     if not Path(path).is_dir():
         try:
             return _from_hub(path, AX, AX.test)["test"]
-        except PmdError:
+        except PmdError as error:
+            warnings.warn(f"the diagnostic set is left out, AX.tsv is not written: {error}", stacklevel=2)
             return None
     folders = (entry for entry in (Path(path), *sorted(Path(path).iterdir())) if key_of(entry.name) == AX.key)
     file = next((folder / "test.jsonl" for folder in folders if (folder / "test.jsonl").is_file()), None)

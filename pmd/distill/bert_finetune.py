@@ -40,7 +40,7 @@ class FineTuning(Objective):
 
 def read_widths(model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]) -> Tensor:
     """The fp32 logits (n, b, C) of sub-models, whose parameters are cut once for all pieces of the batch."""
-    return batch.read(partial(model.forward_widths, widths=widths, cut=model.cut(widths))).float()
+    return batch.read(partial(model.forward_widths, cut=model.cut(widths))).float()
 
 
 class Supernet(Objective):

@@ -6,7 +6,7 @@ Relations have no width, so teacher and student may differ in theirs without a p
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, autocast
 from torch.nn.functional import log_softmax, normalize, smooth_l1_loss
 
 
@@ -23,7 +23,8 @@ def token_relations(left: Tensor, right: Tensor, heads: int, mask: Tensor) -> Te
         (b, heads, L, L): each row the log-probabilities over the tokens.
     """
     left, right = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (left, right))  # (b, heads, L, size)
-    products = left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
+    with autocast(left.device.type, enabled=False):  # divergences of near distributions are lost in half precision
+        products = left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
     return log_softmax(products.masked_fill(mask[:, None, None, :] == 0, -1e4), dim=-1)
 
 
@@ -43,7 +44,8 @@ def distances(vectors: Tensor) -> Tensor:
 def angles(vectors: Tensor) -> Tensor:
     """Cosines of the angles at vector j between vectors i and k: (n, n, n), [j, i, k] (RKD, Eq. 8)."""
     directions = normalize(vectors[None] - vectors[:, None], dim=-1)  # (j, i, d)
-    return directions @ directions.transpose(1, 2)
+    with autocast(vectors.device.type, enabled=False):
+        return directions @ directions.transpose(1, 2)
 
 
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:

@@ -83,9 +83,11 @@ def taylor(model: PreTrainedModel, losses: Iterable[Tensor]) -> dict[Space, Tens
             (dropout or not) is the caller's.
 
     Raises:
-        PmdError: for no loss, or one that does not depend on the model.
+        PmdError: for no loss, one that does not depend on the model, or a model whose weights are all frozen.
     """
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not parameters:
+        raise PmdError("importance: all weights are frozen; give a model whose weights require gradients")
     heads, total = model.config.num_attention_heads, {}
     for loss in losses:
         gradients = torch.autograd.grad(loss, [*parameters.values()], allow_unused=True)

@@ -10,14 +10,15 @@ Token ids go in; hidden states or logits of one sub-model or of all come out.
 The classes are `transformers`' own with two kinds of module exchanged: a linear layer and a LayerNorm that use as
 much of themselves as their input is wide. A sub-model then runs through `transformers`' code unchanged, because a
 hidden state of width w asks each layer for no more than w, and everything that BERT can do (any attention kernel,
-gradient checkpointing, `save_pretrained`, a `Trainer`) works at full width as ever. Nothing is copied to crop: slices
-of the weights go to the kernels as they lie.
+gradient checkpointing, `save_pretrained`, a `Trainer`) works at full width as ever. Nothing is copied to crop: views
+of the weights go to the kernels as they lie. `forward_widths` makes these views once for all calls of a step (`cut`)
+and puts them in the place of the parameters.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ class LeadingLinear(nn.Linear):
         width, (rows, columns) = input.shape[-1], self.weight.shape
         if width == columns:  # of the whole model, or cut already
             return super().forward(input)
+        # Gradient checkpointing computes again in the backward pass, when whole parameters are back in their place.
         out = rows * width // columns
         return linear(input, self.weight[:out, :width], self.bias[:out])
 
@@ -83,7 +85,7 @@ class LeadingParts(Function):
     """A parameter and some shapes -> its leading parts of these shapes, as views.
 
     The gradients of all parts are added up in one tensor. Plain slices would fill a tensor of the whole parameter's size
-    with zeros for each of them, which for a BERT and its sub-models is a sixth of a step.
+    with zeros for each of them.
     """
 
     @staticmethod
@@ -112,7 +114,7 @@ def leading(shape: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(size) for size in shape)
 
 
-Cut = list[dict[str, dict[str, Tensor]]]
+Cut = dict[int, dict[str, dict[str, Tensor]]]
 """By width and module the leading parts of parameters: see `CroppableBert.cut`."""
 
 
@@ -188,6 +190,8 @@ class _Croppable:
         with torch.device("meta"):
             plain = self.plain_class(config, **self._options())
         shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
+        if missing := sorted(shapes.keys() - state.keys()):
+            raise PmdError(f"the model has no '{missing[0]}' to crop; merge adapters into it first")
         parts = {name: state[name][leading(shape)] for name, shape in shapes.items()}
         plain.load_state_dict({name: tensor.detach().clone() for name, tensor in parts.items()}, assign=True)
         for name, buffer in self.named_buffers():  # positions: in no state dict, and the same at every width
@@ -229,13 +233,16 @@ class CroppableBert(_Croppable, BertModel):
 
         Args:
             widths: of which sub-models, increasing; all in `widths` by default.
+
+        Raises:
+            PmdError: for widths that do not cut whole heads, or parameters that a BERT has not.
         """
         asked = self.widths if widths is None else check_widths(widths, self.config)
-        parts: Cut = [{} for _ in asked]
+        parts: Cut = {width: {} for width in asked}
         for place in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
-            for name, whole in self.get_submodule(place).named_parameters():
+            for name, whole in leading_parameters(self.get_submodule(place), place):
                 shapes = [[size * width // self.config.hidden_size for size in whole.shape] for width in asked]
-                for own, part in zip(parts, LeadingParts.apply(whole, *shapes)):
+                for own, part in zip(parts.values(), LeadingParts.apply(whole, *shapes)):
                     own.setdefault(place, {})[name] = part
         return parts
 
@@ -255,15 +262,15 @@ class CroppableBert(_Croppable, BertModel):
         Args:
             input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`.
             widths: of which sub-models, increasing; all in `widths` by default.
-            cut: their parameters, as `cut(widths)` gives them; cut here by default.
+            cut: their parameters, as `cut` gives them, in place of `widths`.
 
         Returns:
             For each width w `last_hidden_state` (b, L, w) and `pooler_output` (b, w), None without a pooling layer.
 
         Raises:
-            PmdError: for widths that do not cut whole heads.
+            PmdError: as `cut`.
         """
-        asked = self.widths if widths is None else check_widths(widths, self.config)
+        cut = self.cut(widths) if cut is None else cut
         embeddings, outputs = self.embeddings, []
         if position_ids is None:
             position_ids = embeddings.position_ids[:, : input_ids.shape[1]]
@@ -272,7 +279,7 @@ class CroppableBert(_Croppable, BertModel):
         summed = embeddings.word_embeddings(input_ids) + embeddings.token_type_embeddings(token_type_ids)
         summed = summed + embeddings.position_embeddings(position_ids)  # (b, L, d)
         mask = create_bidirectional_mask(self.config, summed, attention_mask)
-        for width, parts in zip(asked, self.cut(asked) if cut is None else cut):
+        for width, parts in cut.items():
             norm = functional_call(embeddings.LayerNorm, parts["embeddings.LayerNorm"], (summed[..., :width],))
             hidden = embeddings.dropout(norm)  # (b, L, w)
             masked = {"attention_mask": mask}
@@ -321,6 +328,19 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
     def _logits(self, pooled: Tensor) -> Tensor:
         """(b, w) -> (b, num_labels): every width has all classes."""
         return linear(self.dropout(pooled), self.classifier.weight[:, : pooled.shape[-1]], self.classifier.bias)
+
+
+def leading_parameters(module: nn.Module, place: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters below a module, all of linear layers and norms that can be cut.
+
+    Raises:
+        PmdError: for any other, such as those of an adapter, whose axes are no widths.
+    """
+    for name, parameter in module.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        if not isinstance(module.get_submodule(owner), (*LEADING.values(),)) or leaf not in ("weight", "bias"):
+            raise PmdError(f"'{place}.{name}' cannot be cut to a width; merge adapters into the model first")
+        yield name, parameter
 
 
 def allowed_widths(config: BertConfig) -> list[int]:

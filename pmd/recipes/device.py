@@ -35,7 +35,7 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         torch.set_num_threads(config.threads or shared)
         keep_freed_memory()
         if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
-            warnings.warn(f"train.precision {config.precision} is slower than fp32 on this CPU", stacklevel=2)
+            warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)
     return accelerator
 
 

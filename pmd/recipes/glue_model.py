@@ -54,6 +54,7 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
     """Refuse what cannot be made of the BERT, before the first stage is trained. PmdError says which stage."""
     if len(task.columns) > full.type_vocab_size:
         raise PmdError(f"model.name: the BERT knows no second segment, and {task.title} has two texts; choose another")
+    size_of = {stage.name: stage.width or full.hidden_size for stage in stages}
     for stage in stages:
         place, width = f"stages ({stage.name})", stage.width or full.hidden_size
         check_widths([width], full)
@@ -65,9 +66,9 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
                 f"choose 1 to {full.num_hidden_layers}"
             )
         heads = full.num_attention_heads * width // full.hidden_size
-        if stage.method == "minilm" and full.hidden_size % heads:
+        if stage.method == "minilm" and size_of[stage.teacher] % heads:
             raise PmdError(
-                f"{place}.width: the teacher's {full.hidden_size} dimensions cannot be split into {heads} heads as its "
+                f"{place}.width: the teacher's {size_of[stage.teacher]} dimensions cannot be split into {heads} heads as its "
                 "student's; choose a width whose heads divide it"
             )
 

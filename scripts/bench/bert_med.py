@@ -126,7 +126,7 @@ def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueB
 
     def croppable(widths: list[int] | None, unbroken: bool = False) -> Step:
         def of(batch: GlueBatch) -> Tensor:
-            forward = partial(model.forward_widths, widths=widths, cut=model.cut(widths))
+            forward = partial(model.forward_widths, cut=model.cut(widths))
             return loss(forward(**batch.inputs) if unbroken else batch.read(forward), batch)
 
         return step_of(model, of)

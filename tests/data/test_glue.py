@@ -152,6 +152,15 @@ def test_diagnostics_are_taken_where_they_are(tmp_path):
     assert len(load_diagnostics(str(tmp_path))) == 4
 
 
+def test_diagnostics_that_cannot_be_fetched_are_said_to_be_left_out(monkeypatch):
+    def refuse(path, task, needed):
+        raise PmdError(f"data.path: cannot read '{path}'")
+
+    monkeypatch.setattr("pmd.data.glue._from_hub", refuse)
+    with pytest.warns(UserWarning, match=r"AX\.tsv is not written: data\.path: cannot read 'some/glue'"):
+        assert load_diagnostics("some/glue") is None
+
+
 @pytest.mark.parametrize("name", ["cola", "rte"])
 @pytest.mark.parametrize("length", [8, 9, 10, 64])
 def test_texts_are_put_together_as_the_tokenizer_does(name, length, tmp_path):

@@ -49,6 +49,11 @@ def test_our_evaluate_module_needs_no_network(key):
     assert found == pytest.approx(glue_metrics(task_of(key), predictions, labels), abs=1e-9)
 
 
+@pytest.mark.parametrize("split", ["mnli_matched", "mnli_mismatched"])
+def test_our_evaluate_module_knows_the_hubs_names_of_mnli(split):
+    assert evaluate.load(str(MODULE), split).compute(predictions=[2, 0], references=[2, 1]) == {"accuracy": 0.5}
+
+
 def test_metrics_equal_those_of_the_hub():
     try:
         modules = {key: evaluate.load("glue", key) for key in TASKS if key != "mnli"}

@@ -73,8 +73,8 @@ def drawn_widths(accelerator: Accelerator, out: str) -> None:
     torch.manual_seed(accelerator.process_index)
     seen, widths = [], [1, 2, 3, 4, 5, 6, 7, 8]
 
-    def forward_widths(widths: list[int], cut: list[int]) -> torch.Tensor:
-        seen.extend(widths)
+    def forward_widths(cut: list[int]) -> torch.Tensor:
+        seen.extend(cut)
         return torch.zeros(1, 2, 2)
 
     model = torch.nn.Module()

@@ -73,3 +73,12 @@ def test_equal_vectors_have_finite_gradients():
 
 def test_agreement_by_hand():
     assert float(agreement(torch.tensor([0.0, 3.0]), torch.tensor([0.5, 0.0]))) == pytest.approx((0.125 + 2.5) / 2)
+
+
+def test_relations_are_as_exact_within_mixed_precision():
+    left, right = drawn(2, 4, 6), drawn(2, 4, 6, seed=1)
+    expected = token_relations(left, right, 3, MASK), angles(left[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_relations(left, right, 3, MASK), angles(left[0])
+    for own, other in zip(found, expected):
+        torch.testing.assert_close(own, other, atol=0, rtol=0)

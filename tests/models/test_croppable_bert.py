@@ -176,25 +176,24 @@ def test_without_a_pooling_layer():
         assert_same(cropped(**batch()).last_hidden_state, outputs[1].last_hidden_state)
 
 
-def gradients(model, checkpointing: bool = False) -> dict[str, torch.Tensor]:
-    """Those of the sum of all widths' losses."""
-    if checkpointing:
-        model.train().gradient_checkpointing_enable()
+def gradients(model, widths: list[int] = WIDTHS) -> dict[str, torch.Tensor]:
+    """Those of the sum of the widths' losses."""
     model.zero_grad()
     targets = torch.tensor([0, 2, 1, 1, 0])
-    sum(cross_entropy(logits, targets) for logits in model.forward_widths(**batch())).backward()
+    sum(cross_entropy(logits, targets) for logits in model.forward_widths(**batch(), widths=widths)).backward()
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-def test_gradients_are_those_of_the_cropped_models_put_back_in_place():
+@pytest.mark.parametrize("widths", [WIDTHS, [8, 24], [16]], ids=str)  # with the widest, and without
+def test_gradients_are_those_of_the_cropped_models_put_back_in_place(widths):
     model = tiny()
     expected = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    for width in WIDTHS:
+    for width in widths:
         cropped = model.crop(width)
         cross_entropy(cropped(**batch()).logits, torch.tensor([0, 2, 1, 1, 0])).backward()
         for name, parameter in cropped.named_parameters():
             expected[name][tuple(slice(size) for size in parameter.shape)] += parameter.grad
-    found = gradients(model)
+    found = gradients(model, widths)
     for name, gradient in expected.items():
         assert_same(found[name], gradient)
         assert gradient.abs().max() > 0 or "key.bias" in name, name
@@ -203,11 +202,11 @@ def test_gradients_are_those_of_the_cropped_models_put_back_in_place():
 def test_parameters_cut_once_serve_several_calls_and_gather_their_gradients():
     model, texts = tiny(), batch()
     halves = [{name: ids[rows] for name, ids in texts.items()} for rows in (slice(3), slice(3, None))]
-    for widths in (WIDTHS, [8, 24], [16]):  # with the widest, and without
+    for widths in (WIDTHS, [8, 24]):
         found = []
-        for cut in (model.cut(widths), None):
+        for given in ({"cut": model.cut(widths)}, {"widths": widths}):
             model.zero_grad()
-            logits = torch.cat([model.forward_widths(**half, widths=widths, cut=cut) for half in halves], dim=1)
+            logits = torch.cat([model.forward_widths(**half, **given) for half in halves], dim=1)
             logits.square().sum().backward()
             found.append((logits, {name: own.grad for name, own in model.named_parameters()}))
         (logits, gradients), (expected, others) = found
@@ -218,10 +217,31 @@ def test_parameters_cut_once_serve_several_calls_and_gather_their_gradients():
         assert beyond.abs().sum() == 0
 
 
+def test_adapters_are_merged_before_anything_is_cut():
+    peft = pytest.importorskip("peft")
+    model, targets = tiny(), ["query", "value"]
+    lora = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    texts = batch()
+    for broken in (lambda: model.forward_widths(**texts), lambda: model.crop(16)):
+        with pytest.raises(PmdError, match="merge adapters"):
+            broken()
+    expected = lora(**texts).logits
+    merged = lora.merge_and_unload()
+    found = merged.forward_widths(**texts)
+    assert_same(found[-1], expected)
+    assert_same(found[1], merged.crop(16)(**texts).logits)
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # the name of the switch changes in transformers 6
-def test_gradient_checkpointing_changes_nothing():
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_changes_nothing(reentrant):
     settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    expected, found = gradients(tiny(**settings)), gradients(tiny(**settings), checkpointing=True)
+    model, calls = tiny(**settings).train(), []
+    expected = gradients(model)
+    model.bert.encoder.layer[0].intermediate.register_forward_hook(lambda *_: calls.append(1))
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    found = gradients(model)
+    assert len(calls) == 2 * len(WIDTHS)  # each layer is run again in the backward pass
     for name, gradient in expected.items():
         assert_same(found[name], gradient)
 

@@ -323,6 +323,13 @@ def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
             ["--model.widths=[24,32]", "--methods=[finetune,minilm]"],
             r"stages \(minilm-24\).width: the teacher's 32 dimensions cannot be split into 3 heads",
         ),
+        (
+            [
+                '--stages=[{"name": "finetune"}, {"name": "t", "method": "bkd", "width": 16},'
+                ' {"name": "s", "method": "minilm", "width": 24, "teacher": "t", "start": "finetune"}]'
+            ],
+            r"stages \(s\).width: the teacher's 16 dimensions cannot be split into 3 heads",
+        ),
         (['--stages=[{"name": "a", "width": 32}]'], r"stages \(a\).width: 32 is that of the whole BERT; leave it out"),
         (["--model.widths=null", "--methods=[finetune,bkd]"], "methods: bkd trains a student for every width below"),
         (["--resume"], "leave out"),

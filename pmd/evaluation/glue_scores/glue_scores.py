@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from pmd.core.glue_tasks import task_of
+from pmd.core.glue_tasks import GlueTask, task_of
 from pmd.evaluation.glue import glue_metrics
 
 _DESCRIPTION = "The metrics of the nine tasks of GLUE, with the names and numbers of the Hub's module `glue`."
@@ -32,8 +32,13 @@ _CITATION = """
 class GlueScores(evaluate.Metric):
     """`compute(predictions=…, references=…)`; the task is the configuration."""
 
+    @property
+    def task(self) -> GlueTask:
+        """By its name, or that of one of MNLI's two splits, as the Hub's `glue` has them."""
+        return task_of({"mnli_matched": "mnli", "mnli_mismatched": "mnli"}.get(self.config_name, self.config_name))
+
     def _info(self):
-        kind = "float32" if task_of(self.config_name).regression else "int64"
+        kind = "float32" if self.task.regression else "int64"
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation=_CITATION,
@@ -42,4 +47,4 @@ class GlueScores(evaluate.Metric):
         )
 
     def _compute(self, predictions, references):
-        return glue_metrics(task_of(self.config_name), predictions, references)
+        return glue_metrics(self.task, predictions, references)
