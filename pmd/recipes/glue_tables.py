@@ -108,8 +108,8 @@ def run_table(results: Mapping[str, dict[str, Any]], task: GlueTask) -> str:
             f"{of['parameters']:,}",
             f"{of['flop_ratio']:.2f}×",
             f"{of['speedup']:.2f}×" if "speedup" in of else "",
-            *(f"{100 * of['metrics'][split][metric]:.1f}{_mark([of], [split])}" for split, metric in names),
-            f"{100 * of['score']:.1f}{_mark([of], task.validation)}",
+            *(_shown([of["metrics"][split][metric]]) + _mark([of], [split]) for split, metric in names),
+            _shown([of["score"]]) + _mark([of], task.validation),
         )
         for name, result in results.items()
         for width, of in result["widths"].items()

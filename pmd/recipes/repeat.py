@@ -39,5 +39,5 @@ def spread(values: Sequence[float], *, digits: int = 3) -> str:
     """The mean, ± the standard deviation where there are several; empty for none."""
     if not values:
         return ""
-    mean = f"{statistics.fmean(values):.{digits}f}"
+    mean = f"{round(statistics.fmean(values), digits) + 0.0:.{digits}f}"  # no "-0.0"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

@@ -491,3 +491,12 @@ def test_results_from_before_these_marks_still_print():
     results = {"med": {"method": "med", "layers": 2, "widths": {"8": cell}}}
     for table in (layout_table({"rte": [results]}, published=False), run_table(results, task_of("rte"))):
         assert len(table.splitlines()) == 3 and "50.0" in table and "†" not in table
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    result = {
+        "method": "med",
+        "widths": {"8": {"parameters": 1e6, "metrics": {"validation": {"matthews_correlation": -2e-4}}}},
+    }
+    table = layout_table({"cola": [{"med": result}]}, published=False)
+    assert "0.0" in table and "-0.0" not in table
