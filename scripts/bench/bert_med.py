@@ -9,12 +9,7 @@ cross-entropy of every width asked for, backward, clipped gradients, AdamW. "tra
 mode. All take turns; seconds are those of the processor (by the clock on a GPU). FLOPs count linear layers and attention
 without softmax.
 
-On one thread of an AMD EPYC (AVX2), 6-layer MiniLM (384 wide), 32 sequences: four widths take 1.90 × a full-width step on
-RTE and 2.00 × on CoLA (2 and 5 turns); unbroken batches 1.41 × (full width) and 1.52 × (four) those in pieces on RTE, 1.09 ×
-and 1.05 × (no more than noise) on CoLA, whose texts are short. Without pieces and clipping, on random tokens: 1.84 × (64
-tokens) and 1.73 × (128). Speed-up of 256, 128 and 64 at 128 tokens: 1.99 ×, 6.1 × and 17.2 ×, of 2.2, 8.1 and 28.5 by FLOPs. The linear
-layers alone keep up (965, 490, 115 and 34 ms from the widest to the narrowest, 28.5 × again); softmax, GELU, LayerNorm and
-copies shrink with the width and not with its square (330, 156, 74 and 43 ms).
+What it printed: docs/benchmarks.md.
 """
 
 from __future__ import annotations
