@@ -12,7 +12,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, TASKS, GlueTask, key_of
 from pmd.data.batches import Chunk, chunks
 from pmd.data.compose import Texts
+from pmd.data.packing import Packed, pack
 from pmd.data.ragged import Ragged
 from pmd.data.text import default_cache, tokenise
 from pmd.data.tsv import at, read_lines
@@ -227,42 +228,28 @@ def _checked(columns: dict[str, list[Any]], task: GlueTask, split: str, place: A
     return GlueSplit(split, tuple(columns[name] for name in task.columns), labels, idx)
 
 
-PIECES = (1, 2, 4)
-"""Into how many pieces a batch may be cut on a CPU, where padding takes time."""
-
-CALL = 100
-"""What one more call costs, in padded tokens: about that where four widths of a 6-layer MiniLM are trained on CoLA, half as
-much at its full width alone. A batch is cut as is cheapest."""
-
-
 @dataclass(frozen=True, eq=False)
 class GlueBatch:
-    """b examples: texts by falling length, padded; their labels (b,) and positions (b,) in the split, in that order."""
+    """b examples: texts by falling length, padded and packed; their labels (b,) and positions (b,) in the split, in that order."""
 
     texts: Chunk
+    packed: Packed
     labels: Tensor
     positions: Tensor
 
+    @classmethod
+    def of(cls, texts: Chunk, labels: Tensor, positions: Tensor) -> GlueBatch:
+        """A batch on the CPU of texts that are sorted by falling length."""
+        return cls(texts, pack(texts), labels, positions)
+
     def to(self, device: torch.device) -> GlueBatch:
         moved = (part.to(device, non_blocking=True) for part in (self.labels, self.positions))
-        return GlueBatch(self.texts.to(device), *moved)
+        return GlueBatch(self.texts.to(device), self.packed.to(device), *moved)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """Ids, mask and segments (b, L), as a BERT takes them."""
+        """Padded ids, mask and segments (b, L), as a BERT takes them."""
         return inputs(self.texts)
-
-    def read(self, logits: Callable[..., Tensor]) -> Tensor:
-        """The logits (…, b, C) of a model that is called with `inputs`, piece by piece where that is cheaper: less
-        padding, and but for dropout, which is drawn for each piece, the same numbers."""
-        whole, b = self.inputs, len(self.labels)
-        if self.labels.device.type != "cpu":
-            return logits(**whole)
-        lengths = self.texts.attention_mask.sum(1).tolist()
-        cuts = [[slice(b * i // n, b * (i + 1) // n) for i in range(n)] for n in PIECES if n <= b]
-        cut = min(cuts, key=lambda cut: sum((own.stop - own.start) * lengths[own.start] + CALL for own in cut))
-        pieces = [{name: ids[own, : lengths[own.start]] for name, ids in whole.items()} for own in cut]
-        return torch.cat([logits(**piece) for piece in pieces], dim=-2)
 
 
 def inputs(chunk: Chunk) -> dict[str, Tensor]:
@@ -296,7 +283,7 @@ class EncodedSplit:
         rows = np.asarray(positions)
         texts = Texts(self.texts.ids.take(rows), self.texts.second[rows])
         (chunk,) = chunks(texts, self.pad, tokens=int(texts.ids.lengths.max()) * len(rows))
-        return GlueBatch(chunk, self._labels[rows][chunk.rows], torch.from_numpy(rows)[chunk.rows])
+        return GlueBatch.of(chunk, self._labels[rows][chunk.rows], torch.from_numpy(rows)[chunk.rows])
 
     def chunks(self, tokens: int) -> Iterator[Chunk]:
         """All texts in padded chunks of similar length; `rows` says which they are."""

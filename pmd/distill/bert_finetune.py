@@ -9,7 +9,6 @@ costs less. One term, `hard`: cross-entropy, or squared error.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,13 +33,19 @@ class FineTuning(Objective):
         self.model, self.weights = model, {"hard": 1.0}
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        logits = batch.read(lambda **inputs: self.model(**inputs).logits).float()  # (b, C)
-        return {"hard": label_loss(logits[None], batch.labels)[0]}
+        return {"hard": label_loss(read(self.model, batch)[None], batch.labels)[0]}
+
+
+def read(model: BertForSequenceClassification, batch: GlueBatch) -> Tensor:
+    """The fp32 logits (b, C) of a model of one size, which reads the batch packed."""
+    hidden = model.bert(**batch.packed.inputs).last_hidden_state  # (r, L, d)
+    pooled = model.bert.pooler(hidden[batch.packed.first[0], batch.packed.first[1], None])  # (b, 1, d): first tokens
+    return model.classifier(model.dropout(pooled)).float()
 
 
 def read_widths(model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]) -> Tensor:
-    """The fp32 logits (n, b, C) of sub-models, whose parameters are cut once for all pieces of the batch."""
-    return batch.read(partial(model.forward_widths, cut=model.cut(widths))).float()
+    """The fp32 logits (n, b, C) of sub-models, which read the batch packed."""
+    return model.forward_widths(**batch.packed.inputs, first=batch.packed.first, widths=widths).float()
 
 
 class Supernet(Objective):

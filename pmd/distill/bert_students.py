@@ -27,6 +27,7 @@ from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueDistillConfig
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
+from pmd.distill.bert_finetune import read
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
@@ -50,7 +51,7 @@ class BasicKd(Objective):
         self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha}
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        logits = batch.read(lambda **inputs: self.model(**inputs).logits).float()
+        logits = read(self.model, batch)
         hard = label_loss(logits[None], batch.labels)[0]
         return {"hard": hard, "logits": logit_loss(logits, self.teacher[batch.positions], self.temperature)}
 

@@ -11,8 +11,8 @@ The classes are `transformers`' own with two kinds of module exchanged: a linear
 much of themselves as their input is wide. A sub-model then runs through `transformers`' code unchanged, because a
 hidden state of width w asks each layer for no more than w, and everything that BERT can do (any attention kernel,
 gradient checkpointing, `save_pretrained`, a `Trainer`) works at full width as ever. Nothing is copied to crop: views
-of the weights go to the kernels as they lie. `forward_widths` makes these views once for all calls of a step (`cut`)
-and puts them in the place of the parameters.
+of the weights go to the kernels as they lie. `forward_widths` makes these views once for all widths and puts them in the
+place of the parameters.
 """
 
 from __future__ import annotations
@@ -165,27 +165,6 @@ class CroppableBert(_Croppable, BertModel):
             if type(module) in LEADING:  # parameters stay where they are and keep their names
                 module.__class__ = LEADING[type(module)]
 
-    def cut(self, widths: Sequence[int] | None = None) -> Cut:
-        """The parameters of sub-models, as parts of this model's own through which gradients reach it.
-
-        For who calls `forward_widths` several times before one backward pass: the gradients of all calls are then added
-        up before they go on into parameters of full size.
-
-        Args:
-            widths: of which sub-models, increasing; all in `widths` by default.
-
-        Raises:
-            PmdError: for widths that do not cut whole heads, or parameters that a BERT has not.
-        """
-        asked = self.widths if widths is None else check_widths(widths, self.config)
-        parts: Cut = {width: {} for width in asked}
-        for place in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
-            for name, whole in leading_parameters(self.get_submodule(place), place):
-                shapes = [[size * width // self.config.hidden_size for size in whole.shape] for width in asked]
-                for own, part in zip(parts.values(), LeadingParts.apply(whole, *shapes)):
-                    own.setdefault(place, {})[name] = part
-        return parts
-
     def forward_widths(
         self,
         input_ids: Tensor,
@@ -193,7 +172,7 @@ class CroppableBert(_Croppable, BertModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
-        cut: Cut | None = None,
+        first: Tensor | None = None,
     ) -> list[BaseModelOutputWithPooling]:
         """The outputs of sub-models for a batch, narrowest first.
 
@@ -202,15 +181,15 @@ class CroppableBert(_Croppable, BertModel):
         Args:
             input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`.
             widths: of which sub-models, increasing; all in `widths` by default.
-            cut: their parameters, as `cut` gives them, in place of `widths`.
+            first: (2, n) row and column of the tokens that are pooled, for rows of several texts (`pmd.data.packing`);
+                default the first of every row, n = b.
 
         Returns:
-            For each width w `last_hidden_state` (b, L, w) and `pooler_output` (b, w), None without a pooling layer.
+            For each width w `last_hidden_state` (b, L, w) and `pooler_output` (n, w), None without a pooling layer.
 
         Raises:
-            PmdError: as `cut`.
+            PmdError: for widths that do not cut whole heads, or parameters that a BERT has not.
         """
-        cut = self.cut(widths) if cut is None else cut
         embeddings, outputs = self.embeddings, []
         if position_ids is None:
             position_ids = embeddings.position_ids[:, : input_ids.shape[1]]
@@ -219,14 +198,27 @@ class CroppableBert(_Croppable, BertModel):
         summed = embeddings.word_embeddings(input_ids) + embeddings.token_type_embeddings(token_type_ids)
         summed = summed + embeddings.position_embeddings(position_ids)  # (b, L, d)
         mask = create_bidirectional_mask(self.config, summed, attention_mask)
-        for width, parts in cut.items():
+        for width, parts in self._cut(self.widths if widths is None else check_widths(widths, self.config)).items():
             norm = functional_call(embeddings.LayerNorm, parts["embeddings.LayerNorm"], (summed[..., :width],))
             hidden = embeddings.dropout(norm)  # (b, L, w)
             masked = {"attention_mask": mask}
             hidden = functional_call(self.encoder, parts["encoder"], (hidden,), masked).last_hidden_state
-            pooled = None if self.pooler is None else functional_call(self.pooler, parts["pooler"], (hidden,))
+            pooled = None
+            if self.pooler is not None:
+                texts = hidden if first is None else hidden[first[0], first[1], None]  # (n, …, w)
+                pooled = functional_call(self.pooler, parts["pooler"], (texts,))
             outputs.append(BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled))
         return outputs
+
+    def _cut(self, widths: Sequence[int]) -> Cut:
+        """The parameters of sub-models, as parts of this model's own through which gradients reach it."""
+        parts: Cut = {width: {} for width in widths}
+        for place in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
+            for name, whole in leading_parameters(self.get_submodule(place), place):
+                shapes = [[size * width // self.config.hidden_size for size in whole.shape] for width in widths]
+                for own, part in zip(parts.values(), LeadingParts.apply(whole, *shapes)):
+                    own.setdefault(place, {})[name] = part
+        return parts
 
     def _options(self) -> dict[str, Any]:
         return {"add_pooling_layer": self.pooler is not None}
@@ -255,15 +247,11 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
-        cut: Cut | None = None,
+        first: Tensor | None = None,
     ) -> Tensor:
         """The logits of sub-models for a batch, (n, b, num_labels), narrowest first; arguments as in `CroppableBert`."""
-        outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths, cut)
+        outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths, first)
         return torch.stack([self._logits(output.pooler_output) for output in outputs])
-
-    def cut(self, widths: Sequence[int] | None = None) -> Cut:
-        """As of `CroppableBert`, whose parameters these are; the classifier, which is small, is cut as it is used."""
-        return self.bert.cut(widths)
 
     def _logits(self, pooled: Tensor) -> Tensor:
         """(b, w) -> (b, num_labels): every width has all classes."""

@@ -72,7 +72,7 @@ def leading(shape: Sequence[int]) -> tuple[slice, ...]:
 
 
 Cut = dict[int, dict[str, dict[str, Tensor]]]
-"""By width and module the leading parts of parameters: see `CroppableBert.cut`."""
+"""By width and module the leading parts of parameters."""
 
 
 def leading_parameters(module: nn.Module, place: str) -> Iterator[tuple[str, nn.Parameter]]:

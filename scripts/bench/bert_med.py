@@ -2,8 +2,7 @@
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python scripts/bench/bert_med.py --length 128 --data DIR/glue --task cola
 
-A step is that of a run: the batch read as training reads it (in pieces where that saves padding; "unbroken" is without),
-cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
+A step is that of a run: the batch read as training reads it (packed: texts share rows; "padded" is with a row for each), cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
 `BertForSequenceClassification`; "separate models" makes a step of every cropped model, as training every width apart must, and
 "FLOPs" is the ratio that arithmetic predicts. Inference is that of the stand-alone models that `crop` gives, in eval
 mode. All take turns; seconds are those of the processor (by the clock on a GPU). FLOPs count linear layers and attention
@@ -33,6 +32,8 @@ from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import task_of
 from pmd.data.batches import Chunk
 from pmd.data.glue import EncodedSplit, GlueBatch, load_glue
+from pmd.distill.bert_finetune import read as read_one
+from pmd.distill.bert_finetune import read_widths
 from pmd.models.croppable_bert import CroppableBertForSequenceClassification, flops
 from pmd.recipes.cli import run
 from pmd.recipes.device import keep_freed_memory, quiet
@@ -99,7 +100,7 @@ def drawn(model: CroppableBertForSequenceClassification, batch: int, length: int
     mask = torch.ones(batch, length, dtype=torch.long)
     mask[batch - batch // 4 :, length // 2 :] = 0
     ids, rows = torch.randint(1000, model.config.vocab_size, (batch, length)), torch.arange(batch)
-    return GlueBatch(Chunk(ids, mask, torch.zeros_like(ids), rows), rows % 2, rows)
+    return GlueBatch.of(Chunk(ids, mask, torch.zeros_like(ids), rows), rows % 2, rows)
 
 
 def read(data: str, task: str, encoder: str, batch: int, length: int, count: int) -> list[GlueBatch]:
@@ -107,35 +108,38 @@ def read(data: str, task: str, encoder: str, batch: int, length: int, count: int
     split = load_glue(data, task_of(task), train_examples=batch * count).splits["train"]
     encoded = EncodedSplit(split, tokenizer_of(encoder), length)
     found = [encoded(positions) for positions in torch.randperm(len(encoded)).split(batch)[:count]]
-    return [GlueBatch(one.texts, torch.arange(len(one.labels)) % 2, one.positions) for one in found]
+    return [GlueBatch.of(one.texts, torch.arange(len(one.labels)) % 2, one.positions) for one in found]
 
 
 def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueBatch]) -> list[tuple[str, ...]]:
     """A row for each way to make a step."""
     model.train()
-    plain, full, many = model.crop(model.widths[-1]), [model.widths[-1]], f"{len(model.widths)} widths"
+    plain, full, every = model.crop(model.widths[-1]), [model.widths[-1]], [*model.widths]
+    many = f"{len(every)} widths"
     apart = [model.crop(width) for width in model.widths]
 
     def loss(logits: Tensor, batch: GlueBatch) -> Tensor:
         return torch.stack([cross_entropy(one, batch.labels) for one in logits]).sum()  # (n, b, 2)
 
-    def croppable(widths: list[int] | None, unbroken: bool = False) -> Step:
+    def croppable(widths: list[int], padded: bool = False) -> Step:
         def of(batch: GlueBatch) -> Tensor:
-            forward = partial(model.forward_widths, cut=model.cut(widths))
-            return loss(forward(**batch.inputs) if unbroken else batch.read(forward), batch)
+            logits = (
+                model.forward_widths(**batch.inputs, widths=widths) if padded else read_widths(model, batch, widths)
+            )
+            return loss(logits, batch)
 
         return step_of(model, of)
 
     def ordinary(small: nn.Module) -> Step:
-        return step_of(small, lambda batch: loss(batch.read(lambda **texts: small(**texts).logits)[None], batch))
+        return step_of(small, lambda batch: loss(read_one(small, batch)[None], batch))
 
     one_by_one = [ordinary(small) for small in apart]
     ways: dict[str, Step] = {
         "the full width": croppable(full),
-        "the full width, unbroken": croppable(full, unbroken=True),
+        "the full width, padded": croppable(full, padded=True),
         "transformers": ordinary(plain),
-        many: croppable(None),
-        f"{many}, unbroken": croppable(None, unbroken=True),
+        many: croppable(every),
+        f"{many}, padded": croppable(every, padded=True),
         "separate models": lambda batch: [step(batch) for step in one_by_one] and None,
     }
     cost = [flops(small.config, length_of(batches)) for small in apart]

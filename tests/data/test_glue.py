@@ -7,12 +7,10 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, TASKS, task_of
-from pmd.data import glue
-from pmd.data.batches import Chunk
-from pmd.data.glue import EncodedSplit, GlueBatch, load_diagnostics, load_glue
+from pmd.data.glue import EncodedSplit, load_diagnostics, load_glue
 
 from ..tiny import tiny_tokenizer
-from ..tiny_glue import rows_of, tiny_classifier, tiny_split, write_task
+from ..tiny_glue import rows_of, tiny_split, write_task
 
 
 @pytest.mark.parametrize("key", TASKS)
@@ -185,47 +183,6 @@ def test_real_tasks(shared_data):
         data = load_glue(str(shared_data / "glue"), task_of(key))
         assert (len(data.splits["train"]), len(data.splits["validation"])) == (train, validation)
     assert data.splits["train"].labels[:2].tolist() == [5.0, np.float32(3.8)]
-
-
-@pytest.mark.parametrize("size", [2, 4, 9])
-def test_a_batch_read_in_pieces_gives_the_same(size, tmp_path, monkeypatch):
-    monkeypatch.setattr(glue, "CALL", -1000)  # as if calls were to be wished for: these texts are too short for more
-    encoded = EncodedSplit(tiny_split(tmp_path, "rte"), tiny_tokenizer(), 64, str(tmp_path / "cache"))
-    batch, model = encoded(range(size)), tiny_classifier().eval()
-    read = []
-
-    def widths(**inputs):
-        read.append(inputs["input_ids"].numel())
-        return model.forward_widths(**inputs)
-
-    whole, pieces = model.forward_widths(**batch.inputs), batch.read(widths)
-    torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(batch.read(lambda **inputs: model(**inputs).logits), whole[-1], atol=1e-5, rtol=1e-5)
-    assert sum(read) < batch.texts.input_ids.numel() and len(read) == {2: 2, 4: 4, 9: 4}[size]
-    gradients = [torch.autograd.grad(logits.square().sum(), model.classifier.weight)[0] for logits in (whole, pieces)]
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "longest, shortest, expected",
-    [
-        (128, 128, [(32, 128)]),
-        (12, 4, [(32, 12)]),  # less padding than the calls would cost
-        (25, 5, [(16, 25), (16, 14)]),  # about as CoLA
-        (120, 30, [(8, 120), (8, 96), (8, 73), (8, 50)]),  # about as RTE
-    ],
-)
-def test_a_batch_is_cut_where_that_is_cheaper(longest, shortest, expected):
-    lengths = torch.linspace(longest, shortest, 32).long()
-    mask = (torch.arange(longest) < lengths[:, None]).long()
-    rows, read = torch.arange(32), []
-
-    def logits(input_ids, attention_mask, token_type_ids):
-        read.append(tuple(input_ids.shape))
-        return input_ids[:, :2].float()
-
-    batch = GlueBatch(Chunk(rows[:, None] * mask, mask, mask, rows), rows, rows)
-    assert batch.read(logits)[:, 0].tolist() == [*range(32)] and read == expected
 
 
 def test_a_batch_knows_its_positions(tmp_path):

@@ -108,8 +108,8 @@ def test_switches():
 
 def test_some_widths_are_drawn_the_widest_always(batch):
     own = objective(mutual=1.0, draw=2)
-    asked, plain = [], own.model.cut
-    own.model.cut = lambda widths: asked.append(widths) or plain(widths)
+    asked, plain = [], own.model.forward_widths
+    own.model.forward_widths = lambda widths, **texts: asked.append(widths) or plain(widths=widths, **texts)
     torch.manual_seed(0)
     for _ in range(8):
         own(batch)

@@ -199,22 +199,14 @@ def test_gradients_are_those_of_the_cropped_models_put_back_in_place(widths):
         assert gradient.abs().max() > 0 or "key.bias" in name, name
 
 
-def test_parameters_cut_once_serve_several_calls_and_gather_their_gradients():
+def test_tokens_that_begin_texts_are_pooled_wherever_they_are():
     model, texts = tiny(), batch()
-    halves = [{name: ids[rows] for name, ids in texts.items()} for rows in (slice(3), slice(3, None))]
-    for widths in (WIDTHS, [8, 24]):
-        found = []
-        for given in ({"cut": model.cut(widths)}, {"widths": widths}):
-            model.zero_grad()
-            logits = torch.cat([model.forward_widths(**half, **given) for half in halves], dim=1)
-            logits.square().sum().backward()
-            found.append((logits, {name: own.grad for name, own in model.named_parameters()}))
-        (logits, gradients), (expected, others) = found
-        assert_same(logits, expected)
-        for name, gradient in others.items():
-            torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=1e-5)
-        beyond = model.bert.encoder.layer[0].output.dense.weight.grad[widths[-1] :]
-        assert beyond.abs().sum() == 0
+    first = torch.tensor([[2, 0, 2], [0, 3, 1]])
+    for own, plain in zip(model.bert.forward_widths(**texts, first=first), model.bert.forward_widths(**texts)):
+        assert torch.equal(own.last_hidden_state, plain.last_hidden_state)
+        width = own.last_hidden_state.shape[-1]
+        pooled = model.crop(width).bert.pooler(own.last_hidden_state[first[0], first[1]][:, None])
+        assert_same(own.pooler_output, pooled)
 
 
 def test_adapters_are_merged_before_anything_is_cut():
