@@ -17,6 +17,7 @@ place of the parameters.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import linear
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedModel
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -84,7 +85,10 @@ class _Croppable:
         """
         name = str(pretrained_model_name_or_path)
         wants_loading = kwargs.pop("output_loading_info", False)
-        if widths is not None:
+        if widths is not None and isinstance(kwargs.get("config"), PretrainedConfig):
+            kwargs["config"] = copy.copy(kwargs["config"])
+            kwargs["config"].widths = list(widths)
+        elif widths is not None:
             kwargs["widths"] = list(widths)
         try:
             model, loading = super().from_pretrained(locate(name), *args, output_loading_info=True, **kwargs)

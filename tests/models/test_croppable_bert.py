@@ -265,6 +265,9 @@ def test_a_saved_folder_is_an_ordinary_bert(head, tmp_path):
         assert_same(narrow if head else narrow.last_hidden_state, expected if head else expected.last_hidden_state)
     assert type(model).from_pretrained(tmp_path / "all", widths=(24, 32)).widths == (24, 32)
     assert type(model).from_pretrained(tmp_path / "16").widths == (16,)
+    config = BertConfig.from_pretrained(tmp_path / "all", hidden_dropout_prob=0.25)
+    other = type(model).from_pretrained(tmp_path / "all", config=config, widths=[24, 32])
+    assert other.widths == (24, 32) and other.config.hidden_dropout_prob == 0.25 and config.widths != [24, 32]
 
 
 def test_a_head_is_put_on_an_encoder(tmp_path):
