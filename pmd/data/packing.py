@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pmd.data.batches import Chunk
 
-ROWS = (1, 1.25, 1.5, 1.75, 2)
-"""Row lengths that are tried, in longest texts: in longer rows less room is left over, but attention costs more."""
+LONGER = (1, 1.25, 1.5, 1.75, 2)
+"""Rows so many times as long as the longest text are tried: in longer rows less room is left over, but attention costs more."""
 
 ATTENTION = 700
 """In rows of so many tokens attention takes as long as all linear layers: about that for a 6-layer MiniLM on a CPU."""
@@ -49,11 +49,11 @@ class Packed:
 
 
 def pack(texts: Chunk) -> Packed:
-    """A chunk on the CPU, its texts sorted by falling length, in as few tokens as pays (first-fit decreasing)."""
+    """A chunk on the CPU in as few tokens as pays; the fewest if its texts are sorted by falling length."""
     real = texts.attention_mask.numpy().astype(bool)
     lengths = real.sum(1)
-    sizes = sorted({math.ceil(times * lengths[0]) for times in ROWS})
-    rows, columns, size = min(((*first_fit(lengths, size), size) for size in sizes), key=cost)
+    sizes = sorted({math.ceil(times * lengths.max()) for times in LONGER})
+    rows, columns, size = min(((*first_fit(lengths, size), size) for size in sizes), key=lambda of: cost(of[0], of[2]))
     within = np.nonzero(real)[1]  # the position of every token in its text
     places = np.repeat(rows * size + columns, lengths) + within
     shape = (rows.max() + 1, size)
@@ -73,7 +73,7 @@ def pack(texts: Chunk) -> Packed:
 
 
 def first_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column (n,) where each of n pieces begins: in the first row whose `room` it does not exceed."""
+    """Row and column (n,) where each of n texts, none longer than `room`, begins: in the first row with room left for it."""
     used, rows = np.zeros(len(lengths), dtype=np.int64), np.zeros(len(lengths), dtype=np.int64)
     columns = np.zeros_like(rows)
     for i, length in enumerate(lengths):  # each depends on those before it
@@ -83,7 +83,6 @@ def first_fit(lengths: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, columns
 
 
-def cost(packing: tuple[np.ndarray, np.ndarray, int]) -> float:
-    """What it costs to read rows of a size, in tokens."""
-    rows, _, size = packing
+def cost(rows: np.ndarray, size: int) -> float:
+    """What it costs to read texts that lie in these rows (n,) of a size, in tokens."""
     return (rows.max() + 1) * size * (1 + size / ATTENTION)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, PreTrainedModel
 
 from pmd.core.distributed import from_first
 from pmd.core.types import LossTerms, Objective
@@ -37,15 +37,25 @@ class FineTuning(Objective):
 
 
 def read(model: BertForSequenceClassification, batch: GlueBatch) -> Tensor:
-    """The fp32 logits (b, C) of a model of one size, which reads the batch packed."""
-    hidden = model.bert(**batch.packed.inputs).last_hidden_state  # (r, L, d)
-    pooled = model.bert.pooler(hidden[batch.packed.first[0], batch.packed.first[1], None])  # (b, 1, d): first tokens
+    """The fp32 logits (b, C) of a model of one size."""
+    texts, first = texts_of(batch, model)
+    hidden = model.bert(**texts).last_hidden_state
+    pooled = model.bert.pooler(hidden if first is None else hidden[first[0], first[1], None])
     return model.classifier(model.dropout(pooled)).float()
 
 
 def read_widths(model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]) -> Tensor:
-    """The fp32 logits (n, b, C) of sub-models, which read the batch packed."""
-    return model.forward_widths(**batch.packed.inputs, first=batch.packed.first, widths=widths).float()
+    """The fp32 logits (n, b, C) of sub-models."""
+    texts, first = texts_of(batch, model)
+    return model.forward_widths(**texts, first=first, widths=widths).float()
+
+
+def texts_of(batch: GlueBatch, model: PreTrainedModel) -> tuple[dict[str, Tensor], Tensor | None]:
+    """What a model reads of a batch, and where texts begin: packed, or padded, every row a text (None), for an attention
+    kernel that takes no mask of true and false for pairs of tokens."""
+    if model.config._attn_implementation == "sdpa":
+        return batch.packed.inputs, batch.packed.first
+    return batch.inputs, None
 
 
 class Supernet(Objective):

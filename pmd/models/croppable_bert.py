@@ -183,13 +183,13 @@ class CroppableBert(_Croppable, BertModel):
         Embeddings are gathered and the mask is built once. At full width this is `forward`.
 
         Args:
-            input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`.
+            input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`. For rows of several texts
+                (`pmd.data.packing`) the mask is (b, 1, L, L), true where a token sees another (with attention `sdpa`).
             widths: of which sub-models, increasing; all in `widths` by default.
-            first: (2, n) row and column of the tokens that are pooled, for rows of several texts (`pmd.data.packing`);
-                default the first of every row, n = b.
+            first: (2, t) row and column of the tokens that are pooled; default the first of every row, t = b.
 
         Returns:
-            For each width w `last_hidden_state` (b, L, w) and `pooler_output` (n, w), None without a pooling layer.
+            For each width w `last_hidden_state` (b, L, w) and `pooler_output` (t, w), None without a pooling layer.
 
         Raises:
             PmdError: for widths that do not cut whole heads, or parameters that a BERT has not.
@@ -209,7 +209,7 @@ class CroppableBert(_Croppable, BertModel):
             hidden = functional_call(self.encoder, parts["encoder"], (hidden,), masked).last_hidden_state
             pooled = None
             if self.pooler is not None:
-                texts = hidden if first is None else hidden[first[0], first[1], None]  # (n, …, w)
+                texts = hidden if first is None else hidden[first[0], first[1], None]  # (b, L, w) or (t, 1, w)
                 pooled = functional_call(self.pooler, parts["pooler"], (texts,))
             outputs.append(BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled))
         return outputs
@@ -253,7 +253,7 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         widths: Sequence[int] | None = None,
         first: Tensor | None = None,
     ) -> Tensor:
-        """The logits of sub-models for a batch, (n, b, num_labels), narrowest first; arguments as in `CroppableBert`."""
+        """The logits of sub-models for a batch, (n, t, num_labels), narrowest first; arguments and t as in `CroppableBert`."""
         outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths, first)
         return torch.stack([self._logits(output.pooler_output) for output in outputs])
 

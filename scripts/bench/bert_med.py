@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python scripts/bench/bert_med.py --length 128 --data DIR/glue --task cola
 
-A step is that of a run: the batch read as training reads it (packed: texts share rows; "padded" is with a row for each), cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
+A step is that of a run: the batch read as training reads it (packed: texts share rows; "padded" is with a row for each),
+cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
 `BertForSequenceClassification`; "separate models" makes a step of every cropped model, as training every width apart must, and
 "FLOPs" is the ratio that arithmetic predicts. Inference is that of the stand-alone models that `crop` gives, in eval
 mode. All take turns; seconds are those of the processor (by the clock on a GPU). FLOPs count linear layers and attention

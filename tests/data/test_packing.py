@@ -59,7 +59,7 @@ def test_rows_are_longer_than_the_longest_text_where_that_saves_more_than_attent
 def test_a_packed_batch_is_read_as_the_padded_one(task, size, tmp_path):
     encoded = EncodedSplit(tiny_split(tmp_path, task), tiny_tokenizer(), 64, str(tmp_path / "cache"))
     batch, model = encoded(range(size)), tiny_classifier().eval()
-    assert batch.packed.input_ids.numel() <= batch.texts.input_ids.numel()
+    assert size == 1 or batch.packed.input_ids.numel() < batch.texts.input_ids.numel()
     packed, padded = read_widths(model, batch, WIDTHS), model.forward_widths(**batch.inputs)
     torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
     places = ("bert.embeddings.word_embeddings", "bert.encoder.layer.0.attention.self.value", "classifier")
@@ -69,6 +69,26 @@ def test_a_packed_batch_is_read_as_the_padded_one(task, size, tmp_path):
     for width in WIDTHS:
         small = model.crop(width)
         torch.testing.assert_close(read(small, batch), small(**batch.inputs).logits, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_without_such_masks_reads_padded_texts(tmp_path):
+    encoded = EncodedSplit(tiny_split(tmp_path, "rte"), tiny_tokenizer(), 64, str(tmp_path / "cache"))
+    batch, model = encoded(range(9)), tiny_classifier().eval()
+    expected, small = read_widths(model, batch, WIDTHS), model.crop(32)
+    model.set_attn_implementation("eager")
+    torch.testing.assert_close(read_widths(model, batch, WIDTHS), expected, atol=1e-5, rtol=1e-5)
+    small.set_attn_implementation("eager")
+    torch.testing.assert_close(read(small, batch), expected[-1], atol=1e-5, rtol=1e-5)
+
+
+def test_the_order_of_texts_does_not_matter():
+    texts = chunk(5, 4, 3, 2, 1)
+    turned = Chunk(
+        *(part.flip(0) for part in (texts.input_ids, texts.attention_mask, texts.token_type_ids, texts.rows))
+    )
+    packed = pack(turned)
+    assert packed.input_ids[tuple(packed.first)].tolist() == [5, 4, 3, 2, 1]
+    assert packed.input_ids.flatten().bincount().tolist()[1:] == [5, 4, 3, 2, 1]
 
 
 def test_many_texts_need_few_rows(tmp_path):
