@@ -49,9 +49,10 @@ def test_two_processes_equal_one(tmp_path):
     for stage in STAGES:
         left, right = (load_file(run / stage["name"] / "model.safetensors") for run in (one, two))
         # The gradient of the keys' bias is zero but for rounding, which Adam makes as large as any; so is now and then
-        # one of a few others.
+        # that of one number of a few others: two in a matrix may differ by as much as two steps of the rate.
         for name, value in ((name, value) for name, value in left.items() if not name.endswith("key.bias")):
-            torch.testing.assert_close(right[name], value, rtol=0, atol=3e-4, msg=f"{stage['name']}: {name}")
+            apart = (right[name] - value).abs()
+            assert apart.max() < 2e-3 and (apart > 1e-4).sum() <= 2, f"{stage['name']}: {name}"
         files = [sorted((run / stage["name"] / "predictions").rglob("*.tsv")) for run in (one, two)]
         assert files[0] and [file.read_text() for file in files[0]] == [file.read_text() for file in files[1]]
         metrics = [[of["metrics"] for of in found[stage["name"]]["widths"].values()] for found in results]
