@@ -103,6 +103,7 @@ class GlueStageConfig:
         order: of `med`, `hat` and narrower models: overrides `model.order`.
         med: of `med`: overrides `med`.
         epochs: overrides `train.epochs`.
+        batch_size: overrides `train.batch_size`.
         lr: overrides `train.lr`.
     """
 
@@ -115,6 +116,7 @@ class GlueStageConfig:
     order: Order | None = None
     med: MedConfig | None = None
     epochs: int | None = None
+    batch_size: int | None = None
     lr: float | None = None
 
 

@@ -101,9 +101,8 @@ def _resolve(
     start = first(stage.start, tuned if stage.method in CROPPABLE else None, PRETRAINED)
     if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
         raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
-    check_numbers(
-        {f"{place}.{name}": first(getattr(stage, name), 1) for name in ("width", "layers", "epochs", "lr")}, {}
-    )
+    numbers = ("width", "layers", "epochs", "batch_size", "lr")
+    check_numbers({f"{place}.{name}": first(getattr(stage, name), 1) for name in numbers}, {})
     if stage.med is not None and stage.method != "med":
         raise PmdError(f"{place}.med: {stage.method} does not read it; leave it out")
     med_place = "med" if stage.med is None else f"{place}.med"
@@ -118,6 +117,7 @@ def _resolve(
         order=_order(stage, start, place, config, earlier),
         med=med if stage.method == "med" else None,
         epochs=first(stage.epochs, config.train.epochs),
+        batch_size=first(stage.batch_size, config.train.batch_size),
         lr=first(stage.lr, config.train.lr),
     )
 

@@ -97,10 +97,9 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
     quiet()
     stages, task = resolve_glue_stages(config), task_of(config.task)
     accelerator = accelerator_for(config.train)
-    if config.train.batch_size < accelerator.num_processes:
-        raise PmdError(
-            f"train.batch_size: {config.train.batch_size} leaves a process without a batch; use a larger one"
-        )
+    least = min(stage.batch_size for stage in stages)
+    if least < accelerator.num_processes:
+        raise PmdError(f"batch_size: {least} leaves a process without a batch; use a larger one")
     full = full_config(config.model)
     check_stages(stages, full, task)
     tokenizer, data = tokenizer_of(config.model.name), load_glue(config.data.path, task, config.data.train_examples)
@@ -140,11 +139,12 @@ def banner(context: Context, stages: Sequence[GlueStageConfig]) -> str:
             stage.start,
             stage.order,
             stage.epochs,
+            stage.batch_size,
             f"{stage.lr:g}",
         )
         for stage in stages
     ]
-    columns = ("stage", "method", "widths", "layers", "taught by", "starts from", "order", "epochs", "lr")
+    columns = ("stage", "method", "widths", "layers", "taught by", "starts from", "order", "epochs", "batch", "lr")
     return "\n".join(f"{name:<11}{text}" for name, text in lines.items()) + f"\n\n{markdown(columns, rows)}\n"
 
 
@@ -195,7 +195,7 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
 
     def batches() -> list[GlueBatch]:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        return [train(part) for part in order.split(config.train.batch_size)[:ORDER_BATCHES]]
+        return [train(part) for part in order.split(stage.batch_size)[:ORDER_BATCHES]]
 
     model = first_model(stage, source, config.model, context.data.task, train.split.labels, batches, accelerator.device)
     objective = objective_for(context, stage, model).to(accelerator.device)
@@ -210,7 +210,7 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
         objective,
         len(train),
         train,
-        fit_settings(config.train, seed, epochs=stage.epochs, lr=stage.lr),
+        fit_settings(config.train, seed, epochs=stage.epochs, batch_size=stage.batch_size, lr=stage.lr),
         accelerator,
         context.run.folder / "checkpoint" / stage.name,
         label=stage.name,

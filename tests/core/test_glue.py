@@ -33,7 +33,9 @@ def test_methods_become_stages_and_students_one_for_each_width():
     assert [stage.name for stage in stages] == ["finetune", "med", "hat", "bkd-512", "bkd-256", "bkd-128"]
     student = stages[-1]
     assert (student.width, student.teacher, student.start) == (128, "finetune", "finetune")
-    assert (student.epochs, student.lr) == (3, 2e-5)
+    assert (student.epochs, student.batch_size, student.lr) == (3, 32, 2e-5)
+    (own,) = resolve_glue_stages(config(GlueStageConfig("own", epochs=1, batch_size=8, lr=1e-4)))
+    assert (own.epochs, own.batch_size, own.lr) == (1, 8, 1e-4)
 
 
 def test_where_stages_start_and_in_which_order():

@@ -120,7 +120,7 @@ def test_every_method_order_and_start(place):
     stages = [
         {"name": "finetune"},
         *taught,
-        {"name": "narrow", "width": 8, "order": "magnitude"},
+        {"name": "narrow", "width": 8, "order": "magnitude", "batch_size": 4},
         {"name": "hat", "method": "hat"},
         {"name": "paper", "method": "med", "med": {"recipe": "med"}},
     ]
@@ -139,6 +139,7 @@ def test_every_method_order_and_start(place):
         **dict.fromkeys(("bkd", "pkd", "minilm", "rkd", "hat", "paper"), "taylor"),
     }
     assert results["hat"]["start"] == results["paper"]["start"] == "finetune"
+    assert {name for name, result in results.items() if result["steps"] == 2 * results["hat"]["steps"]} == {"narrow"}
     assert {*results["bkd"]["widths"]["16"]["metrics"]["validation"]} == {"pearson", "spearmanr"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert {"hard", "mutual", "w3"} <= {key for line in lines if line["stage"] == "paper" for key in line}
