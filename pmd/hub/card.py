@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
+from pmd.core.glue_tasks import task_of
 from pmd.hub.facts import Facts, Metrics
 from pmd.hub.metrics import SIDES, eval_results
 from pmd.hub.papers import bibtex
@@ -31,6 +32,7 @@ def card(facts: Facts) -> str:
         summary=summary(facts),
         of_branch=f', revision="{facts.revision}"' if facts.revision else "",
         size=f"{facts.size / 1e6:.1f} MB" if facts.size >= 1e6 else f"{facts.size / 1e3:.1f} kB",
+        call=_call(facts) if facts.kind == "bert" else "",
         question=_question(facts),
         rows=_rows,
         speed=speed(facts),
@@ -66,7 +68,8 @@ def card_data(facts: Facts) -> ModelCardData:
 def training(facts: Facts) -> str:
     """How the stage was trained, in a sentence or two."""
     result, environment = facts.result, facts.environment
-    parts = [f"{result[key]:,} {key}" for key in ("epochs", "steps") if key in result]
+    counts = {key: result[key] for key in ("epochs", "steps") if key in result}
+    parts = [f"{count:,} {key if count != 1 else key.removesuffix('s')}" for key, count in counts.items()]
     if "best_epoch" in result:
         parts.append(f"the best on the validation split, epoch {result['best_epoch']}, was kept")
     if result.get("train_seconds"):
@@ -85,6 +88,14 @@ def training(facts: Facts) -> str:
 def _question(facts: Facts) -> str:
     parts = facts.example.question if facts.example else {}
     return ", ".join(f"{part}={json.dumps(value, ensure_ascii=False)}" for part, value in parts.items())
+
+
+def _call(facts: Facts) -> str:
+    """What the pipeline of a classifier is given: one text, or two, cut as in training."""
+    columns, length = task_of(facts.config["task"]).columns, facts.config.get("model", {}).get("max_length")
+    texts = [f"the {name}" for name in columns]
+    given = json.dumps(texts[0] if len(texts) == 1 else dict(zip(("text", "text_pair"), texts)))
+    return f"classify({given}, truncation=True{f', max_length={length}' if length else ''})"
 
 
 def _rows(metrics: Metrics) -> Iterator[tuple[str, Metrics]]:

@@ -137,7 +137,10 @@ def stage_of(config: PushConfig, given: Path) -> Path:
         raise PmdError("grade: the stage is named already; leave one of the two out")
     name = f"grade{config.grade}" if config.grade is not None else config.stage
     if (given / "config.yaml").is_file():
-        return stage_folder(given, name)
+        stage = stage_folder(given, name)
+        if name is None:
+            print(f"taking {stage.name}, the last stage that is finished", file=sys.stderr)
+        return stage
     if not in_run(given):
         raise PmdError(
             f"model: '{given}' is neither a run nor a finished stage of one, and a card is written from a run"

@@ -72,6 +72,7 @@ def bert():
     widths["32"] |= {"seconds": 0.02, "speedup": 1.0}
     result = {"task": "mrpc", "method": "med", "layers": 2, "teacher": None, "steps": 6, "widths": widths}
     config = {"task": "mrpc", "seed": 0, "data": {"path": "nyu-mll/glue"}, "model": {"name": "bert-base-uncased"}}
+    config["model"]["max_length"] = 64
     facts = {"repo": "user/mrpc", "kind": "bert", "stage": "med", "config": config, "results": {"med": result}}
     facts |= {"environment": ENVIRONMENT, "dim": 32, "whole": 32, "widths": (8, 32), "parameters": 99, "size": 400}
     return Facts(**facts, dataset="nyu-mll/glue", base_model="bert-base-uncased")
@@ -186,6 +187,11 @@ def test_a_bert():
     assert (data.datasets, data.base_model) == (["nyu-mll/glue"], "bert-base-uncased")
     said = body(bert())
     assert "| accuracy | 0.7500 |" in said and 'pipeline("text-classification", model="user/mrpc")' in said
+    call = 'classify({"text": "the sentence1", "text_pair": "the sentence2"}, truncation=True, max_length=64)'
+    assert f"\n{call}\n" in said and "the first 100 training examples" not in said
+    few = replace(bert(), config={**bert().config, "task": "cola", "data": {"path": "x", "train_examples": 100}})
+    assert '\nclassify("the sentence", truncation=True, max_length=64)\n' in body(few)
+    assert "task `cola`, the first 100 training examples" in body(few)
     assert "pmd.load" not in said and "0.020 s for a batch of 32" in said
 
 
