@@ -93,6 +93,8 @@ def _resolve(
     tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
     if stage.method in TAUGHT:
         teacher = first(stage.teacher, tuned, "")
+        if not teacher:
+            raise PmdError(f"{place}: {stage.method} needs a teacher, a full `finetune` stage before it")
         if teacher not in earlier:
             raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
         stage = replace(stage, teacher=teacher, start=first(stage.start, teacher))

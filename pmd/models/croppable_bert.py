@@ -269,16 +269,17 @@ def allowed_widths(config: BertConfig) -> list[int]:
     return [size for size in sizes if config.intermediate_size * size % config.hidden_size == 0]
 
 
-def check_widths(widths: Sequence[int], config: BertConfig, full: bool = False) -> list[int]:
+def check_widths(widths: Sequence[int], config: BertConfig, full: bool = False, option: str = "") -> list[int]:
     """The widths as a list.
 
     Args:
         full: the last one must be the hidden size.
+        option: where they come from, for messages.
 
     Raises:
         PmdError: if they do not increase, or a BERT of this `config` cannot be cropped to one of them.
     """
-    allowed, widths = allowed_widths(config), list(widths)
+    allowed, widths, place = allowed_widths(config), list(widths), option and f"{option}: "
     hint = f"choose among {', '.join(map(str, allowed))}"
     for width in widths:
         if width not in allowed:
@@ -290,11 +291,11 @@ def check_widths(widths: Sequence[int], config: BertConfig, full: bool = False) 
                 if width < 1 or width % head
                 else f"cuts the intermediate size {config.intermediate_size} to no whole number"
             )
-            raise PmdError(f"width {width} {why}; {hint}")
+            raise PmdError(f"{place}width {width} {why}; {hint}")
     if not widths or sorted(set(widths)) != widths:
-        raise PmdError(f"widths {widths}: must be at least one and increase; {hint}")
+        raise PmdError(f"{place}widths {widths}: must be at least one and increase; {hint}")
     if full and widths[-1] != config.hidden_size:
-        raise PmdError(f"widths {widths}: the last must be the hidden size {config.hidden_size}; {hint}")
+        raise PmdError(f"{place}widths {widths}: the last must be the hidden size {config.hidden_size}; {hint}")
     return widths
 
 

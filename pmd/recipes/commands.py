@@ -56,7 +56,7 @@ class StagesCommand(Command):
         if self.default is not None and self.default.is_file() and not named:
             arguments = ["--config", str(self.default), *arguments]
         options = parse(parser, arguments)
-        run = None
+        run, finished = None, None
         if options.resume:
             more = [
                 argument for argument in given if argument.startswith("--") and argument.split("=")[0] not in RESUME
@@ -64,12 +64,14 @@ class StagesCommand(Command):
             if more:
                 raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
-            options = parse(parser, ["--config", str(run.folder / "config.yaml")])
+            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), [*run.results]
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # Heavy imports come after the options have been understood.
         run = resolve_name(self.recipe)(config, run)
         if run.main:
+            if finished == [*run.results]:
+                print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print((run.folder / "table.md").read_text(encoding="utf-8"))
             print(f"run folder: {run.folder}", file=sys.stderr)
 

@@ -13,6 +13,8 @@ from pmd.data.graph import KnowledgeGraph
 from pmd.data.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.kge import KgeModel
+from pmd.models.kge_folder import stored_settings
+from pmd.models.kinds import refuse_bert
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.scorers import check_folder, load_scorer, num_parameters
 from pmd.recipes.staging import measure, refuse_unseen
@@ -34,6 +36,7 @@ def evaluate(config: EvaluateConfig) -> str:
         raise PmdError("--model: the list is empty; name a stage's folder in a run")
     for model in config.models:
         check_folder("--model", model)
+        refuse_bert(stored_settings(model), model)
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)

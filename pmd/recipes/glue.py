@@ -49,7 +49,7 @@ from pmd.recipes.glue_model import (
     tokenizer_of,
 )
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.staging import close_run, fit_settings, open_run
+from pmd.recipes.staging import close_run, fit_settings, open_run, resumable
 from pmd.recipes.tables import markdown
 from pmd.train.loop import Interrupted, fit
 
@@ -111,9 +111,10 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
     run = open_run(config, run, accelerator, data, f"glue-{task.key}")
     context = Context(config, run, accelerator, data, tokenizer, full, encoded)
     context.say(banner(context, stages))
-    for position, stage in enumerate(stages):
-        if stage.name not in run.results:
-            run_stage(context, stage, position)
+    with resumable():
+        for position, stage in enumerate(stages):
+            if stage.name not in run.results:
+                run_stage(context, stage, position)
     close_run(run, data, {"validation": run_table(run.results, task)}, accelerator)
     return run
 
@@ -145,7 +146,8 @@ def banner(context: Context, stages: Sequence[GlueStageConfig]) -> str:
         for stage in stages
     ]
     columns = ("stage", "method", "widths", "layers", "taught by", "starts from", "order", "epochs", "batch", "lr")
-    return "\n".join(f"{name:<11}{text}" for name, text in lines.items()) + f"\n\n{markdown(columns, rows)}\n"
+    align = [*["left"] * 2, *["right"] * 2, *["left"] * 3, *["right"] * 3]
+    return "\n".join(f"{name:<11}{text}" for name, text in lines.items()) + f"\n\n{markdown(columns, rows, align)}\n"
 
 
 def run_stage(context: Context, stage: GlueStageConfig, position: int) -> None:

@@ -41,7 +41,7 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
         raise PmdError(
             f"model.name: cannot load '{model.name}' ({reason}); give a Hub id, a folder or package:NAME/FOLDER of a BERT"
         ) from None
-    found.widths = check_widths(model.widths or [found.hidden_size], found, full=True)
+    found.widths = check_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
     if model.max_length > found.max_position_embeddings:
         raise PmdError(
             f"model.max_length: {model.max_length} is more than the {found.max_position_embeddings} that "
@@ -57,7 +57,7 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
     size_of = {stage.name: stage.width or full.hidden_size for stage in stages}
     for stage in stages:
         place, width = f"stages ({stage.name})", stage.width or full.hidden_size
-        check_widths([width], full)
+        check_widths([width], full, option=f"{place}.width")
         if stage.width == full.hidden_size:
             raise PmdError(f"{place}.width: {width} is that of the whole BERT; leave it out")
         if (stage.layers or 1) > full.num_hidden_layers:

@@ -17,6 +17,7 @@ from pmd.core.glue_config import GlueConfig
 from pmd.core.glue_stages import check_glue, resolve_glue_stages
 from pmd.core.glue_tasks import task_of
 from pmd.core.run import Run, write_json, write_text
+from pmd.data.glue import load_glue
 from pmd.recipes.glue import train_glue
 from pmd.recipes.glue_tables import layout_table
 from pmd.recipes.repeat import finished_run
@@ -74,7 +75,11 @@ def glue_table(config: GlueTableConfig) -> str:
     planned = [(seed, key, _settings(config, key, tuned.get(key), seed)) for seed in config.seeds for key in keys]
     for _, _, settings in planned:
         check_glue(settings)
+        resolve_glue_stages(settings)
     out, runs = Path(config.out), {}
+    check_out(out, keys, config.seeds)
+    for key in keys:  # what the last task lacks is said before the first is trained
+        load_glue(config.base.data.path, task_of(key))
     for seed, key, settings in planned:
         print(f"== {key}, seed {seed}", file=sys.stderr, flush=True)
         stages = [stage.name for stage in resolve_glue_stages(settings)]
@@ -88,7 +93,7 @@ def glue_table(config: GlueTableConfig) -> str:
 
 
 def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str, TunedTaskConfig]) -> None:
-    """Refuse what would leave the table empty, fill a cell twice, be read by nobody, or undo a larger table."""
+    """Refuse what would leave the table empty, fill a cell twice, or be read by nobody."""
     if not keys or not config.seeds:
         raise PmdError("--tasks and --seeds: give at least one of each")
     for option, values in (("--tasks", keys), ("--seeds", config.seeds)):
@@ -104,11 +109,17 @@ def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str
         value = getattr(config.base, name)
         if value != getattr(GlueConfig(), name):
             raise PmdError(f"--base.{name}: {value} is not used; a table has {instead}")
-    for file in sorted(Path(config.out).glob("seed*/*/results.json")):
+
+
+def check_out(out: Path, keys: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse the folder of something else, or of a larger table, which would be undone."""
+    if (out / "config.yaml").is_file():
+        raise PmdError(f"--out: '{out}' is the folder of a run, not of a table; choose another")
+    for file in sorted(out.glob("seed*/*/results.json")):
         seed, key = file.parts[-3].removeprefix("seed"), file.parts[-2]
-        if key not in keys or seed not in map(str, config.seeds):
+        if key not in keys or seed not in map(str, seeds):
             raise PmdError(
-                f"--out: '{config.out}' has {key} of seed {seed}, which this table would leave out; "
+                f"--out: '{out}' has {key} of seed {seed}, which this table would leave out; "
                 "add it to --tasks and --seeds, or choose another folder"
             )
 

@@ -180,9 +180,8 @@ def legend(runs: Runs) -> str:
     if any(_majority(runs, key) for key in runs):
         lines.append(f"{MAJORITY}: every example answered with the most frequent class of the training examples.")
     if any(of.get("constant") for result in stages for of in result["widths"].values()):
-        lines.append(
-            f"{CONSTANT} All examples of the split got the same answer (k/n: in k of n seeds): nothing was learned."
-        )
+        several = " (k/n: in k of n seeds)" if any(len(seeds) > 1 for seeds in runs.values()) else ""
+        lines.append(f"{CONSTANT} All examples of the split got the same answer{several}: nothing was learned.")
     if {"med", "hat"} <= {result.get("method") for result in stages}:
         lines.append(
             "An epoch of `med` trains every width on every example; one of `hat` trains in each step one width, drawn."

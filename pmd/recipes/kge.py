@@ -48,6 +48,7 @@ from pmd.recipes.staging import (
     open_run,
     ranking_options,
     refuse_unseen,
+    resumable,
 )
 from pmd.recipes.tables import markdown, models_table
 from pmd.train.loop import Interrupted, fit
@@ -110,9 +111,10 @@ def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
     run = open_run(config, run, accelerator, graph, f"{graph.name}-{config.model.interaction}")
     context = Context(config, run, accelerator, graph, stages)
     context.say(banner(context))
-    for position, stage in enumerate(stages.values()):
-        if stage.name not in run.results:
-            run_stage(context, stage, position)
+    with resumable():
+        for position, stage in enumerate(stages.values()):
+            if stage.name not in run.results:
+                run_stage(context, stage, position)
     close_run(run, graph, {split: models_table(run.results, split) for split in config.evaluation.splits}, accelerator)
     return run
 

@@ -36,7 +36,16 @@ from pmd.models.checkpoints import depth_of, start
 from pmd.models.students import evenly_spaced, student_of
 from pmd.models.text_scorer import TextScorer, encode_texts
 from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.staging import close_run, fit_settings, header, load_data, measure, measure_widths, open_run
+from pmd.recipes.staging import (
+    close_run,
+    fit_settings,
+    header,
+    load_data,
+    measure,
+    measure_widths,
+    open_run,
+    resumable,
+)
 from pmd.recipes.tables import grades_table, markdown, widths_tables
 from pmd.recipes.text_model import TextModel, load, save
 from pmd.train.loop import Interrupted, fit
@@ -88,9 +97,10 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     run = open_run(config, run, accelerator, graph, graph.name)
     context = Context(config, run, accelerator, graph, text, origin)
     context.say(banner(context, stages))
-    for stage in stages:
-        if stage.name not in run.results:
-            run_stage(context, stage, [other.name for other in stages].index(stage.name))
+    with resumable():
+        for position, stage in enumerate(stages):
+            if stage.name not in run.results:
+                run_stage(context, stage, position)
     tables = {
         split: grades_table(run.results, split) + widths_tables(run.results, split)
         for split in config.evaluation.splits

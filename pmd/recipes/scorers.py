@@ -9,7 +9,7 @@ import torch
 from pmd.core.types import TripleScorer
 from pmd.data.graph import KnowledgeGraph
 from pmd.models.kge_folder import load_for, stored_settings
-from pmd.models.kinds import kind_of
+from pmd.models.kinds import kind_of, refuse_bert
 from pmd.recipes.folders import check_folder
 from pmd.recipes.text_model import text_scorer
 
@@ -28,7 +28,9 @@ def load_scorer(
         PmdError: if there is no such model, or if it cannot score this graph.
     """
     check_folder("load_scorer", str(folder))
-    if kind_of(stored_settings(folder)) == "embedding":
+    settings = stored_settings(folder)
+    refuse_bert(settings, folder)
+    if kind_of(settings) == "embedding":
         return load_for(folder, graph).to(device).eval()
     return text_scorer(folder, graph, device=device, cache=cache)
 

@@ -6,7 +6,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import AtWidth, rank_widths
 from pmd.models.kge import KgeModel
 from pmd.models.text_scorer import TextScorer
-from pmd.train.loop import FitSettings
+from pmd.train.loop import FitSettings, Interrupted
 
 
 def load_data(config: Any) -> KnowledgeGraph:
@@ -68,6 +69,17 @@ def close_run(run: Run, graph: KnowledgeGraph, tables: dict[str, str], accelerat
         write_text(run.folder / "table.md", "\n".join(parts))
         shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
     accelerator.wait_for_everyone()
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C in here is `Interrupted`, between trainings as well: the run's folder goes on from what it has."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted from None
 
 
 def folder_name(name: str) -> str:

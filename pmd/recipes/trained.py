@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
 from pmd.core.run import read_settings
-from pmd.models.kinds import kind_of
+from pmd.models.kinds import kind_of, refuse_bert
 from pmd.recipes.folders import locate
 from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
 from pmd.use.trained import TrainedKge, TrainedText
@@ -51,6 +51,7 @@ def load(
     place = locate(os.fspath(folder), stage, revision)
     opened = functools.cache(lambda: current_index(place, graph))
     settings = settings_of(place)
+    refuse_bert(settings, place)
     if kind_of(settings) == "text":
         return TrainedText(place, settings, opened)
     from pmd.models.kge_folder import load_named

@@ -104,7 +104,7 @@ FULL = GlueStageConfig("finetune")
         ([GlueStageConfig("a", method="med", width=128)], "med trains all of model.widths; leave out width"),
         (
             [GlueStageConfig("a", method="bkd", width=128)],
-            "'' is no earlier stage; a full `finetune` stage comes first",
+            "bkd needs a teacher, a full `finetune` stage before it",
         ),
         ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune has none; choose among bkd"),
         ([GlueStageConfig("a", med=MedConfig("med"))], r"stages \(a\).med: finetune does not read it; leave it out"),

@@ -70,9 +70,9 @@ GOOD = {"sentence1": "a", "sentence2": "b", "label": 1, "idx": 0}
         ("[1]", r"line 2: '\[1\]' is no JSON object"),
         (
             json.dumps({**GOOD, "sentence2": None}),
-            "line 2: sentence2 is None, not a text; RTE reads sentence1 and sentence2",
+            "line 2: has no sentence2; RTE reads sentence1 and sentence2",
         ),
-        (json.dumps({"sentence1": "a", "label": 1}), "line 2: sentence2 is None"),
+        (json.dumps({"sentence1": "a", "label": 1}), "line 2: has no sentence2"),
         (
             json.dumps({**GOOD, "label": 2}),
             r"line 2: label is 2; RTE needs one of 0 \(entailment\), 1 \(not_entailment\)",

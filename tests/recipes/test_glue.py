@@ -11,6 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import pmd
 from pmd.core.errors import PmdError
 from pmd.core.glue_tasks import AX, task_of
 from pmd.data.glue import EncodedSplit, load_glue
@@ -84,6 +85,15 @@ def test_every_sub_model_is_measured(done, place):
     (row,) = (line for line in table.splitlines() if "majority class" in line and line.startswith("|"))
     assert [cell.strip() for cell in row.strip("|").split("|")][-2:] == [f"{100 * share:.1f}"] * 2
     assert not (run / "checkpoint").exists()
+
+
+def test_a_bert_is_asked_for_no_triples(done):
+    run, _ = done
+    for command in (["evaluate", "--model", f"{run}/med"], ["answer", f"{run}/med", "--head=Austria", "--relation=x"]):
+        with pytest.raises(PmdError, match=r"med' is a BERT and knows no triples; transformers loads it"):
+            dispatch(command)
+    with pytest.raises(PmdError, match=r"is a BERT and knows no triples"):
+        pmd.load_scorer(run / "finetune", pmd.load_graph("world"))
 
 
 def test_the_mean_of_the_widths_chooses_the_epoch(done):
@@ -258,6 +268,23 @@ def test_ctrl_c_and_resume_give_the_same_models(done, place, monkeypatch):
         assert again[stage]["best_epoch"] == results[stage]["best_epoch"]
 
 
+def test_ctrl_c_between_two_stages_is_answered_too(place, monkeypatch, capsys):
+    def interrupt(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(glue, "measured", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(place, "between", methods=["finetune"], **{"train.epochs": 1})
+    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
+    monkeypatch.undo()
+    (run,) = (place / "runs").glob("between-*")
+    glue_command([f"--resume={run}"])
+    assert [*json.loads((run / "results.json").read_text())] == ["finetune"]
+    assert "nothing was trained" not in capsys.readouterr().err
+    glue_command([f"--resume={run}"])
+    assert "all stages were finished before; nothing was trained\n" in capsys.readouterr().err
+
+
 def test_the_newest_run_of_this_script_is_resumed(done, tmp_path, capsys):
     run, _ = done
     for name, key in (("other-20990101-000000", "loss"), (run.name, None)):
@@ -309,13 +336,17 @@ def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
         (["--model.widht=3"], "did you mean 'model.widths'"),
         (['--stages=[{"name": "a", "witdh": 3}]'], "did you mean 'stages.width'"),
         (["--task=rta"], "did you mean 'rte'"),
-        (["--model.widths=[8,12,32]"], "width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32"),
+        (
+            ["--model.widths=[8,12,32]"],
+            "model.widths: width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32",
+        ),
         (["--model.max_length=65"], "max_length: 65 is more than the 64"),
         (["--model.name=nowhere/nothing"], "cannot load 'nowhere/nothing'"),
         (["--data.path=PLACE/RTE", "--task=cola"], "is the folder of RTE, not of CoLA"),
         (["--model.name=PLACE/no_tokenizer"], "no_tokenizer' has no tokenizer .*give a folder with tokenizer files"),
         (["--model.name=PLACE/few_ids"], r"has ids up to \d+, and the model knows those below 50"),
         (["--model.name=PLACE/one_segment"], "model.name: the BERT knows no second segment, and RTE has two texts"),
+        (['--stages=[{"name": "s", "width": 12}]'], r"stages \(s\).width: width 12 does not cut whole heads of 8"),
         (
             ['--stages=[{"name": "finetune"}, {"name": "s", "method": "bkd", "layers": 9}]'],
             r"stages \(s\).layers: 9 of a BERT of 2; choose 1 to 2",
@@ -415,6 +446,15 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
 def test_tables_that_cannot_be_filled_are_refused(more, message, place, tmp_path):
     with pytest.raises(PmdError, match=message):
         glue_table_command(table_options(place, tmp_path, *more))
+
+
+def test_a_table_looks_at_all_its_data_and_its_folder_first(done, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained first"))
+    with pytest.raises(PmdError, match=r"has no train\.jsonl and no folder 'QNLI'"):
+        glue_table_command(table_options(place, tmp_path / "late", "--tasks=[rte,qnli]"))
+    assert not (tmp_path / "late").exists()
+    with pytest.raises(PmdError, match=r"--out: '.*done-.*' is the folder of a run, not of a table; choose another"):
+        glue_table_command(table_options(place, done[0], "--tasks=[rte]"))
 
 
 def test_one_process_writes_a_table(place, tmp_path, monkeypatch):
