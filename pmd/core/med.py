@@ -19,23 +19,24 @@ class MedConfig:
 
     Args:
         recipe: `best`: what measured best here; `med`: as the paper has it; `joint`: the labels of all widths, no more.
-        evolutionary: a triple weighs the more the worse the narrower neighbour does on it (needs the logistic loss).
+        evolutionary: a triple, or a text, weighs the more the worse the narrower neighbour does on it (of triples it needs
+            the logistic loss; a regression has none).
         mutual: weight of the Huber distance between neighbours' scores, both ways, a mean over all scores; the sum that
             Eq. 2 writes is so many times as large as a batch has scores. 0 for none.
         dynamic: the label loss of a width counts exp(w3 · width / widest) times.
         learned: w1, w2 and w3 are learned; else they stay as they are.
-        w1: of the weights of true triples: softmax of w1 / belief of the narrower neighbour.
-        w2: of the weights of negatives: softmax of w2 · logit of the narrower neighbour.
+        w1: of the weights of true triples, or texts' labels: softmax of w1 / belief of the narrower neighbour.
+        w2: of the weights of negatives, or the other labels: softmax of w2 · logit of the narrower neighbour.
         w3: of `dynamic`.
         soft: weight of soft labels from wider sub-models, one way; 0 for none.
         teacher: who gives them: the `next` wider sub-model, or the `widest`.
         temperature: softens the logits of both in the soft labels.
-        prefix: λ: how much of the gradient of a sub-model reaches the dimensions of narrower ones; 1 is plain
-            joint training, 0 lets each sub-model train only what it has more than the one before.
-        power: the scores of a width are multiplied by (widest / width)^power in the loss, so that all widths start
-            alike: with 0.5 L2 distances do, with 1 L1 distances; where entities have bounded lengths
+        prefix: embeddings only: λ: how much of the gradient of a sub-model reaches the dimensions of narrower ones;
+            1 is plain joint training, 0 lets each sub-model train only what it has more than the one before.
+        power: embeddings only: the scores of a width are multiplied by (widest / width)^power in the loss, so that all
+            widths start alike: with 0.5 L2 distances do, with 1 L1 distances; where entities have bounded lengths
             (`loss.constraint`), 0.5 gives L1 distances the range that they would have in a model of that width.
-        calibrated: every width learns the factor of its scores, beginning with that of `power`.
+        calibrated: embeddings only: every width learns the factor of its scores, beginning with that of `power`.
         draw: so many sub-models learn in a step, drawn anew, the widest always among them; 0 for all.
     """
 

@@ -101,7 +101,7 @@ glue_command = StagesCommand(
     text="fine-tune a BERT and its sub-models on a GLUE task; without --config, configs/glue/bert_base.yaml applies",
     config="pmd.core.glue_config:GlueConfig",
     recipe="pmd.recipes.glue:train_glue",
-    examples=("pmd glue --task rte", "pmd glue --config configs/glue/minilm.yaml --task rte --data.path DIR/glue"),
+    examples=("pmd glue --task rte", "pmd glue --config configs/glue/minilm.yaml --task stsb --data.path DIR/glue"),
     key="task",
     default=GLUE_CONFIG,
     check=check_glue,
@@ -118,7 +118,10 @@ crop_command = Command(
     text="take the leading part of a trained embedding model, text model or BERT, without training",
     config="pmd.recipes.crop:CropConfig",
     recipe="pmd.recipes.crop:crop",
-    examples=("pmd crop runs/my_graph-rotate-… --width 40 --out small",),
+    examples=(
+        "pmd crop runs/my_graph-rotate-… --width 40 --out small",
+        "pmd crop runs/glue-rte-… --stage med --width 256 --out small",
+    ),
     leading=("model",),
 )
 

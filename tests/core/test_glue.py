@@ -128,6 +128,7 @@ def test_stages_that_cannot_run_are_refused(stages, message):
     [
         ({"task": "sst"}, "did you mean 'sst2'"),
         ({"methods": []}, "nothing to train"),
+        ({"methods": ["hat"], "stages": [FULL]}, "methods: `stages` lists the trainings one by one; leave methods out"),
         ({"model": GlueModelConfig()}, "med needs model.widths"),
         (
             {"med": MedConfig(draw=3), "model": GlueModelConfig(widths=[8, 16])},
