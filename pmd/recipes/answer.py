@@ -11,8 +11,9 @@ from typing import Literal
 
 from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
+from pmd.models.kinds import refuse_bert
 from pmd.recipes.folders import locate
-from pmd.recipes.trained import current_index, load
+from pmd.recipes.trained import current_index, load, settings_of
 from pmd.use.answers import Answers
 from pmd.use.questions import read_questions
 
@@ -71,6 +72,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
         print(f"asking {place.name}, the last stage that is finished", file=sys.stderr)
     if config.build:
+        refuse_bert(settings_of(place), place)
         index = current_index(place, config.data, rebuild=True)
         print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)
         if config.batch is None and not given:

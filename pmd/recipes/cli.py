@@ -121,7 +121,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     stopped = "the same command goes on"
-    """What is said when a run was stopped whose state was saved."""
+    """What is said when a run was stopped that goes on."""
 
     def parser(self, prog: str | None = None) -> ArgumentParser:
         """Its parser; `prog` is how it is called, by default the script's name."""
@@ -142,7 +142,7 @@ class Command:
         try:
             self.act(self.parser(prog), self._named(list(sys.argv[1:] if arguments is None else arguments)))
         except KeyboardInterrupt as stop:
-            # The loop's own exception says that the state was saved; one process of several speaks.
+            # An exception of a class of its own says that the run goes on; one process of several speaks.
             if type(stop) is not KeyboardInterrupt and os.environ.get("RANK", "0") == "0":
                 print(f"stopped; {self.stopped}", file=sys.stderr)
             raise

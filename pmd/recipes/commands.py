@@ -120,7 +120,7 @@ crop_command = Command(
     recipe="pmd.recipes.crop:crop",
     examples=(
         "pmd crop runs/my_graph-rotate-… --width 40 --out small",
-        "pmd crop runs/glue-rte-… --stage med --width 256 --out small",
+        "pmd crop runs/glue-stsb-… --stage med --width 256 --out small",
     ),
     leading=("model",),
 )

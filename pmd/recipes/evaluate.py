@@ -36,7 +36,7 @@ def evaluate(config: EvaluateConfig) -> str:
         raise PmdError("--model: the list is empty; name a stage's folder in a run")
     for model in config.models:
         check_folder("--model", model)
-        refuse_bert(stored_settings(model), model)
+        refuse_bert(stored_settings(model), model)  # before any graph is read
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)

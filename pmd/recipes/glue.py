@@ -91,18 +91,16 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
 
     Raises:
         PmdError: for settings, a model or data that cannot be used.
-        Interrupted: on Ctrl-C, with the state saved.
+        Interrupted: on Ctrl-C; the run's folder goes on.
     """
-    check_glue(config)
     quiet()
-    stages, task = resolve_glue_stages(config), task_of(config.task)
-    accelerator = accelerator_for(config.train)
-    least = min(stage.batch_size for stage in stages)
-    if least < accelerator.num_processes:
-        raise PmdError(f"batch_size: {least} leaves a process without a batch; use a larger one")
-    full = full_config(config.model)
-    check_stages(stages, full, task)
-    tokenizer, data = tokenizer_of(config.model.name), load_glue(config.data.path, task, config.data.train_examples)
+    stages, full, tokenizer, data = prepared(config)
+    task, accelerator = data.task, accelerator_for(config.train)
+    least = min(stages, key=lambda stage: stage.batch_size)
+    if least.batch_size < accelerator.num_processes:
+        raise PmdError(
+            f"stages ({least.name}).batch_size: {least.batch_size} leaves a process without a batch; use a larger one"
+        )
     encoded = {
         name: EncodedSplit(split, tokenizer, config.model.max_length, config.data.cache)
         for name, split in data.splits.items()
@@ -117,6 +115,17 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
                 run_stage(context, stage, position)
     close_run(run, data, {"validation": run_table(run.results, task)}, accelerator)
     return run
+
+
+def prepared(
+    config: GlueConfig,
+) -> tuple[list[GlueStageConfig], CroppableBertConfig, PreTrainedTokenizerBase, GlueData]:
+    """The stages, the BERT's configuration, its tokenizer and the data. PmdError for what cannot be used; writes nothing."""
+    check_glue(config)
+    stages, task, full = resolve_glue_stages(config), task_of(config.task), full_config(config.model)
+    check_stages(stages, full, task)
+    tokenizer = tokenizer_of(config.model.name)
+    return stages, full, tokenizer, load_glue(config.data.path, task, config.data.train_examples)
 
 
 def banner(context: Context, stages: Sequence[GlueStageConfig]) -> str:

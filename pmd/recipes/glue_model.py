@@ -33,7 +33,7 @@ ORDER_BATCHES = 16
 def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
     try:
-        found = CroppableBertConfig.from_pretrained(locate(model.name))
+        found = CroppableBertConfig.from_pretrained(locate(model.name, "model.name"))
     except PmdError:
         raise
     except (OSError, ValueError) as error:
@@ -76,7 +76,7 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a BERT. PmdError if it has none, or that of another model."""
     try:
-        source = locate(name)
+        source = locate(name, "model.name")
         return load_tokenizer(source, CroppableBertConfig.from_pretrained(source))
     except PmdError:
         raise

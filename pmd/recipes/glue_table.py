@@ -15,17 +15,16 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueConfig
 from pmd.core.glue_stages import check_glue, resolve_glue_stages
-from pmd.core.glue_tasks import task_of
+from pmd.core.glue_tasks import TASKS, task_of
 from pmd.core.run import Run, write_json, write_text
-from pmd.data.glue import load_glue
-from pmd.recipes.glue import train_glue
+from pmd.recipes.glue import prepared, train_glue
 from pmd.recipes.glue_tables import layout_table
-from pmd.recipes.repeat import finished_run
+from pmd.recipes.repeat import finished_run, refuse_processes
 
 
 @dataclass
 class TunedTaskConfig:
-    """Training settings of one task. Null is that of the run.
+    """Training settings of one task. Null is that of the run; stages that set their own keep it.
 
     Args:
         task: which.
@@ -71,19 +70,24 @@ def glue_table(config: GlueTableConfig) -> str:
     """
     keys = [task_of(name, "tasks").key for name in config.tasks]
     tuned = {task_of(own.task, "tuned").key: own for own in config.tuned}
+    refuse_processes()
     check_table(config, keys, tuned)
     planned = [(seed, key, _settings(config, key, tuned.get(key), seed)) for seed in config.seeds for key in keys]
     for _, _, settings in planned:
         check_glue(settings)
-        resolve_glue_stages(settings)
     out, runs = Path(config.out), {}
     check_out(out, keys, config.seeds)
-    for key in keys:  # what the last task lacks is said before the first is trained
-        load_glue(config.base.data.path, task_of(key))
+    stages = {key: [stage.name for stage in resolve_glue_stages(settings)] for _, key, settings in planned}
+    missing = {
+        key: settings
+        for seed, key, settings in planned
+        if not {*stages[key]} <= {*Run(out / f"seed{seed}" / key).results}
+    }
+    for settings in missing.values():  # what the last task lacks is said before the first is trained
+        prepared(settings)
     for seed, key, settings in planned:
         print(f"== {key}, seed {seed}", file=sys.stderr, flush=True)
-        stages = [stage.name for stage in resolve_glue_stages(settings)]
-        run = finished_run(settings, out / f"seed{seed}" / key, stages, train_glue)
+        run = finished_run(settings, out / f"seed{seed}" / key, stages[key], train_glue)
         runs.setdefault(key, []).append(run.results)
         if seed == config.seeds[0]:
             gather(run, out / "predictions")
@@ -112,9 +116,11 @@ def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str
 
 
 def check_out(out: Path, keys: Sequence[str], seeds: Sequence[int]) -> None:
-    """Refuse the folder of something else, or of a larger table, which would be undone."""
+    """Refuse the folder of something else, or of a larger table: its files would be written over."""
     if (out / "config.yaml").is_file():
         raise PmdError(f"--out: '{out}' is the folder of a run, not of a table; choose another")
+    if not {*Run(out).results} <= {*TASKS}:
+        raise PmdError(f"--out: '{out}' has other results than those of a GLUE table; choose another folder")
     for file in sorted(out.glob("seed*/*/results.json")):
         seed, key = file.parts[-3].removeprefix("seed"), file.parts[-2]
         if key not in keys or seed not in map(str, seeds):

@@ -93,7 +93,7 @@ def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
 
     Raises:
         PmdError: for settings or data that cannot be used.
-        Interrupted: on Ctrl-C, with the state saved.
+        Interrupted: on Ctrl-C; the run's folder goes on.
     """
     check_kge(config)
     quiet()

@@ -76,7 +76,7 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
 
     Raises:
         PmdError: for settings or data that cannot be used.
-        Interrupted: on Ctrl-C, with the state saved.
+        Interrupted: on Ctrl-C; the run's folder goes on.
     """
     check(config)
     quiet()

@@ -138,7 +138,7 @@ def stage_of(config: PushConfig, given: Path) -> Path:
     name = f"grade{config.grade}" if config.grade is not None else config.stage
     if (given / "config.yaml").is_file():
         stage = stage_folder(given, name)
-        if name is None:
+        if name is None and len(Run(given).results) > 1:
             print(f"taking {stage.name}, the last stage that is finished", file=sys.stderr)
         return stage
     if not in_run(given):

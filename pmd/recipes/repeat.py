@@ -19,15 +19,20 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: C
     Raises:
         PmdError: if the folder holds a run with other settings, or if several processes were started.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started > 1:
-        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
+    refuse_processes()
     settings = replace(settings, runs=str(folder.parent), name=folder.name)
     run = Run(folder)
     if not (folder / "config.yaml").is_file():
         run.start(settings)
     run.refuse_other_settings(settings)
     return run if all(name in run.results for name in stages) else recipe(settings, run)
+
+
+def refuse_processes() -> None:
+    """PmdError if several processes were started."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
 
 
 def slug(name: str) -> str:

@@ -73,7 +73,8 @@ def close_run(run: Run, graph: KnowledgeGraph, tables: dict[str, str], accelerat
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C in here is `Interrupted`, between trainings as well: the run's folder goes on from what it has."""
+    """Ctrl-C in here is `Interrupted`, between trainings as well: the run goes on from what its folder has. That is the step at
+    which it was asked to stop or, after a second Ctrl-C, which does not wait, what was saved last."""
     try:
         yield
     except Interrupted:

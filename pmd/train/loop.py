@@ -31,7 +31,7 @@ from pmd.train.optim import optimizer_for, schedule_for
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training stopped on request, after its state was saved."""
+    """A run stopped on request, with all in its folder that it goes on from."""
 
 
 @dataclass

@@ -89,7 +89,8 @@ def test_every_sub_model_is_measured(done, place):
 
 def test_a_bert_is_asked_for_no_triples(done):
     run, _ = done
-    for command in (["evaluate", "--model", f"{run}/med"], ["answer", f"{run}/med", "--head=Austria", "--relation=x"]):
+    asked = ["answer", f"{run}/med", "--head=Austria", "--relation=x"]
+    for command in (["evaluate", "--model", f"{run}/med"], asked, [*asked, "--build=true"]):
         with pytest.raises(PmdError, match=r"med' is a BERT and knows no triples; transformers loads it"):
             dispatch(command)
     with pytest.raises(PmdError, match=r"is a BERT and knows no triples"):
@@ -416,6 +417,7 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     files = {str(file.relative_to(out / "predictions")) for file in (out / "predictions").rglob("*.tsv")}
     assert {"test/med-8/RTE.tsv", "validation/bkd-16/MRPC.tsv"} <= files
     monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(glue_table, "prepared", lambda *_: pytest.fail("read again"))
     glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
     assert (out / "table.md").read_text() == table
     with pytest.raises(PmdError, match=r"was run with train\.epochs 1, not 3; choose another folder"):
@@ -452,7 +454,13 @@ def test_a_table_looks_at_all_its_data_and_its_folder_first(done, place, tmp_pat
     monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained first"))
     with pytest.raises(PmdError, match=r"has no train\.jsonl and no folder 'QNLI'"):
         glue_table_command(table_options(place, tmp_path / "late", "--tasks=[rte,qnli]"))
+    with pytest.raises(PmdError, match=r"model\.widths: width 12 does not cut whole heads"):
+        glue_table_command(table_options(place, tmp_path / "late", "--tasks=[rte]", "--base.model.widths=[12,32]"))
     assert not (tmp_path / "late").exists()
+    (tmp_path / "med").mkdir()
+    (tmp_path / "med" / "results.json").write_text('{"best": []}')
+    with pytest.raises(PmdError, match="med' has other results than those of a GLUE table; choose another folder"):
+        glue_table_command(table_options(place, tmp_path / "med", "--tasks=[rte]"))
     with pytest.raises(PmdError, match=r"--out: '.*done-.*' is the folder of a run, not of a table; choose another"):
         glue_table_command(table_options(place, done[0], "--tasks=[rte]"))
 

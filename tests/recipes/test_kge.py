@@ -17,6 +17,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.core.kge_config import KgeConfig, KgeStageConfig
 from pmd.core.kge_stages import resolve_kge_stages
+from pmd.recipes import kge
 from pmd.recipes.cli import instantiate, parse, parser_for
 from pmd.recipes.commands import (
     cost_command,
@@ -145,6 +146,16 @@ def test_ctrl_c_and_resume_give_the_same_model(options, folder, tmp_path, monkey
     train_command([f"--resume={cut}"])
     one, two = (load_file(place / "rotate" / "model.safetensors") for place in (whole, cut))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kge, "run_stage", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, tmp_path, "between")
+    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
 
 
 def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):

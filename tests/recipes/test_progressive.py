@@ -16,6 +16,7 @@ from transformers import BertConfig, BertModel
 
 import pmd
 from pmd.core.errors import PmdError
+from pmd.recipes import progressive
 from pmd.recipes.commands import evaluate_command, progressive_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,16 @@ def test_a_run_on_other_data_does_not_go_on(run, folder, tmp_path):
     (again / "config.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(PmdError, match="was run on other data"):
         progressive_command(["--resume", str(again)])
+
+
+def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progressive, "run_stage", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        progressive_command([*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache"])
+    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
 
 
 def test_a_plain_encoder_is_no_trained_model(tmp_path):

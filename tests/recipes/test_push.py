@@ -234,20 +234,21 @@ def test_a_student_and_its_teacher(students, tmp_path):
     assert "dualde2022" not in (out / "README.md").read_text()
 
 
-def test_a_bert_of_glue(runs, tmp_path):
+def test_a_bert_of_glue(runs, tmp_path, capsys):
     place = runs / "glue"
     place.mkdir()
     write_bert(place / "bert", hidden_dropout_prob=0.1)
     write_task(place / "RTE", "RTE")
     options = {"task": "rte", "data.path": place, "data.cache": place / "cache", "model.name": place / "bert"}
     options |= {"model.widths": WIDTHS, "model.max_length": 24, "train.epochs": 1, "train.batch_size": 8, "name": "rte"}
-    options |= {"train.threads": 1, "evaluation.speed_rounds": 1, "runs": runs, "methods": "[med]"}
+    options |= {"train.threads": 1, "evaluation.speed_rounds": 1, "runs": runs, "methods": "[finetune,med]"}
     (place / "empty.yaml").write_text("{}")
     glue_command([f"--config={place}/empty.yaml", *(f"--{key}={value}" for key, value in options.items())])
     run = next(runs.glob("rte-*"))
     result = results_of(run, "med")["widths"]
     for width in (32, 16):
         out = written(run, tmp_path / str(width), f"--width={width}")
+        assert "taking med, the last stage that is finished\n" in capsys.readouterr().err
         expected = {("validation", "accuracy"): result[str(width)]["metrics"]["validation"]["accuracy"]}
         if width == 32:  # a crop of a BERT is an ordinary one, of one width
             narrower = {of: result[str(of)]["metrics"]["validation"]["accuracy"] for of in (8, 16)}
