@@ -113,7 +113,7 @@ def test_a_plain_encoder_is_no_trained_model(tmp_path):
     BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
         tmp_path
     )
-    with pytest.raises(PmdError, match="holds no bi-encoder") as caught:
+    with pytest.raises(PmdError, match="is a BERT and knows no triples") as caught:
         pmd.load_scorer(tmp_path, None)
     assert "\n" not in str(caught.value)
 
