@@ -143,8 +143,8 @@ class Command:
             self.act(self.parser(prog), self._named(list(sys.argv[1:] if arguments is None else arguments)))
         except KeyboardInterrupt as stop:
             # An exception of a class of its own says that the run goes on; one process of several speaks.
-            if type(stop) is not KeyboardInterrupt and os.environ.get("RANK", "0") == "0":
-                print(f"stopped; {self.stopped}", file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":
+                print("stopped" if type(stop) is KeyboardInterrupt else f"stopped; {self.stopped}", file=sys.stderr)
             raise
 
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:

@@ -7,79 +7,51 @@ sub-model is measured by itself: metrics, parameters, and how much faster it is 
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
-from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError
 from pmd.core.glue_config import GlueConfig, GlueStageConfig
-from pmd.core.glue_stages import CROPPABLE, PRETRAINED, TAUGHT, check_glue, resolve_glue_stages
-from pmd.core.glue_tasks import AX, task_of
+from pmd.core.glue_stages import CROPPABLE, PRETRAINED, TAUGHT
+from pmd.core.glue_tasks import AX
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.batches import Chunk
-from pmd.data.glue import EncodedSplit, GlueBatch, GlueData, GlueSplit, inputs, load_diagnostics, load_glue
+from pmd.data.glue import EncodedSplit, GlueBatch, GlueSplit, inputs, load_diagnostics
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution
 from pmd.distill.bert_students import STUDENTS, BasicKd
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
-from pmd.models.croppable_bert import CroppableBertConfig, flops
+from pmd.models.croppable_bert import flops
 from pmd.models.kge_folder import training_of
 from pmd.recipes.device import accelerator_for, quiet
+from pmd.recipes.glue_context import Context, banner, prepared
 from pmd.recipes.glue_files import write_answers
 from pmd.recipes.glue_model import (
-    ORDER_BATCHES,
+    ORDER_BATCH,
+    ORDER_EXAMPLES,
     Model,
-    check_stages,
     first_model,
-    full_config,
     load,
     save,
-    tokenizer_of,
 )
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.staging import close_run, fit_settings, open_run, resumable
-from pmd.recipes.tables import markdown
 from pmd.train.loop import Interrupted, fit
 
 __all__ = ["Interrupted", "train_glue"]
 
 SPEED_BATCH = 32
 """Texts in the batch that is timed, as in the paper's Table 6."""
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What all stages of a run share."""
-
-    config: GlueConfig
-    run: Run
-    accelerator: Accelerator
-    data: GlueData
-    tokenizer: PreTrainedTokenizerBase
-    full: CroppableBertConfig
-    encoded: dict[str, EncodedSplit]
-    taught: dict[str, Tensor] = field(default_factory=dict)
-    """By teacher, its logits (N, num_labels) for the training split: what it says does not change, so it is asked once."""
-
-    def say(self, text: str) -> None:
-        if self.accelerator.is_main_process:
-            print(text, file=sys.stderr, flush=True)
-
-    def widths(self, stage: GlueStageConfig) -> list[int]:
-        """Of the sub-models of a stage, or the one of a model of one size."""
-        return list(self.full.widths) if stage.method in CROPPABLE else [stage.width or self.full.hidden_size]
 
 
 def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
@@ -115,48 +87,6 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
                 run_stage(context, stage, position)
     close_run(run, data, {"validation": run_table(run.results, task)}, accelerator)
     return run
-
-
-def prepared(
-    config: GlueConfig,
-) -> tuple[list[GlueStageConfig], CroppableBertConfig, PreTrainedTokenizerBase, GlueData]:
-    """The stages, the BERT's configuration, its tokenizer and the data. PmdError for what cannot be used; writes nothing."""
-    check_glue(config)
-    stages, task, full = resolve_glue_stages(config), task_of(config.task), full_config(config.model)
-    check_stages(stages, full, task)
-    tokenizer = tokenizer_of(config.model.name)
-    return stages, full, tokenizer, load_glue(config.data.path, task, config.data.train_examples)
-
-
-def banner(context: Context, stages: Sequence[GlueStageConfig]) -> str:
-    """What is about to happen."""
-    config, full = context.config, context.full
-    sizes = " / ".join(f"{len(split):,}" for split in context.data.splits.values())
-    lines = {
-        "run": str(context.run.folder),
-        "task": f"{context.data.name}: {' / '.join(context.data.splits)} of {sizes} examples",
-        "model": f"{config.model.name}: {full.num_hidden_layers} layers, {full.hidden_size} wide",
-        "device": f"{context.accelerator.device}, {context.accelerator.num_processes} process(es), "
-        f"{torch.get_num_threads()} threads",
-    }
-    rows = [
-        (
-            stage.name,
-            stage.method,
-            ", ".join(map(str, context.widths(stage))),
-            stage.layers or full.num_hidden_layers,
-            stage.teacher or "",
-            stage.start,
-            stage.order,
-            stage.epochs,
-            stage.batch_size,
-            f"{stage.lr:g}",
-        )
-        for stage in stages
-    ]
-    columns = ("stage", "method", "widths", "layers", "taught by", "starts from", "order", "epochs", "batch", "lr")
-    align = [*["left"] * 2, *["right"] * 2, *["left"] * 3, *["right"] * 3]
-    return "\n".join(f"{name:<11}{text}" for name, text in lines.items()) + f"\n\n{markdown(columns, rows, align)}\n"
 
 
 def run_stage(context: Context, stage: GlueStageConfig, position: int) -> None:
@@ -206,7 +136,7 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
 
     def batches() -> list[GlueBatch]:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        return [train(part) for part in order.split(stage.batch_size)[:ORDER_BATCHES]]
+        return [train(part) for part in order[:ORDER_EXAMPLES].split(ORDER_BATCH)]
 
     model = first_model(stage, source, config.model, context.data.task, train.split.labels, batches, accelerator.device)
     objective = objective_for(context, stage, model).to(accelerator.device)

@@ -26,8 +26,8 @@ from pmd.models.students import shallower
 
 Model = BertForSequenceClassification | CroppableBertForSequenceClassification
 
-ORDER_BATCHES = 16
-"""So many batches judge what is worth most (`order: taylor`)."""
+ORDER_EXAMPLES, ORDER_BATCH = 512, 32
+"""So many examples, and so many at a time, judge what is worth most (`order: taylor`), whatever a stage's batches are."""
 
 
 def full_config(model: GlueModelConfig) -> CroppableBertConfig:

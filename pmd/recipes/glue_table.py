@@ -17,7 +17,8 @@ from pmd.core.glue_config import GlueConfig
 from pmd.core.glue_stages import check_glue, resolve_glue_stages
 from pmd.core.glue_tasks import TASKS, task_of
 from pmd.core.run import Run, write_json, write_text
-from pmd.recipes.glue import prepared, train_glue
+from pmd.recipes.glue import train_glue
+from pmd.recipes.glue_context import prepared
 from pmd.recipes.glue_tables import layout_table
 from pmd.recipes.repeat import finished_run, refuse_processes
 
@@ -45,7 +46,7 @@ class GlueTableConfig:
         base: what all runs share, as for `scripts/glue.py`; its `methods` or `stages` and widths are the rows. Its task,
             seed, name and runs are those of the table.
         tasks: the columns.
-        tuned: settings of single tasks.
+        tuned: settings of single tasks; those of tasks that the table leaves out are not used.
         seeds: of the runs.
         out: folder of the runs and the table; the same command goes on where it was stopped, or one with more tasks or
             seeds.
@@ -106,9 +107,6 @@ def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str
             raise PmdError(f"{option}: {twice} is there twice; once is enough")
     if len(tuned) < len(config.tuned):
         raise PmdError("--tuned: a task is there twice; merge its entries")
-    unused = next((key for key in tuned if key not in keys), None)
-    if unused is not None:
-        raise PmdError(f"--tuned: '{unused}' is none of the tasks {', '.join(keys)}")
     for name, instead in (("task", "--tasks"), ("seed", "--seeds"), ("name", "--out"), ("runs", "--out")):
         value = getattr(config.base, name)
         if value != getattr(GlueConfig(), name):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -286,6 +287,26 @@ def test_ctrl_c_between_two_stages_is_answered_too(place, monkeypatch, capsys):
     assert "all stages were finished before; nothing was trained\n" in capsys.readouterr().err
 
 
+def test_ctrl_c_before_there_is_a_run_is_answered(place, monkeypatch, capsys):
+    def interrupt(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(glue, "EncodedSplit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(place, "nothing", methods=["finetune"])
+    assert capsys.readouterr().err.endswith("stopped\n")
+    assert not [*(place / "runs").glob("nothing-*")]
+
+
+def test_a_stage_needs_an_example_for_every_process(place, monkeypatch):
+    monkeypatch.setattr(glue, "accelerator_for", lambda train: SimpleNamespace(num_processes=4))
+    stages = json.dumps([{"name": "finetune"}, {"name": "med", "method": "med", "batch_size": 2}])
+    with pytest.raises(
+        PmdError, match=r"^stages \(med\)\.batch_size: 2 leaves a process without a batch; use a larger"
+    ):
+        train(place, "many", stages=stages)
+
+
 def test_the_newest_run_of_this_script_is_resumed(done, tmp_path, capsys):
     run, _ = done
     for name, key in (("other-20990101-000000", "loss"), (run.name, None)):
@@ -397,7 +418,7 @@ def table_options(place, out, *more) -> list[str]:
 
 def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, monkeypatch):
     out = tmp_path / "table"
-    tuned = '--tuned=[{"task": "mrpc", "epochs": 2}]'
+    tuned = '--tuned=[{"task": "mrpc", "epochs": 2}, {"task": "cola", "epochs": 3}]'  # CoLA is left out
     glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
     table = (out / "table.md").read_text()
     assert capsys.readouterr().out.strip() == table.strip()
@@ -434,7 +455,10 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     "more, message",
     [
         (["--tasks=[]"], "--tasks and --seeds: give at least one of each"),
-        (["--tasks=[rte]", '--tuned=[{"task": "cola", "lr": 1}]'], "--tuned: 'cola' is none of the tasks rte"),
+        (
+            ["--tasks=[rte]", '--tuned=[{"task": "colla", "lr": 1}]'],
+            "tuned: GLUE has no task 'colla'; .* did you mean 'cola'",
+        ),
         (["--tasks=[rte,stbs]"], "tasks: GLUE has no task 'stbs'; .* did you mean 'stsb'"),
         (["--tasks=[rte]", "--base.methods=[medd]"], "medd"),
         (["--tasks=[rte,RTE]"], "--tasks: rte is there twice"),
