@@ -36,14 +36,7 @@ from pmd.models.kge_folder import training_of
 from pmd.recipes.device import accelerator_for, quiet
 from pmd.recipes.glue_context import Context, banner, prepared
 from pmd.recipes.glue_files import write_answers
-from pmd.recipes.glue_model import (
-    ORDER_BATCH,
-    ORDER_EXAMPLES,
-    Model,
-    first_model,
-    load,
-    save,
-)
+from pmd.recipes.glue_model import ORDER_BATCH, ORDER_EXAMPLES, Model, first_model, load, save
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.staging import close_run, fit_settings, open_run, resumable
 from pmd.train.loop import Interrupted, fit
