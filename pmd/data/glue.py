@@ -173,7 +173,8 @@ def _from_hub(path: str, task: GlueTask, needed: Sequence[str]) -> dict[str, Glu
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise PmdError(
-            f"data.path: cannot load '{path}', {task.key} ({reason}); give a folder with {needed[0]}.jsonl, or nyu-mll/glue"
+            f"data.path: cannot load '{path}', {task.key} ({reason}); give a folder with {needed[0]}.jsonl or with a folder of "
+            "each task, or nyu-mll/glue"
         ) from None
     missing = next((name for name in needed if name not in loaded), None)
     if missing is not None:
