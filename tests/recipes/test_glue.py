@@ -307,6 +307,23 @@ def test_a_stage_needs_an_example_for_every_process(place, monkeypatch):
         train(place, "many", stages=stages)
 
 
+def test_the_order_is_judged_by_as_many_examples_whatever_the_batch(place, monkeypatch):
+    judged = []
+
+    def first(stage, source, config, task, labels, batches, device):
+        judged.append([sorted(batch.positions.tolist()) for batch in batches()])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(glue, "first_model", first)
+    monkeypatch.setattr(glue, "ORDER_EXAMPLES", 6)
+    monkeypatch.setattr(glue, "ORDER_BATCH", 4)
+    for size in (2, 8):
+        with pytest.raises(KeyboardInterrupt):
+            train(place, f"judged{size}", methods=["finetune"], **{"train.batch_size": size})
+    assert [len(part) for part in judged[0]] == [4, 2] and len({*judged[0][0], *judged[0][1]}) == 6
+    assert judged[0] == judged[1]
+
+
 def test_the_newest_run_of_this_script_is_resumed(done, tmp_path, capsys):
     run, _ = done
     for name, key in (("other-20990101-000000", "loss"), (run.name, None)):
