@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from pmd.data.sources import load_graph
+from pmd.data.graphs.sources import load_graph
 
 run = Path(sys.argv[1])
 results = json.loads((run / "results.json").read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@
 python scripts/compare.py --base configs/pmd/world.yaml --seeds [0,1,2]
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import compare_command
+from pmd.cli.command import run
+from pmd.cli.commands import compare_command
 
 if __name__ == "__main__":
     run(compare_command)

@@ -3,8 +3,8 @@
 python scripts/cost.py --data.path my_graph --dims '[64,32,16,8]'
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import cost_command
+from pmd.cli.command import run
+from pmd.cli.commands import cost_command
 
 if __name__ == "__main__":
     run(cost_command)

@@ -4,8 +4,8 @@ python scripts/downstream.py                                    # a generated sh
 python scripts/downstream.py --base.data.path world --out runs/labelling    # labels are the kinds of entities
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import downstream_command
+from pmd.cli.command import run
+from pmd.cli.commands import downstream_command
 
 if __name__ == "__main__":
     run(downstream_command)

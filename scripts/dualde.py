@@ -3,8 +3,8 @@
 python scripts/dualde.py --configs '[configs/dualde/umls_transe.yaml, configs/dualde/umls_rotate.yaml]'
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import dualde_command
+from pmd.cli.command import run
+from pmd.cli.commands import dualde_command
 
 if __name__ == "__main__":
     run(dualde_command)

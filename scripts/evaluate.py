@@ -3,8 +3,8 @@
 python scripts/evaluate.py --model runs/world-20260101-120000/grade1
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import evaluate_command
+from pmd.cli.command import run
+from pmd.cli.commands import evaluate_command
 
 if __name__ == "__main__":
     run(evaluate_command)

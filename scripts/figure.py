@@ -3,8 +3,8 @@
 python scripts/figure.py --run runs/dualde/seed0/umls_rotate --what epochs
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import figure_command
+from pmd.cli.command import run
+from pmd.cli.commands import figure_command
 
 if __name__ == "__main__":
     run(figure_command)

@@ -5,8 +5,8 @@ accelerate launch scripts/progressive.py --config configs/pmd/wn18rr.yaml --trai
 accelerate launch scripts/progressive.py --resume runs/progressive-20260101-120000
 """
 
-from pmd.recipes.cli import run
-from pmd.recipes.commands import progressive_command
+from pmd.cli.command import run
+from pmd.cli.commands import progressive_command
 
 if __name__ == "__main__":
     run(progressive_command)

@@ -10,18 +10,20 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
+
+from .trained import folder, pictures, table, types_file  # noqa: F401  (fixtures for every room)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real benchmark data; the test is skipped where there is none."""
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-    folder = Path(os.environ.get("PMD_SHARED_DATA", default))
-    if not (folder / "wn18rr" / "train.tsv").is_file():
-        pytest.skip(f"no benchmark data in {folder}; set PMD_SHARED_DATA to its folder")
-    return folder
+    data = Path(os.environ.get("PMD_SHARED_DATA", default))
+    if not (data / "wn18rr" / "train.tsv").is_file():
+        pytest.skip(f"no benchmark data in {data}; set PMD_SHARED_DATA to its folder")
+    return data
 
 
 def build_random_graph(
@@ -60,12 +62,12 @@ def random_graph() -> Callable[..., KnowledgeGraph]:
 def write_files() -> Callable[[Path, dict[str, str | bytes | None]], Path]:
     """Writes files into a folder, which it makes and returns; None leaves a file out."""
 
-    def write(folder: Path, files: dict[str, str | bytes | None]) -> Path:
-        folder.mkdir(exist_ok=True)
+    def write(place: Path, files: dict[str, str | bytes | None]) -> Path:
+        place.mkdir(exist_ok=True)
         for name, content in files.items():
             if content is not None:
-                (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return folder
+                (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return place
 
     return write
 

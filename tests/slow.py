@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pmd.data.batches import Chunk
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.text import Reading, entity_text
-from pmd.models.bi_encoder import BiEncoder, Role
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.batches import Chunk
+from pmd.data.texts.graph_text import Reading, entity_text
+from pmd.models.text.bi_encoder import BiEncoder, Role
 
 
 def neighbours(graph: KnowledgeGraph, entity: int, at_most: int) -> list[int]:

@@ -7,11 +7,11 @@ from functools import cache
 import torch
 from transformers import BertConfig, PreTrainedTokenizerBase
 
-from pmd.data.batches import TripleBatch, TripleCollator
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.text import GraphText, Reading
-from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
-from pmd.models.checkpoints import train_wordpiece
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.batches import TripleBatch, TripleCollator
+from pmd.data.texts.graph_text import GraphText, Reading
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.start import train_wordpiece
 
 LONG = "a long river that rises in the northern hills and runs through three old towns to the western sea "
 ENTITIES = [

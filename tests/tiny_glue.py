@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pmd.core.glue_tasks import GlueTask, task_of
 from pmd.data.glue import EncodedSplit, GlueSplit, load_glue
-from pmd.models.croppable_bert import CroppableBertConfig, CroppableBertForSequenceClassification
+from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification
+from pmd.settings.tasks import GlueTask, task_of
 
 from .tiny import tiny_tokenizer
 

@@ -24,13 +24,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
-from pmd.core.glue_tasks import AX, TASKS, GlueTask, key_of
-from pmd.data.batches import Chunk, chunks
-from pmd.data.compose import Texts
-from pmd.data.packing import Packed, pack
-from pmd.data.ragged import Ragged
-from pmd.data.text import default_cache, tokenise
-from pmd.data.tsv import at, read_lines
+from pmd.data.graphs.tsv import at, read_lines
+from pmd.data.texts.batches import Chunk, chunks
+from pmd.data.texts.compose import Texts
+from pmd.data.texts.graph_text import default_cache, tokenise
+from pmd.data.texts.packing import Packed, pack
+from pmd.data.texts.ragged import Ragged
+from pmd.settings.tasks import AX, TASKS, GlueTask, key_of
 
 HIGHEST = 5.0
 """Similarities of STS-B go from 0 to this."""

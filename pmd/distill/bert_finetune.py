@@ -18,7 +18,7 @@ from pmd.core.distributed import from_first
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
-from pmd.models.croppable_bert import CroppableBertForSequenceClassification
+from pmd.models.bert.croppable import CroppableBertForSequenceClassification
 
 
 class FineTuning(Objective):

@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from pmd.core.distributed import gather
-from pmd.core.med import MedConfig
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import read_widths
-from pmd.distill.croppable import CroppableObjective
+from pmd.distill.widths import CroppableObjective
 from pmd.losses.distillation import softened_loss
 from pmd.losses.labels import label_loss
 from pmd.losses.med import evolutionary_loss, mutual_loss
-from pmd.models.croppable_bert import CroppableBertForSequenceClassification
+from pmd.models.bert.croppable import CroppableBertForSequenceClassification
+from pmd.settings.med import MedConfig
 
 
 class BertMutualEvolution(CroppableObjective):
@@ -39,7 +39,7 @@ class BertMutualEvolution(CroppableObjective):
 
     Args:
         model: the model to train.
-        med: what is learned together, every choice made (`pmd.core.glue_stages.resolve_bert_med`).
+        med: what is learned together, every choice made (`pmd.settings.glue_stages.resolve_bert_med`).
     """
 
     def __init__(self, model: CroppableBertForSequenceClassification, med: MedConfig):

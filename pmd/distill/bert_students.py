@@ -24,7 +24,6 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pmd.core.distributed import gather, global_mean
 from pmd.core.errors import PmdError
-from pmd.core.glue_config import GlueDistillConfig
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import read
@@ -32,6 +31,7 @@ from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
 from pmd.losses.relations import agreement, angles, distances, relation_errors, token_relations
+from pmd.settings.glue import GlueDistillConfig
 
 
 class BasicKd(Objective):

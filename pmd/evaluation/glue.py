@@ -16,8 +16,8 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from pmd.core.distributed import shared_out
-from pmd.core.glue_tasks import GlueTask
-from pmd.data.batches import Chunk
+from pmd.data.texts.batches import Chunk
+from pmd.settings.tasks import GlueTask
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target, TripleScorer
-from pmd.data.answers import KnownAnswers
-from pmd.data.graph import KnowledgeGraph
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]

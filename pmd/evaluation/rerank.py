@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
-from pmd.data.graph import KnowledgeGraph
+from pmd.data.graphs.graph import KnowledgeGraph
 
 
 class NeighbourRerank:

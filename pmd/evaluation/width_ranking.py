@@ -24,9 +24,10 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target
-from pmd.data.answers import KnownAnswers
-from pmd.data.graph import KnowledgeGraph
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
+from pmd.evaluation.rank_counter import Tally
 from pmd.evaluation.ranking import (
     by_query,
     check_options,
@@ -37,7 +38,6 @@ from pmd.evaluation.ranking import (
     ranks,
     subsample,
 )
-from pmd.evaluation.tally import Tally
 
 NEVER = float("-inf")
 CPU_BLOCK = 2**19

@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from pmd.core.glue_tasks import task_of
 from pmd.hub.facts import Facts, Metrics
 from pmd.hub.metrics import SIDES, eval_results
 from pmd.hub.papers import bibtex
 from pmd.hub.sentences import cited, limits, settings, speed, summary
+from pmd.settings.tasks import task_of
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from pmd.core.kge_stages import INTERACTIONS
 from pmd.hub.facts import Facts, Metrics
 from pmd.hub.papers import METHODS
+from pmd.settings.kge_stages import INTERACTIONS
 
 TAUGHT = {
     "pmd": "progressive distillation with masked generation features (PMD)",

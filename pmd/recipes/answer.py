@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
-from pmd.models.kinds import refuse_bert
-from pmd.recipes.folders import locate
-from pmd.recipes.trained import current_index, load, settings_of
+from pmd.models.families import refuse_bert
+from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
+from pmd.use.load import current_index, load, settings_of
+from pmd.use.locate import locate
 from pmd.use.questions import read_questions
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmd.core.errors import PmdError
-from pmd.core.run import new_folder
-from pmd.models.kinds import kind_of
-from pmd.recipes.folders import locate
-from pmd.recipes.trained import current_index
+from pmd.core.files import new_folder
+from pmd.models.families import kind_of
 from pmd.use.index import crop_index
-from pmd.use.trained import TrainedKge
+from pmd.use.load import current_index
+from pmd.use.locate import locate
+from pmd.use.trained_models import TrainedKge
 
 
 @dataclass
@@ -46,14 +46,14 @@ def crop(config: CropConfig) -> str:
     # torch and transformers are loaded once it is known that there is something to do.
     new_folder(config.out)
     if config.model.startswith("package:"):
-        from pmd.models.checkpoints import locate as packaged_folder
+        from pmd.models.text.start import locate as packaged_folder
 
         folder = packaged_folder(config.model)
     else:
         folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
-    from pmd.models.kge_folder import stored_settings
+    from pmd.models.kge.folder import stored_settings
 
     settings = stored_settings(folder)
     kind = kind_of(settings)
@@ -74,7 +74,7 @@ def take_index(folder: Path, out: Path, width: int) -> None:
 
 def crop_embeddings(folder: str, config: CropConfig) -> str:
     """The leading part of an embedding model, with its vocabulary."""
-    from pmd.models.kge_folder import load_named
+    from pmd.models.kge.folder import load_named
 
     whole = TrainedKge(*load_named(folder))
     small = whole.crop(config.width)
@@ -85,8 +85,8 @@ def crop_embeddings(folder: str, config: CropConfig) -> str:
 
 def crop_text(folder: str, config: CropConfig) -> str:
     """The same of a bi-encoder, with its tokenizer and its index."""
-    from pmd.recipes import text_model
-    from pmd.recipes.device import quiet
+    from pmd.core.quiet import quiet
+    from pmd.models.text import folder as text_model
 
     quiet()
     whole = text_model.crop(folder, config.width, config.out)
@@ -96,9 +96,9 @@ def crop_text(folder: str, config: CropConfig) -> str:
 
 def crop_bert(folder: str, settings: dict, config: CropConfig) -> str:
     """The same of a BERT, with or without a classifier: a plain one, that `transformers` loads by itself."""
-    from pmd.models.croppable_bert import CroppableBert, CroppableBertForSequenceClassification
-    from pmd.recipes.device import quiet
-    from pmd.recipes.glue_model import save, tokenizer_of
+    from pmd.core.quiet import quiet
+    from pmd.models.bert.croppable import CroppableBert, CroppableBertForSequenceClassification
+    from pmd.models.bert.folder import save, tokenizer_of
 
     quiet()
     classifies = any("SequenceClassification" in name for name in settings.get("architectures") or [])
@@ -134,7 +134,7 @@ def size(trained: TrainedKge) -> int:
 
 def stage_of(model: str) -> str | None:
     """The only croppable stage of a run folder; None if it has none, or several, or is none."""
-    from pmd.models.kge_folder import stored_settings
+    from pmd.models.kge.folder import stored_settings
 
     run = Path(model).expanduser()
     stages = [path.parent for path in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []

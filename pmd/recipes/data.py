@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pmd.core.config import DataConfig
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.layouts import convert
-from pmd.data.profile import FEWEST, SUSPECT, Profile, profile
-from pmd.data.sources import load_graph
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.layouts import convert
+from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
+from pmd.data.graphs.sources import load_graph
 from pmd.recipes.tables import markdown
+from pmd.settings.shared import DataConfig
 
 LARGEST = 12
 """So many relations, and suspected ones, are listed."""

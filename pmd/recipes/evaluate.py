@@ -6,20 +6,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pmd.core.config import DataConfig, EvaluateConfig, TrainConfig
 from pmd.core.errors import PmdError
+from pmd.core.quiet import quiet
 from pmd.core.types import TripleScorer
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
-from pmd.models.kge import KgeModel
-from pmd.models.kge_folder import stored_settings
-from pmd.models.kinds import refuse_bert
-from pmd.recipes.device import accelerator_for, quiet
-from pmd.recipes.scorers import check_folder, load_scorer, num_parameters
-from pmd.recipes.staging import measure, refuse_unseen
+from pmd.models.families import refuse_bert
+from pmd.models.kge.folder import stored_settings
+from pmd.models.kge.model import KgeModel
+from pmd.recipes.stages import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
-from pmd.recipes.trained import graph_of_run
+from pmd.settings.shared import DataConfig, EvaluateConfig
+from pmd.settings.text import TrainConfig
+from pmd.train.device import accelerator_for
+from pmd.use.load import graph_of_run
+from pmd.use.scorers import check_folder, load_scorer, num_parameters
 
 RANKING = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MR")
 

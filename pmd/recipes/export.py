@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
-from pmd.core.run import new_folder, write_folder
-from pmd.models.kinds import KINDS, Kind, kind_of
-from pmd.recipes.folders import locate
-from pmd.recipes.trained import graph_of_run, settings_of
+from pmd.core.files import new_folder, write_folder
+from pmd.models.families import KINDS, Kind, kind_of
+from pmd.settings.shared import DataConfig
+from pmd.use.load import graph_of_run, settings_of
+from pmd.use.locate import locate
 
 FORMATS: dict[Kind | None, tuple[str, ...]] = {
     "text": ("onnx", "onnx-int8", "sentence-transformers"),
@@ -78,7 +78,7 @@ def name_of(model: str, place: Path) -> str:
 
 def export_embeddings(place: Path, out: Path, name: str) -> str:
     """The numbers of an embedding model; a line about them."""
-    from pmd.models.kge_folder import load_named
+    from pmd.models.kge.folder import load_named
     from pmd.use.export import write_embeddings
 
     model, vocabulary = load_named(place)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pmd.core.config import DataConfig
 from pmd.core.errors import PmdError
-from pmd.core.run import write_folder, write_json
-from pmd.data.graph import KnowledgeGraph
+from pmd.core.files import write_folder, write_json
+from pmd.core.quiet import quiet
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
-from pmd.models.text_scorer import TextScorer
-from pmd.recipes.device import quiet
-from pmd.recipes.text_model import load, text_scorer
-from pmd.recipes.trained import loaded
+from pmd.models.text.folder import load, text_scorer
+from pmd.models.text.scorer import TextScorer
+from pmd.settings.shared import DataConfig
 from pmd.use.export import ExportedText, write_readme, write_sentence_transformers
+from pmd.use.load import loaded
 from pmd.use.onnx import FACTS, OnnxEncoders, OnnxScorer, needed, write_encoders
 
 TOLERANCE = 1e-4

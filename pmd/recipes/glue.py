@@ -19,26 +19,28 @@ from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError
-from pmd.core.glue_config import GlueConfig, GlueStageConfig
-from pmd.core.glue_stages import CROPPABLE, PRETRAINED, TAUGHT
-from pmd.core.glue_tasks import AX
+from pmd.core.quiet import quiet
 from pmd.core.run import Run
 from pmd.core.types import Objective
-from pmd.data.batches import Chunk
 from pmd.data.glue import EncodedSplit, GlueBatch, GlueSplit, inputs, load_diagnostics
+from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution
 from pmd.distill.bert_students import STUDENTS, BasicKd
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
-from pmd.models.croppable_bert import flops
-from pmd.models.kge_folder import training_of
-from pmd.recipes.device import accelerator_for, quiet
+from pmd.models.bert.croppable import flops
+from pmd.models.bert.folder import Model, load, save
+from pmd.models.kge.folder import training_of
 from pmd.recipes.glue_context import Context, banner, prepared
 from pmd.recipes.glue_files import write_answers
-from pmd.recipes.glue_model import ORDER_BATCH, ORDER_EXAMPLES, Model, first_model, load, save
+from pmd.recipes.glue_models import ORDER_BATCH, ORDER_EXAMPLES, first_model
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.staging import close_run, fit_settings, open_run, resumable
+from pmd.recipes.stages import close_run, fit_settings, open_run, resumable
+from pmd.settings.glue import GlueConfig, GlueStageConfig
+from pmd.settings.glue_stages import CROPPABLE, PRETRAINED, TAUGHT
+from pmd.settings.tasks import AX
+from pmd.train.device import accelerator_for
 from pmd.train.loop import Interrupted, fit
 
 __all__ = ["Interrupted", "train_glue"]

@@ -11,14 +11,15 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from pmd.core.glue_config import GlueConfig, GlueStageConfig
-from pmd.core.glue_stages import CROPPABLE, check_glue, resolve_glue_stages
-from pmd.core.glue_tasks import task_of
 from pmd.core.run import Run
 from pmd.data.glue import EncodedSplit, GlueData, load_glue
-from pmd.models.croppable_bert import CroppableBertConfig
-from pmd.recipes.glue_model import check_stages, full_config, tokenizer_of
+from pmd.models.bert.croppable import CroppableBertConfig
+from pmd.models.bert.folder import full_config, tokenizer_of
+from pmd.recipes.glue_models import check_stages
 from pmd.recipes.tables import markdown
+from pmd.settings.glue import GlueConfig, GlueStageConfig
+from pmd.settings.glue_stages import CROPPABLE, check_glue, resolve_glue_stages
+from pmd.settings.tasks import task_of
 
 
 @dataclass(frozen=True, eq=False)

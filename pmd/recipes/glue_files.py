@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pmd.core.glue_tasks import GlueTask
-from pmd.core.run import write_text
+from pmd.core.files import write_text
 from pmd.data.glue import HIGHEST
+from pmd.settings.tasks import GlueTask
 
 
 def write_answers(file: Path, task: GlueTask, idx: np.ndarray, answers: np.ndarray) -> None:

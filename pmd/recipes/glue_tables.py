@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pmd.core.glue_tasks import TASKS, GlueTask
-from pmd.recipes.repeat import spread
-from pmd.recipes.tables import markdown
+from pmd.recipes.tables import markdown, spread
+from pmd.settings.tasks import TASKS, GlueTask
 
 SHORT = {
     "accuracy": "acc.",
@@ -18,30 +17,6 @@ SHORT = {
     "pearson": "Pearson",
     "spearmanr": "Spearman",
 }
-
-
-# Zhu et al., ACL 2025, Table 6: development sets. BERT, HAT and MED are the authors' own runs; BERT6 and BERT4 they quote from
-# Jung et al. (2023) and Zhou et al. (2022). Columns: millions of parameters, speed-up, MNLI-m, MNLI-mm, MRPC F1/acc., QNLI,
-# QQP F1/acc., RTE, SST-2 ("STS-2" in the paper), STS-B Pearson/Spearman. CoLA is not in the table. Cells as printed: the F1
-# of HAT on MRPC at 17.5 and 6.36 M, below its accuracy, seems to have changed places with it.
-_PUBLISHED = """
-BERT        | 110  | 1.0 | 84.4 | 85.3 | 88.6/84.1 | 89.7 | 89.6/91.1 | 67.5 | 92.5 | 88.8/88.5
-BERT6-BKD   | 66   | 2.0 | 82.2 | 82.9 | 86.2/80.8 | 88.5 | 88.0/91.0 | 65.4 | 90.9 | 88.2/87.8
-BERT6-PKD   | 66   | 2.0 | 82.3 | 82.6 | 86.4/81.0 | 88.6 | 87.9/91.0 | 63.9 | 90.8 | 88.5/88.1
-BERT6-MiniLM| 66   | 2.0 | 82.2 | 82.6 | 84.6/78.1 | 89.5 | 87.2/90.5 | 61.5 | 90.2 | 87.8/87.5
-BERT6-RKD   | 66   | 2.0 | 82.4 | 82.9 | 86.9/81.8 | 88.9 | 88.1/91.2 | 65.2 | 91.0 | 88.4/88.1
-BERT6-FSD   | 66   | 2.0 | 82.4 | 83.0 | 87.1/82.2 | 89.0 | 88.1/91.2 | 66.6 | 91.0 | 88.7/88.3
-BERT4-BKD   | 55   | 2.9 | 80.5 | 80.9 | 87.2/83.1 | 87.5 | 86.6/90.4 | 65.2 | 90.2 | 84.5/84.2
-BERT4-PKD   | 55   | 2.9 | 80.9 | 81.3 | 87.0/82.9 | 87.7 | 86.8/90.5 | 66.1 | 90.5 | 84.3/84.0
-BERT4-MetaDistil | 55 | 2.9 | 82.4 | 82.7 | 88.4/84.2 | 88.6 | 87.8/90.8 | 67.8 | 91.8 | 86.3/86.0
-BERT-HAT    | 54   | 2.0 | 70.8 | 71.6 | 81.2/74.8 | 65.3 | 76.1/80.4 | 52.7 | 84.3 | 79.6/80.1
-BERT-MED    | 54   | 2.0 | 82.7 | 83.3 | 88.0/84.0 | 86.8 | 89.1/90.7 | 67.2 | 91.9 | 87.6/87.2
-BERT-HAT    | 17.5 | 4.7 | 63.6 | 64.2 | 68.4/78.4 | 61.1 | 69.0/79.7 | 47.2 | 82.9 | 74.1/75.8
-BERT-MED    | 17.5 | 4.7 | 81.2 | 82.4 | 86.1/82.0 | 86.4 | 83.8/86.2 | 64.6 | 88.2 | 86.1/86.4
-BERT-HAT    | 6.36 | 5.2 | 59.9 | 60.0 | 66.5/77.3 | 60.1 | 66.5/77.1 | 46.2 | 81.7 | 71.9/70.4
-BERT-MED    | 6.36 | 5.2 | 72.6 | 73.7 | 84.1/78.1 | 86.0 | 79.6/82.7 | 61.7 | 86.9 | 82.8/81.6
-"""
-_PUBLISHED_COLUMNS = ("MNLI-m", "MNLI-mm", "MRPC", "QNLI", "QQP", "RTE", "SST-2", "STS-B")
 
 
 @dataclass(frozen=True)
@@ -73,19 +48,6 @@ COLUMNS = tuple(
     )
 )
 """The paper's columns in the paper's order, then the tasks that it leaves out."""
-
-
-def published_rows(columns: Sequence[Column]) -> list[list[str]]:
-    """The rows of the paper's Table 6 with the given columns; those that it has not are empty."""
-    rows = []
-    for line in _PUBLISHED.strip().splitlines():
-        name, parameters, speedup, *cells = (cell.strip() for cell in line.split("|"))
-        own = dict(zip(_PUBLISHED_COLUMNS, cells))
-        shown = [own.get(column.title, "") for column in columns]
-        values = [fmean(map(float, cell.split("/"))) for cell in shown if cell]
-        mean = f"{fmean(values):.1f}" if len(values) == len(columns) else ""
-        rows.append([f"{name} (published)", parameters, f"{speedup}×", *shown, mean])
-    return rows
 
 
 Runs = Mapping[str, Sequence[Mapping[str, dict[str, Any]]]]
@@ -123,52 +85,6 @@ def run_table(results: Mapping[str, dict[str, Any]], task: GlueTask) -> str:
     return markdown(headers, rows) + legend(runs)
 
 
-def layout_table(runs: Runs, published: bool = True) -> str:
-    """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then what always the majority
-    class scores, and the published rows; below the table what it takes to read it.
-
-    The last column is the mean over the columns shown, each the mean of its metrics; of the seeds' means where there
-    are several. A row that misses a column has none.
-    """
-    columns = [column for column in COLUMNS if column.task in runs]
-    places = list(
-        dict.fromkeys(
-            (stage, width)
-            for seeds in runs.values()
-            for results in seeds
-            for stage, result in results.items()
-            for width in list(result["widths"])[::-1]
-        )
-    )
-    rows = []
-    for stage, width in sorted(places, key=lambda place: -int(place[1])):  # like the paper: by size
-        found = {
-            column: [
-                results[stage]["widths"][width]
-                for results in runs[column.task]
-                if stage in results and width in results[stage]["widths"]
-            ]
-            for column in columns
-        }
-        every = [of for cell in found.values() for of in cell]
-        fastest = [of["speedup"] for of in every if "speedup" in of]
-        rows.append(
-            [
-                stage if stage.endswith(f"-{width}") else f"{stage}, {width}",
-                f"{fmean(of['parameters'] for of in every) / 1e6:.3g}",
-                f"{fmean(fastest):.1f}×" if fastest else "",
-                *_cells(found),
-                _mean(found),
-            ]
-        )
-    known = {column: _majority(runs, column.task) for column in columns}
-    majority = {column: [{"metrics": metrics}] if metrics else [] for column, metrics in known.items()}
-    if any(majority.values()):
-        rows.append([MAJORITY, "", "", *_cells(majority), _mean(majority)])
-    headers = ["model", "#P (M)", "speed-up", *(column.header for column in columns), "mean"]
-    return markdown(headers, [*rows, *(published_rows(columns) if published else [])]) + legend(runs)
-
-
 def legend(runs: Runs) -> str:
     """The lines below a table, each after an empty one: how many examples a score is of, and what marks mean."""
     every = {key: [result for results in seeds for result in results.values()] for key, seeds in runs.items()}
@@ -202,26 +118,6 @@ def _mark(cell: Sequence[Mapping[str, Any]], splits: Sequence[str]) -> str:
     if not marked:
         return ""
     return f" {CONSTANT}" if marked == len(cell) else f" {CONSTANT}{marked}/{len(cell)}"
-
-
-def _cells(found: Mapping[Column, Sequence[dict[str, Any]]]) -> list[str]:
-    return [
-        "/".join(_shown([of["metrics"][column.split][metric] for of in cell]) for metric in column.metrics)
-        + _mark(cell, [column.split])
-        if cell
-        else ""
-        for column, cell in found.items()
-    ]
-
-
-def _mean(found: Mapping[Column, Sequence[dict[str, Any]]]) -> str:
-    """The mean over the columns, seed by seed as far as all columns go."""
-    seeds = min(len(cell) for cell in found.values())
-    each = [
-        fmean(fmean(cell[seed]["metrics"][column.split].values()) for column, cell in found.items())
-        for seed in range(seeds)
-    ]
-    return _shown(each)
 
 
 def _shown(values: Sequence[float]) -> str:

@@ -19,26 +19,23 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeStageConfig, LossConfig
-from pmd.core.kge_stages import check_kge, resolve_kge_stages
+from pmd.core.quiet import quiet
 from pmd.core.run import Run
 from pmd.core.types import Objective
-from pmd.data.answers import KnownAnswers
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives
-from pmd.distill.dualde import DualDistillation
-from pmd.distill.importance import Order, dimension_order
-from pmd.distill.kge import KgeSupervised
-from pmd.distill.med import MutualEvolution
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives
+from pmd.distill.kge_dimension_order import Order, dimension_order
+from pmd.distill.kge_dualde import DualDistillation
+from pmd.distill.kge_med import MutualEvolution
+from pmd.distill.kge_supervised import KgeSupervised
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.kge import KgeModel
-from pmd.models.kge_folder import load, load_for, save, training_of
-from pmd.recipes.device import accelerator_for, quiet
+from pmd.models.kge.folder import load, load_for, save, training_of
+from pmd.models.kge.model import KgeModel
 from pmd.recipes.rank_files import write_ranks
-from pmd.recipes.scorers import check_folder
-from pmd.recipes.staging import (
+from pmd.recipes.stages import (
     close_run,
     fit_settings,
     header,
@@ -51,7 +48,11 @@ from pmd.recipes.staging import (
     resumable,
 )
 from pmd.recipes.tables import markdown, models_table
+from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
+from pmd.settings.kge_stages import check_kge, resolve_kge_stages
+from pmd.train.device import accelerator_for
 from pmd.train.loop import Interrupted, fit
+from pmd.use.scorers import check_folder
 
 __all__ = ["Interrupted", "train_kge"]
 

@@ -20,18 +20,19 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from pmd.core.errors import PmdError
-from pmd.core.glue_config import GlueDataConfig
-from pmd.core.glue_tasks import task_of
-from pmd.core.run import Run, new_folder, read_settings, write_folder
+from pmd.core.files import new_folder, write_folder
+from pmd.core.run import Run, read_settings
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
-from pmd.models.kinds import Kind, kind_of
-from pmd.recipes.folders import stage_folder
+from pmd.models.families import Kind, kind_of
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.tables import grades_table, markdown, models_table, widths_tables
-from pmd.recipes.trained import current_index, graph_of_run, load, settings_of
+from pmd.settings.glue import GlueDataConfig
+from pmd.settings.tasks import task_of
 from pmd.use.index import Index
+from pmd.use.load import current_index, graph_of_run, load, settings_of
+from pmd.use.locate import stage_folder
 
 SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv", "index/*")
 """Of a stage's folder. Its entities.safetensors has the vectors of the index once more."""

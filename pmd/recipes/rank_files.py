@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pmd.core.run import write_bytes
+from pmd.core.files import write_bytes
 from pmd.evaluation.metrics import Ranks
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -105,3 +107,11 @@ def cells_of(row: str) -> list[str]:
     """The cells of a row that `markdown` wrote."""
     row = row.strip().removeprefix("|").removesuffix("|")
     return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", row)]
+
+
+def spread(values: Sequence[float], *, digits: int = 3) -> str:
+    """The mean, ± the standard deviation where there are several; empty for none."""
+    if not values:
+        return ""
+    mean = f"{round(statistics.fmean(values), digits) + 0.0:.{digits}f}"  # no "-0.0"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

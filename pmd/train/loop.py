@@ -36,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class FitSettings:
-    """What the loop needs to know; the fields are those of `pmd.core.config.LoopConfig` and `KgeTrainConfig`."""
+    """What the loop needs to know; the fields are those of `pmd.settings.shared.LoopConfig` and `KgeTrainConfig`."""
 
     epochs: int
     batch_size: int

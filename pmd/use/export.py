@@ -20,14 +20,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
-from pmd.core.run import write_json, write_text
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.text import Reading, whole_texts
-from pmd.data.tsv import write_columns
-from pmd.models.bi_encoder import BiEncoder
-from pmd.models.kge import KgeModel
-from pmd.models.kge_folder import Vocabulary
-from pmd.use.features import entity_vectors
+from pmd.core.files import write_json, write_text
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.tsv import write_columns
+from pmd.data.texts.graph_text import Reading, whole_texts
+from pmd.models.kge.folder import Vocabulary
+from pmd.models.kge.model import KgeModel
+from pmd.models.kge.vectors import entity_vectors
+from pmd.models.text.bi_encoder import BiEncoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError
-from pmd.core.run import write_folder, write_json
-from pmd.data.compose import TokenTexts
-from pmd.data.ragged import Ragged
+from pmd.core.files import write_folder, write_json
+from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.ragged import Ragged
 from pmd.use.names import Names, Strings
 
 FORMAT = 1

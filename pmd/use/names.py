@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.data.ragged import Ragged
+from pmd.data.texts.ragged import Ragged
 
 SHOWN = 5
 """So many ids of an ambiguous name are said."""

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pmd.core.errors import PmdError
-from pmd.core.run import write_json
-from pmd.data.batches import chunks
-from pmd.data.compose import Texts
-from pmd.models.bi_encoder import BiEncoder, Role, pool
-from pmd.models.text_scorer import TextScorer
+from pmd.core.files import write_json
+from pmd.data.texts.batches import chunks
+from pmd.data.texts.compose import Texts
+from pmd.models.text.bi_encoder import BiEncoder, Role, pool
+from pmd.models.text.scorer import TextScorer
 
 ROLES: tuple[Role, Role] = ("query", "entity")
 OUTPUT = "vectors"

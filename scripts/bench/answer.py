@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import machine, note
 
 import pmd
-from pmd.core.config import EncoderConfig
-from pmd.models.checkpoints import start
-from pmd.recipes.cli import run
-from pmd.recipes.device import quiet
+from pmd.cli.command import run
+from pmd.core.quiet import quiet
+from pmd.models.text.folder import TextModel, save
+from pmd.models.text.start import start
 from pmd.recipes.tables import markdown
-from pmd.recipes.text_model import TextModel, save
+from pmd.settings.text import EncoderConfig
 from pmd.use.answers import best
 
-ASK = "from pmd.recipes.main import dispatch; dispatch(['answer', *__import__('sys').argv[1:]])"
+ASK = "from pmd.cli.main import dispatch; dispatch(['answer', *__import__('sys').argv[1:]])"
 BERT = "import torch, transformers.models.bert.modeling_bert"
 
 

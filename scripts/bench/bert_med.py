@@ -29,17 +29,18 @@ from torch.nn.functional import cross_entropy
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine
 
+from pmd.cli.command import run
 from pmd.core.errors import PmdError
-from pmd.core.glue_tasks import task_of
-from pmd.data.batches import Chunk
+from pmd.core.quiet import quiet
 from pmd.data.glue import EncodedSplit, GlueBatch, load_glue
+from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import read as read_one
 from pmd.distill.bert_finetune import read_widths
-from pmd.models.croppable_bert import CroppableBertForSequenceClassification, flops
-from pmd.recipes.cli import run
-from pmd.recipes.device import keep_freed_memory, quiet
-from pmd.recipes.glue_model import tokenizer_of
+from pmd.models.bert.croppable import CroppableBertForSequenceClassification, flops
+from pmd.models.bert.folder import tokenizer_of
 from pmd.recipes.tables import markdown
+from pmd.settings.tasks import task_of
+from pmd.train.device import keep_freed_memory
 
 Step = Callable[[GlueBatch], None]
 

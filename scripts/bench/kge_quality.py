@@ -20,17 +20,16 @@ from pathlib import Path
 import torch
 from jsonargparse import auto_cli
 
-from pmd.core.config import DataConfig, EvaluationConfig
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
-from pmd.core.kge_stages import PRODUCTS
 from pmd.core.run import Run
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
-from pmd.models.interactions import INTERACTIONS
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
+from pmd.models.kge.interactions import INTERACTIONS
 from pmd.recipes.kge import train_kge
-from pmd.recipes.repeat import spread
-from pmd.recipes.tables import markdown
+from pmd.recipes.tables import markdown, spread
+from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
+from pmd.settings.kge_stages import PRODUCTS
+from pmd.settings.shared import DataConfig, EvaluationConfig
 
 OWN = {"pairre": {"unit_entities": True}}
 """Settings of the model class that PyKEEN's class of the same name has built in."""

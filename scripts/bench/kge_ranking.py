@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ranking import compare
 from timing import clocked, peak_memory, timed
 
+from pmd.cli.command import run
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target, TripleScorer
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import Ranks, ranks
-from pmd.models.kge import KgeModel
-from pmd.recipes.cli import run
+from pmd.models.kge.model import KgeModel
 
 Model = Literal["transe l1", "transe l2", "rotate l2"]
 

@@ -35,16 +35,16 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import clocked
 
+from pmd.cli.command import run
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeTrainConfig, LossConfig
-from pmd.data.sources import load_graph
-from pmd.data.triples import SampledNegatives
-from pmd.distill.kge import KgeSupervised
-from pmd.models.kge import KgeModel
-from pmd.recipes.cli import run
-from pmd.recipes.device import accelerator_for
-from pmd.recipes.staging import fit_settings
+from pmd.data.graphs.negatives import SampledNegatives
+from pmd.data.graphs.sources import load_graph
+from pmd.distill.kge_supervised import KgeSupervised
+from pmd.models.kge.model import KgeModel
+from pmd.recipes.stages import fit_settings
 from pmd.recipes.tables import markdown
+from pmd.settings.kge import KgeTrainConfig, LossConfig
+from pmd.train.device import accelerator_for
 from pmd.train.loop import fit
 
 Model = Literal["transe l1", "transe l2", "rotate l2"]

@@ -21,21 +21,21 @@ from jsonargparse import auto_cli
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import clocked, peak_memory
 
+from pmd.cli.command import run
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import LossConfig
-from pmd.core.med import MedConfig, resolve_med
 from pmd.core.types import Objective
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
-from pmd.data.triples import KgeBatch, SampledNegatives
-from pmd.distill.kge import KgeSupervised, LabelLoss, batch_scores
-from pmd.distill.med import MutualEvolution
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.negatives import KgeBatch, SampledNegatives
+from pmd.data.graphs.sources import load_graph
+from pmd.distill.kge_med import MutualEvolution
+from pmd.distill.kge_supervised import KgeSupervised, LabelLoss, batch_scores
 from pmd.evaluation.ranking import rank
 from pmd.evaluation.width_ranking import rank_widths
-from pmd.models.kge import KgeModel
-from pmd.recipes.cli import run
-from pmd.recipes.device import keep_freed_memory
+from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
+from pmd.settings.kge import LossConfig
+from pmd.settings.med import MedConfig, resolve_med
+from pmd.train.device import keep_freed_memory
 from pmd.train.optim import optimizer_for
 
 LOSS = LossConfig(name="logistic", margin=6.0)

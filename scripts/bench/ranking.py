@@ -25,8 +25,8 @@ from timing import peak_memory, timed
 
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.sources import load_graph
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import Ranks, ranks
 
 

@@ -25,17 +25,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import machine, note
 from timing import clocked
 
-from pmd.core.config import EncoderConfig
-from pmd.data.compose import Texts
-from pmd.data.sources import load_graph
-from pmd.models.bi_encoder import BiEncoder
-from pmd.models.checkpoints import start
-from pmd.models.students import evenly_spaced, student_of
-from pmd.models.text_scorer import encode_texts
-from pmd.recipes.cli import run
-from pmd.recipes.device import quiet
+from pmd.cli.command import run
+from pmd.core.quiet import quiet
+from pmd.data.graphs.sources import load_graph
+from pmd.data.texts.compose import Texts
+from pmd.models.text.bi_encoder import BiEncoder
+from pmd.models.text.folder import TextModel
+from pmd.models.text.scorer import encode_texts
+from pmd.models.text.start import start
+from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.tables import markdown
-from pmd.recipes.text_model import TextModel
+from pmd.settings.text import EncoderConfig
 from pmd.use.onnx import OnnxEncoders, write_encoders
 
 Runtime = Literal["fp32", "bf16", "onnx", "onnx-int8"]

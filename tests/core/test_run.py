@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pmd.core.config import ProgressiveConfig
 from pmd.core.errors import PmdError
-from pmd.core.kge_config import DualConfig, KgeConfig, KgeStageConfig
-from pmd.core.med import MedConfig
-from pmd.core.run import Run, new_folder, write_folder
+from pmd.core.files import new_folder, write_folder
+from pmd.core.run import Run
+from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
+from pmd.settings.med import MedConfig
+from pmd.settings.text import ProgressiveConfig
 
 
 def test_what_was_left_beside_a_folder_goes_after_a_day(tmp_path):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from pmd.core.kge_config import LossConfig
-from pmd.data.answers import KnownAnswers
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives
-from pmd.models.kge import KgeModel
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives
+from pmd.models.kge.model import KgeModel
+from pmd.settings.kge import LossConfig
 
 LOSSES = {
     "margin": LossConfig("margin", margin=1.5, negatives=5),

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, huber_loss
 
-from pmd.core.glue_stages import resolve_bert_med
-from pmd.core.med import MedConfig
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution, true_first
+from pmd.settings.glue_stages import resolve_bert_med
+from pmd.settings.med import MedConfig
 
 from ..tiny_glue import WIDTHS, tiny_batch, tiny_classifier
 

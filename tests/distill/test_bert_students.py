@@ -5,9 +5,9 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, normalize
 
 from pmd.core.errors import PmdError
-from pmd.core.glue_config import GlueDistillConfig
 from pmd.distill.bert_students import STUDENTS, BasicKd, MiniLm, PatientKd
 from pmd.losses.relations import agreement, angles, distances
+from pmd.settings.glue import GlueDistillConfig
 
 from ..tiny_glue import tiny_batch, tiny_classifier
 

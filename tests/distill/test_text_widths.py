@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from pmd.core.config import ContrastiveConfig, DistillConfig
-from pmd.distill.baselines import LogitDistillation
-from pmd.distill.pmd import MaskedFeatureDistillation
-from pmd.distill.supervised import Supervised
+from pmd.distill.text_baselines import LogitDistillation
+from pmd.distill.text_pmd import MaskedFeatureDistillation
+from pmd.distill.text_supervised import Supervised
+from pmd.settings.text import ContrastiveConfig, DistillConfig
 
 from .. import slow
 from ..tiny import TRAIN, supervised_arguments, tiny_batch, tiny_model, tiny_text
-from .test_supervised import BATCHES, KNOWN, examples, vectors
+from .test_text_supervised import BATCHES, KNOWN, examples, vectors
 
 WIDTHS = [4, 16, 32]
 POSITIONS = BATCHES[0]

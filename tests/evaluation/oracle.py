@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.types import Target
-from pmd.data.graph import KnowledgeGraph
+from pmd.data.graphs.graph import KnowledgeGraph
 
 
 @dataclass

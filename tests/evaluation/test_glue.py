@@ -9,10 +9,10 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from pmd.core.glue_tasks import TASKS, task_of
-from pmd.data.batches import Chunk
+from pmd.data.texts.batches import Chunk
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
+from pmd.settings.tasks import TASKS, task_of
 
 MODULE = Path(__file__).resolve().parents[2] / "pmd" / "evaluation" / "glue_scores"
 ORACLE = {

@@ -8,8 +8,8 @@ from pmd.core.types import TARGETS
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.interactions import INTERACTIONS
-from pmd.models.kge import KgeModel
+from pmd.models.kge.interactions import INTERACTIONS
+from pmd.models.kge.model import KgeModel
 
 from .oracle import slow_ranks
 

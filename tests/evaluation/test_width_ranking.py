@@ -8,9 +8,9 @@ from pmd.core.errors import PmdError
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import rank_widths, ranks_widths
-from pmd.models import sweep as sweep_module
-from pmd.models.interactions import INTERACTIONS
-from pmd.models.kge import KgeModel
+from pmd.models.kge import width_scores as sweep_module
+from pmd.models.kge.interactions import INTERACTIONS
+from pmd.models.kge.model import KgeModel
 
 WIDTHS = (2, 3, 6)
 CASES = [(name, norm) for name, kind in INTERACTIONS.items() for norm in kind.norms or (None,)]

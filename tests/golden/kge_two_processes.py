@@ -9,14 +9,14 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
 
-from pmd.core.kge_config import DualConfig, LossConfig
-from pmd.core.med import MedConfig, resolve_med
-from pmd.data.answers import KnownAnswers
-from pmd.data.triples import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
-from pmd.distill.dualde import DualDistillation
-from pmd.distill.kge import KgeSupervised
-from pmd.distill.med import MutualEvolution
-from pmd.models.kge import KgeModel
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
+from pmd.distill.kge_dualde import DualDistillation
+from pmd.distill.kge_med import MutualEvolution
+from pmd.distill.kge_supervised import KgeSupervised
+from pmd.models.kge.model import KgeModel
+from pmd.settings.kge import DualConfig, LossConfig
+from pmd.settings.med import MedConfig, resolve_med
 
 ENTITIES, RELATIONS = 20, 3
 

@@ -9,18 +9,18 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from pmd.core.config import ContrastiveConfig, DistillConfig
 from pmd.core.distributed import global_mean
-from pmd.core.med import MedConfig, resolve_med
-from pmd.data.batches import TripleCollator
-from pmd.data.graph import KnowledgeGraph
-from pmd.data.text import GraphText, Reading
-from pmd.distill.baselines import LogitDistillation
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.batches import TripleCollator
+from pmd.data.texts.graph_text import GraphText, Reading
 from pmd.distill.bert_finetune import Supernet
-from pmd.distill.croppable import CroppableObjective
-from pmd.distill.pmd import MaskedFeatureDistillation
-from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig
-from pmd.models.students import student_of
+from pmd.distill.text_baselines import LogitDistillation
+from pmd.distill.text_pmd import MaskedFeatureDistillation
+from pmd.distill.widths import CroppableObjective
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.students import student_of
+from pmd.settings.med import MedConfig, resolve_med
+from pmd.settings.text import ContrastiveConfig, DistillConfig
 from pmd.train.batching import epoch_batches
 
 WORDS = [f"w{i}" for i in range(30)]
@@ -108,7 +108,7 @@ def main(kind: str, out: str) -> None:
             special=torch.tensor([text.cls, text.sep, text.pad]),
         )
         # Every word with an even id is masked, in one process or two.
-        import pmd.distill.pmd as module
+        import pmd.distill.text_pmd as module
 
         module.mask_positions = lambda ids, rate, special: (ids % 2 == 0) & ~torch.isin(ids, special)
     else:

@@ -14,15 +14,16 @@ import torch
 import yaml
 
 import pmd
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.models.kge_folder import load_named
-from pmd.models.kge_folder import save as save_kge
-from pmd.recipes import text_index, trained
-from pmd.recipes.main import dispatch
+from pmd.models.kge.folder import load_named
+from pmd.models.kge.folder import save as save_kge
+from pmd.models.text.folder import TextModel
+from pmd.models.text.folder import save as save_text
 from pmd.recipes.tables import cells_of
-from pmd.recipes.text_model import TextModel
-from pmd.recipes.text_model import save as save_text
-from pmd.use.trained import TrainedKge
+from pmd.use import load as trained
+from pmd.use import text_index_writer as text_index
+from pmd.use.trained_models import TrainedKge
 
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
 
@@ -87,7 +88,7 @@ def test_scores_are_those_that_are_ranked(asked, target, width):
 def test_another_encoder_answers_by_itself(tmp_path, monkeypatch):
     folder = write_model("text", tmp_path / "text", tiny_graph())
     plain = pmd.load(folder, tiny_graph()).answer(head="e7", relation="near")
-    monkeypatch.setattr("pmd.use.trained.reads", lambda folder, settings: False)
+    monkeypatch.setattr("pmd.use.trained_models.reads", lambda folder, settings: False)
     other = pmd.load(folder).answer(head="e7", relation="near")
     assert [answer.id for answer in other] == [answer.id for answer in plain]
     assert [a.score for a in other] == pytest.approx([a.score for a in plain], abs=5e-6)
@@ -395,13 +396,13 @@ def test_an_interrupted_index_is_never_read(run, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pmd.recipes.indexing.write_json", stop)
+        patch.setattr("pmd.use.index_writer.write_json", stop)
         with pytest.raises(KeyboardInterrupt):
             first_answer(run)
     assert not (run / "narrow" / "index").exists()
     first = first_answer(run)
     with monkeypatch.context() as patch:
-        patch.setattr("pmd.recipes.indexing.save_file", stop)
+        patch.setattr("pmd.use.index_writer.save_file", stop)
         with pytest.raises(KeyboardInterrupt):
             ask(run, "--build")
     assert first_answer(run) == first and not list((run / "narrow").glob(".*"))
@@ -486,7 +487,7 @@ def test_weights_that_are_cut_off_are_named(run):
 def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):
     model = write_text(tmp_path / "text", TextModel(tiny_model(), tiny_tokenizer()), pmd.load_graph(folder))
     first = pmd.load(model, pmd.load_graph(folder)).answer(head="e08", relation="r_in", top_k=1)[0]
-    program = "import sys; from pmd.recipes.main import dispatch; dispatch(sys.argv[1:]); "
+    program = "import sys; from pmd.cli.main import dispatch; dispatch(sys.argv[1:]); "
     program += "print([m for m in ('torch', 'transformers', 'datasets', 'scipy', 'pandas') if m in sys.modules])"
     arguments = ["answer", str(model), "--head=e08", "--relation=lies in", "--json", "-k", "1"]
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
@@ -495,7 +496,7 @@ def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):
 
 
 def test_the_command_fails_with_one_line(folder, tmp_path):
-    program = "from pmd.recipes.main import main; main()"
+    program = "from pmd.cli.main import main; main()"
     arguments = ["answer", str(tmp_path / "nowhere"), "--head=a", "--relation=b"]
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert result.returncode == 2 and result.stdout == ""

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 import pmd
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.models.kge_folder import save
-from pmd.recipes.main import dispatch
+from pmd.models.kge.folder import save
 
 BELOW = "note: width 1 was not trained by itself; it is below the narrowest of the model's: 2, 4, 8"
 BETWEEN = "note: width 3 was not trained by itself; it is between two of the model's: 2, 4, 8"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import pmd
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.recipes.main import dispatch
 
 
 def test_info_of_the_bundled_graph(capsys):

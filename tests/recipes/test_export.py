@@ -11,12 +11,12 @@ import torch
 import yaml
 
 import pmd
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.models.kge_folder import save as save_kge
+from pmd.models.kge.folder import save as save_kge
+from pmd.models.text.folder import TextModel, load
+from pmd.models.text.folder import save as save_text
 from pmd.recipes import export_text
-from pmd.recipes.main import dispatch
-from pmd.recipes.text_model import TextModel, load
-from pmd.recipes.text_model import save as save_text
 from pmd.use.onnx import OnnxEncoders, OnnxScorer
 
 from ..tiny import tiny_model, tiny_tokenizer

@@ -13,14 +13,16 @@ from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import pmd
+from pmd.cli.commands import glue_command, glue_table_command
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.core.glue_tasks import AX, task_of
 from pmd.data.glue import EncodedSplit, load_glue
-from pmd.recipes import glue, glue_table
-from pmd.recipes.commands import glue_command, glue_table_command
+from pmd.papers import glue_table
+from pmd.papers.glue_layout import layout_table, published_rows
+from pmd.recipes import glue
 from pmd.recipes.glue_files import write_answers
-from pmd.recipes.glue_tables import COLUMNS, layout_table, published_rows, run_table
-from pmd.recipes.main import dispatch
+from pmd.recipes.glue_tables import COLUMNS, run_table
+from pmd.settings.tasks import AX, task_of
 
 from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
 
@@ -205,8 +207,8 @@ def test_speed_is_measured_in_the_precision_of_the_run(place, monkeypatch):
 
 def test_an_order_changes_nothing_but_the_order(place):
     """Before training the full model answers as it did, and its crops do not."""
-    from pmd.core.glue_config import GlueModelConfig, GlueStageConfig
-    from pmd.recipes.glue_model import first_model
+    from pmd.recipes.glue_models import first_model
+    from pmd.settings.glue import GlueModelConfig, GlueStageConfig
 
     config, task = GlueModelConfig(str(place / "bert"), WIDTHS, 24), task_of("rte")
     data = load_glue(str(place), task).splits["train"]
@@ -224,8 +226,8 @@ def test_an_order_changes_nothing_but_the_order(place):
 
 
 def test_a_regression_begins_with_the_mean_of_the_labels(place, tmp_path):
-    from pmd.core.glue_config import GlueModelConfig
-    from pmd.recipes.glue_model import croppable
+    from pmd.recipes.glue_models import croppable
+    from pmd.settings.glue import GlueModelConfig
 
     config, labels = GlueModelConfig(widths=WIDTHS, max_length=24), np.array([1.0, 2.5, 4.5], dtype=np.float32)
     first = croppable(str(place / "bert"), config, task_of("stsb"), labels)

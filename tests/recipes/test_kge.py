@@ -14,12 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 import pmd
-from pmd.core.errors import PmdError
-from pmd.core.kge_config import KgeConfig, KgeStageConfig
-from pmd.core.kge_stages import resolve_kge_stages
-from pmd.recipes import kge
-from pmd.recipes.cli import instantiate, parse, parser_for
-from pmd.recipes.commands import (
+from pmd.cli.commands import (
     cost_command,
     dualde_command,
     evaluate_command,
@@ -27,8 +22,13 @@ from pmd.recipes.commands import (
     progressive_command,
     train_command,
 )
-from pmd.recipes.dualde import dual_table, role
-from pmd.recipes.figures import curves
+from pmd.core.errors import PmdError
+from pmd.papers.dualde import dual_table, role
+from pmd.papers.figures import curves
+from pmd.recipes import kge
+from pmd.settings.kge import KgeConfig, KgeStageConfig
+from pmd.settings.kge_stages import resolve_kge_stages
+from pmd.settings.parse import instantiate, parse, parser_for
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
@@ -127,7 +127,7 @@ def test_ctrl_c_and_resume_give_the_same_model(options, folder, tmp_path, monkey
     whole = train(folder, tmp_path / "a", "run", *options)
     calls = []
 
-    import pmd.data.triples as triples
+    import pmd.data.graphs.negatives as triples
 
     draw = triples.SampledNegatives._draw
 

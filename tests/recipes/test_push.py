@@ -17,16 +17,16 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import pmd
+from pmd.cli.command import run as run_command
+from pmd.cli.commands import glue_command, progressive_command, train_command
+from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.hub.facts import Graph
-from pmd.recipes.cli import run as run_command
-from pmd.recipes.commands import glue_command, progressive_command, train_command
-from pmd.recipes.main import dispatch
 from pmd.recipes.push import dataset_of, hub_id
 
 from ..hub.conftest import hub  # noqa: F401
 from ..tiny_glue import WIDTHS, write_bert, write_task
-from .test_progressive import TINY
+from .test_text import TINY
 
 ANSWERS = [{"head": "Finland town 1", "relation": "lies in"}, {"tail": "Icelandish", "relation": "r_speaks"}]
 KGE = ["--model.dim=8", "--train.epochs=4", "--train.batch_size=16", "--train.lr=0.05", "--train.valid_every=2"]

@@ -11,10 +11,10 @@ from transformers import DistilBertConfig, RobertaConfig
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.data.text import whole_texts
-from pmd.models.bi_encoder import BiEncoder, BiEncoderConfig, pool
-from pmd.models.kge_folder import Vocabulary
-from pmd.models.text_scorer import TextScorer, encode_texts
+from pmd.data.texts.graph_text import whole_texts
+from pmd.models.kge.folder import Vocabulary
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, pool
+from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.use import onnx
 from pmd.use.export import ExportedText, write_embeddings
 from pmd.use.onnx import OnnxEncoders, OnnxScorer, write_encoders

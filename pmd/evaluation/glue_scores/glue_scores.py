@@ -3,8 +3,8 @@
 import datasets
 import evaluate
 
-from pmd.core.glue_tasks import GlueTask, task_of
 from pmd.evaluation.glue import glue_metrics
+from pmd.settings.tasks import GlueTask, task_of
 
 _DESCRIPTION = "The metrics of the nine tasks of GLUE, with the names and numbers of the Hub's module `glue`."
 

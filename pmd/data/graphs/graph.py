@@ -1,0 +1,96 @@
+"""`KnowledgeGraph`: triples as integers, and a name and a description for everything they mention.
+
+All sources (`pmd.data.graphs.sources`) end here and everything else starts here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+
+
+@dataclass(frozen=True, eq=False)
+class KnowledgeGraph:
+    """A knowledge graph with text and fixed splits.
+
+    `train`, `valid` and `test` are int64 tensors (n, 3) of (head, relation, tail) positions in the id
+    lists. Inverse relations are not stored: a query for the head is asked for by `target="head"`.
+    `splits` holds further splits by name, such as `inductive_train`.
+    """
+
+    name: str
+    entity_ids: Sequence[str]
+    entity_names: Sequence[str]
+    entity_descriptions: Sequence[str]
+    relation_ids: Sequence[str]
+    relation_names: Sequence[str]
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    splits: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def num_entities(self) -> int:
+        return len(self.entity_ids)
+
+    @property
+    def num_relations(self) -> int:
+        return len(self.relation_ids)
+
+    @property
+    def split_names(self) -> list[str]:
+        return ["train", "valid", "test", *self.splits]
+
+    def split(self, name: str) -> Tensor:
+        """The triples (n, 3) of a split, by name."""
+        if name in ("train", "valid", "test"):
+            return getattr(self, name)
+        if name in self.splits:
+            return self.splits[name]
+        raise PmdError(f"graph '{self.name}' has no split '{name}'; it has {', '.join(self.split_names)}")
+
+    def context_of(self, split: str) -> list[str]:
+        """The splits that belong to the same graph as `split`: its own, for filtering and candidates.
+
+        An inductive data set holds two graphs with no entity in common: splits named `inductive_*`
+        are one, `train`, `valid` and `test` the other.
+        """
+        inductive = split.startswith("inductive_")
+        return [name for name in self.split_names if name.startswith("inductive_") == inductive]
+
+    def known_triples(self, split: str = "test") -> Tensor:
+        """All triples (n, 3) of the graph that `split` belongs to: the facts that a filtered rank ignores."""
+        return torch.cat([self.split(name) for name in self.context_of(split)])
+
+    def visible_triples(self, split: str = "test") -> Tensor:
+        """The triples (n, 3) that a model tested on `split` may look at (neighbours, re-ranking)."""
+        return self.split("inductive_train" if split.startswith("inductive_") else "train")
+
+    def candidates(self, split: str = "test") -> Tensor | None:
+        """Sorted entity positions (c,) that a query of `split` is ranked against; None means all.
+
+        Only an inductive data set narrows them: each of its two graphs ranks among its own entities.
+        """
+        if not any(name.startswith("inductive_") for name in self.splits):
+            return None
+        return torch.unique(self.known_triples(split)[:, [0, 2]])
+
+    def checksum(self) -> str:
+        """SHA-256 of ids, texts and triples: the identity of the graph for caches and indexes."""
+        digest = hashlib.sha256()
+        entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
+        for column in (*entities, self.relation_ids, self.relation_names):
+            for text in column:
+                digest.update(text.encode())
+                digest.update(b"\0")
+            digest.update(b"\1")
+        for name in self.split_names:
+            digest.update(name.encode())
+            digest.update(self.split(name).to(torch.int64).contiguous().numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""A graph in the layouts that other programs read; all of them load again with `load_graph`.
+
+- `tsv`: ours, see `pmd.data.graphs.sources.write_graph`;
+- `kg-bert`: `entity2text.txt`, `entity2textlong.txt`, `relation2text.txt`, `entities.txt`, `relations.txt`, and
+  `train.tsv`, `dev.tsv`, `test.tsv` (Yao, Mao and Luo, 2019), as SimKGC's preprocessing reads them too;
+- `parquet`: one file for each split with head, relation and tail, and their names and descriptions, for the Hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pmd.core.errors import PmdError
+from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import write_graph
+from pmd.data.graphs.tsv import write_columns
+
+
+def convert(graph: KnowledgeGraph, layout: str, folder: Path) -> Path:
+    """Write a graph as a new folder, all of it or nothing.
+
+    Args:
+        layout: `tsv`, `kg-bert` or `parquet`.
+        folder: that there is not yet, or that is empty.
+
+    Raises:
+        PmdError: if the folder has something in it, or the layout no room for what the graph has.
+    """
+    if layout == "tsv":
+        return write_graph(graph, folder)
+    if graph.splits:
+        raise PmdError(f"to: {layout} has no place for split '{next(iter(graph.splits))}'; only tsv has")
+    folder = new_folder(folder)
+    write_folder(folder, lambda aside: WRITERS[layout](graph, aside))
+    return folder
+
+
+def _write_kg_bert(graph: KnowledgeGraph, folder: Path) -> None:
+    write_columns(folder / "entities.txt", [graph.entity_ids])
+    write_columns(folder / "relations.txt", [graph.relation_ids])
+    write_columns(folder / "entity2text.txt", [graph.entity_ids, graph.entity_names])
+    write_columns(folder / "entity2textlong.txt", [graph.entity_ids, graph.entity_descriptions])
+    write_columns(folder / "relation2text.txt", [graph.relation_ids, graph.relation_names])
+    for split, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        columns = _columns(graph, split)
+        write_columns(folder / f"{file}.tsv", [columns[part] for part in ("head", "relation", "tail")])
+
+
+def _write_parquet(graph: KnowledgeGraph, folder: Path) -> None:
+    from datasets import Dataset
+
+    for split, file in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        Dataset.from_dict(_columns(graph, split)).to_parquet(folder / f"{file}.parquet")
+
+
+def _columns(graph: KnowledgeGraph, split: str) -> dict[str, list[str]]:
+    """The triples of a split by the names of the columns of a dataset."""
+    heads, relations, tails = graph.split(split).T.tolist()
+    columns = {"relation": [graph.relation_ids[r] for r in relations]}
+    columns["relation_name"] = [graph.relation_names[r] for r in relations]
+    for part, rows in (("head", heads), ("tail", tails)):
+        columns[part] = [graph.entity_ids[row] for row in rows]
+        columns[f"{part}_name"] = [graph.entity_names[row] for row in rows]
+        columns[f"{part}_description"] = [graph.entity_descriptions[row] for row in rows]
+    return columns
+
+
+WRITERS: dict[str, Callable[[KnowledgeGraph, Path], None]] = {"kg-bert": _write_kg_bert, "parquet": _write_parquet}
+"""The layouts that are not ours."""

@@ -1,0 +1,179 @@
+"""How a graph is read: texts of entities and queries, tokenised once and composed per batch.
+
+Following SimKGC (Wang et al., ACL 2022, section 3): an entity reads `name: description`, a query
+reads that of its head and, as second segment, the relation; `inverse RELATION` for the head side.
+An entity with a short description also reads the names of its neighbours in the training graph, but in
+training never that of the triple's own answer.
+
+Texts are kept as token ids in ragged arrays. A query is composed from the tokens of its parts, so that
+only entities and relations are ever tokenised, and every distinct text of a batch exists once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedTokenizerBase
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts are formed: see `pmd.settings.text.EncoderConfig` for the fields."""
+
+    max_length: int = 50
+    neighbours_below: int = 20
+    max_neighbours: int = 10
+
+
+def entity_text(name: str, description: str) -> str:
+    """`name: description`; the name alone, or the description alone if it begins with the name."""
+    if not description or description.startswith(name):
+        return description or name
+    return f"{name}: {description}"
+
+
+def relation_texts(names: Sequence[str]) -> list[str]:
+    """Texts of the relations, then of their inverses: relation r + len(names) reads `inverse NAME`."""
+    return [*names, *(f"inverse {name}" for name in names)]
+
+
+def default_cache() -> Path:
+    """Where tokenised texts are kept: $PMD_CACHE, or `pmd` in the user's cache folder."""
+    return Path(os.environ.get("PMD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd")
+
+
+def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:
+    """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
+
+    The cache file is named after the tokenizer and the texts, so a change of either makes a new one.
+    """
+    file = None
+    if cache is not None:
+        digest = hashlib.sha256(f"1 {longest} {_fingerprint(tokenizer)}".encode())
+        for text in texts:
+            digest.update(text.encode())
+            digest.update(b"\0")
+        file = cache / f"tokens-{digest.hexdigest()[:32]}.safetensors"
+        if file.is_file():
+            stored = load_file(file)
+            return Ragged(stored["flat"], stored["offsets"])
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), 10_000):
+        batch = list(texts[start : start + 10_000])
+        rows += tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
+    ragged = Ragged.from_rows(rows)
+    if file is not None:
+        cache.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f".{file.name}.{os.getpid()}")
+        save_file({"flat": ragged.flat, "offsets": ragged.offsets}, aside)
+        os.replace(aside, file)
+    return ragged
+
+
+def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        state = json.loads(backend.to_str())
+        # Every call with truncation writes its own arguments into the backend; they are no part of it.
+        state.pop("truncation", None)
+        state.pop("padding", None)
+        return json.dumps(state, sort_keys=True)
+    return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True)
+
+
+class GraphText(TokenTexts):
+    """The tokenised texts of a graph.
+
+    Row e < num_entities is the text of entity e with all its neighbours. Further rows are the texts that
+    leave one neighbour out; `head_rows` and `tail_rows` (n,) say which row to read for the head and the
+    tail of each training triple, so that neither text names the other end.
+    """
+
+    def __init__(
+        self,
+        graph: KnowledgeGraph,
+        tokenizer: PreTrainedTokenizerBase,
+        reading: Reading,
+        *,
+        cache: Path | None = None,
+    ):
+        for token in ("cls", "sep", "mask", "pad"):
+            if getattr(tokenizer, f"{token}_token_id") is None:
+                raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
+        self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
+        self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id
+        room = reading.max_length - 2
+        texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+        base = tokenise(texts, tokenizer, room, cache)
+        # A relation that fills the whole text would leave none for the head.
+        relations = tokenise(relation_texts(graph.relation_names), tokenizer, room // 2, cache)
+        super().__init__(base, relations, tokenizer.cls_token_id, tokenizer.sep_token_id, reading.max_length)
+        self._compose(graph, base, tokenizer, cache)
+
+    def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
+        entities, room = graph.num_entities, self.reading.max_length - 2
+        train = graph.train.numpy()
+        owners, others = neighbours_read(graph, self.reading)
+        self.head_rows, self.tail_rows = train[:, 0].copy(), train[:, 2].copy()
+        if not len(owners):
+            return
+        names = tokenise(list(graph.entity_names), tokenizer, room, cache)
+        pieces = Ragged.stack([base, names])
+        listed = owners * entities + others  # ascending in owner, but not in other
+        wanted = np.concatenate([train[:, 0] * entities + train[:, 2], train[:, 2] * entities + train[:, 0]])
+        left_out = np.isin(wanted, listed)
+        variants, inverse = np.unique(wanted[left_out], return_inverse=True)
+        rows = np.concatenate([self.head_rows, self.tail_rows])
+        rows[left_out] = entities + inverse
+        self.head_rows, self.tail_rows = np.split(rows, 2)
+        row_owner = np.concatenate([np.arange(entities), variants // entities])
+        row_without = np.concatenate([np.full(entities, -1), variants % entities])
+        per_owner = Ragged.from_lengths(others, np.bincount(owners, minlength=entities))
+        around = per_owner.take(row_owner)
+        at = np.repeat(np.arange(len(row_owner)), around.lengths)
+        keep = around.flat != row_without[at]
+        # Pieces of a row: its own text, then the names of the neighbours that stay, in their order.
+        row = np.concatenate([np.arange(len(row_owner)), at[keep]])
+        piece = np.concatenate([row_owner, entities + around.flat[keep]])
+        order = np.argsort(row, kind="stable")
+        joined = pieces.join(Ragged.from_lengths(piece[order], np.bincount(row, minlength=len(row_owner))))
+        self.rows = joined.take(np.arange(len(joined)), room)
+
+
+def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """(owner, neighbour) pairs, sorted: whose names the texts of entities with a short description go on with."""
+    visible = [graph.train.numpy(), *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
+    owners, others = _neighbours(np.concatenate(visible), graph.num_entities, reading.max_neighbours)
+    short = np.array([len(text.split()) < reading.neighbours_below for text in graph.entity_descriptions])
+    return owners[short[owners]], others[short[owners]]
+
+
+def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
+    """For each entity what is read of it, before it is cut: its text, then the names of its neighbours."""
+    texts = [[entity_text(n, d)] for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
+        texts[owner].append(graph.entity_names[other])
+    return [" ".join(parts) for parts in texts]
+
+
+def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(owner, neighbour) pairs sorted by owner, then neighbour; the first `at_most` of each owner."""
+    pairs = np.concatenate([triples[:, [0, 2]], triples[:, [2, 0]]])
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    keys = np.unique(pairs[:, 0].astype(np.int64) * entities + pairs[:, 1])
+    owners, others = keys // entities, keys % entities
+    first = np.searchsorted(owners, owners)
+    keep = np.arange(len(owners)) - first < at_most
+    return owners[keep], others[keep]

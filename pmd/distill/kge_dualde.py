@@ -1,0 +1,79 @@
+"""DistilE / DualDE (Zhu et al., WSDM 2022): a narrow student taught by a wide teacher, in two stages.
+
+L = α·L_soft^S + (1 − α)·L_hard^S  (Eq. 5), and with the teacher released, in stage 2, also
++ β·L_soft^T + (1 − β)·L_hard^T  (Eq. 11), as terms `soft`, `hard`, `teacher_soft` and `teacher_hard`.
+
+Models of the margin loss take each other's scores as soft labels (Eq. 4, 9), those of the cross-entropy loss
+each other's σ(score) (Eq. 8, 10). Both models score the same triples, and neither's soft labels carry a
+gradient into the model that gave them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from pmd.core.types import LossTerms, Objective
+from pmd.data.graphs.negatives import KgeBatch
+from pmd.distill.kge_supervised import LabelLoss, batch_scores, regularisers
+from pmd.distill.teacher import Frozen
+from pmd.models.kge.model import KgeModel
+from pmd.settings.kge import DualConfig, LossConfig
+
+
+class DualDistillation(Objective):
+    """One stage of DualDE.
+
+    Args:
+        model: the student.
+        teacher: trained; frozen here unless released.
+        options: the student's loss.
+        teacher_options: the teacher's, whose margin and scale may differ.
+        dual: α, β and the temperature of soft labels.
+        release: stage 2: the teacher learns too.
+    """
+
+    def __init__(
+        self,
+        model: KgeModel,
+        teacher: KgeModel,
+        options: LossConfig,
+        teacher_options: LossConfig,
+        dual: DualConfig,
+        *,
+        release: bool = False,
+    ):
+        super().__init__()
+        self.model, self.options, self.teacher_options = model, options, teacher_options
+        self.temperature = dual.temperature
+        self.labels, self.teacher_labels = LabelLoss(options), LabelLoss(teacher_options)
+        self.frozen = None if release else Frozen(teacher, model.device)
+        self.released = teacher if release else None
+        self.weights = _weights(dual.alpha, options)
+        if release:
+            own = _weights(dual.beta, teacher_options)
+            self.weights |= {f"teacher_{name}": weight for name, weight in own.items()}
+
+    def forward(self, batch: KgeBatch) -> LossTerms:
+        ours = batch_scores(self.model, batch)
+        if self.released is None:
+            with torch.no_grad():
+                theirs = batch_scores(self.frozen.model, batch)
+        else:
+            theirs = batch_scores(self.released, batch)
+        terms = {
+            "soft": self.labels.soft(ours, theirs, self.teacher_labels, self.temperature),
+            "hard": self.labels.hard(ours, batch),
+            **regularisers(self.model, batch, self.options),
+        }
+        if self.released is not None:
+            own = {
+                "soft": self.teacher_labels.soft(theirs, ours, self.labels, self.temperature),
+                "hard": self.teacher_labels.hard(theirs, batch),
+                **regularisers(self.released, batch, self.teacher_options),
+            }
+            terms |= {f"teacher_{name}": value for name, value in own.items()}
+        return terms
+
+
+def _weights(soft: float, options: LossConfig) -> dict[str, float]:
+    return {"soft": soft, "hard": 1 - soft, "n3": options.n3, "constraint": options.constraint}

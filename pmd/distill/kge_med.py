@@ -1,0 +1,70 @@
+"""MED (Zhu et al., ACL 2025): one model whose leading dimensions are models of every smaller width.
+
+All sub-models score the batch in one pass, and learn together. Terms:
+
+- `hard`: the label loss, mean over the sub-models; with `evolutionary` the cross-entropy that is weighted by how badly
+  the narrower neighbour does (Eq. 3-5), with `dynamic` times exp(w3 · width / widest) (Eq. 6);
+- `mutual`: the Huber distance between the scores of neighbours (Eq. 2), both ways;
+- `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
+
+The paper sums over triples and sub-models what is averaged here, save for the evolutionary weights, which sum to 1 in a
+batch in either: taken to the letter, `mutual` would be as large as a batch has scores, thousands. Of several processes
+each weighs the rows that it has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pmd.core.types import LossTerms
+from pmd.data.graphs.negatives import KgeBatch
+from pmd.distill.kge_supervised import LabelLoss, batch_scores_widths, regularisers
+from pmd.distill.widths import CroppableObjective
+from pmd.losses.med import evolutionary_loss, mutual_loss
+from pmd.models.kge.model import KgeModel
+from pmd.settings.kge import LossConfig, MedConfig
+
+
+class MutualEvolution(CroppableObjective):
+    """All sub-models of `model.widths` in one objective.
+
+    Args:
+        model: the model to train.
+        options: the label loss; its logits are `scale · (score + margin)` at every width.
+        med: what is learned together, every choice made (`pmd.settings.med.resolve_med`).
+    """
+
+    def __init__(self, model: KgeModel, options: LossConfig, med: MedConfig):
+        super().__init__(model.widths, med, med.evolutionary)
+        self.model, self.options, self.labels = model, options, LabelLoss(options)
+        self.log_factors = nn.Parameter(-med.power * self.share.log(), requires_grad=med.calibrated)
+        self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
+        self.weights |= {"n3": options.n3, "constraint": options.constraint}
+
+    def forward(self, batch: KgeBatch) -> LossTerms:
+        chosen, widths = self.drawn()
+        scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
+        if self.med.power or self.med.calibrated:
+            scores = scores * self.log_factors[chosen].exp()[:, None, None]
+        terms = {"hard": self.weighted(self.hard(scores, batch), chosen)}
+        if self.med.mutual and len(widths) > 1:
+            terms["mutual"] = mutual_loss(scores)
+        if self.med.soft and len(widths) > 1:
+            terms["soft"] = self.soft(scores)
+        if self.med.calibrated:
+            terms |= {f"scale_{self.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
+        return {**terms, **self.learned_weights(), **regularisers(self.model, batch, self.options)}
+
+    def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
+        """The label loss of each sub-model (n,)."""
+        if self.evolutionary:
+            return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false)
+        return torch.vmap(lambda own: self.labels.hard(own, batch))(scores)
+
+    def soft(self, scores: Tensor) -> Tensor:
+        """Every sub-model but the widest taught by the next wider one, or by the widest."""
+        teachers = scores[1:] if self.med.teacher == "next" else scores[-1:].expand_as(scores[1:])
+        teachers = teachers.detach()
+        each = torch.vmap(lambda own, theirs: self.labels.soft(own, theirs, self.labels, self.med.temperature))
+        return each(scores[:-1], teachers).mean()

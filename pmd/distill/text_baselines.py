@@ -1,0 +1,56 @@
+"""What PMD is compared with: logit distillation (LKD) and patient distillation (PKD), on the same rails.
+
+- LKD (Hinton et al., 2015): terms `ce` and `logits`, the KL divergence of the softened in-batch logits in
+  both directions; L = (1 − α)·ce + α·logits.
+- PKD (Sun et al., EMNLP 2019), "skip": also `layers`, the student's middle layers against evenly skipped
+  ones of the teacher; L = (1 − α)·ce + α·logits + β·layers. The paper compares [CLS] states; here a text
+  is represented by the mean over its tokens, so that is what is compared.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from pmd.core.distributed import gather, global_mean
+from pmd.core.types import LossTerms
+from pmd.data.texts.batches import TripleBatch
+from pmd.distill.teacher import Frozen
+from pmd.distill.text_supervised import Supervised, spread
+from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
+from pmd.models.text.bi_encoder import BiEncoder
+from pmd.models.text.encode import Encoded
+from pmd.settings.text import DistillConfig
+
+
+class LogitDistillation(Supervised):
+    """LKD, and PKD where `distill.method` says so. Arguments as for `MaskedFeatureDistillation`."""
+
+    def __init__(self, student: BiEncoder, *arguments, teacher: BiEncoder, distill: DistillConfig, **options):
+        super().__init__(student, *arguments, **options)
+        self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
+        self.weights = {"ce": 1.0 - distill.alpha, "logits": distill.alpha}
+        self.pairs = patient_layers(student.depth, teacher.depth) if distill.method == "pkd" else {}
+        if self.pairs:
+            self.weights["layers"] = distill.beta
+        sizes = student.hidden_size, teacher.hidden_size
+        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+
+    def forward(self, batch: TripleBatch) -> LossTerms:
+        ours = self.encode(self.student, batch, layers=list(self.pairs))
+        with torch.no_grad():
+            theirs = self.encode(self.teacher.model, batch, layers=sorted(set(self.pairs.values())))
+        vectors = spread(*ours, batch)
+        softened = partial(two_way_softened_loss, temperature=self.temperature)
+        taught = self.taught(softened, vectors, spread(*theirs, batch), self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "logits": taught}
+        if self.pairs:
+            terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
+        return terms
+
+    def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
+        return torch.cat(
+            [patient_errors(self.project(ours.layers[own]), theirs.layers[other]) for own, other in self.pairs.items()]
+        )

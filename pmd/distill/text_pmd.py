@@ -1,0 +1,115 @@
+"""Masked generation feature distillation (PMD; Fan et al., AAAI 2024).
+
+L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`. Teacher and
+student always read the same texts. What is masked is a choice (`distill.masked_view`): with `same`, both
+read masked texts only, once each, for all three terms, as the authors' code does; with `separate`, labels
+and scores speak of the whole texts, and a share of the batch's texts is read once more with masks. An
+encoder that has not been pretrained on [MASK] needs the second.
+
+- `ce`: the contrastive loss on the labels (Eq. 4).
+- `score`: mean squared error of the two logit matrices of the batch (Eq. 5), both without margin; with
+  `distill.score: kl`, our default by measurement, the KL divergence of the softened logits in its place. A student
+  with several widths learns from them at every width.
+- `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), each by itself
+  (`token`) or averaged over a text and normalised (`pooled`). Texts without a mask have no part in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from pmd.core.distributed import gather, global_mean
+from pmd.core.types import LossTerms
+from pmd.data.texts.batches import Chunk, TripleBatch
+from pmd.data.texts.masking import mask_positions
+from pmd.distill.teacher import Frozen
+from pmd.distill.text_supervised import Supervised, spread
+from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
+from pmd.models.text.bi_encoder import BiEncoder
+from pmd.models.text.encode import Encoded, pool_masked
+from pmd.settings.text import DistillConfig
+
+
+class MaskedFeatureDistillation(Supervised):
+    """A student taught by labels, scores and masked generation features.
+
+    Args:
+        student: the model to train; the other arguments of `Supervised` follow in `arguments`.
+        teacher: the grade above; frozen here.
+        distill: weights and form of the terms. `pmd_no_mgfd` leaves out `feature`, and with it all masks.
+        mask_rate: fraction of the tokens that both see as [MASK].
+        mask: id of [MASK].
+        special: (s,) ids that are never masked.
+    """
+
+    def __init__(
+        self,
+        student: BiEncoder,
+        *arguments,
+        teacher: BiEncoder,
+        distill: DistillConfig,
+        mask_rate: float,
+        mask: int,
+        special: Tensor,
+        **options,
+    ):
+        super().__init__(student, *arguments, **options)
+        self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
+        self.score, self.temperature = distill.score, distill.temperature
+        self.separate, self.share = distill.masked_view == "separate", distill.masked_share
+        self.mask_rate = mask_rate if distill.method == "pmd" else 0.0
+        beta = distill.beta if distill.method == "pmd" else 0.0
+        self.weights = {"ce": 1.0 - distill.alpha - beta, "score": distill.alpha}
+        if self.mask_rate > 0 and beta > 0:
+            self.weights["feature"] = beta
+        self.register_buffer("special", special, persistent=False)
+        # Only used, trained and thrown away when teacher and student differ in width.
+        sizes = student.hidden_size, teacher.hidden_size
+        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+
+    def forward(self, batch: TripleBatch) -> LossTerms:
+        whole = self.separate or "feature" not in self.weights
+        seen, masks = (batch, (None, None)) if whole else self.masked(batch)
+        ours, theirs = self._encode_both(seen, masks)
+        vectors = spread(*ours, batch)
+        score = self.taught(self._score, vectors, spread(*theirs, batch), self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "score": score}
+        if "feature" in self.weights:
+            if self.separate:
+                ours, theirs = self._encode_both(*self.masked(batch, self.share))
+            terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
+        return terms
+
+    def _score(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.score == "mse":
+            return score_loss(student, teacher)
+        return two_way_softened_loss(student, teacher, self.temperature)
+
+    def masked(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
+        """A share of the batch's texts with tokens replaced by [MASK], and where, for queries and entities."""
+        queries, query_masks = self._mask(batch.queries, share)
+        entities, entity_masks = self._mask(batch.entities, share)
+        return replace(batch, queries=queries, entities=entities), (query_masks, entity_masks)
+
+    def _mask(self, chunks: list[Chunk], share: float) -> tuple[list[Chunk], list[Tensor]]:
+        if share < 1:
+            chunks = [chunk.sample(share) for chunk in chunks]
+        masks = [mask_positions(chunk.input_ids, self.mask_rate, self.special) for chunk in chunks]
+        replaced = [
+            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
+        ]
+        return replaced, masks
+
+    def _encode_both(self, batch: TripleBatch, masks: tuple) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
+        ours = self.encode(self.student, batch, masks)
+        with torch.no_grad():
+            return ours, self.encode(self.teacher.model, batch, masks)
+
+    def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
+        ours = replace(ours, masked=self.project(ours.masked))
+        if self.form == "pooled":
+            return feature_errors(pool_masked(ours), pool_masked(theirs))
+        return feature_errors(ours.masked, theirs.masked)

@@ -1,0 +1,78 @@
+"""The BERT of a GLUE stage: where it starts, how it is ordered and cut to size, how it is saved and loaded again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
+
+from pmd.core.errors import PmdError
+from pmd.core.files import write_folder
+from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_widths
+from pmd.models.text.start import load_tokenizer, locate
+from pmd.settings.glue import GlueModelConfig
+
+Model = BertForSequenceClassification | CroppableBertForSequenceClassification
+
+
+def full_config(model: GlueModelConfig) -> CroppableBertConfig:
+    """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
+    try:
+        found = CroppableBertConfig.from_pretrained(locate(model.name, "model.name"))
+    except PmdError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(
+            f"model.name: cannot load '{model.name}' ({reason}); give a Hub id, a folder or package:NAME/FOLDER of a BERT"
+        ) from None
+    found.widths = check_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
+    if model.max_length > found.max_position_embeddings:
+        raise PmdError(
+            f"model.max_length: {model.max_length} is more than the {found.max_position_embeddings} that "
+            f"'{model.name}' can read"
+        )
+    return found
+
+
+def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a BERT. PmdError if it has none, or that of another model."""
+    try:
+        source = locate(name, "model.name")
+        return load_tokenizer(source, CroppableBertConfig.from_pretrained(source))
+    except PmdError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(
+            f"model.name: '{name}' has no tokenizer ({reason}); give a folder with tokenizer files"
+        ) from None
+
+
+def save(
+    folder: Path, model: Model, tokenizer: PreTrainedTokenizerBase, training: Mapping[str, Any] | None = None
+) -> None:
+    """An ordinary BERT folder with its tokenizer; the widths of a croppable model stand in its config.
+
+    Args:
+        training: how the model came to be, for training.json.
+    """
+
+    def fill(aside: Path) -> None:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if training:
+            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
+
+    write_folder(folder, fill)
+
+
+def load(folder: str | Path, *, plain: bool = False) -> Model:
+    """The model of a folder that `save` wrote; a croppable one is croppable again, unless `plain`."""
+    if plain:
+        return BertForSequenceClassification.from_pretrained(folder)
+    model = CroppableBertForSequenceClassification.from_pretrained(str(folder))
+    return model if len(model.widths) > 1 else model.crop(model.config.hidden_size)

@@ -1,0 +1,131 @@
+"""An embedding model on disk: everything that one needs to load it again, in one folder.
+
+config.json, model.safetensors    the model, as the Hub mixin writes it
+entities.tsv, relations.tsv       the graph's vocabulary: row i of a table is line i
+training.json                     how it came to be: epochs, seconds, the best epoch
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError
+
+from pmd.core.errors import PmdError
+from pmd.core.files import write_folder
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.tsv import read_columns, write_columns
+from pmd.models.kge.model import KgeModel
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """What the rows of a model's tables are: the vocabulary of its graph, under the same names."""
+
+    entity_ids: Sequence[str]
+    entity_names: Sequence[str]
+    entity_descriptions: Sequence[str]
+    relation_ids: Sequence[str]
+    relation_names: Sequence[str]
+
+
+def save(
+    folder: Path, model: KgeModel, graph: KnowledgeGraph | Vocabulary, training: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model folder, aside and renamed; `training` is how the model came to be."""
+
+    def fill(aside: Path) -> None:
+        model.save_pretrained(aside)
+        (aside / "README.md").unlink(missing_ok=True)  # the mixin's is about no model in particular
+        write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
+        write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        if training:
+            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
+
+    write_folder(folder, fill)
+
+
+def load(folder: str | Path) -> KgeModel:
+    """The model of a folder, or of a Hub id. PmdError if there is none."""
+    try:
+        return KgeModel.from_pretrained(str(folder))
+    except (AttributeError, TypeError) as error:
+        raise PmdError(
+            f"cannot load an embedding model from '{folder}': its config.json is of none ({error})"
+        ) from None
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(f"cannot load an embedding model from '{folder}': {reason}") from None
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What `save` was told of a model's training; empty for nothing."""
+    file = folder / "training.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def load_vocabulary(folder: str | Path) -> Vocabulary:
+    """The vocabulary beside a model. PmdError if it is missing or broken."""
+    entities = read_columns(stored_file(folder, "entities.tsv"), ("id", "name", "description"))
+    return Vocabulary(*entities, *read_columns(stored_file(folder, "relations.tsv"), ("id", "name")))
+
+
+def load_named(folder: str | Path) -> tuple[KgeModel, Vocabulary]:
+    """The model of a folder, or of a Hub id, and what its rows are. PmdError if one is missing, or they do not fit."""
+    model, vocabulary = load(folder), load_vocabulary(folder)
+    for name, ids, rows in (
+        ("entities", vocabulary.entity_ids, model.num_entities),
+        ("relations", vocabulary.relation_ids, model.num_relations),
+    ):
+        if len(ids) != rows:
+            raise PmdError(
+                f"'{folder}': its model has {rows:,} {name}, its {name}.tsv {len(ids):,} lines; restore the file, line i "
+                "names row i"
+            )
+    return model, vocabulary
+
+
+def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
+    """The model of a folder, checked to be of this graph: its rows are the graph's entities and relations.
+
+    Raises:
+        PmdError: if there is no such model, or if it was trained on other entities or relations.
+    """
+    model, vocabulary = load_named(folder)
+    for name, key in (("entities", "entity_ids"), ("relations", "relation_ids")):
+        stored, wanted = getattr(vocabulary, key), getattr(graph, key)
+        if list(stored) != list(wanted):
+            raise PmdError(
+                f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
+                f"{'in another order or with other ids' if len(stored) == len(wanted) else 'others'}; "
+                "an embedding model ranks only the graph that it was trained on: give that as the data path"
+            )
+    return model
+
+
+def stored_settings(folder: str | Path) -> dict[str, Any]:
+    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""
+    file = stored_file(folder, "config.json")
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PmdError(f"cannot read the config.json of '{folder}': {error}") from None
+    if not isinstance(settings, dict):
+        raise PmdError(f"cannot read the config.json of '{folder}': it is no settings by name but {settings!r:.60}")
+    return settings
+
+
+def stored_file(folder: str | Path, name: str) -> Path:
+    """A file of a model's folder, or of its Hub repository. PmdError if there is none."""
+    file = Path(folder) / name
+    if file.is_file():
+        return file
+    try:
+        return Path(hf_hub_download(str(folder), name))
+    except (OSError, ValueError) as error:
+        raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None

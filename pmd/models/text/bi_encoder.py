@@ -1,0 +1,178 @@
+"""The text bi-encoder of SimKGC and PMD: a query encoder, an entity encoder, and a cosine between them.
+
+Wang et al., *SimKGC*, ACL 2022, section 3.2; Fan et al., *PMD*, AAAI 2024. Texts go in as token ids, unit
+vectors come out; their inner product is the score of a triple. Teacher and student are this one class
+with different depths. The leading dimensions of a vector, brought to length 1 again, are a vector of their
+own: of good ones, where a model was trained at several `widths`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
+
+from pmd.core.errors import PmdError
+from pmd.models.families import BI_ENCODER
+
+Role = Literal["query", "entity"]
+
+
+class BiEncoderConfig(PreTrainedConfig):
+    """Configuration of a `BiEncoder`.
+
+    Args:
+        encoder: configuration of the BERT-like encoder (a config, or its dictionary).
+        tied: one encoder for both roles.
+        init_temperature: start of the learned temperature.
+        max_tokens, neighbours_below, max_neighbours: how texts are formed, see `pmd.data.texts.graph_text.Reading`.
+        layers: for each layer, which layer of the original checkpoint it descends from.
+        widths: of the vectors that it was trained at, increasing, the last one its own; null for that alone.
+        width: of the vectors of a cropped model; null for the encoder's hidden size.
+    """
+
+    model_type = BI_ENCODER
+
+    def __init__(
+        self,
+        encoder: PreTrainedConfig | dict[str, Any] | None = None,
+        tied: bool = False,
+        init_temperature: float = 0.05,
+        max_tokens: int = 50,
+        neighbours_below: int = 20,
+        max_neighbours: int = 10,
+        layers: list[int] | None = None,
+        widths: list[int] | None = None,
+        width: int | None = None,
+        **kwargs: Any,
+    ):
+        if isinstance(encoder, dict):
+            encoder = AutoConfig.for_model(**encoder)
+        self.encoder = encoder if encoder is not None else BertConfig()
+        self.tied = tied
+        self.init_temperature = init_temperature
+        self.max_tokens = max_tokens
+        self.neighbours_below = neighbours_below
+        self.max_neighbours = max_neighbours
+        self.layers = list(range(self.encoder.num_hidden_layers)) if layers is None else list(layers)
+        self.widths = None if widths is None else list(widths)
+        self.width = width
+        super().__init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        encoder = self.encoder.to_dict() if isinstance(self.encoder, PreTrainedConfig) else self.encoder
+        return {**super().to_dict(), "encoder": encoder}
+
+
+class BiEncoder(PreTrainedModel):
+    """Two BERT-like encoders (one if tied), mean pooling, L2 normalisation and a learned temperature."""
+
+    config_class = BiEncoderConfig
+    base_model_prefix = "bi_encoder"
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: BiEncoderConfig):
+        super().__init__(config)
+        self.query_encoder = _encoder(config.encoder)
+        # A tied model registers its encoder once and picks it by role: nothing to tie when saving.
+        self.entity_encoder = None if config.tied else _encoder(config.encoder)
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(config.init_temperature)))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Only what `from_pretrained` does not find: the encoders have initialised themselves."""
+
+    def encoder(self, role: Role) -> nn.Module:
+        """The encoder of a role."""
+        return self.query_encoder if role == "query" or self.entity_encoder is None else self.entity_encoder
+
+    @property
+    def inverse_temperature(self) -> Tensor:
+        """exp of the learned logarithm, a scalar: logit = cosine × this."""
+        return self.log_inverse_temperature.exp()
+
+    @property
+    def depth(self) -> int:
+        """Layers of each encoder."""
+        return self.config.encoder.num_hidden_layers
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.config.width or self.hidden_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return self.config.encoder.hidden_size
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the vectors that it was trained at, the last one `dim`."""
+        return tuple(self.config.widths or (self.dim,))
+
+    def crop(self, width: int) -> BiEncoder:
+        """A stand-alone model with the leading dimensions of these vectors; its widths are those that fit.
+
+        Its encoders are the same: what is narrower are the vectors that it makes. PmdError for a width that it
+        has not.
+        """
+        check_width(width, self.dim)
+        small = copy.deepcopy(self)
+        small.config.width = width if width < self.hidden_size else None
+        small.config.widths = [w for w in self.widths if w < width] + [width] if self.config.widths else None
+        return small
+
+    def forward(
+        self,
+        role: Role,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        all_layers: bool = False,
+    ) -> list[Tensor]:
+        """Hidden states (b, L, d) of the last layer, or of the embeddings and all layers, as a list."""
+        arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if getattr(self.config.encoder, "type_vocab_size", 0) > 1:
+            arguments["token_type_ids"] = token_type_ids
+        output = self.encoder(role)(**arguments, output_hidden_states=all_layers)
+        return list(output.hidden_states) if all_layers else [output.last_hidden_state]
+
+
+def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Tensor:
+    """Mean over the real tokens, then L2 normalisation of the leading `width` dimensions, by default of all d:
+    (b, L, d), (b, L) -> (b, width)."""
+    weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
+
+
+def leading(vectors: Tensor, width: int) -> Tensor:
+    """The first `width` dimensions of unit vectors (…, d) as unit vectors (…, width); all d as they are.
+
+    A length does not matter for what is brought to length 1: these are the vectors that `pool` makes of that width.
+    """
+    return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
+
+
+def check_width(width: int, dim: int) -> None:
+    """Refuse a width that vectors of `dim` dimensions do not have."""
+    if not 1 <= width <= dim:
+        raise PmdError(f"width {width} is outside 1 to {dim}, the width of the model's vectors")
+
+
+def _encoder(config: PreTrainedConfig) -> nn.Module:
+    try:
+        return AutoModel.from_config(config, add_pooling_layer=False)
+    except TypeError:  # encoders that have no pooling layer to leave out
+        return AutoModel.from_config(config)
+
+
+AutoConfig.register(BiEncoderConfig.model_type, BiEncoderConfig)
+AutoModel.register(BiEncoderConfig, BiEncoder)

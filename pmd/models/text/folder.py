@@ -1,0 +1,131 @@
+"""A text model on disk: everything that one needs to load it again, in one folder.
+
+config.json, model.safetensors    the bi-encoder, as `transformers` writes it
+tokenizer files
+entities.tsv, relations.tsv       the graph's vocabulary
+entities.safetensors              the encoded entities (num_entities, d), with the graph's checksum
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from pmd.core.errors import PmdError
+from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.tsv import write_columns
+from pmd.data.texts.graph_text import GraphText, Reading, default_cache
+from pmd.models.kge.folder import Vocabulary, load_vocabulary
+from pmd.models.text.bi_encoder import BiEncoder, leading
+from pmd.models.text.scorer import TextScorer
+
+
+@dataclass(frozen=True, eq=False)
+class TextModel:
+    """A bi-encoder with its tokenizer."""
+
+    model: BiEncoder
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def reading(self) -> Reading:
+        """How this model forms its texts."""
+        config = self.model.config
+        return Reading(config.max_tokens, config.neighbours_below, config.max_neighbours)
+
+    def read(self, graph: KnowledgeGraph, cache: str | None = None) -> GraphText:
+        """The graph's texts, tokenised for this model."""
+        return GraphText(graph, self.tokenizer, self.reading, cache=Path(cache) if cache else default_cache())
+
+
+def save(
+    folder: Path,
+    model: TextModel,
+    graph: KnowledgeGraph | Vocabulary,
+    entities: Tensor | None = None,
+    checksum: str | None = None,
+) -> None:
+    """Write a model folder, aside and renamed; `checksum` is that of the graph of the entities, where only its
+    vocabulary is given."""
+
+    def fill(aside: Path) -> None:
+        model.model.save_pretrained(aside)
+        model.tokenizer.save_pretrained(aside)
+        write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
+        write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        if entities is not None:
+            metadata = {"graph": checksum or graph.checksum(), "format": "pt"}
+            save_file({"entities": entities.cpu().contiguous()}, aside / "entities.safetensors", metadata)
+
+    write_folder(folder, fill)
+
+
+def load(folder: str | Path) -> TextModel:
+    """The model of a folder, or of a Hub id.
+
+    Raises:
+        PmdError: if there is none.
+    """
+    try:
+        model, found = BiEncoder.from_pretrained(folder, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PmdError(f"cannot load a text model from '{folder}': {reason}") from None
+    if found["missing_keys"] or found["unexpected_keys"]:
+        raise PmdError(f"'{folder}' holds no bi-encoder of this package; give the folder of a trained stage")
+    return TextModel(model, tokenizer)
+
+
+def crop(folder: str | Path, width: int, out: str | Path) -> BiEncoder:
+    """Write the model of a folder, its vectors and encoded entities cropped, to a new one; the model as it was.
+
+    Raises:
+        PmdError: if there is no such model, if its vectors have not so many dimensions, or if `out` is not new.
+    """
+    whole, graph = load(folder), load_vocabulary(folder)
+    small = replace(whole, model=whole.model.crop(width))
+    entities, checksum = encoded_entities(Path(folder))
+    save(new_folder(out), small, graph, None if entities is None else leading(entities, width), checksum)
+    return whole.model
+
+
+def encoded_entities(folder: Path) -> tuple[Tensor | None, str | None]:
+    """The encoded entities (num_entities, d) of a folder and the checksum of their graph; None if there are none."""
+    file = folder / "entities.safetensors"
+    if not file.is_file():
+        return None, None
+    with safe_open(file, "pt") as stored:
+        return stored.get_tensor("entities"), stored.metadata().get("graph")
+
+
+def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
+    """The encoded entities of a folder, unless they are missing or of another graph."""
+    entities, checksum = encoded_entities(Path(folder))
+    return entities if checksum == graph.checksum() else None
+
+
+def text_scorer(
+    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+) -> TextScorer:
+    """A trained text model as a scorer of a graph, ready for `pmd.rank`.
+
+    Args:
+        folder: a stage's folder in a run, or a Hub id.
+        graph: the graph to score; if it is the one of the folder, its encoded entities are taken from there.
+
+    Raises:
+        PmdError: if there is no such model.
+    """
+    trained = load(folder)
+    stored = stored_entities(Path(folder), graph)
+    return TextScorer(
+        trained.model.to(device), trained.read(graph, cache), None if stored is None else stored.to(device)
+    )

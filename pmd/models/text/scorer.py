@@ -1,0 +1,113 @@
+"""A bi-encoder and its encoded entities: a `TripleScorer` like any other.
+
+Entities are encoded once, queries once per distinct (entity, relation); what is left of a ranking is a
+matrix product, of as many leading dimensions of both as a width has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pmd.core.types import TARGETS, Target
+from pmd.data.texts.batches import chunks
+from pmd.data.texts.compose import Texts
+from pmd.data.texts.graph_text import GraphText
+from pmd.models.text.bi_encoder import BiEncoder, Role, check_width, leading, pool
+
+
+@torch.no_grad()
+def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: int = 4096) -> Tensor:
+    """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way."""
+    was_training = model.training
+    model.eval()
+    vectors = torch.empty(len(texts), model.dim, device=model.device)
+    for chunk in chunks(texts, pad, tokens):
+        chunk = chunk.to(model.device)
+        # One chunk at a time: the order of the texts is restored by where each vector is written.
+        hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
+        vectors[chunk.rows] = pool(hidden, chunk.attention_mask, model.dim).float()
+    model.train(was_training)
+    return vectors
+
+
+class TextScorer:
+    """Scores (cosines) of a bi-encoder on a graph.
+
+    Args:
+        model: the bi-encoder.
+        text: the graph's texts, tokenised for it.
+        entities: (num_entities, d) unit vectors, if they are at hand; encoded here otherwise. Those of the model
+            that this one was cropped from will do.
+        tokens: tokens per chunk while encoding.
+        width: score by so many leading dimensions unless asked otherwise; default all.
+
+    Raises:
+        PmdError: for a width that the model does not have.
+    """
+
+    has_running_sums = False
+    """Lengths depend on the width, so `rank_widths` ranks one width after the other."""
+
+    device = torch.device("cpu")
+    """Where triples are read."""
+
+    def __init__(
+        self,
+        model: BiEncoder,
+        text: GraphText,
+        entities: Tensor | None = None,
+        tokens: int = 16384,
+        width: int | None = None,
+    ):
+        self.model, self.text, self.tokens = model, text, tokens
+        self.num_entities, self.num_relations = text.num_entities, text.num_relations
+        self.width = model.dim if width is None else width
+        check_width(self.width, model.dim)
+        if entities is None:
+            entities = self.encode("entity", text.entities(np.arange(text.num_entities)))
+        self.entities = entities
+        self._candidates = entities  # of the width that was asked for last
+        self._keys = np.empty(0, dtype=np.int64)
+        self._queries = torch.empty(0, model.dim)
+
+    def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
+        """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""
+        keys = np.unique(np.concatenate([self._key(triples, target) for target in targets]))
+        if np.isin(keys, self._keys).all():
+            return
+        self._keys, self._queries = keys, self._encode(keys)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that the model was trained at."""
+        return self.model.widths
+
+    def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
+        """(b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple, by the leading
+        `width` dimensions. PmdError for a width that the model does not have."""
+        width = self.width if width is None else width
+        check_width(width, self.model.dim)
+        keys = self._key(triples, target)
+        self.prepare(triples, (target,))
+        place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
+        if self._candidates.shape[1] != width:
+            self._candidates = leading(self.entities, width)
+        return leading(self._queries[place], width) @ self._candidates.T
+
+    def encode(self, role: Role, texts: Texts) -> Tensor:
+        """Unit vectors (n, d) fp32 of texts."""
+        return encode_texts(self.model, role, texts, self.text.pad, self.tokens)
+
+    def _key(self, triples: Tensor, target: Target) -> np.ndarray:
+        heads, relations, tails = triples.cpu().numpy().T
+        relations_both_ways = 2 * self.text.num_relations
+        if target == "tail":
+            return heads * relations_both_ways + relations
+        return tails * relations_both_ways + relations + self.text.num_relations
+
+    def _encode(self, keys: np.ndarray) -> Tensor:
+        relations_both_ways = 2 * self.text.num_relations
+        texts = self.text.queries(keys // relations_both_ways, keys % relations_both_ways)
+        return self.encode("query", texts)

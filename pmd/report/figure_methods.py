@@ -1,0 +1,175 @@
+"""Pictures of a folder of `scripts/med.py`: methods by width, and what wide models retain of narrow ones."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pmd.core.errors import PmdError
+from pmd.report.plotting import DASHES, MARKS, figure, look, name_axes, width_axis
+from pmd.settings.kge import KgeConfig
+from pmd.settings.kge_stages import INTERACTIONS
+from pmd.settings.med_table import TITLES
+from pmd.settings.parse import read_config
+
+GREYS = ("#000000", "#707070")
+"""Of what is trained alone or cropped, and of what is taught; both dark enough for a projector."""
+HATCHES = ("", "///", "\\\\\\", "xxx", "...", "---", "|||", "+++")
+STEP = 1.8 / 72
+"""Inches between lines that stand side by side."""
+BESIDE = {"frameon": False, "fontsize": 10, "loc": "center left", "bbox_to_anchor": (1.0, 0.5), "handlelength": 3}
+"""A legend."""
+
+
+def by_method(folder: Path, names: Sequence[str] | None, path: Path) -> None:
+    """MRR by width, a line for each method (or those of these names), with one standard deviation over seeds (MED's
+    Figure 3)."""
+    rows = read_table(folder)["results"]
+    split, rows = split_of(rows), chosen(rows, names)
+    found = {
+        row: {int(width): [r["metrics"][split]["mrr"] for r in results] for width, results in cells.items()}
+        for row, cells in rows.items()
+    }
+    with figure(path, size=(7.6, height(rows))) as axis:
+        ticks = width_axis(axis, sorted({width for each in found.values() for width in each}))
+        draw_rows(axis, found, ticks)
+        axis.legend(**BESIDE)
+        name_axes(axis, "width", f"MRR, {split}", title_of(folder))
+
+
+def by_retention(folder: Path, names: Sequence[str] | None, path: Path) -> None:
+    """The ability retention ratio of each method (or those of these names), mean and standard deviation over seeds
+    (MED's Figure 5); beside it the same by the narrowest width that answers a query, which tells how easy the ratio was
+    to come by."""
+    from pmd.evaluation.retention import ratio  # loads torch, as pictures of other kinds do not
+
+    table = read_table(folder)
+    if "retention" not in table:
+        raise PmdError(
+            f"--run: '{folder}' was made before retention was measured; repeat its command: it ranks what is missing"
+        )
+    rows, split = chosen(table["retention"], names), split_of(table["results"])
+    narrow = sorted(map(int, next(iter(rows.values()))[0]))[:-1]  # nothing is wider than the widest
+    parts = {
+        row: {w: [ratio([of[str(w)]]) for of in seeds if of[str(w)][0]] for w in narrow} for row, seeds in rows.items()
+    }
+    parts = {row: {width: values for width, values in each.items() if values} for row, each in parts.items()}
+    with figure(path, 2, size=(5.6, height(rows))) as (bars, lines):
+        draw_rows(lines, parts, width_axis(lines, narrow))
+        for place, (row, style) in enumerate(looks(rows).items()):
+            ratios = [ratio(of.values()) for of in rows[row]]
+            bar = bars.barh(place, statistics.fmean(ratios), xerr=deviation(ratios), height=0.7, **bar_look(row, style))
+            bars.bar_label(bar, [f"{statistics.fmean(ratios):.3f}"], padding=4, fontsize=11)
+        bars.set_yticks(range(len(rows)), [TITLES.get(row, row) for row in looks(rows)])
+        bars.set_xlim(0, 1.2)
+        bars.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        bars.invert_yaxis()
+        bars.grid(visible=False, axis="y")
+        name_axes(bars, f"ability retention ratio, first 10 candidates, {split}", "", title_of(folder))
+        lines.legend(**BESIDE)
+        name_axes(lines, "narrowest width that answers", "ability retention ratio")
+
+
+def height(rows: Iterable[str]) -> float:
+    """Of a picture with all these rows in its legend, in inches."""
+    return max(4.4, 0.6 + 0.25 * len([*rows]))
+
+
+def draw_rows(axis: Any, rows: dict[str, dict[int, list[float]]], ticks: Sequence[int]) -> None:
+    """For each row a line through the means of its values by width, with one standard deviation: where each width has a
+    tick, as bars at the marks, which stand side by side so that none hides another; else as a band."""
+    from matplotlib.transforms import ScaledTranslation
+
+    axis.margins(x=0.07)
+    few = all(width in ticks for each in rows.values() for width in each)
+    for place, (row, style) in enumerate(looks(rows).items()):
+        each = dict(sorted(rows[row].items()))
+        means, spreads = ([of(values) for values in each.values()] for of in (statistics.fmean, deviation))
+        marked = [i for i, width in enumerate(each) if width in ticks]
+        drawn = axis.plot([*each], means, markevery=marked, label=TITLES.get(row, row), **style)
+        if few and any(spreads):
+            bars = {"elinewidth": 1, "capsize": 1.5, "zorder": style["zorder"] - 1}
+            drawn += axis.errorbar([*each], means, spreads, fmt="none", ecolor=style["color"], **bars).get_children()
+        elif any(spreads):
+            low, high = ([mean + sign * spread for mean, spread in zip(means, spreads)] for sign in (-1, 1))
+            axis.fill_between([*each], low, high, alpha=0.15, color=style["color"], linewidth=0)
+        aside = ScaledTranslation(few * STEP * (place - (len(rows) - 1) / 2), 0, axis.figure.dpi_scale_trans)
+        for part in drawn:
+            part.set_transform(axis.transData + aside)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation over seeds; 0 of a single one."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def title_of(folder: Path) -> str | None:
+    """`title` of a folder of `scripts/med.py`, if the runs in it are still there."""
+    configs = sorted(folder.glob("seed*/main/config.yaml"))
+    return title(read_config(KgeConfig, ["--config", str(configs[0])])) if configs else None
+
+
+def title(settings: KgeConfig) -> str:
+    """Interaction and graph."""
+    return f"{INTERACTIONS[settings.model.interaction]}, {Path(settings.data.path).name}"
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """results.json of a folder of `scripts/med.py`: methods by width. PmdError if it is none."""
+    found = read_results(folder)
+    rows = found.get("results") or {}
+    if "dt" not in rows or not all(width.isdigit() for cells in rows.values() for width in cells):
+        raise PmdError(
+            f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods by width)"
+        )
+    return found
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """results.json of a folder, empty if there is none. PmdError if it is broken."""
+    file = folder / "results.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise PmdError(f"--run: '{file}' cannot be read ({error}); repeat the command that made it") from None
+    if not isinstance(found, dict):
+        raise PmdError(f"--run: '{file}' holds no results by name; repeat the command that made it")
+    return found
+
+
+def chosen(rows: dict[str, Any], names: Sequence[str] | None) -> dict[str, Any]:
+    """The rows of these names, in this order; all for None. PmdError if there is none of a name."""
+    unknown = next((name for name in names or () if name not in rows), None)
+    if unknown is not None:
+        raise PmdError(f"--rows: no row '{unknown}'; there are {', '.join(rows)}")
+    return {name: rows[name] for name in names} if names else rows
+
+
+def split_of(rows: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    """The split that was ranked."""
+    return next(iter(next(iter(rows["dt"].values()))[0]["metrics"]))
+
+
+def looks(rows: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Lines by row, rivals first: theirs are thin and grey with hollow marks, always the same for a method; what one
+    training gives is drawn in full colours. All have marks or dashes of their own, to be told apart without colours."""
+    rows = [*rows]
+    rivals = [row for row in rows if row in TITLES]
+    found: dict[str, dict[str, Any]] = {}
+    for row in rivals:
+        place = [*TITLES].index(row)
+        line = {"color": GREYS[place // 4], "linestyle": DASHES[place % 4], "marker": MARKS[place]}
+        found[row] = {**line, "linewidth": 1.4, "markersize": 7, "markerfacecolor": "white", "zorder": 2}
+    for place, row in enumerate(row for row in rows if row not in TITLES):
+        found[row] = {**look(place), "linewidth": 2.4, "markersize": 6, "zorder": 3}
+    return found
+
+
+def bar_look(row: str, style: dict[str, Any]) -> dict[str, str]:
+    """The bar of a row: hatched in its grey, or filled with its colour."""
+    if row in TITLES:
+        return {"facecolor": "white", "edgecolor": GREYS[1], "hatch": HATCHES[[*TITLES].index(row)]}
+    return {"facecolor": style["color"], "edgecolor": "white", "hatch": HATCHES[DASHES.index(style["linestyle"])]}

@@ -1,0 +1,179 @@
+"""Ranking and timing for a report; what comes out is plain numbers and names, ready for JSON."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmd.core.quiet import quiet
+from pmd.core.types import Target, TripleScorer
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.evaluation.breakdown import by_relation
+from pmd.evaluation.metrics import RankingMetrics, Ranks
+from pmd.evaluation.ranking import ranks
+from pmd.evaluation.retention import retained
+from pmd.evaluation.speed import seconds_of
+from pmd.evaluation.width_ranking import AtWidth, ranks_widths
+from pmd.models.kge.model import KgeModel
+from pmd.models.text.scorer import TextScorer
+from pmd.recipes.stages import ranking_options
+from pmd.settings.shared import EvaluationConfig
+from pmd.settings.text import TrainConfig
+from pmd.train.device import accelerator_for
+from pmd.use.answers import best
+
+EXAMPLES = 8
+"""So many right answers, and so many wrong ones."""
+FIRST = 3
+"""Answers of an example."""
+
+Query = tuple[Target, int]
+"""What is asked for, of which triple of the split."""
+
+
+def device_for(threads: int) -> torch.device:
+    """Where a report ranks."""
+    quiet()
+    return accelerator_for(TrainConfig(threads=threads)).device
+
+
+def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Where a model is right and where not: metrics, standard error, by relation, retention and examples."""
+    found = ranked(scorer, graph, EvaluationConfig(**config), split)
+    whole = found[max(found)]
+    kept = retained({width: of.realistic for width, of in found.items()})
+    relations = [
+        {"id": graph.relation_ids[place], "name": graph.relation_names[place], **metrics.to_dict()}
+        for place, metrics in by_relation(whole).items()
+    ]
+    return {
+        "metrics": RankingMetrics.from_ranks(whole).to_dict(),
+        "standard_error": whole.mrr_standard_error() if len(whole.triples) > 1 else None,
+        "relations": relations,
+        "retention": {str(width): list(counts) for width, counts in kept.items()} if len(found) > 1 else {},
+        "examples": examples(scorer, graph, whole, split),
+    }
+
+
+def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[int, Ranks]:
+    """The ranks of a split by every width of a model, as its run ranked it."""
+    widths = tuple(getattr(scorer, "widths", ()))
+    options = ranking_options(graph, config, split)
+    if len(widths) > 1 and isinstance(scorer, KgeModel):
+        return ranks_widths(scorer, graph, split, batch_size=config.batch_size, progress=options["progress"])
+    if isinstance(scorer, TextScorer):
+        scorer.prepare(graph.split(split))
+    if len(widths) > 1:
+        return {width: ranks(AtWidth(scorer, width), graph, split, **options) for width in widths}
+    return {max(widths, default=0): ranks(scorer, graph, split, **options)}
+
+
+def examples(scorer: TripleScorer, graph: KnowledgeGraph, of: Ranks, split: str) -> list[dict[str, Any]]:
+    """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible."""
+    rank: dict[Query, float] = {
+        (target, row): value for target, side in of.sides.items() for row, value in enumerate(side.realistic.tolist())
+    }
+
+    def kind(query: Query) -> tuple[int, Target]:
+        return int(of.triples[query[1], 1]), query[0]
+
+    order = torch.randperm(len(of.triples), generator=torch.Generator().manual_seed(0)).tolist()
+    right = [(target, row) for row in order for target in of.sides if rank[target, row] == 1]
+    wrong = sorted((query for query in rank if rank[query] > 1), key=lambda query: (-rank[query], query))
+    chosen = [*varied(right, kind, EXAMPLES), *varied(wrong, kind, EXAMPLES)]
+    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
+    candidates = graph.candidates(split)
+    return [
+        answered(scorer, graph, known, candidates, of.triples[row], target, rank[target, row]) for target, row in chosen
+    ]
+
+
+def varied(queries: Sequence[Query], kind: Callable[[Query], Any], count: int) -> list[Query]:
+    """The first queries, of as many kinds as possible: the first of each kind, then the second of each."""
+    seen: Counter[Any] = Counter()
+    turns = []
+    for place, query in enumerate(queries):
+        turns.append((seen[kind(query)], place))
+        seen[kind(query)] += 1
+    return [queries[place] for _, place in sorted(turns)[:count]]
+
+
+def answered(
+    scorer: TripleScorer,
+    graph: KnowledgeGraph,
+    known: KnownAnswers,
+    candidates: Tensor | None,
+    triple: Tensor,
+    target: Target,
+    rank: float,
+) -> dict[str, Any]:
+    """A query with its rank and the model's first answers, each marked if the graph knows it."""
+    with torch.no_grad():
+        scores = scorer.score_all(triple[None].to(getattr(scorer, "device", "cpu")), target)[0].cpu()
+    if candidates is not None:
+        outside = torch.ones(len(scores), dtype=torch.bool)
+        outside[candidates] = False
+        scores = scores.masked_fill(outside, float("-inf"))
+    _, facts = known.lookup(triple[None], target)
+    head, relation, tail = triple.tolist()
+    wanted, facts = head if target == "head" else tail, set(facts.tolist())
+
+    def entity(place: int) -> dict[str, str]:
+        return {"id": graph.entity_ids[place], "name": graph.entity_names[place]}
+
+    first = [
+        {**entity(place), "known": place in facts, "wanted": place == wanted}
+        for place in best(scores.numpy(), FIRST).tolist()
+    ]
+    return {
+        "target": target,
+        "head": entity(head),
+        "relation": {"id": graph.relation_ids[relation], "name": graph.relation_names[relation]},
+        "tail": entity(tail),
+        "rank": rank,
+        "first": first,
+    }
+
+
+def milliseconds(
+    scorers: Mapping[str, TripleScorer], widths: Mapping[str, Sequence[int]], triples: Tensor, rounds: int
+) -> dict[str, dict[str, float]]:
+    """The median time of one query by stage and width, all taking turns: (h, r, ?) scored with every entity, whose
+    vectors are at hand, on one thread of the CPU. Every call has another query."""
+
+    def call(scorer: TripleScorer) -> Callable[[], Any]:
+        queries = itertools.cycle(triples.split(1))
+
+        @torch.no_grad()
+        def run() -> Tensor:
+            return scorer.score_all(next(queries), "tail").cpu()
+
+        return run
+
+    calls = {}
+    for stage, scorer in scorers.items():
+        for width in widths[stage] or [scorer.model.dim if isinstance(scorer, TextScorer) else scorer.dim]:
+            calls[stage, str(width)] = call(at_width(scorer, width))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = seconds_of(calls, rounds)
+    finally:
+        torch.set_num_threads(threads)
+    found: dict[str, dict[str, float]] = {}
+    for (stage, width), seconds in times.items():
+        found.setdefault(stage, {})[width] = round(1000 * seconds, 4)
+    return found
+
+
+def at_width(scorer: Any, width: int) -> Any:
+    """A scorer of its own for a width: a shared one would crop its entities anew at every turn."""
+    if isinstance(scorer, TextScorer):
+        return TextScorer(scorer.model, scorer.text, scorer.entities, width=width)
+    return scorer.crop(width).eval()

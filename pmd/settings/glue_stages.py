@@ -1,0 +1,172 @@
+"""From the settings of a GLUE run to the stages that will run. Nothing heavy is imported here either."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from typing import Any
+
+from pmd.core.errors import PmdError
+from pmd.settings.checks import check_name, check_numbers, first
+from pmd.settings.glue import GlueConfig, GlueStageConfig
+from pmd.settings.med import JOINT, RECIPES, MedConfig, Recipe, resolve_med
+from pmd.settings.tasks import task_of
+
+CROPPABLE = ("med", "hat")
+"""Methods that train all widths in one model."""
+
+TAUGHT = ("bkd", "pkd", "minilm", "rkd")
+"""Methods that train a model of one size by a teacher."""
+
+PRETRAINED = "pretrained"
+
+BERT_RECIPES: dict[Recipe, dict[str, Any]] = {
+    "joint": JOINT,
+    "med": RECIPES["med"],
+    "best": {**JOINT, "soft": 1.0, "teacher": "widest"},
+}
+"""What `med.recipe` stands for where a BERT's logits take the place of scores."""
+
+
+def resolve_bert_med(med: MedConfig, place: str = "med") -> MedConfig:
+    """Every setting filled in from the recipe.
+
+    Raises:
+        PmdError: for a value out of range, or a setting that logits have no use for.
+    """
+    given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
+    med = resolve_med(MedConfig(**{**BERT_RECIPES[med.recipe], **given}))
+    for name in ("prefix", "power", "calibrated"):
+        if getattr(med, name) != JOINT[name]:
+            raise PmdError(
+                f"{place}.{name}: is of embedding models; a BERT's widths share one classifier, leave it out"
+            )
+    return med
+
+
+def default_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
+    """One stage for every method; of students one for every width below the full one, the widest first."""
+    narrow = (config.model.widths or [])[-2::-1]
+    taught = next((method for method in config.methods if method in TAUGHT), None)
+    if taught and not narrow:
+        raise PmdError(
+            f"methods: {taught} trains a student for every width below the full one, and model.widths has none; add "
+            "some, such as [128,256,512,768], or list students of fewer layers as stages"
+        )
+    stages = [
+        GlueStageConfig(f"{method}-{width}" if width else method, method=method, width=width)
+        for method in config.methods
+        for width in (narrow if method in TAUGHT else [None])
+    ]
+    if taught and "finetune" not in config.methods:
+        stages.insert(0, GlueStageConfig("finetune"))
+    return sorted(stages, key=lambda stage: stage.name != "finetune")  # teachers come before those they teach
+
+
+def resolve_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
+    """The run's stages with every setting filled in.
+
+    Raises:
+        PmdError: for a stage that cannot be run, naming it and the remedy.
+    """
+    if config.stages is not None and config.methods != GlueConfig().methods:
+        raise PmdError("methods: `stages` lists the trainings one by one; leave methods out, or set stages to null")
+    stages = config.stages if config.stages is not None else default_glue_stages(config)
+    if not stages:
+        raise PmdError("stages: nothing to train; name at least one method, or one stage")
+    filled: dict[str, GlueStageConfig] = {}
+    for position, stage in enumerate(stages):
+        place = f"stages[{position}]"
+        check_name(place, stage.name, filled)
+        if stage.name == PRETRAINED:
+            raise PmdError(f"{place}.name: 'pretrained' is what stages can start from; choose another name")
+        filled[stage.name] = _resolve(stage, f"stages ({stage.name})", config, filled)
+    return [*filled.values()]
+
+
+def _resolve(
+    stage: GlueStageConfig, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
+) -> GlueStageConfig:
+    if stage.method in CROPPABLE:
+        if len(config.model.widths or []) < 2:
+            raise PmdError(f"{place}: {stage.method} needs model.widths, two at least, such as [128,256,512,768]")
+        if stage.width or stage.layers:
+            raise PmdError(f"{place}: {stage.method} trains all of model.widths; leave out width and layers")
+    tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
+    if stage.method in TAUGHT:
+        teacher = first(stage.teacher, tuned, "")
+        if not teacher:
+            raise PmdError(f"{place}: {stage.method} needs a teacher, a full `finetune` stage before it")
+        if teacher not in earlier:
+            raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
+        stage = replace(stage, teacher=teacher, start=first(stage.start, teacher))
+    elif stage.teacher:
+        raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {', '.join(TAUGHT)}")
+    start = first(stage.start, tuned if stage.method in CROPPABLE else None, PRETRAINED)
+    if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
+        raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
+    numbers = ("width", "layers", "epochs", "batch_size", "lr")
+    check_numbers({f"{place}.{name}": first(getattr(stage, name), 1) for name in numbers}, {})
+    if stage.med is not None and stage.method != "med":
+        raise PmdError(f"{place}.med: {stage.method} does not read it; leave it out")
+    med_place = "med" if stage.med is None else f"{place}.med"
+    med = resolve_bert_med(first(stage.med, config.med), med_place)
+    if stage.method == "med" and med.draw > len(config.model.widths):
+        raise PmdError(
+            f"{med_place}.draw: {med.draw} of {len(config.model.widths)} widths cannot be drawn; 0 takes all"
+        )
+    return replace(
+        stage,
+        start=start,
+        order=_order(stage, start, place, config, earlier),
+        med=med if stage.method == "med" else None,
+        epochs=first(stage.epochs, config.train.epochs),
+        batch_size=first(stage.batch_size, config.train.batch_size),
+        lr=first(stage.lr, config.train.lr),
+    )
+
+
+def _order(
+    stage: GlueStageConfig, start: str, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
+) -> str:
+    """What is put first. Of a whole model nothing: PKD and MiniLM compare it with its teacher dimension by dimension."""
+    if stage.method not in CROPPABLE and stage.width is None:
+        if stage.order not in (None, "none"):
+            raise PmdError(f"{place}.order: no width is cut here, so nothing need come first; leave it out")
+        return "none"
+    # What is croppable already was trained in the order that it has.
+    known = start != PRETRAINED and earlier[start].method not in CROPPABLE
+    return first(stage.order, config.model.order, "taylor" if known else "none")
+
+
+def _is_full(stage: GlueStageConfig) -> bool:
+    return stage.width is None and stage.layers is None
+
+
+def check_glue(config: GlueConfig) -> None:
+    """Refuse what no run can do, before anything heavy is loaded."""
+    task_of(config.task)
+    positive = {f"train.{name}": getattr(config.train, name) for name in ("epochs", "batch_size", "lr", "log_every")}
+    positive |= {
+        "evaluation.batch_size": config.evaluation.batch_size,
+        "distill.temperature": config.distill.temperature,
+    }
+    names = ("weight_decay", "warmup", "grad_clip", "save_minutes", "valid_every", "patience", "threads", "workers")
+    not_negative = {f"train.{name}": getattr(config.train, name) for name in names}
+    not_negative |= {
+        f"distill.{name}": getattr(config.distill, name) for name in ("layers", "relations", "distance", "angle")
+    }
+    not_negative |= {"seed": config.seed, "evaluation.speed_rounds": config.evaluation.speed_rounds}
+    not_negative |= {"data.train_examples": config.data.train_examples}
+    check_numbers(positive, not_negative)
+    if not 0 <= config.distill.alpha <= 1:
+        raise PmdError(f"distill.alpha: {config.distill.alpha} is not in [0, 1]; the labels weigh 1 - alpha")
+    if config.model.dropout is not None and not 0 <= config.model.dropout < 1:
+        raise PmdError(f"model.dropout: {config.model.dropout} is not in [0, 1); 0.1 is usual")
+    if config.model.max_length < 8:
+        raise PmdError(f"model.max_length: {config.model.max_length} leaves no room for texts; 128 is usual")
+    if config.train.patience and not config.train.valid_every:
+        raise PmdError("train.patience: nothing is validated; set train.valid_every, or patience to 0")
+    if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
+        raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
+    resolve_glue_stages(config)

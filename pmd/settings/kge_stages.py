@@ -1,0 +1,279 @@
+"""From the settings of embedding models to the stages that will run. Nothing heavy is imported here either."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pmd.core.errors import PmdError
+from pmd.settings.checks import check_name, check_numbers, check_run, first
+from pmd.settings.kge import KgeConfig, KgeStageConfig
+from pmd.settings.med import MedConfig, check_widths, resolve_med
+
+INTERACTIONS = {
+    "transe": "TransE",
+    "transh": "TransH",
+    "complex": "ComplEx",
+    "rotate": "RotatE",
+    "simple": "SimplE",
+    "pairre": "PairRE",
+}
+"""Interactions as settings name them, and as people do."""
+
+PRODUCTS = ("complex", "simple")
+"""Interactions whose score is a product, not a distance."""
+
+
+SAMPLED = ("margin", "logistic", "softmax")
+"""Losses that compare with sampled negatives."""
+
+ADVERSARIAL = ("margin", "logistic")
+"""Losses that can weigh their negatives by what the model scores them."""
+
+SHIFT_FREE = ("softmax", "one_vs_all")
+"""Losses that a number added to all scores does not change."""
+
+
+def margin_of(stage: KgeStageConfig, config: KgeConfig) -> float:
+    """The margin γ of a stage; where it and the run leave it open, the usual one."""
+    loss = first(stage.loss, config.loss.name)
+    if loss in SHIFT_FREE:
+        return 0.0
+    usual = 1.0 if loss == "margin" else 0.0 if config.model.interaction in PRODUCTS else 6.0
+    return first(stage.margin, config.loss.margin, usual)
+
+
+def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
+    """One model; or a teacher, and for every width of `dual.students` one student alone and one taught in two stages."""
+    dual, epochs = config.dual, config.train.epochs
+    if not dual.students:
+        return [KgeStageConfig(config.model.interaction, widths=config.model.widths)]
+    second = {"epochs": first(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
+    stages = [KgeStageConfig("teacher")]
+    for dim, lr in zip(dual.students, dual.lrs or [None] * len(dual.students)):
+        taught = {"dim": dim, "teacher": "teacher"}
+        stages += [
+            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=epochs + second["epochs"], lr=lr),
+            KgeStageConfig(f"first-{dim}", **taught, lr=lr),
+            KgeStageConfig(f"taught-{dim}", **taught, start=f"first-{dim}", release=True, **second),
+        ]
+        if dual.ablations:
+            whole = epochs + second["epochs"]
+            stages.append(KgeStageConfig(f"without-first-{dim}", **taught, release=True, epochs=whole, lr=lr))
+    return stages
+
+
+def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
+    """The run's stages with every setting filled in.
+
+    Raises:
+        PmdError: for a stage that cannot be run, naming it and the remedy.
+    """
+    stages = config.stages if config.stages is not None else default_kge_stages(config)
+    if not stages:
+        raise PmdError("stages: the list is empty; leave it out for one model")
+    filled: dict[str, KgeStageConfig] = {}
+    for position, stage in enumerate(stages):
+        place = f"stages[{position}]"
+        check_name(place, stage.name, filled)
+        _check_own(stage, f"{place} ({stage.name})", config)
+        stage = replace(
+            stage,
+            dim=first(stage.dim, config.model.dim),
+            alpha=first(stage.alpha, config.dual.alpha),
+            beta=first(stage.beta, config.dual.beta),
+            epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
+            lr=first(stage.lr, config.train.lr),
+            margin=margin_of(stage, config),
+            loss=first(stage.loss, config.loss.name),
+            med=resolve_med(first(stage.med, config.med)) if stage.widths else None,
+            scale=first(stage.scale, config.loss.scale),
+            constraint=first(stage.constraint, config.loss.constraint),
+            adversarial=first(stage.adversarial, config.loss.adversarial),
+        )
+        _check_stage(stage, f"{place} ({stage.name})", filled)
+        _check_loss(stage, f"{place} ({stage.name})", config)
+        filled[stage.name] = stage
+    return [*filled.values()]
+
+
+def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+    """Refuse settings of a stage that nothing would read."""
+    loss = first(stage.loss, config.loss.name)
+    if stage.margin and loss in SHIFT_FREE:
+        raise PmdError(
+            f"{place}.margin: a shift of all scores changes nothing in the {loss} loss; set scale, or leave it out"
+        )
+    if first(stage.adversarial, config.loss.adversarial) and loss not in ADVERSARIAL:
+        raise PmdError(f"{place}.adversarial: the {loss} loss has no use for it; set it to 0, or choose another loss")
+    if stage.med is not None and not stage.widths:
+        raise PmdError(f"{place}.med: there are no widths that could learn together; list them in widths")
+
+
+def _epochs(place: str, own: float | None, usual: int) -> int:
+    """A stage's epochs: its own number, or a share of the run's."""
+    if own is None:
+        return usual
+    if own > 0 and own < 1:
+        return max(1, round(own * usual))
+    if own != int(own):
+        raise PmdError(f"{place}.epochs: {own} is neither a whole number nor a share below 1")
+    return int(own)
+
+
+def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
+    for key in ("teacher", "start"):
+        name = getattr(stage, key)
+        if name is not None and name not in earlier:
+            raise PmdError(f"{place}.{key}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
+    if stage.start and earlier[stage.start].dim != stage.dim:
+        raise PmdError(f"{place}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
+    if stage.load and (stage.teacher or stage.start):
+        raise PmdError(f"{place}.load: a loaded model is not trained; leave out teacher and start")
+    if stage.crop:
+        _check_crop(stage, place, earlier)
+    elif stage.order:
+        raise PmdError(f"{place}.order: nothing is cropped; name a stage in crop")
+    if stage.widths is not None:
+        check_widths(f"{place}.widths", stage.widths, stage.dim)
+        if stage.load or (stage.start and earlier[stage.start].widths != stage.widths):
+            raise PmdError(f"{place}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
+        if stage.med.draw > len(stage.widths):
+            raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
+        if stage.teacher:
+            raise PmdError(f"{place}.teacher: the widths of one model teach each other (med); leave one of the two out")
+    if stage.teacher and earlier[stage.teacher].dim < stage.dim:
+        raise PmdError(f"{place}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
+    if stage.release and not stage.teacher:
+        raise PmdError(f"{place}.release: there is no teacher to release; name one")
+    for key in ("alpha", "beta"):
+        if not 0 <= getattr(stage, key) <= 1:
+            raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
+    positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
+    check_numbers(positive, {f"{place}.{name}": getattr(stage, name) for name in ("constraint", "adversarial")})
+
+
+def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+    """Refuse a loss that other stages' batches do not fit, or that cannot train all widths in one pass."""
+    if stage.loss != config.loss.name and not {stage.loss, config.loss.name} <= {*SAMPLED}:
+        raise PmdError(f"{place}.loss: a run has either sampled negatives or none; choose among {', '.join(SAMPLED)}")
+    if stage.med is None:
+        return
+    if stage.loss not in SAMPLED:
+        raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {stage.loss}; use softmax")
+    own = next((name for name in ("learned", "calibrated") if getattr(stage.med, name)), None)
+    if own and config.train.optimizer == "sparse_adam":
+        raise PmdError(f"med.{own}: sparse_adam moves rows of tables alone; set it to false, or use adam")
+    if stage.med.evolutionary and stage.loss != "logistic":
+        raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {stage.loss}; set loss.name to logistic")
+    if stage.med.evolutionary and stage.adversarial:
+        raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
+
+
+def _check_crop(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
+    if stage.crop not in earlier:
+        raise PmdError(f"{place}.crop: no earlier stage '{stage.crop}'; there is {', '.join(earlier) or 'none'}")
+    if earlier[stage.crop].dim < stage.dim:
+        raise PmdError(f"{place}.dim: {stage.dim} is wider than '{stage.crop}', {earlier[stage.crop].dim}")
+    if stage.teacher or stage.start or stage.load or stage.widths:
+        raise PmdError(f"{place}.crop: a cropped model is not trained; leave out teacher, start, load and widths")
+
+
+def check_kge_run(config: KgeConfig) -> None:
+    """Refuse settings and stages that cannot work."""
+    check_kge(config)
+    resolve_kge_stages(config)
+
+
+def check_kge(config: KgeConfig) -> None:
+    """Refuse settings that cannot work, before anything is loaded.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
+    loss, model = config.loss, config.model
+    check_run(config)
+    if model.interaction not in INTERACTIONS:
+        raise PmdError(f"model.interaction: '{model.interaction}' is unknown; there are {', '.join(INTERACTIONS)}")
+    positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
+    positive |= {"loss.scale": loss.scale, "dual.temperature": config.dual.temperature}
+    if model.init is not None:
+        positive["model.init"] = model.init
+    not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
+    check_numbers(positive, not_negative)
+    _check_used(config)
+    _check_med(config)
+    for dim in config.dual.students or ():
+        check_numbers({"dual.students": dim}, {})
+    if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):
+        raise PmdError("dual.lrs: give one learning rate for each of dual.students")
+    if config.dual.students and config.stages is not None:
+        raise PmdError("dual.students: the stages are listed already; leave one of the two out")
+    if config.dual.second_epochs is not None:
+        check_numbers({"dual.second_epochs": config.dual.second_epochs}, {})
+    if not 0 <= loss.label_smoothing < 1:
+        raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
+    if loss.n3 and model.interaction not in PRODUCTS:
+        raise PmdError(f"loss.n3: the 3-norm fits {' and '.join(PRODUCTS)}, not {model.interaction}; set it to 0")
+    if config.evaluation.rerank_hops:
+        raise PmdError("evaluation.rerank_hops: it adds to the cosine of a text model; set it to 0 for embeddings")
+    if model.norm is not None and model.interaction in PRODUCTS:
+        raise PmdError(f"model.norm: {model.interaction} is a product, not a distance; leave the norm out")
+    if config.train.optimizer == "sparse_adam":
+        if loss.name in ("one_vs_all", "k_vs_all"):
+            raise PmdError(
+                f"train.optimizer: sparse_adam needs sampled negatives, {loss.name} reads every row; use adam"
+            )
+        if config.train.grad_clip:
+            raise PmdError("train.grad_clip: gradients of single rows cannot be clipped; set it to 0")
+    if config.train.weight_decay and config.train.optimizer != "adamw":
+        raise PmdError(f"train.weight_decay: {config.train.optimizer} has none; use adamw, or loss.n3")
+
+
+def _check_med(config: KgeConfig) -> None:
+    """Refuse what cannot be trained at all widths in one pass."""
+    model = config.model
+    resolve_med(config.med)
+    croppable = model.widths is not None or any(stage.widths for stage in config.stages or ())
+    if config.med != MedConfig() and not croppable:
+        raise PmdError("med: there are no widths that could learn together; list them in model.widths")
+    if model.widths is not None:
+        check_widths("model.widths", model.widths, model.dim)
+        if config.dual.students:
+            raise PmdError(
+                "dual.students: the widths of one model (model.widths) need no students; leave one of the two out"
+            )
+        if config.stages is not None:
+            raise PmdError("model.widths: the stages are listed already; give a stage its widths there")
+    if not croppable:
+        return
+    if model.unit_entities:
+        raise PmdError("model.unit_entities: lengths depend on the width; leave it out, or model.widths")
+    if model.interaction == "transh" and model.norm == "l1":
+        raise PmdError("model.norm: TransH with l1 has no running sums over its widths; use l2")
+
+
+def _check_used(config: KgeConfig) -> None:
+    """Refuse options that the chosen loss, or a run without students, would ignore."""
+    loss, dual = config.loss, config.dual
+    dense = loss.name in ("one_vs_all", "k_vs_all")
+    ignored = {
+        "loss.shared": dense and loss.shared != 1,
+        "loss.filtered": dense and loss.filtered,
+        "loss.adversarial": loss.name not in ADVERSARIAL and loss.adversarial,
+        "loss.margin": loss.margin
+        and {loss.name, *(stage.loss for stage in config.stages or ())} <= {None, *SHIFT_FREE},
+        "loss.label_smoothing": not dense and loss.label_smoothing,
+        "loss.scale": loss.name == "margin" and loss.scale != 1,
+        "dual.temperature": loss.name == "margin" and dual.temperature != 1,
+    }
+    for key, given in ignored.items():
+        if given:
+            raise PmdError(f"{key}: the {loss.name} loss has no use for it; leave it out or choose another loss.name")
+    if not dual.students:
+        for key in ("ablations", "lrs", "second_epochs", "second_lr"):
+            if getattr(dual, key):
+                raise PmdError(f"dual.{key}: there are no students; name their widths in dual.students")
+    if loss.constraint and config.model.unit_entities:
+        raise PmdError(
+            "loss.constraint: entities have length 1 already (model.unit_entities); leave one of the two out"
+        )

@@ -1,0 +1,130 @@
+"""Recipes of croppable embeddings: which parts learn together, by name. As light as `config`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from pmd.core.errors import PmdError
+from pmd.settings.checks import check_numbers
+
+Recipe = Literal["best", "med", "joint"]
+
+
+@dataclass
+class MedConfig:
+    """How the sub-models of one croppable model (`model.widths`) learn together; null is the recipe's choice.
+
+    Args:
+        recipe: `best`: what measured best here; `med`: as the paper has it; `joint`: the labels of all widths, no more.
+        evolutionary: a triple, or a text, weighs the more the worse the narrower neighbour does on it (of triples it needs
+            the logistic loss; a regression has none).
+        mutual: weight of the Huber distance between neighbours' scores, both ways, a mean over all scores; the sum that
+            Eq. 2 writes is so many times as large as a batch has scores. 0 for none.
+        dynamic: the label loss of a width counts exp(w3 · width / widest) times.
+        learned: w1, w2 and w3 are learned; else they stay as they are.
+        w1: of the weights of true triples, or texts' labels: softmax of w1 / belief of the narrower neighbour.
+        w2: of the weights of negatives, or the other labels: softmax of w2 · logit of the narrower neighbour.
+        w3: of `dynamic`.
+        soft: weight of soft labels from wider sub-models, one way; 0 for none.
+        teacher: who gives them: the `next` wider sub-model, or the `widest`.
+        temperature: softens the logits of both in the soft labels.
+        prefix: embeddings only: λ: how much of the gradient of a sub-model reaches the dimensions of narrower ones;
+            1 is plain joint training, 0 lets each sub-model train only what it has more than the one before.
+        power: embeddings only: the scores of a width are multiplied by (widest / width)^power in the loss, so that all
+            widths start alike: with 0.5 L2 distances do, with 1 L1 distances; where entities have bounded lengths
+            (`loss.constraint`), 0.5 gives L1 distances the range that they would have in a model of that width.
+        calibrated: embeddings only: every width learns the factor of its scores, beginning with that of `power`.
+        draw: so many sub-models learn in a step, drawn anew, the widest always among them; 0 for all.
+    """
+
+    recipe: Recipe = "best"
+    evolutionary: bool | None = None
+    mutual: float | None = None
+    dynamic: bool | None = None
+    learned: bool | None = None
+    w1: float | None = None
+    w2: float | None = None
+    w3: float | None = None
+    soft: float | None = None
+    teacher: Literal["next", "widest"] | None = None
+    temperature: float | None = None
+    prefix: float | None = None
+    power: float | None = None
+    calibrated: bool | None = None
+    draw: int | None = None
+
+
+JOINT: dict[str, Any] = {
+    "evolutionary": False,
+    "mutual": 0.0,
+    "dynamic": False,
+    "learned": False,
+    "w1": 1.0,
+    "w2": 1.0,
+    "w3": 1.0,
+    "soft": 0.0,
+    "teacher": "next",
+    "temperature": 1.0,
+    "prefix": 1.0,
+    "power": 0.0,
+    "calibrated": False,
+    "draw": 0,
+}
+
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "joint": JOINT,
+    "med": {**JOINT, "evolutionary": True, "mutual": 1.0, "dynamic": True, "learned": True},
+    # Soft labels are none of it: once rates are tuned they gain nothing for RotatE, and cost TransE much.
+    "best": {**JOINT, "prefix": 0.3, "power": 0.5},
+}
+
+
+PART_OF = {"w1": "med.evolutionary", "w2": "med.evolutionary", "w3": "med.dynamic"}
+PART_OF |= {"learned": "med.evolutionary or med.dynamic", "teacher": "med.soft", "temperature": "med.soft"}
+
+
+def resolve_med(med: MedConfig) -> MedConfig:
+    """Every setting filled in from the recipe.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
+    given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
+    med = replace(med, **{**RECIPES[med.recipe], **given})
+    check_numbers(
+        {"med.temperature": med.temperature},
+        {f"med.{name}": getattr(med, name) for name in ("mutual", "soft", "power", "draw")},
+    )
+    uses = {
+        "w1": med.evolutionary,
+        "w2": med.evolutionary,
+        "w3": med.dynamic,
+        "learned": med.evolutionary or med.dynamic,
+        "teacher": med.soft,
+        "temperature": med.soft,
+    }
+    for name, used in uses.items():
+        if given.get(name, JOINT[name]) != JOINT[name] and not used:
+            raise PmdError(f"med.{name}: nothing uses it in this recipe; leave it out, or switch on {PART_OF[name]}")
+    if med.draw == 1:
+        raise PmdError("med.draw: 1 would be the widest in every step; give at least 2, or 0 for all")
+    if not 0 <= med.prefix <= 1:
+        raise PmdError(f"med.prefix: {med.prefix} is not in [0, 1]; 1 is plain joint training")
+    return med
+
+
+def check_widths(place: str, widths: Sequence[int], dim: int, size: str = "model.dim") -> None:
+    """Refuse widths that do not increase, exceed the dimension or leave part of it unused; `size` is what sets it."""
+    if len(widths) < 2:
+        raise PmdError(f"{place}: {list(widths)} is a single width; leave it out for a plain model")
+    if widths[0] < 1 or any(wide <= narrow for narrow, wide in itertools.pairwise(widths)):
+        raise PmdError(f"{place}: {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
+    if widths[-1] > dim:
+        raise PmdError(f"{place}: {widths[-1]} exceeds the dimension {dim}; raise {size} or drop it")
+    if widths[-1] < dim:
+        raise PmdError(
+            f"{place}: dimensions after {widths[-1]} would not be trained; add {dim} or set {size} to {widths[-1]}"
+        )

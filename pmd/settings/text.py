@@ -1,0 +1,213 @@
+"""Every setting of a text run, with its default, meaning and unit.
+
+The dataclasses are the YAML schema, the command line (`--train.lr 3e-5`) and the help text at once.
+Nothing heavy is imported here, so that a misspelt key stops in a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
+
+Method = Literal["none", "pmd", "pmd_no_mgfd", "lkd", "pkd"]
+Init = Literal["teacher", "pretrained"]
+
+
+@dataclass
+class EncoderConfig:
+    """The BERT behind the query and the entity encoder, and how it reads a graph's texts.
+
+    Args:
+        name: `scratch` (random weights, vocabulary from the graph's texts), a Hub id, a local folder, or
+            `package:NAME/FOLDER` for weights that an installed Python package carries.
+        layers: depth of a `scratch` encoder; others keep their own.
+        hidden_size: width of a `scratch` encoder.
+        heads: attention heads of a `scratch` encoder.
+        intermediate_size: feed-forward width of a `scratch` encoder.
+        vocab_size: at most so many word pieces for a `scratch` encoder.
+        dropout: hidden dropout while training; null keeps the checkpoint's own (0.1 for `scratch`).
+        attention_dropout: likewise for attention probabilities.
+        tied: one encoder for queries and entities in place of two.
+        max_length: texts are cut at so many tokens, special tokens included; the entity gives way to
+            the relation, which is cut only where it would fill more than half.
+        neighbours_below: entities whose description has fewer words than this get the names of their
+            neighbours in the training graph appended; 0 for never.
+        max_neighbours: at most so many neighbour names.
+        temperature: start of the learned temperature of the contrastive loss.
+        widths: train the leading dimensions of a text's vector to be vectors of their own, so that one training and
+            one index of entities serve all these widths; increasing, the last one the encoder's (`hidden_size`).
+    """
+
+    name: str = "scratch"
+    layers: int = 4
+    hidden_size: int = 128
+    heads: int = 2
+    intermediate_size: int = 512
+    vocab_size: int = 6000
+    dropout: float | None = None
+    attention_dropout: float | None = None
+    tied: bool = False
+    max_length: int = 50
+    neighbours_below: int = 20
+    max_neighbours: int = 10
+    temperature: float = 0.05
+    widths: list[int] | None = None
+
+
+@dataclass
+class ContrastiveConfig:
+    """Negatives of the contrastive loss (SimKGC). False negatives are always masked out.
+
+    Args:
+        margin: subtracted from the true pair's cosine while training.
+        self_negatives: the head as a wrong answer to its own query.
+        pre_batches: keep the entities of so many earlier batches as further negatives.
+        pre_batch_weight: factor on the logits of those.
+    """
+
+    margin: float = 0.02
+    self_negatives: bool = True
+    pre_batches: int = 0
+    pre_batch_weight: float = 0.5
+
+
+@dataclass
+class LoraConfig:
+    """Fine-tune low-rank adapters (peft) in place of all encoder weights; merged when the stage ends.
+
+    Args:
+        r: rank.
+        alpha: scale numerator; updates are scaled by alpha / r.
+        dropout: dropout in front of the adapters.
+        targets: names of the linear layers that get an adapter.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=lambda: ["query", "value"])
+
+
+@dataclass
+class TrainConfig(LoopConfig):
+    """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are
+    each used in both directions.
+
+    Args:
+        tokens_per_chunk: texts are encoded sorted by length, in chunks of so many tokens.
+        recompute: keep one chunk's activations in memory at a time and compute the others again in the
+            backward pass; the same gradients in far less memory, about 1.3 times slower.
+        lora: low-rank adapters in place of full fine-tuning.
+        valid_triples: validation triples to rank; 0 for all.
+    """
+
+    tokens_per_chunk: int = 4096
+    recompute: bool = False
+    lora: LoraConfig | None = None
+    valid_triples: int = 0
+
+
+@dataclass
+class DistillConfig:
+    """How a student learns from the grade above; a stage without a teacher ignores it.
+
+    Args:
+        method: `pmd`, `pmd_no_mgfd` (labels and scores only), `lkd` (softened logits, Hinton), `pkd`
+            (patient: middle layers too) or `none` (labels only).
+        alpha: weight of the score (pmd) or softened-logit (lkd, pkd) term.
+        beta: weight of the masked-feature (pmd) or middle-layer (pkd) term.
+        score: the score term of pmd: `mse` of the logits, as in the paper, or `kl` of the softened logits.
+        feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
+        masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
+            from whole texts, features from a second reading of some of them with masks.
+        masked_share: the share of a batch's texts that a `separate` reading takes.
+        init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
+        temperature: softens the logits of lkd, pkd and `score: kl`.
+        taught_by: every student by the `grade_above`, or all by the first `teacher`.
+        depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's.
+        mask_rates: mask rates of the grades, as many as there are depths.
+        epochs: of a distilled stage; default `train.epochs`.
+        lr: of a distilled stage; default `train.lr`.
+    """
+
+    method: Method = "pmd"
+    alpha: float = 0.5
+    beta: float = 0.1
+    score: Literal["mse", "kl"] = "kl"
+    feature: Literal["token", "pooled"] = "token"
+    masked_view: Literal["same", "separate"] = "separate"
+    masked_share: float = 0.25
+    init: Init = "teacher"
+    temperature: float = 2.0
+    taught_by: Literal["grade_above", "teacher"] = "grade_above"
+    depths: list[int] | None = None
+    mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
+    epochs: int | None = None
+    lr: float | None = None
+
+
+@dataclass
+class StageConfig:
+    """One student. Settings left out are those of the run.
+
+    Args:
+        name: folder in the run.
+        layers: depth of the student.
+        mask_rate: fraction of the tokens of a text that teacher and student see as [MASK].
+        teacher: name of an earlier stage; by default the one before. `none` trains on labels alone.
+        pretrained_layers: which layers to start from with `init: pretrained`; default evenly spaced.
+        teacher_layers: which layers to start from with `init: teacher`; default evenly spaced.
+        load: a folder of a trained model to take in place of training this stage.
+        method: overrides `distill.method`.
+        init: overrides `distill.init`.
+        alpha: overrides `distill.alpha`.
+        beta: overrides `distill.beta`.
+        epochs: overrides `distill.epochs` and `train.epochs`.
+        lr: overrides `distill.lr` and `train.lr`.
+    """
+
+    name: str
+    layers: int | None = None
+    mask_rate: float = 0.0
+    teacher: str | None = None
+    pretrained_layers: list[int] | None = None
+    teacher_layers: list[int] | None = None
+    load: str | None = None
+    method: Method | None = None
+    init: Init | None = None
+    alpha: float | None = None
+    beta: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+
+
+@dataclass
+class ProgressiveConfig:
+    """A progressive distillation: a teacher, then students, each taught by the one before.
+
+    Args:
+        name: the run's name; by default that of the graph.
+        seed: of everything random.
+        runs: folder of the run folders.
+        data: the knowledge graph.
+        encoder: the text encoders.
+        contrastive: negatives.
+        train: training settings.
+        distill: what is distilled.
+        stages: the grades; by default a teacher, a pre-distilled one, then three quarters, half and a
+            quarter of the layers, with mask rates of 20, 10, 5 and 0 percent.
+        evaluation: the final ranking.
+    """
+
+    name: str | None = None
+    seed: int = 0
+    runs: str = "runs"
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    stages: list[StageConfig] | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,141 @@
+"""From settings to the stages that will run, with everything that cannot work refused before anything is loaded.
+
+Nothing heavy is imported here either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pmd.core.errors import PmdError
+from pmd.settings.checks import check_name, check_numbers, check_run, first
+from pmd.settings.med import check_widths
+from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
+
+
+def grade_depths(layers: int) -> list[int]:
+    """Depths of the four grades of an encoder with `layers` layers: all, ⌈¾⌉, ⌈½⌉ and ⌈¼⌉ of them."""
+    return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
+
+
+def default_stages(layers: int, distill: DistillConfig) -> list[StageConfig]:
+    """A teacher and the grades of `distill` for a checkpoint with `layers` layers; equal depths once."""
+    depths = distill.depths or grade_depths(layers)
+    if len(depths) != len(distill.mask_rates):
+        raise PmdError(
+            f"distill.mask_rates: {len(distill.mask_rates)} rates for {len(depths)} grades; give one for each"
+        )
+    rates = dict(reversed([*zip(depths, distill.mask_rates)]))
+    grades = [StageConfig(f"grade{depth}", depth, rates[depth]) for depth in dict.fromkeys(depths)]
+    return [StageConfig("teacher", layers), *grades]
+
+
+def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
+    """The run's stages with every setting filled in; `layers` is the depth of the checkpoint.
+
+    Raises:
+        PmdError: for a stage that cannot be run, naming it and the remedy.
+    """
+    stages = config.stages if config.stages is not None else default_stages(layers, config.distill)
+    if not stages:
+        raise PmdError("stages: the list is empty; leave it out for a teacher and four grades")
+    filled: dict[str, StageConfig] = {}
+    for position, stage in enumerate(stages):
+        place = f"stages[{position}]"
+        check_name(place, stage.name, filled)
+        teacher = stage.teacher or _usual_teacher([*filled], config.distill)
+        if teacher != "none" and teacher not in filled:
+            raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")
+        method = "none" if teacher == "none" else stage.method or config.distill.method
+        stage = replace(
+            stage,
+            layers=first(stage.layers, layers),
+            teacher="none" if method == "none" else teacher,
+            method=method,
+            # Without a teacher there are no layers of one to start from.
+            init="pretrained" if method == "none" else stage.init or config.distill.init,
+            alpha=first(stage.alpha, config.distill.alpha),
+            beta=first(stage.beta, config.distill.beta),
+            epochs=first(stage.epochs, config.distill.epochs if method != "none" else None, config.train.epochs),
+            lr=first(stage.lr, config.distill.lr if method != "none" else None, config.train.lr),
+        )
+        _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
+        filled[stage.name] = stage
+    return [*filled.values()]
+
+
+def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:
+    if not earlier:
+        return "none"
+    return earlier[-1] if distill.taught_by == "grade_above" else earlier[0]
+
+
+def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: int) -> None:
+    place = f"{place} ({stage.name})"
+    source, kept = (
+        (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
+    )
+    if source < 1:
+        raise PmdError(f"encoder.layers: {source} is no depth; use at least 1")
+    if not 1 <= stage.layers <= source:
+        raise PmdError(f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
+    if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
+        raise PmdError(
+            f"{place}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
+        )
+    if not 0 <= stage.mask_rate < 1:
+        raise PmdError(f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens")
+    beta = stage.beta if stage.method in ("pmd", "pkd") else 0.0
+    if stage.method != "none" and not (stage.alpha >= 0 and beta >= 0 and stage.alpha + beta < 1):
+        raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
+    if not (stage.epochs >= 1 and stage.lr > 0):
+        raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
+
+
+def check(config: ProgressiveConfig) -> None:
+    """Refuse settings that cannot work, before anything is loaded.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
+    positive = {
+        "train.tokens_per_chunk": config.train.tokens_per_chunk,
+        "encoder.temperature": config.encoder.temperature,
+        "distill.temperature": config.distill.temperature,
+    }
+    not_negative = {
+        "contrastive.margin": config.contrastive.margin,
+        "contrastive.pre_batches": config.contrastive.pre_batches,
+        "contrastive.pre_batch_weight": config.contrastive.pre_batch_weight,
+        "encoder.neighbours_below": config.encoder.neighbours_below,
+        "encoder.max_neighbours": config.encoder.max_neighbours,
+    }
+    if config.encoder.name == "scratch":
+        sizes = ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size")
+        positive |= {f"encoder.{name}": getattr(config.encoder, name) for name in sizes}
+    if config.train.lora is not None:
+        positive |= {"train.lora.r": config.train.lora.r, "train.lora.alpha": config.train.lora.alpha}
+        not_negative["train.lora.dropout"] = config.train.lora.dropout
+    check_run(config)
+    check_numbers(positive, not_negative)
+    for key in ("dropout", "attention_dropout"):
+        rate = getattr(config.encoder, key)
+        if rate is not None and not 0 <= rate < 1:
+            raise PmdError(f"encoder.{key}: {rate} is not in [0, 1)")
+    if not 0 < config.distill.masked_share <= 1:
+        raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")
+    if config.train.batch_size < 2:
+        raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")
+    if config.encoder.max_length < 16:
+        raise PmdError(
+            f"encoder.max_length: {config.encoder.max_length} leaves no room for a description; use 16 or more"
+        )
+    if config.encoder.name == "scratch":
+        encoder = config.encoder
+        if encoder.hidden_size % encoder.heads:
+            raise PmdError(
+                f"encoder.hidden_size: {encoder.hidden_size} is not a multiple of encoder.heads ({encoder.heads})"
+            )
+        if encoder.widths is not None:
+            check_widths("encoder.widths", encoder.widths, encoder.hidden_size, "encoder.hidden_size")
+        resolve_stages(config, encoder.layers)

@@ -1,0 +1,60 @@
+"""One `Accelerator`, made so that what the user started is what runs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import warnings
+
+import torch
+from accelerate import Accelerator
+
+from pmd.core.errors import PmdError
+from pmd.settings.text import TrainConfig
+
+
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """The accelerator of a run, with the threads of a CPU run set.
+
+    Raises:
+        PmdError: if the launcher started several processes that do not know of each other.
+    """
+    cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=cpu)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise PmdError(
+            f"{started} processes were started, but each believes it is one of {accelerator.num_processes}; "
+            "on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N scripts/…`"
+        )
+    if accelerator.device.type == "cpu":
+        # `accelerate launch` gives a lone CPU process one thread, however many cores there are.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        shared = max(1, cores // accelerator.num_processes)
+        torch.set_num_threads(config.threads or shared)
+        keep_freed_memory()
+        if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
+            warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)
+    return accelerator
+
+
+def computes_bf16() -> bool:
+    """Whether the CPU has instructions for products of bf16 (AMX, AVX-512 BF16 …); False where torch cannot say."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 and later
+    return any(found for name, found in capabilities.items() if name.endswith("bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that a step frees for the next one.
+
+    glibc returns large blocks to the system at once; taking them again, page by page, can be half of the time
+    of a step. Other C libraries are left as they are.
+    """
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        # Not by M_MMAP_THRESHOLD, which cannot exceed 32 MB: the gradient of a table of words is larger. To set the second
+        # alone would only switch off what adapts itself.
+        if libc.mallopt(mmap_max, 0):
+            libc.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,176 @@
+"""A model folder, a run or a Hub id as a model that can be asked: the home of `pmd.load`.
+
+Nothing heavy is imported here: a question to a text model whose index is there needs NumPy alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from pmd.core.errors import PmdError
+from pmd.core.run import read_settings
+from pmd.models.families import kind_of, refuse_bert
+from pmd.settings.shared import DataConfig
+from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
+from pmd.use.locate import locate
+from pmd.use.trained_models import TrainedKge, TrainedText
+
+if TYPE_CHECKING:
+    from pmd.data.graphs.graph import KnowledgeGraph
+
+DATA = Path(__file__).parents[1] / "data"
+"""Where bundled graphs lie."""
+
+
+def load(
+    folder: str | os.PathLike[str],
+    graph: KnowledgeGraph | DataConfig | str | None = None,
+    *,
+    stage: str | None = None,
+    revision: str | None = None,
+) -> TrainedKge | TrainedText:
+    """A trained model, to be asked (`.answer`) and cropped (`.crop`).
+
+    Args:
+        folder: a stage's folder in a run, a run folder, or a Hub id.
+        graph: the model's graph, or where it comes from; by default that of the run that the folder is in. Without
+            either, the folder's own index answers.
+        stage: of a run folder; default its last finished one.
+        revision: of a Hub id, a branch, a tag or a commit; default main.
+
+    Raises:
+        PmdError: if there is no such model.
+    """
+    place = locate(os.fspath(folder), stage, revision)
+    opened = functools.cache(lambda: current_index(place, graph))
+    settings = settings_of(place)
+    refuse_bert(settings, place)
+    if kind_of(settings) == "text":
+        return TrainedText(place, settings, opened)
+    from pmd.models.kge.folder import load_named
+
+    return TrainedKge(*load_named(place), opened)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The config.json of a model; empty if it is none, which loading the model says better."""
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def current_index(
+    model: Path, graph: KnowledgeGraph | DataConfig | str | None = None, *, rebuild: bool = False
+) -> Index:
+    """The index of a model's folder: built if it has none, and anew if the graph or the model has changed since.
+
+    The graph of its run may be gone, or on the Hub: then it is taken to be as it was. One that is named here is looked at.
+
+    Raises:
+        PmdError: if it is broken, if it must be built and no graph is found, or if there is no graph of that name.
+    """
+    source = graph if graph is not None else graph_of_run(model)
+    if isinstance(source, str):
+        source = DataConfig(path=source)
+    if rebuild or not has_index(model, old=source is None):
+        return build(model, source)
+    index = Index(model / "index")
+    checks = {"the model": other_model(index, model), "the graph": other_graph(index, source, graph is not None)}
+    changed = [what for what, other in checks.items() if other]
+    if not changed:
+        return index
+    if checks["the model"]:
+        check_weights(model)
+    print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
+    return build(model, source)
+
+
+def check_weights(model: Path) -> None:
+    """PmdError for weights that are cut off, or no weights."""
+    for file in model.glob("*.safetensors"):
+        try:
+            safe_open(file, "numpy")
+        except (SafetensorError, OSError) as error:
+            raise PmdError(f"{file}: is cut off or damaged ({error}); copy or download it anew") from None
+
+
+def graph_of_run(model: Path) -> DataConfig | None:
+    """Where the graph of the run comes from that the folder is in; None if it is in none."""
+    file = model.resolve().parent / "config.yaml"
+    if not file.is_file():
+        return None
+    data = read_settings(file).get("data")
+    try:
+        return DataConfig(**data) if isinstance(data, dict) else None
+    except TypeError as error:  # of other settings
+        reason = str(error).partition(" ")[2]
+        raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None
+
+
+def graph_stamps(source: DataConfig) -> Stamps | None:
+    """Size and time of the files of a graph; None if it is in no folder here."""
+    bundled, folder = DATA / source.path, Path(source.path).expanduser()
+    if (bundled / "train.tsv").is_file():
+        folder = bundled
+    return stamps_of(folder, graph_files(folder)) if folder.is_dir() else None
+
+
+def other_model(index: Index, model: Path) -> bool:
+    """Whether the model's files are others than those that the index was built with."""
+    files = model_files(model)
+    stamps = stamps_of(model, files)
+    if stamps == index.facts["model_files"]:
+        return False
+    if checksum(files) != index.facts["model"]:
+        return True
+    index.restamp(model_files=stamps)
+    return False
+
+
+def other_graph(index: Index, source: KnowledgeGraph | DataConfig | None, named: bool) -> bool:
+    """Whether the graph is another than the one that the index was built with; one that is `named` must be there."""
+    if source is None:
+        return False
+    if not isinstance(source, DataConfig):
+        return source.checksum() != index.facts["graph"]
+    stamps = graph_stamps(source)
+    if stamps is None and not named:
+        return False
+    # The same files may be read in another way.
+    if stamps is not None and stamps == index.facts["graph_files"] and not (named and source.options):
+        return False
+    if loaded(source).checksum() != index.facts["graph"]:
+        return True
+    if stamps is not None:
+        index.restamp(graph_files=stamps)
+    return False
+
+
+def loaded(source: DataConfig) -> KnowledgeGraph:
+    """The graph itself."""
+    from pmd.data.graphs.sources import load_graph
+
+    return load_graph(source.path, **source.options)
+
+
+def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
+    """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another."""
+    if source is None:
+        raise PmdError(
+            f"'{model}' is in no run folder here, so say which graph its index is to be built of: --data.path my_graph"
+        )
+    from pmd.use.index_writer import build_index
+
+    # Before the reading: what changes meanwhile is looked at again.
+    stamps = (graph_stamps(source) if isinstance(source, DataConfig) else None) or {}
+    graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
+    return build_index(model, graph, stamps, embedding=kind_of(settings_of(model)) != "text", cache=cache)

@@ -1,0 +1,41 @@
+"""A trained model of either kind as a scorer of a graph, ready for `pmd.rank`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pmd.core.types import TripleScorer
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.models.families import kind_of, refuse_bert
+from pmd.models.kge.folder import load_for, stored_settings
+from pmd.models.text.folder import text_scorer
+from pmd.use.locate import check_folder
+
+
+def load_scorer(
+    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+) -> TripleScorer:
+    """A trained text or embedding model as a scorer of a graph.
+
+    Args:
+        folder: a stage's folder in a run, or a Hub id.
+        graph: the graph to score. A text model reads any; an embedding model only its own.
+        cache: folder for tokenised texts.
+
+    Raises:
+        PmdError: if there is no such model, or if it cannot score this graph.
+    """
+    check_folder("load_scorer", str(folder))
+    settings = stored_settings(folder)
+    refuse_bert(settings, folder)
+    if kind_of(settings) == "embedding":
+        return load_for(folder, graph).to(device).eval()
+    return text_scorer(folder, graph, device=device, cache=cache)
+
+
+def num_parameters(scorer: TripleScorer) -> int:
+    """Trained numbers of a scorer's model; the encoded entities of a text model are not counted."""
+    model = getattr(scorer, "model", scorer)
+    return sum(parameter.numel() for parameter in model.parameters())

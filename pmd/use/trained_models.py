@@ -1,0 +1,153 @@
+"""A trained model with the names of its graph: asked, cropped, saved again.
+
+torch is loaded with an embedding model only: a text model of BERT's kind answers without it (`pmd.models.text.numpy_bert`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pmd.core.errors import PmdError
+from pmd.core.files import new_folder
+from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.ragged import Ragged
+from pmd.models.text.numpy_bert import NumpyBert, reads
+from pmd.use.answers import Answering, Question
+from pmd.use.index import Index, leading
+
+if TYPE_CHECKING:
+    from pmd.models.kge.folder import Vocabulary
+    from pmd.models.kge.model import KgeModel
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedKge(Answering):
+    """An embedding model and the vocabulary of its graph; what stands alone of it is again one.
+
+    `model` is the `KgeModel`, `vocabulary` says which entity and which relation its rows are; `open_index` gives the
+    index of its graph, for questions.
+    """
+
+    model: KgeModel
+    vocabulary: Vocabulary
+    open_index: Callable[[], Index] | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that were trained, and the model's own, the last one."""
+        return self.model.widths
+
+    def crop(self, width: int) -> TrainedKge:
+        """The leading `width` dimensions as a model of its own, without training.
+
+        Any width is possible; those that were trained are among `widths`. PmdError if it exceeds the model's.
+        """
+        return replace(self, model=self.model.crop(width))
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write a folder that `load` reads. PmdError if there is something else already."""
+        from pmd.models.kge.folder import save
+
+        folder = new_folder(folder)
+        save(folder, self.model, self.vocabulary)
+        return folder
+
+    def scores(self, questions: Sequence[Question]) -> np.ndarray:
+        """(b, num_entities): the scores that are ranked."""
+        import torch
+
+        found = np.empty((len(questions), self.model.num_entities), dtype=np.float32)
+        for target in ("head", "tail"):
+            rows = [row for row, question in enumerate(questions) if question.target == target]
+            asked = [(questions[row].entity, questions[row].relation, questions[row].entity) for row in rows]
+            if rows:
+                with torch.no_grad():
+                    found[rows] = self.model.eval().score_all(torch.tensor(asked), target).numpy()
+        return found
+
+    def check_text(self, text: str) -> None:
+        raise PmdError("text: an embedding model knows the entities of its graph alone; ask a text model")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedText(Answering):
+    """A text model in its folder, ready to be asked.
+
+    `settings` is its config.json; `width`, so many leading dimensions of its vectors, for None all.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    open_index: Callable[[], Index] | None = None
+    width: int | None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors that are compared."""
+        return self.width or self.settings.get("width") or self.settings["encoder"]["hidden_size"]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths that were trained, and the model's own, the last one."""
+        return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
+
+    def crop(self, width: int) -> TrainedText:
+        """The same, to answer by the leading `width` dimensions. PmdError if it exceeds the model's."""
+        if not 1 <= width <= self.dim:
+            raise PmdError(f"width {width} is outside 1 to {self.dim}, the width of the model's vectors")
+        return replace(self, width=width)
+
+    def scores(self, questions: Sequence[Question]) -> np.ndarray:
+        """(b, num_entities): the cosines that are ranked."""
+        return leading(self.queries(questions), self.width) @ self._candidates.T
+
+    def queries(self, questions: Sequence[Question]) -> np.ndarray:
+        """The vectors (b, d) of questions."""
+        return np.concatenate([self._encode(self._query(question)) for question in questions])
+
+    def _query(self, question: Question):
+        inverse = self.index.num_relations if question.target == "head" else 0
+        relation = np.array([question.relation + inverse])
+        if question.text is None:
+            return self.index.texts.queries(np.array([question.entity]), relation)
+        return self._described(question.text).queries(np.array([0]), relation)
+
+    def _described(self, text: str) -> TokenTexts:
+        """Texts whose only entity is this one: read as an entity of this description without a name."""
+        whole = self.index.texts
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: whole.max_length - 2]
+        return TokenTexts(Ragged.from_rows([ids]), whole.relations, whole.cls, whole.sep, whole.max_length)
+
+    @cached_property
+    def _candidates(self) -> np.ndarray:
+        return leading(self.index.vectors, self.width)
+
+    @cached_property
+    def _tokenizer(self):
+        from tokenizers import Tokenizer
+
+        file = self.folder / "tokenizer.json"
+        if not file.is_file():
+            raise PmdError(f"text: '{self.folder}' has no tokenizer.json; save its tokenizer there")
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _encode(self) -> Callable[..., np.ndarray]:
+        """Texts -> vectors: by NumPy where the encoder is BERT's, otherwise by the model itself."""
+        if reads(self.folder, self.settings):
+            return NumpyBert(self.folder, self.settings).vectors
+        from pmd.models.text.bi_encoder import BiEncoder
+        from pmd.models.text.scorer import encode_texts
+
+        model = BiEncoder.from_pretrained(self.folder)
+        return lambda texts: encode_texts(model, "query", texts, self.index.facts["pad"]).numpy()

@@ -1,0 +1,190 @@
+"""Graphs out of datasets. The Hub is not asked: local folders go through the same `load_dataset`."""
+
+import json
+import os
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.hub_source import load_dataset_graph
+from pmd.data.graphs.sources import load_graph
+
+ROWS = {
+    "train": [("00260881", "is_a", "NA"), ("null", "has_part", "00260881")],
+    "validation": [("NA", "is_a", "1e5")],
+    "test": [("1e5", "has_part", "New_York, NY")],
+}
+IDS = ["00260881", "1e5", "NA", "New_York, NY", "null"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """No network, no progress bars, and no copies in the user's cache."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def csv_field(value, separator):
+    return '"' + value.replace('"', '""') + '"' if separator in value else value
+
+
+def write_dataset(folder, kind, rows=ROWS, columns=("head", "relation", "tail")):
+    """Write one file a split, in one of the formats that `datasets` knows."""
+    folder.mkdir()
+    for split, triples in rows.items():
+        path = folder / f"{split}.{kind}"
+        if kind == "parquet":
+            table = {name: list(part) for name, part in zip(columns, zip(*triples))}
+            if None in triples[0]:  # else a column without any text has a type of its own
+                table = {name: pa.array(part, pa.string()) for name, part in table.items()}
+            pq.write_table(pa.table(table), path)
+        elif kind == "jsonl":
+            path.write_text("".join(json.dumps(dict(zip(columns, row))) + "\n" for row in triples))
+        else:
+            separator = "," if kind == "csv" else "\t"
+            lines = [separator.join(csv_field(value, separator) for value in row) for row in [columns, *triples]]
+            path.write_text("".join(line + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv", "tsv"])
+def test_every_format_gives_the_same_graph(tmp_path, kind):
+    folder = write_dataset(tmp_path / "mine", kind)
+    graph = load_dataset_graph(str(folder), "mine") if kind == "tsv" else load_graph(folder)
+    assert graph.name == "mine"
+    assert graph.entity_ids == IDS  # text, every one of them
+    assert graph.entity_names == ["00260881", "1e5", "NA", "New York, NY", "null"]
+    assert graph.entity_descriptions == [""] * 5
+    assert graph.relation_ids == ["has_part", "is_a"]
+    assert graph.relation_names == ["has part", "is a"]
+    assert graph.train.tolist() == [[0, 1, 2], [4, 0, 0]]
+    assert graph.valid.tolist() == [[2, 1, 1]]
+    assert graph.test.tolist() == [[1, 0, 3]]
+
+
+def test_quotes_in_a_tsv_are_text(tmp_path):
+    rows = {split: [('"a', "r", 'b "c"')] for split in ROWS}
+    with pytest.warns(
+        UserWarning, match="valid that are in train as well: 1; triples of test that are in train as well: 1"
+    ):
+        folder = write_dataset(tmp_path / "mine", "csv", rows={s: [('a"', "r", "b")] for s in ROWS})
+        assert load_graph(folder).entity_ids == ['a"', "b"]
+    graph = load_dataset_graph(str(write_dataset(tmp_path / "tabs", "tsv", rows)), "tabs")
+    assert graph.entity_ids == ['"a', 'b "c"']
+
+
+@pytest.mark.parametrize("columns", [("h", "r", "t"), ("Subject", "Predicate", "Object"), ("source", "rel", "target")])
+def test_usual_spellings_are_found(tmp_path, columns):
+    graph = load_graph(write_dataset(tmp_path / "mine", "parquet", columns=columns))
+    assert graph.entity_ids == IDS and graph.test.tolist() == [[1, 0, 3]]
+
+
+def test_data_subfolders_and_other_split_names(tmp_path):
+    rows = {"train": ROWS["train"], "dev": ROWS["validation"], "test": ROWS["test"]}
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write_dataset(folder / "data", "parquet", rows)
+    assert load_graph(folder).valid.tolist() == [[2, 1, 1]]
+
+
+def test_text_columns_become_names_and_descriptions(tmp_path):
+    rows = {
+        "train": [("1", "r", "2", "One", "the\nfirst", None, None, "is")],
+        "validation": [("2", "r", "1", "Two", None, "Uno", "other", "is")],
+        "test": [("2", "r", "3_b", None, "the second", None, None, "is")],
+    }
+    columns = ["head", "relation", "tail", "head_name", "head_description", "tail_label", "tail_desc", "relation_name"]
+    graph = load_graph(write_dataset(tmp_path / "mine", "parquet", rows, columns))
+    assert graph.entity_ids == ["1", "2", "3_b"]
+    assert graph.entity_names == ["One", "Two", "3 b"]  # the first text counts, an id stands in
+    assert graph.entity_descriptions == ["the first", "the second", ""]
+    assert graph.relation_names == ["is"]
+
+
+def test_integer_ids_and_named_columns(tmp_path):
+    rows = {split: [(number, "r", 7)] for number, split in enumerate(ROWS)}
+    folder = write_dataset(tmp_path / "mine", "parquet", rows, ("from", "how", "to"))
+    columns = {"head": "from", "relation": "how", "tail": "to"}
+    assert load_graph(folder, columns=columns).entity_ids == ["0", "1", "2", "7"]
+
+
+def broken(tmp_path, load_error, kind="parquet", rows=ROWS, names=("head", "relation", "tail"), **options):
+    return load_error(write_dataset(tmp_path / "bad", kind, rows, names), **options).replace(str(tmp_path), "")
+
+
+def test_missing_and_empty_splits(tmp_path, load_error):
+    message = broken(tmp_path, load_error, rows={"train": ROWS["train"], "test": ROWS["test"]})
+    assert message.startswith("dataset '/bad': no split validation or valid or dev or val among train, test; train,")
+
+
+def test_an_empty_csv_split(tmp_path, load_error):
+    message = broken(tmp_path, load_error, "csv", ROWS | {"train": []})
+    assert message.startswith("dataset '/bad' cannot be loaded (") and '"train" corresponds to no data' in message
+
+
+def test_missing_columns_say_what_there_is(tmp_path, load_error):
+    message = broken(tmp_path, load_error, names=("head", "label", "tail"))
+    assert message == (
+        "dataset '/bad', split train: no relation column among 'head', 'label', 'tail'; "
+        "name it, for example columns={'relation': 'head'}"
+    )
+    folder = tmp_path / "bad"
+    assert "no column 'lable' among head, label, tail (did you mean 'label'?)" in load_error(
+        folder, columns={"relation": "lable"}
+    )
+    assert "columns: 'relatoin' is not one of head" in load_error(folder, columns={"relatoin": "label"})
+
+
+def test_an_empty_value_names_its_row(tmp_path, load_error):
+    message = broken(tmp_path, load_error, rows=ROWS | {"test": [("a", "r", "b"), ("a", None, "b")]})
+    assert message.startswith("dataset '/bad', split test, row 2: 'relation' is empty")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("parquet", 0.5, "column 'tail' holds double values; store it as text"),
+        ("jsonl", "1990-01-01", "column 'tail' holds timestamp[s] values; store it as text (JSON files lose"),
+    ],
+)
+def test_values_that_would_change_are_refused(tmp_path, load_error, kind, value, words):
+    assert words in broken(tmp_path, load_error, kind, {split: [("a", "r", value)] for split in ROWS})
+
+
+def test_a_damaged_file_is_one_line(tmp_path, load_error):
+    folder = write_dataset(tmp_path / "bad", "parquet")
+    (folder / "test.parquet").write_bytes(b"PAR1 nothing")
+    assert load_error(folder).startswith(f"dataset '{folder}' cannot be loaded (")
+
+
+def test_an_unreachable_hub_is_one_line(load_error):
+    message = load_error("nobody/no-such-dataset")
+    assert message.startswith("'nobody/no-such-dataset': there is no such folder, and the Hugging Face Hub cannot be")
+    assert "HF_HUB_OFFLINE" in message
+
+
+def test_a_missing_hub_dataset_is_one_line(monkeypatch, load_error):
+    def refuse(*_args, **_options):
+        raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' doesn't exist\non the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
+    assert load_error("a/b") == (
+        "dataset 'a/b' cannot be loaded (DatasetNotFoundError: Dataset 'a/b' doesn't exist on the Hub); "
+        "check its name, its subset and its files"
+    )
+
+
+def test_nothing_is_written_beside_the_data(tmp_path):
+    folder = write_dataset(tmp_path / "mine", "csv")
+    load_graph(folder, cache_dir=str(tmp_path / "elsewhere"))
+    assert sorted(os.listdir(folder)) == ["test.csv", "train.csv", "validation.csv"]
+    assert (tmp_path / "elsewhere").is_dir()
+    with pytest.raises(PmdError, match="subset"):
+        load_graph(folder, subset="no_such_configuration")

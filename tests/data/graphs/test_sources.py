@@ -1,0 +1,355 @@
+"""`load_graph` and `write_graph`: what loads, to which values, and what every broken input says."""
+
+import gzip
+import os
+import shutil
+import warnings
+from collections import Counter
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs import sources
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph, registered_names, write_graph
+
+# A description with what trips other readers up: a lone quote, "NA", U+2028 (a line end to str.splitlines).
+FILES = {
+    "entities.tsv": '00260881\tNA\tsays "hi\u2028there\nnull\tnull\t\nc\t\tonly a description\n',
+    "relations.tsv": "_r\tis\n_s\thas\n",
+    "train.tsv": "00260881\t_r\tnull\nnull\t_s\tc\n",
+    "valid.tsv": "c\t_r\tc\n",
+    "test.tsv": "c\t_s\t00260881\n",
+}
+
+
+def test_a_folder_becomes_a_graph(tmp_path, write_files):
+    graph = load_graph(write_files(tmp_path / "mine", FILES))
+    assert graph.name == "mine"
+    assert graph.entity_ids == ["00260881", "null", "c"]
+    assert graph.entity_names == ["NA", "null", "c"]  # the id stands in for a missing name
+    assert graph.entity_descriptions == ['says "hi\u2028there', "", "only a description"]
+    assert (graph.relation_ids, graph.relation_names) == (["_r", "_s"], ["is", "has"])
+    assert graph.train.tolist() == [[0, 0, 1], [1, 1, 2]]
+    assert graph.valid.tolist() == [[2, 0, 2]]
+    assert graph.test.tolist() == [[2, 1, 0]]
+    assert graph.splits == {} and graph.candidates() is None
+
+
+def test_gzipped_equals_plain(tmp_path, write_files):
+    plain = load_graph(write_files(tmp_path / "plain", FILES))
+    zipped = load_graph(
+        write_files(tmp_path / "zipped", {f"{name}.gz": gzip.compress(text.encode()) for name, text in FILES.items()})
+    )
+    assert zipped.checksum() == plain.checksum()
+
+
+def test_last_line_may_lack_its_line_feed_and_a_byte_order_mark_is_ignored(tmp_path, write_files):
+    plain = load_graph(write_files(tmp_path / "plain", FILES))
+    odd = {name: b"\xef\xbb\xbf" + text.removesuffix("\n").encode() for name, text in FILES.items()}
+    assert load_graph(write_files(tmp_path / "odd", odd)).checksum() == plain.checksum()
+
+
+def test_loading_writes_nothing(tmp_path, write_files):
+    folder = write_files(tmp_path / "mine", FILES)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
+    load_graph(folder)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir()) == before
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_inductive_files_become_splits(tmp_path, write_files, load_error):
+    folder = write_files(
+        tmp_path / "two",
+        FILES
+        | {
+            "entities.tsv": FILES["entities.tsv"] + "x\tX\t\ny\tY\t\n",
+            "inductive_train.tsv": "x\t_r\ty\n",
+            "inductive_valid.tsv": "y\t_r\tx\n",
+            "inductive_test.tsv": "y\t_r\ty\n",
+        },
+    )
+    graph = load_graph(folder)
+    assert {name: split.tolist() for name, split in graph.splits.items()} == {
+        "inductive_train": [[3, 0, 4]],
+        "inductive_valid": [[4, 0, 3]],
+        "inductive_test": [[4, 0, 4]],
+    }
+    assert graph.candidates("test").tolist() == [0, 1, 2]
+    assert graph.candidates("inductive_test").tolist() == [3, 4]
+    (folder / "inductive_train.tsv").unlink()
+    assert f"{folder}: no inductive_train.tsv" in load_error(folder)
+
+
+BROKEN = {
+    "missing file": (
+        {"valid.tsv": None},
+        "{folder}: no valid.tsv (plain or .gz); add it. The folder has entities.tsv",
+    ),
+    "missing entities": ({"entities.tsv": None}, "{folder}: no entities.tsv"),
+    "missing column": (
+        {"train.tsv": "c\t_r\tc\nc\t_r\n"},
+        "{folder}/train.tsv, line 2: 2 columns ('c', '_r'), but 3 are needed (head, relation, tail); add",
+    ),
+    "too many columns": ({"test.tsv": "c\t_r\tc\t1\n"}, "{folder}/test.tsv, line 1: 4 columns"),
+    "two wrongs are no right": (
+        {"train.tsv": "c\t_r\nc\t_r\tc\tc\n"},
+        "{folder}/train.tsv, line 1: 2 columns",
+    ),
+    "no description column": (
+        {"entities.tsv": "c\tC\n"},
+        "{folder}/entities.tsv, line 1: 2 columns ('c', 'C'), but 3 are needed (id, name, description); "
+        "end the line with a tab",
+    ),
+    "blank line": ({"relations.tsv": "_r\tis\n\n_s\thas\n"}, "{folder}/relations.tsv, line 2: is blank"),
+    "unknown entity": (
+        {"valid.tsv": "c\t_r\tc\n0260881\t_r\tc\n"},
+        "{folder}/valid.tsv, line 2: unknown entity id '0260881' as head (did you mean '00260881'?); correct it",
+    ),
+    "unknown tail, nothing like it": (
+        {"valid.tsv": "c\t_r\tzzzz\n"},
+        "{folder}/valid.tsv, line 1: unknown entity id 'zzzz' as tail; correct it, or add it to the entity file",
+    ),
+    "unknown relation": (
+        {"test.tsv": "c\t_rr\tc\n"},
+        "{folder}/test.tsv, line 1: unknown relation id '_rr' (did you mean '_r'?)",
+    ),
+    "duplicate entity": (
+        {"entities.tsv": FILES["entities.tsv"] + "null\tagain\t\n"},
+        "{folder}/entities.tsv, line 4: entity id 'null' is also on line 2; keep one",
+    ),
+    "duplicate relation": (
+        {"relations.tsv": "_r\tis\n_s\thas\n_r\tis\n"},
+        "{folder}/relations.tsv, line 3: relation id '_r' is also on line 1; keep one",
+    ),
+    "empty id": (
+        {"entities.tsv": "c\tC\t\n\tB\t\n"},
+        "{folder}/entities.tsv, line 2: the entity id is empty",
+    ),
+    "empty split": ({"test.tsv": ""}, "{folder}/test.tsv: is empty"),
+    "empty inductive split": (
+        {"inductive_train.tsv": ""},
+        "{folder}/inductive_train.tsv: is empty",
+    ),
+    "bad UTF-8": (
+        {"entities.tsv": b"c\tC\t\nd\tcaf\xe9\t\n"},
+        "{folder}/entities.tsv, line 2: not UTF-8 at byte offset 10 (byte 0xe9); convert the file, for example: iconv",
+    ),
+    "neither name nor description": (
+        {"entities.tsv": FILES["entities.tsv"] + "d\t\t\n"},
+        "{folder}/entities.tsv, line 4: entity 'd' has neither name nor description",
+    ),
+    "CRLF": (
+        {"train.tsv": "c\t_r\tc\nc\t_s\tc\r\n"},
+        "{folder}/train.tsv, line 2: ends with CRLF (Windows line ends); run: sed -i 's/\\r$//' {folder}/train.tsv",
+    ),
+    "header of triples": (
+        {"train.tsv": "Subject\tpredicate\tobject\n" + FILES["train.tsv"]},
+        "{folder}/train.tsv, line 1: a header (Subject, predicate, object) where data starts; delete this line",
+    ),
+    "header of entities": (
+        {"entities.tsv": "id\tname\tdescription\n" + FILES["entities.tsv"]},
+        "{folder}/entities.tsv, line 1: a header (id, name, …) where data starts; delete this line",
+    ),
+    "header of relations": (
+        {"relations.tsv": "relation_id\tname\n" + FILES["relations.tsv"]},
+        "{folder}/relations.tsv, line 1: a header",
+    ),
+    "not a gzip file": (
+        {"train.tsv": None, "train.tsv.gz": b"c\t_r\tc\n"},
+        "{folder}/train.tsv.gz: damaged gzip file",
+    ),
+    "cut gzip file": (
+        {"train.tsv": None, "train.tsv.gz": gzip.compress(FILES["train.tsv"].encode())[:-12]},
+        "{folder}/train.tsv.gz: damaged gzip file",
+    ),
+    "plain and gzip": ({"train.tsv.gz": b""}, "{folder}: has both train.tsv and train.tsv.gz; delete one"),
+    "CRLF in gzip": (
+        {"train.tsv": None, "train.tsv.gz": gzip.compress(b"c\t_r\tc\r\n")},
+        "{folder}/train.tsv.gz, line 1: ends with CRLF (Windows line ends); gunzip it, then run: "
+        "sed -i 's/\\r$//' {folder}/train.tsv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_folders_say_file_line_and_remedy(tmp_path, case, write_files, load_error):
+    changes, expected = BROKEN[case]
+    folder = write_files(tmp_path / "broken", FILES | changes)
+    found = load_error(folder)
+    assert found.startswith(expected.format(folder=folder)), found
+
+
+def test_damage_in_the_middle_of_a_gzip_file(tmp_path, write_files, load_error):
+    data = bytearray(gzip.compress("".join(f"c\t_r\tc{i}\n" for i in range(999)).encode()))
+    data[len(data) // 2] ^= 0xFF
+    folder = write_files(tmp_path / "broken", FILES | {"train.tsv": None, "train.tsv.gz": bytes(data)})
+    assert load_error(folder).startswith(f"{folder}/train.tsv.gz: damaged gzip file")
+
+
+def test_entities_may_be_called_like_a_header(tmp_path, write_files):
+    folder = write_files(
+        tmp_path / "odd",
+        FILES
+        | {
+            "entities.tsv": "head\thead\t\ntail\ttail\t\nentity\tentity\t\n",
+            "relations.tsv": "relation\tis\n",
+            "train.tsv": "head\trelation\ttail\n",
+            "valid.tsv": "tail\trelation\thead\n",
+            "test.tsv": "tail\trelation\tentity\n",
+        },
+    )
+    assert load_graph(folder).train.tolist() == [[0, 0, 1]]
+
+
+def test_a_path_that_is_nothing(tmp_path, load_error):
+    assert "(did you mean 'world'?)" in load_error("wrld")
+    assert "is neither a folder, nor a registered graph" in load_error(tmp_path / "nobody" / "nothing")
+    assert "is neither a folder" in load_error("./nobody/nothing")
+    file = tmp_path / "train.tsv"
+    file.write_text("a\n")
+    assert load_error(file).startswith(f"{file}: is a file; give the folder")
+    (tmp_path / "empty").mkdir()
+    assert load_error(tmp_path / "empty").endswith("no train.tsv (plain or .gz); add it. The folder has no files")
+
+
+def test_options_are_for_datasets_only(tmp_path, write_files, load_error):
+    folder = write_files(tmp_path / "mine", FILES)
+    assert load_error(folder, subset="x") == f"{folder}: subset apply to Hub datasets only; leave them out"
+    assert "unknown option 'subst' (did you mean 'subset'?)" in load_error(folder, subst="x")
+
+
+def test_duplicates_and_overlaps_warn_once_with_counts(tmp_path, write_files):
+    folder = write_files(tmp_path / "mine", FILES | {"train.tsv": "c\t_r\tc\nc\t_s\t00260881\nc\t_r\tc\nc\t_r\tc\n"})
+    with pytest.warns(UserWarning) as caught:
+        graph = load_graph(folder)
+    assert [str(warning.message) for warning in caught] == [
+        "graph 'mine': duplicate triples in train: 2; triples of valid that are in train as well: 1; "
+        "triples of test that are in train as well: 1"
+    ]
+    assert caught[0].filename == __file__
+    assert len(graph.train) == 4
+
+
+def test_registering_a_graph_is_one_function(tmp_path, monkeypatch, write_files, load_error):
+    monkeypatch.setattr(sources, "_REGISTERED", dict(sources._REGISTERED))
+    folder = write_files(tmp_path / "mine", FILES)
+
+    @sources.register("tiny")
+    def tiny() -> KnowledgeGraph:
+        return sources.load_folder(folder, name="tiny")
+
+    assert registered_names() == ["tiny", "world"]
+    assert load_graph("tiny").checksum() == load_graph(folder).checksum()
+    assert "(did you mean 'tiny'?)" in load_error("tinny")
+
+
+def test_world_is_bundled():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graph = load_graph("world")
+    assert graph.name == "world"
+    assert min(len(graph.train), len(graph.valid), len(graph.test)) > 0
+
+
+# write_graph
+
+
+def test_write_and_read_back(tmp_path, random_graph):
+    for seed in range(3):
+        graph = random_graph(seed)
+        folder = write_graph(graph, tmp_path / "new" / f"g{seed}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the random graph has duplicates on purpose
+            assert load_graph(folder).checksum() == graph.checksum()
+    assert sorted(os.listdir(tmp_path / "new")) == ["g0", "g1", "g2"]
+
+
+def test_write_keeps_awkward_texts_and_may_fill_an_empty_folder(tmp_path, write_files):
+    graph = load_graph(write_files(tmp_path / "mine", FILES))
+    (tmp_path / "empty").mkdir()
+    assert load_graph(write_graph(graph, tmp_path / "empty")).checksum() == graph.checksum()
+
+
+def test_write_refuses_and_leaves_nothing(tmp_path, random_graph, write_files):
+    graph = random_graph()
+    full = write_files(tmp_path / "full", FILES)
+    with pytest.raises(PmdError, match="exists and is not an empty folder"):
+        write_graph(graph, full)
+    with pytest.raises(PmdError, match="exists and is not an empty folder"):
+        write_graph(graph, full / "train.tsv")
+    graph.entity_descriptions[4] = "two\nlines"
+    with pytest.raises(PmdError, match=r"entities.tsv, line 5: 'two\\nlines' contains a tab or a line break"):
+        write_graph(graph, tmp_path / "new")
+    graph.entity_descriptions[4] = ""
+    object.__setattr__(graph, "splits", {"extra": graph.test})
+    with pytest.raises(PmdError, match="split 'extra' has no file"):
+        write_graph(graph, tmp_path / "new")
+    object.__setattr__(graph, "splits", {"inductive_train": graph.test[:0]})
+    with pytest.raises(PmdError, match="split 'inductive_train' of graph 'random' is empty"):
+        write_graph(graph, tmp_path / "new")
+    assert os.listdir(tmp_path) == ["full"]
+
+
+# The real benchmarks
+
+
+@pytest.mark.parametrize(
+    ("name", "entities", "relations", "splits"),
+    [
+        ("wn18rr", 40_943, 11, [86_835, 3_034, 3_134]),
+        ("umls", 135, 46, [5_216, 652, 661]),
+        ("fb15k237", 14_541, 237, [272_115, 17_535, 20_466]),
+        ("wn18rr_v1_inductive", 3_668, 9, [5_410, 630, 638, 1_618, 185, 188]),
+    ],
+)
+def test_real_counts(shared_data, name, entities, relations, splits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no split has a triple twice, none shares one with another
+        graph = load_graph(shared_data / name)
+    assert (graph.num_entities, graph.num_relations) == (entities, relations)
+    assert [len(graph.split(split)) for split in graph.split_names] == splits
+    undescribed = Counter(bool(text) for text in graph.entity_descriptions)[False]
+    assert undescribed == {"umls": 11, "fb15k237": 1}.get(name, 0)
+    assert all(graph.entity_names)
+
+
+def test_real_values(shared_data):
+    graph = load_graph(shared_data / "wn18rr")
+    head, relation, tail = graph.train[0].tolist()
+    assert [graph.entity_ids[head], graph.relation_ids[relation], graph.entity_ids[tail]] == [
+        "00260881",
+        "_hypernym",
+        "00260622",
+    ]
+    assert graph.entity_names[1] == "physical entity"
+    assert graph.entity_descriptions[1] == "an entity that has physical existence"
+    assert graph.relation_names[0] == "also see"
+
+
+def test_real_inductive_graphs_share_no_entity(shared_data):
+    graph = load_graph(shared_data / "wn18rr_v1_inductive")
+    train, inductive = graph.candidates("test"), graph.candidates("inductive_test")
+    assert (len(train), len(inductive)) == (2_746, 922)
+    assert not set(train.tolist()) & set(inductive.tolist())
+    assert len(graph.known_triples("test")) == 5_410 + 630 + 638
+    assert len(graph.known_triples("inductive_valid")) == 1_618 + 185 + 188
+    assert graph.visible_triples("inductive_test") is graph.splits["inductive_train"]
+    assert graph.visible_triples("test") is graph.train
+
+
+def test_real_data_survives_a_round_trip(shared_data, tmp_path):
+    graph = load_graph(shared_data / "wn18rr_v1_inductive")
+    folder = write_graph(graph, tmp_path / "copy")
+    assert load_graph(folder).checksum() == graph.checksum()
+    for name in ("entities.tsv", "relations.tsv", "inductive_test.tsv", "train.tsv"):
+        assert (folder / name).read_bytes() == (shared_data / "wn18rr_v1_inductive" / name).read_bytes()
+    shutil.rmtree(folder)
+
+
+def test_triples_alone_are_enough(tmp_path, write_files):
+    files = {"train.tsv": "b\tr\ta\na\ts\tb\n", "valid.tsv": "a\tr\tb\n", "test.tsv": "c\tr\ta\n"}
+    with pytest.warns(UserWarning, match="graph 'bare' has no entities.tsv and relations.tsv: ids serve as names"):
+        graph = load_graph(write_files(tmp_path / "bare", files))
+    assert graph.entity_ids == graph.entity_names == ["a", "b", "c"] and graph.relation_names == ["r", "s"]
+    assert graph.train.tolist() == [[1, 0, 0], [0, 1, 1]] and graph.test.tolist() == [[2, 0, 0]]

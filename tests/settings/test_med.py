@@ -1,0 +1,111 @@
+"""Recipes of croppable embeddings, and what cannot be trained that way: one line, the key and the remedy."""
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
+from pmd.settings.kge_stages import check_kge_run, resolve_kge_stages
+from pmd.settings.med import RECIPES, MedConfig, resolve_med
+
+
+def config(widths=(4, 8), dim=8, loss="softmax", stages=None, med=None, **options):
+    model = {name: options.pop(name) for name in ("interaction", "norm", "unit_entities") if name in options}
+    return KgeConfig(
+        model=ModelConfig(dim=dim, widths=None if widths is None else [*widths], **model),
+        loss=LossConfig(loss, **options),
+        stages=stages,
+        med=med or MedConfig(),
+    )
+
+
+def sparse(**options):
+    settings = config(**options)
+    settings.train.optimizer = "sparse_adam"
+    return settings
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_decides_everything_and_an_option_overrides_it(name):
+    found = resolve_med(MedConfig(name))
+    assert all(getattr(found, key) == value for key, value in RECIPES[name].items())
+    assert None not in vars(found).values()
+    assert resolve_med(MedConfig(name, prefix=0.5)).prefix == 0.5
+
+
+def test_the_papers_recipe():
+    found = resolve_med(MedConfig("med"))
+    assert (found.evolutionary, found.mutual, found.dynamic, found.learned) == (True, 1.0, True, True)
+    assert (found.w1, found.w2, found.w3) == (1.0, 1.0, 1.0)
+    assert (found.soft, found.prefix, found.power, found.draw) == (0.0, 1.0, 0.0, 0)
+
+
+def test_one_stage_of_all_widths():
+    (stage,) = resolve_kge_stages(config())
+    assert (stage.widths, stage.dim, stage.teacher) == ([4, 8], 8, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (config((8, 4)), r"model.widths: \[8, 4\] must increase, from 1 on; sort them"),
+        (config((4, 4, 8)), "must increase"),
+        (config((0, 8)), "must increase, from 1 on"),
+        (config((4, 16)), "model.widths: 16 exceeds the dimension 8; raise model.dim or drop it"),
+        (config((2, 4)), "dimensions after 4 would not be trained; add 8 or set model.dim to 4"),
+        (config((8,)), "is a single width; leave it out"),
+        (config(loss="one_vs_all"), "loss.name: all widths are scored against sampled negatives"),
+        (config(unit_entities=True), "model.unit_entities: lengths depend on the width"),
+        (config(interaction="transh", norm="l1"), "model.norm: TransH with l1 has no running sums"),
+        (config(med=MedConfig("med")), "med.evolutionary: it weighs the logistic loss, not softmax"),
+        (config(loss="logistic", adversarial=1.0, med=MedConfig("med")), "loss.adversarial: med.evolutionary weighs"),
+        (config(med=MedConfig(prefix=1.5)), r"med.prefix: 1.5 is not in \[0, 1\]"),
+        (config(med=MedConfig(mutual=-1.0)), "med.mutual: -1.0 must not be negative"),
+        (config(med=MedConfig(temperature=0.0)), "med.temperature: 0.0 must be positive"),
+        (config(med=MedConfig(draw=1)), "med.draw: 1 would be the widest in every step; give at least 2, or 0"),
+        (config(med=MedConfig(draw=3)), "med.draw: 3 of 2 widths cannot be drawn; 0 takes all"),
+        (config(med=MedConfig(w1=2.0)), "med.w1: nothing uses it in this recipe; .* switch on med.evolutionary"),
+        (config(med=MedConfig(w3=2.0)), "med.w3: nothing uses it in this recipe; .* switch on med.dynamic"),
+        (config(med=MedConfig(learned=True)), "med.learned: nothing uses it in this recipe"),
+        (config(med=MedConfig("joint", temperature=2.0)), "med.temperature: nothing uses it .* switch on med.soft"),
+        (config(widths=None, med=MedConfig(soft=0.5)), "med: there are no widths that could learn together"),
+        (sparse(med=MedConfig(calibrated=True)), "med.calibrated: sparse_adam moves rows of tables alone"),
+        (sparse(loss="logistic", med=MedConfig("med")), "med.learned: sparse_adam moves rows"),
+        (config(stages=[KgeStageConfig("a")]), "model.widths: the stages are listed already"),
+    ],
+)
+def test_what_cannot_work_is_refused(settings, message):
+    with pytest.raises(PmdError, match=message) as caught:
+        check_kge_run(settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (
+            [KgeStageConfig("a"), KgeStageConfig("b", start="a", widths=[4, 8])],
+            r"stages\[1\] \(b\).widths: 'a' brings widths of its own; leave them out",
+        ),
+        ([KgeStageConfig("a", load="x", widths=[4, 8])], r"stages\[0\] \(a\).widths: 'x' brings widths of its own"),
+        ([KgeStageConfig("a", med=MedConfig())], r"stages\[0\] \(a\).med: there are no widths"),
+        ([KgeStageConfig("a", margin=3.0)], r"stages\[0\] \(a\).margin: a shift of all scores changes nothing"),
+        ([KgeStageConfig("a"), KgeStageConfig("b", dim=4, crop="c")], r"stages\[1\] \(b\).crop: no earlier stage 'c'"),
+        ([KgeStageConfig("a", dim=4), KgeStageConfig("b", dim=8, crop="a")], "8 is wider than 'a', 4"),
+        ([KgeStageConfig("a"), KgeStageConfig("b", dim=4, crop="a", teacher="a")], "is not trained; leave out teacher"),
+        ([KgeStageConfig("a", order="loss")], "order: nothing is cropped"),
+        ([KgeStageConfig("a", widths=[8, 4])], r"stages\[0\] \(a\).widths: \[8, 4\] must increase"),
+        ([KgeStageConfig("a"), KgeStageConfig("b", widths=[4, 8], teacher="a")], "teach each other"),
+        ([KgeStageConfig("a", epochs=1.5)], r"stages\[0\] \(a\).epochs: 1.5 is neither a whole number nor a share"),
+    ],
+)
+def test_stages_that_cannot_work_are_refused(stages, message):
+    with pytest.raises(PmdError, match=message):
+        resolve_kge_stages(config(None, stages=stages))
+
+
+def test_epochs_of_a_stage_may_be_a_share():
+    settings = config(
+        None, stages=[KgeStageConfig("a", epochs=0.25), KgeStageConfig("b", epochs=7), KgeStageConfig("c")]
+    )
+    settings.train.epochs = 40
+    assert [stage.epochs for stage in resolve_kge_stages(settings)] == [10, 7, 40]

@@ -1,0 +1,47 @@
+"""Values that do not fit their options: one line with the option, the value, what it takes and what was meant."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.models.kge import interactions
+from pmd.settings.kge import KgeConfig
+from pmd.settings.kge_stages import INTERACTIONS
+from pmd.settings.parse import read_config
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.widths=10,64", "model.widths: '10,64' is not a list; write '[10,64]'"),
+        ("--model.widths=[a,64]", "model.widths: 'a' is not a whole number"),
+        ("--train.epochs=1.5", "train.epochs: '1.5' is not a whole number"),
+        ("--train.lr=fast", "train.lr: 'fast' is not a number"),
+        ("--loss.filtered=maybe", "loss.filtered: 'maybe' is not true or false"),
+        ("--med.draw=x", "med.draw: 'x' is not a whole number"),
+        (
+            "--loss.name=softmx",
+            "loss.name: 'softmx' is not one of margin, logistic, softmax, one_vs_all, k_vs_all; did you mean 'softmax'?",
+        ),
+        ("--model.norm=l3", "model.norm: 'l3' is not one of l1, l2, squared"),
+        ('--stages=[{"name": "a", "lr": "x"}]', "stages.lr: 'x' is not a number"),
+    ],
+)
+def test_wrong_values(option, message):
+    with pytest.raises(PmdError) as error:
+        read_config(KgeConfig, [option])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("module", ["pmd.recipes.crop", "pmd.papers.figures", "pmd.settings.med_table"])
+def test_options_are_known_without_torch(module):
+    """Help and misspelt options are answered before anything heavy is loaded."""
+    code = f"import {module}, sys; print(sorted({{'torch', 'transformers', 'matplotlib'}} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_interactions_have_the_names_of_their_classes():
+    assert {key: of.__name__ for key, of in interactions.INTERACTIONS.items()} == INTERACTIONS

@@ -1,0 +1,194 @@
+from dataclasses import replace
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.settings.shared import EvaluationConfig
+from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig, TrainConfig
+from pmd.settings.text_stages import check, grade_depths, resolve_stages
+
+
+def brief(stages: list[StageConfig]) -> list[tuple]:
+    return [(s.name, s.layers, s.mask_rate, s.teacher) for s in stages]
+
+
+@pytest.mark.parametrize(
+    ("layers", "grades"),
+    [
+        (12, [(12, 0.2), (9, 0.1), (6, 0.05), (3, 0.0)]),  # the paper's
+        (4, [(4, 0.2), (3, 0.1), (2, 0.05), (1, 0.0)]),
+        (6, [(6, 0.2), (5, 0.1), (3, 0.05), (2, 0.0)]),
+        (3, [(3, 0.2), (2, 0.05), (1, 0.0)]),
+        (2, [(2, 0.2), (1, 0.05)]),
+        (1, [(1, 0.2)]),
+    ],
+)
+def test_the_grades_of_an_encoder(layers, grades):
+    stages = resolve_stages(ProgressiveConfig(), layers)
+    expected, teacher = [("teacher", layers, 0.0, "none")], "teacher"
+    for depth, rate in grades:
+        expected.append((f"grade{depth}", depth, rate, teacher))
+        teacher = f"grade{depth}"
+    assert brief(stages) == expected
+    assert [s.method for s in stages] == ["none"] + ["pmd"] * len(grades)
+    assert [s.init for s in stages] == ["pretrained"] + ["teacher"] * len(grades)
+
+
+def test_depths_are_rounded_up():
+    assert [grade_depths(n) for n in (12, 6, 5, 1)] == [[12, 9, 6, 3], [6, 5, 3, 2], [5, 4, 3, 2], [1, 1, 1, 1]]
+
+
+def test_depths_and_mask_rates_can_be_chosen():
+    distill = DistillConfig(depths=[10, 8, 4], mask_rates=[0.3, 0.2, 0.1])
+    stages = resolve_stages(ProgressiveConfig(distill=distill), 12)
+    assert brief(stages) == [
+        ("teacher", 12, 0.0, "none"),
+        ("grade10", 10, 0.3, "teacher"),
+        ("grade8", 8, 0.2, "grade10"),
+        ("grade4", 4, 0.1, "grade8"),
+    ]
+
+
+def test_the_first_teacher_can_teach_all():
+    stages = resolve_stages(ProgressiveConfig(distill=DistillConfig(taught_by="teacher")), 12)
+    assert [s.teacher for s in stages] == ["none", "teacher", "teacher", "teacher", "teacher"]
+
+
+def test_settings_left_out_are_those_of_the_run():
+    config = ProgressiveConfig(
+        train=TrainConfig(epochs=7, lr=2e-4),
+        distill=DistillConfig(method="lkd", alpha=0.2, beta=0.3, init="pretrained"),
+        stages=[StageConfig("a"), StageConfig("b", 2), StageConfig("c", 1, teacher="a")],
+    )
+    first, second, third = resolve_stages(config, 4)
+    assert (first.layers, first.teacher, first.method, first.init, first.epochs, first.lr) == (
+        4,
+        "none",
+        "none",
+        "pretrained",
+        7,
+        2e-4,
+    )
+    assert (second.layers, second.teacher, second.method, second.init) == (2, "a", "lkd", "pretrained")
+    assert (second.alpha, second.beta, second.epochs, second.lr) == (0.2, 0.3, 7, 2e-4)
+    assert (third.teacher, third.layers) == ("a", 1)
+
+
+def test_a_stage_overrides_the_run():
+    own = StageConfig(
+        "b", 2, 0.15, method="pkd", init="teacher", alpha=0.0, beta=0.0, epochs=3, lr=1e-5, teacher_layers=[0, 3]
+    )
+    config = ProgressiveConfig(distill=DistillConfig(init="pretrained"), stages=[StageConfig("a"), own])
+    assert resolve_stages(config, 4)[1] == replace(own, teacher="a")
+
+
+def test_labels_alone_need_no_teacher():
+    for stage in (StageConfig("b", 2, method="none"), StageConfig("b", 2, teacher="none"), StageConfig("b", 2)):
+        config = ProgressiveConfig(stages=[StageConfig("a", 1), stage])
+        config.distill.method = "none" if stage == StageConfig("b", 2) else "pmd"
+        found = resolve_stages(config, 4)[1]
+        assert (found.teacher, found.method, found.init, found.layers) == ("none", "none", "pretrained", 2)
+
+
+def test_resolving_twice_changes_nothing():
+    config = ProgressiveConfig()
+    once = resolve_stages(config, 12)
+    assert config.stages is None
+    assert resolve_stages(replace(config, stages=once), 12) == once
+
+
+def error(config: ProgressiveConfig, layers: int = 4) -> str:
+    with pytest.raises(PmdError) as caught:
+        resolve_stages(config, layers)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (StageConfig("a"), "stages[1].name: 'a' is taken"),
+        (StageConfig(""), "stages[1].name: '' cannot name a folder"),
+        (StageConfig("b/c"), "stages[1].name: 'b/c' cannot name a folder"),
+        (StageConfig("../b"), "stages[1].name"),
+        (StageConfig(".b"), "stages[1].name"),
+        (StageConfig("b c"), "stages[1].name"),
+        (StageConfig("b\n"), "stages[1].name"),
+        (StageConfig("checkpoint"), "stages[1].name: 'checkpoint'"),
+        (StageConfig("none"), "stages[1].name: 'none'"),
+        (StageConfig("b", teacher="c"), "stages[1].teacher: no earlier stage 'c'; there is a"),
+        (StageConfig("b", teacher="b"), "stages[1].teacher: no earlier stage 'b'"),
+        (StageConfig("b", 0), "stages[1] (b).layers: 0 layers"),
+        (StageConfig("b", -1), "stages[1] (b).layers: -1 layers"),
+        (StageConfig("b", 4), "stages[1] (b).layers: 4 layers cannot start from 3; choose 1 to 3"),
+        (StageConfig("b", 5, init="pretrained"), "stages[1] (b).layers: 5 layers cannot start from 4"),
+        (StageConfig("b", 2, teacher_layers=[0]), "stages[1] (b).teacher_layers: [0] must name 2"),
+        (StageConfig("b", 2, teacher_layers=[0, 3]), "stages[1] (b).teacher_layers: [0, 3]"),
+        (StageConfig("b", 2, teacher_layers=[-1, 0]), "stages[1] (b).teacher_layers: [-1, 0]"),
+        (StageConfig("b", 2, init="pretrained", pretrained_layers=[0, 4]), "stages[1] (b).pretrained_layers: [0, 4]"),
+        (StageConfig("b", 2, 1.0), "stages[1] (b).mask_rate: 1.0"),
+        (StageConfig("b", 2, -0.1), "stages[1] (b).mask_rate: -0.1"),
+        (StageConfig("b", 2, float("nan")), "stages[1] (b).mask_rate: nan"),
+        (StageConfig("b", 2, alpha=0.5, beta=0.5), "stages[1] (b): alpha 0.5 and beta 0.5"),
+        (StageConfig("b", 2, alpha=-0.1), "stages[1] (b): alpha -0.1"),
+        (StageConfig("b", 2, beta=-0.1), "beta -0.1"),
+        (StageConfig("b", 2, epochs=0), "stages[1] (b): epochs (0)"),
+        (StageConfig("b", 2, lr=0.0), "lr (0.0)"),
+    ],
+)
+def test_a_stage_that_cannot_run_names_its_key(stage, message):
+    assert message in error(ProgressiveConfig(stages=[StageConfig("a", 3), stage]))
+
+
+def test_lists_of_stages_that_cannot_run():
+    assert error(ProgressiveConfig(stages=[])).startswith("stages: the list is empty")
+    assert "there is none" in error(ProgressiveConfig(stages=[StageConfig("a", teacher="b")]))
+    short = DistillConfig(depths=[4, 2])
+    assert error(ProgressiveConfig(distill=short)).startswith("distill.mask_rates: 4 rates for 2 grades")
+    deep = DistillConfig(depths=[5, 2], mask_rates=[0.1, 0.0])
+    assert "(grade5).layers: 5 layers cannot start from 4" in error(ProgressiveConfig(distill=deep))
+
+
+def test_layers_that_are_not_used_are_not_checked():
+    stage = StageConfig("b", 2, pretrained_layers=[99, 99])
+    assert resolve_stages(ProgressiveConfig(stages=[StageConfig("a"), stage]), 4)[1].init == "teacher"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((f"train.{key}", 0) for key in ("epochs", "batch_size", "lr", "tokens_per_chunk", "log_every")),
+        ("train.batch_size", 1),
+        ("train.lr", -1e-5),
+        ("encoder.temperature", 0.0),
+        ("encoder.max_length", 15),
+        ("encoder.hidden_size", 33),
+        ("evaluation.batch_size", 0),
+        ("distill.temperature", -2.0),
+        ("distill.masked_share", 0.0),
+        ("distill.masked_share", 1.1),
+        ("distill.mask_rates", [0.1]),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(key, value):
+    config = ProgressiveConfig()
+    part, name = key.split(".")
+    setattr(getattr(config, part), name, value)
+    with pytest.raises(PmdError) as caught:
+        check(config)
+    assert str(caught.value).startswith(f"{key}: ") and len(str(caught.value).splitlines()) == 1
+
+
+def test_the_defaults_can_work():
+    check(ProgressiveConfig())
+    check(ProgressiveConfig(encoder=EncoderConfig(name="bert-base-uncased", hidden_size=33)))  # not read there
+
+
+def test_the_stages_of_scratch_are_checked_at_once():
+    with pytest.raises(PmdError, match=r"stages\[1\] \(b\)\.layers: 9"):
+        check(ProgressiveConfig(stages=[StageConfig("a"), StageConfig("b", 9)]))
+
+
+def test_splits_are_one_or_several():
+    assert EvaluationConfig().splits == ["test"]
+    assert EvaluationConfig(split=["valid", "test"]).splits == ["valid", "test"]

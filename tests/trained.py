@@ -1,0 +1,61 @@
+"""A graph to train on in seconds."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pmd.cli.commands import med_command
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Towns, their countries and languages: regular enough to learn a little in seconds."""
+    folder = tmp_path_factory.mktemp("towns")
+    countries = [f"{name}land" for name in ("Fin", "Ice", "Green", "Swazi", "Thai", "Po")]
+    towns = [f"{country} town {i}" for country in countries for i in range(6)]
+    languages = [f"{country}ish" for country in countries]
+    entities = [*countries, *towns, *languages]
+    rows = [f"e{i:02}\t{name}\ta place or a tongue, number {i}\n" for i, name in enumerate(entities)]
+    place = {name: f"e{i:02}" for i, name in enumerate(entities)}
+    triples = [f"{place[c]}\tr_speaks\t{place[language]}\n" for c, language in zip(countries, languages)]
+    triples += [f"{place[town]}\tr_in\t{place[town.split()[0]]}\n" for town in towns]
+    (folder / "entities.tsv").write_text("".join(rows))
+    (folder / "relations.tsv").write_text("r_in\tlies in\nr_speaks\tspeaks\n")
+    for name, part in (("train", triples), ("valid", triples[6::9]), ("test", triples[8::9])):
+        (folder / f"{name}.tsv").write_text("".join(part))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table(folder, tmp_path_factory):
+    """The options of a small `scripts/med.py` that is done: three widths of four rivals and a croppable model."""
+    out = tmp_path_factory.mktemp("table")
+    base = {"data.path": folder, "model.dim": 8, "model.widths": "[2,4,8]", "evaluation.split": "train"}
+    base |= {"train.epochs": 6, "train.batch_size": 16, "train.lr": 0.05, "train.valid_every": 6, "train.threads": 1}
+    options = [f"--base.{key}={value}" for key, value in {**base, "loss.negatives": 4}.items()]
+    options += ["--methods=[dt,ext_v,bkd,ta]", '--croppable=[{"name": "best"}]', "--seeds=[0,1]", f"--out={out}"]
+    med_command(options)
+    return SimpleNamespace(out=out, options=options)
+
+
+@pytest.fixture
+def types_file(folder, tmp_path):
+    """The types of the entities of `folder`: countries, towns and languages."""
+    kinds = ["country"] * 6 + ["town"] * 36 + ["language"] * 6
+    file = tmp_path / "types.tsv"
+    file.write_text("".join(f"e{i:02}\t{kind}\n" for i, kind in enumerate(kinds)))
+    return file
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """The pictures that were saved meanwhile, as matplotlib knows them."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    saved, save = [], figure.savefig
+
+    def savefig(self, *arguments, **options):
+        saved.append(self)
+        save(self, *arguments, **options)
+
+    monkeypatch.setattr(figure, "savefig", savefig)
+    return saved
