@@ -65,13 +65,13 @@ class StagesCommand(Command):
             if more:
                 raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
-            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), [*run.results]
+            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.finished
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # Heavy imports come after the options have been understood.
         run = resolve_name(self.recipe)(config, run)
         if run.main:
-            if finished == [*run.results]:
+            if finished == run.finished:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print((run.folder / "table.md").read_text(encoding="utf-8"))
             print(f"run folder: {run.folder}", file=sys.stderr)

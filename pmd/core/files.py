@@ -42,6 +42,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """An object of JSON, empty if there is no such file. PmdError, ending in the `remedy`, if it is broken."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise PmdError(f"'{path}' cannot be read ({error}); {remedy}") from None
+    if not isinstance(stored, dict):
+        raise PmdError(f"'{path}' holds no values by name but {stored!r:.60}; {remedy}")
+    return stored
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a folder beside `path`, then put it in the place of `path`.
 

@@ -18,6 +18,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from typing import Any
 import yaml
 
 from pmd.core.errors import PmdError
-from pmd.core.files import write_json, write_text
+from pmd.core.files import read_object, write_json, write_text
+from pmd.core.results import StageResult
 
 CHECKSUMS = ("data.sha256", "graph.sha256")
 """Where a run notes the checksum of its data; the second is what older runs call it."""
@@ -136,21 +138,25 @@ class Run:
             raise PmdError(f"'{self.folder}' was run on other data than data.path holds now; start a new run")
 
     @property
-    def results(self) -> dict[str, dict[str, Any]]:
-        """What the finished stages gave, by stage name. PmdError if the file of it is broken."""
-        path = self.folder / "results.json"
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise PmdError(f"'{path}' cannot be read ({error}); restore it, or start a new run") from None
-        if not isinstance(found, dict):
-            raise PmdError(f"'{path}' holds no results by stage but {found!r:.60}; restore it, or start a new run")
-        return found
+    def stored(self) -> dict[str, Any]:
+        """What results.json holds, by name; empty if there is none yet. PmdError if it is broken."""
+        return read_object(self.folder / "results.json", "restore it, or start a new run")
 
-    def add_result(self, stage: str, result: dict[str, Any]) -> None:
+    @property
+    def results(self) -> dict[str, StageResult]:
+        """The results of the finished stages, by stage name. PmdError if they cannot be read, or are of no stages."""
+        file = self.folder / "results.json"
+        return {stage: StageResult.read(stored, file) for stage, stored in self.stored.items()}
+
+    @property
+    def finished(self) -> list[str]:
+        """The names of the finished stages, in their order."""
+        return [*self.stored]
+
+    def add_result(self, stage: str, result: Mapping[str, Any]) -> None:
         """Note a stage as finished."""
         if self.main:
-            write_json(self.folder / "results.json", {**self.results, stage: result})
+            write_json(self.folder / "results.json", {**self.stored, stage: result})
 
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl."""

@@ -83,7 +83,7 @@ def glue_table(config: GlueTableConfig) -> str:
     missing = {
         key: settings
         for seed, key, settings in planned
-        if not {*stages[key]} <= {*Run(out / f"seed{seed}" / key).results}
+        if not {*stages[key]} <= {*Run(out / f"seed{seed}" / key).finished}
     }
     for settings in missing.values():  # what the last task lacks is said before the first is trained
         prepared(settings)
@@ -118,7 +118,7 @@ def check_out(out: Path, keys: Sequence[str], seeds: Sequence[int]) -> None:
     """Refuse the folder of something else, or of a larger table: its files would be written over."""
     if (out / "config.yaml").is_file():
         raise PmdError(f"--out: '{out}' is the folder of a run, not of a table; choose another")
-    if not {*Run(out).results} <= {*TASKS}:
+    if not {*Run(out).finished} <= {*TASKS}:
         raise PmdError(f"--out: '{out}' has other results than those of a GLUE table; choose another folder")
     for file in sorted(out.glob("seed*/*/results.json")):
         seed, key = file.parts[-3].removeprefix("seed"), file.parts[-2]

@@ -24,7 +24,7 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: C
     if not (folder / "config.yaml").is_file():
         run.start(settings)
     run.refuse_other_settings(settings)
-    return run if all(name in run.results for name in stages) else recipe(settings, run)
+    return run if all(name in run.finished for name in stages) else recipe(settings, run)
 
 
 def refuse_processes() -> None:

@@ -20,6 +20,7 @@ from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
+from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.glue import EncodedSplit, GlueBatch, GlueSplit, inputs, load_diagnostics
@@ -78,7 +79,7 @@ def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
     context.say(banner(context, stages))
     with resumable():
         for position, stage in enumerate(stages):
-            if stage.name not in run.results:
+            if stage.name not in run.finished:
                 run_stage(context, stage, position)
     close_run(run, data, {"validation": run_table(run.results, task)}, accelerator)
     return run
@@ -103,18 +104,18 @@ def run_stage(context: Context, stage: GlueStageConfig, position: int) -> None:
         labels = {name: context.data.splits[name].labels for name in ("train", *task.validation)}
         run.add_result(
             stage.name,
-            {
-                "task": task.key,
-                "method": stage.method,
-                "layers": model.config.num_hidden_layers,
-                "teacher": stage.teacher,
-                "start": stage.start,
-                "order": stage.order,
+            StageResult(
+                task=task.key,
+                method=stage.method,
+                layers=model.config.num_hidden_layers,
+                teacher=stage.teacher,
+                start=stage.start,
+                order=stage.order,
                 **trained,
-                "examples": {name: len(labels[name]) for name in task.validation},
-                "majority": {name: majority_metrics(task, labels["train"], labels[name]) for name in task.validation},
-                "widths": {str(width): of for width, of in widths.items()},
-            },
+                examples={name: len(labels[name]) for name in task.validation},
+                majority={name: majority_metrics(task, labels["train"], labels[name]) for name in task.validation},
+                widths={str(width): of for width, of in widths.items()},
+            ),
         )
         scores = ", ".join(f"{of['score']:.3f} ({width})" for width, of in widths.items())
         best = f" (best epoch {trained['best_epoch']})" if "best_epoch" in trained else ""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
+from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.graphs.answers import KnownAnswers
@@ -107,14 +108,14 @@ def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
     if config.train.optimizer == "sparse_adam" and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
     for stage in stages.values():
-        if stage.load and (run is None or stage.name not in run.results):
+        if stage.load and (run is None or stage.name not in run.finished):
             check_load(stage, graph, config)
     run = open_run(config, run, accelerator, graph, f"{graph.name}-{config.model.interaction}")
     context = Context(config, run, accelerator, graph, stages)
     context.say(banner(context))
     with resumable():
         for position, stage in enumerate(stages.values()):
-            if stage.name not in run.results:
+            if stage.name not in run.finished:
                 run_stage(context, stage, position)
     close_run(run, graph, {split: models_table(run.results, split) for split in config.evaluation.splits}, accelerator)
     return run
@@ -203,18 +204,18 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
             write_ranks(folder, by_width)
     context.run.add_result(
         stage.name,
-        {
-            "interaction": model.name,
-            "dim": model.dim,
-            "teacher": stage.teacher,
-            "released": stage.release,
-            "start": stage.start,
-            "parameters": sum(p.numel() for p in model.parameters()),
+        StageResult(
+            interaction=model.name,
+            dim=model.dim,
+            teacher=stage.teacher,
+            released=stage.release,
+            start=stage.start,
+            parameters=sum(p.numel() for p in model.parameters()),
             **trained,
-            "rank_seconds": seconds,
-            "metrics": metrics,
+            rank_seconds=seconds,
+            metrics=metrics,
             **({"widths": widths} if stage.widths else {}),
-        },
+        ),
     )
     first = metrics[config.splits[0]]
     best = f" (best epoch {trained['best_epoch']})" if "best_epoch" in trained else ""

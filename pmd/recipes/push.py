@@ -122,7 +122,7 @@ def is_written(folder: Path) -> bool:
 def in_run(folder: Path) -> bool:
     """Whether a folder is a finished stage of the run that it lies in."""
     run = folder.resolve().parent
-    return (run / "config.yaml").is_file() and folder.resolve().name in Run(run).results
+    return (run / "config.yaml").is_file() and folder.resolve().name in Run(run).finished
 
 
 def refuse_options(config: PushConfig) -> None:
@@ -139,7 +139,7 @@ def stage_of(config: PushConfig, given: Path) -> Path:
     name = f"grade{config.grade}" if config.grade is not None else config.stage
     if (given / "config.yaml").is_file():
         stage = stage_folder(given, name)
-        if name is None and len(Run(given).results) > 1:
+        if name is None and len(Run(given).finished) > 1:
             print(f"taking {stage.name}, the last stage that is finished", file=sys.stderr)
         return stage
     if not in_run(given):

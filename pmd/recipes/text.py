@@ -21,6 +21,7 @@ from peft import LoraConfig, get_peft_model
 
 from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
+from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -100,7 +101,7 @@ def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     context.say(banner(context, stages))
     with resumable():
         for position, stage in enumerate(stages):
-            if stage.name not in run.results:
+            if stage.name not in run.finished:
                 run_stage(context, stage, position)
     tables = {
         split: grades_table(run.results, split) + widths_tables(run.results, split)
@@ -210,18 +211,18 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
         shutil.rmtree(context.run.folder / "checkpoint", ignore_errors=True)
     context.run.add_result(
         stage.name,
-        {
-            "layers": student.model.depth,
-            "mask_rate": mask_rate(stage),
-            "method": stage.method,
-            "teacher": stage.teacher,
-            "dim": student.model.dim,
-            "parameters": sum(p.numel() for p in student.model.parameters()),
-            "train_seconds": round(seconds, 1),
-            "entities_per_second": rate,
-            "metrics": metrics,
+        StageResult(
+            layers=student.model.depth,
+            mask_rate=mask_rate(stage),
+            method=stage.method,
+            teacher=stage.teacher,
+            dim=student.model.dim,
+            parameters=sum(p.numel() for p in student.model.parameters()),
+            train_seconds=round(seconds, 1),
+            entities_per_second=rate,
+            metrics=metrics,
             **({"widths": widths} if len(student.model.widths) > 1 else {}),
-        },
+        ),
     )
     first = metrics[context.config.evaluation.splits[0]]
     context.say(f"{stage.name}: MRR {first['mrr']:.3f}, Hits@10 {first['hits_at_10']:.3f} -> {folder}\n")

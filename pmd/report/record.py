@@ -67,7 +67,8 @@ def read_run(folder: str) -> Record:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise PmdError(f"--run: no folder '{folder}'; give a run folder, such as runs/world-20250101-120000")
-    results = Run(path).results
+    run = Run(path)
+    results = run.results if (path / "config.yaml").is_file() else run.stored
     if (path / "config.yaml").is_file():
         config = read_settings(path / "config.yaml")
         kind = next((kind for key, kind in KINDS.items() if key in config), None)

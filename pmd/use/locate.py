@@ -43,7 +43,7 @@ def locate(model: str, stage: str | None = None, revision: str | None = None) ->
 
 def stage_folder(run: Path, stage: str | None) -> Path:
     """The folder of a run's finished stage, by default its last one. PmdError if there is none."""
-    finished = [name for name in Run(run).results if (run / name / "config.json").is_file()]
+    finished = [name for name in Run(run).finished if (run / name / "config.json").is_file()]
     if not finished:
         raise PmdError(f"'{run}': no stage is finished yet; go on with --resume {run}")
     if stage is None:

@@ -10,6 +10,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
+from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig
@@ -38,16 +39,16 @@ def test_the_current_folder_is_no_new_one(tmp_path, monkeypatch):
 def test_results_come_back_by_stage(tmp_path):
     run = Run(tmp_path)
     assert run.results == {}
-    run.add_result("first", {"epochs": 3})
-    run.add_result("second", {"epochs": 1})
-    assert run.results == {"first": {"epochs": 3}, "second": {"epochs": 1}}
-    Run(tmp_path, main=False).add_result("third", {})
-    assert [*run.results] == ["first", "second"]
+    run.add_result("first", StageResult(epochs=3, metrics={"test": {"mrr": 0.5}}))
+    run.add_result("second", StageResult(epochs=1, metrics={}))
+    assert run.results["first"].epochs == 3 and run.results["second"].epochs == 1
+    Run(tmp_path, main=False).add_result("third", StageResult(metrics={}))
+    assert run.finished == [*run.results] == ["first", "second"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", r"results.json' cannot be read \(.*\); restore it"), ("[5]", r"holds no results by stage but \[5\]")],
+    [("{", r"results.json' cannot be read \(.*\); restore it"), ("[5]", r"holds no values by name but \[5\]")],
 )
 def test_broken_results_are_named(text, message, tmp_path):
     (tmp_path / "results.json").write_text(text)

@@ -141,7 +141,7 @@ def downstream(config: DownstreamConfig) -> str:
 
         def solve(asked: TasksConfig, to: Run, cells=cells, run=run) -> Run:
             for name, (task, row, width) in cells.items():
-                if name not in to.results:
+                if name not in to.finished:
                     made = maker(run.folder.parent, graph, row, width, widths)
                     to.add_result(name, found := tasks[task](made, asked.seed))
                     shown = ", ".join(f"{key} {value:.3f}" for key, value in found["test"].items())
@@ -149,7 +149,7 @@ def downstream(config: DownstreamConfig) -> str:
             return to
 
         asked = TasksConfig(seed, data, config.labelling, config.ncf)
-        found = finished_run(asked, folder / "tasks", cells, solve).results
+        found = finished_run(asked, folder / "tasks", cells, solve).stored
         for name, (task, row, width) in cells.items():
             results[task].setdefault(row, {}).setdefault(str(width), []).append(found[name])
         write(config, seconds, results)

@@ -1,0 +1,106 @@
+"""The results of a finished stage: a typed record with the keys of results.json.
+
+A model that ranks triples has `metrics` by split and, if it can be cropped, `widths` by split and width. A BERT of
+a GLUE task has `widths` alone: a record of each sub-model. A key that a family, or an older version, does not write
+is None; a key that this version does not know is kept and written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pmd.core.errors import PmdError
+
+Metrics = dict[str, Any]
+"""The metrics of one ranking or of one GLUE split, by key."""
+
+
+class Record(dict[str, Any]):
+    """An object of JSON; what the class declares is read by attribute, None where it is missing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).__annotations__:
+            return self.get(name)
+        raise AttributeError(f"{type(self).__name__} has no '{name}'")
+
+
+class SubModelResult(Record):
+    """One width of a BERT on a GLUE task.
+
+    `metrics` is by validation split; `constant` names the splits whose examples all get one answer. `flop_ratio` and
+    `speedup` compare with the whole BERT; `seconds` is the time of one batch.
+    """
+
+    score: float
+    metrics: dict[str, Metrics]
+    constant: list[str] | None
+    parameters: int
+    flop_ratio: float
+    seconds: float | None
+    speedup: float | None
+
+
+class StageResult(Record):
+    """What a stage is, how it was trained, and how good it is. The comments say which families have a field."""
+
+    # All: the stage that taught it, the seconds of its training.
+    teacher: str | None
+    train_seconds: float | None
+
+    # Text and embedding models: their width, and the rankings by split, and by split and width.
+    dim: int | None
+    parameters: int | None
+    metrics: dict[str, Metrics] | None
+    widths: dict[str, Any] | None
+
+    # Text models and BERTs.
+    layers: int | None
+    method: str | None
+
+    # Text models.
+    mask_rate: float | None
+    entities_per_second: float | None
+
+    # Embedding models and BERTs: the stage that the weights start from, and the epochs that were trained.
+    start: str | None
+    epochs: int | None
+    best_epoch: int | None
+
+    # Embedding models.
+    interaction: str | None
+    released: bool | None
+    valid_mrr: float | None
+    rank_seconds: dict[str, float] | None
+
+    # BERTs: `examples` and `majority` (the metrics of the most frequent class) are by validation split.
+    task: str | None
+    order: str | None
+    steps: int | None
+    valid: float | None
+    examples: dict[str, int] | None
+    majority: dict[str, Metrics] | None
+
+    @classmethod
+    def read(cls, stored: Any, file: object) -> StageResult:
+        """The record of an entry of a results.json. PmdError, naming the `file`, if it is none."""
+        if isinstance(stored, dict):
+            parts = [stored[key] for key in ("metrics", "widths") if key in stored]
+            if parts and all(isinstance(part, dict) and _holds_objects(part) for part in parts):
+                return cls(**stored)
+        raise PmdError(f"'{file}' holds no result of a stage but {stored!r:.60}; restore it, or start a new run")
+
+    def by_width(self, split: str) -> dict[int, Metrics]:
+        """The metrics of a split for each width of a croppable model, or for the one width of another."""
+        if self.widths and split in self.widths:
+            return {int(width): metrics for width, metrics in self.widths[split].items()}
+        return {self.dim: self.metrics[split]}
+
+    @property
+    def sub_models(self) -> dict[int, SubModelResult]:
+        """The sub-models of a BERT by width, narrow to wide."""
+        return {int(width): SubModelResult(**result) for width, result in (self.widths or {}).items()}
+
+
+def _holds_objects(part: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, dict) for value in part.values())
