@@ -59,9 +59,11 @@ def _scores_without(model: KgeModel, batch: KgeBatch) -> Iterator[Tensor]:
     # What a dimension adds does not depend on the others: embeddings are read once, and no sum is formed anew.
     sampled = batch.sides[0].negatives is not None
     if sampled:
-        compared = [(triples, target, model.looked_up(entities)) for triples, target, entities in comparisons(batch)]
+        compared = [
+            (triples, target, model.entity_embeddings(entities)) for triples, target, entities in comparisons(batch)
+        ]
     else:
-        every = model.entities if batch.candidates is None else model.looked_up(batch.candidates)
+        every = model.entities if batch.candidates is None else model.entity_embeddings(batch.candidates)
         compared = [(side.triples, side.target, every[None]) for side in batch.sides]
     parts = [_terms(model, *comparison) for comparison in compared]
     width = max(1, TERMS // sum(len(triples) * candidates.shape[1] for triples, _, candidates in compared))

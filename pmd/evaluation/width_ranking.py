@@ -1,14 +1,19 @@
 """Exact, filtered, tie-aware ranking of all widths of a croppable model from one pass over the candidates.
 
-A score at a width is one number in single precision, and candidates tie where these are equal. It is the sum of its terms, one
-dimension after the other, in double precision and rounded once, and of a distance the root of that; of L1 norms in single
-precision throughout. So ranks depend neither on `batch_size` nor on the other widths. Those of `ranks` of each cropped model are
-the same, save for the last bits of its own sums: see there.
+The way of an embedding to a rank, for each chunk of triples (`_rank_chunk`):
 
-A block of candidates stays in the cache while the widths go over it: each adds its dimensions to the sums so far, which are
-then compared with those of the true answers. Where they may be wrong it is known by how much: what is too near to tell is
-compared again by the scores themselves. Known answers are out of the race from the start: their entries begin at −∞ and
-stay there.
+1. `CandidateFilter` says which queries are asked and which candidates do not compete;
+2. `model.width_scores` holds the queries, `.against(answers)` them and their true answers (`pmd.models.kge.width_scores`);
+3. for each block of candidates, `.margins` tells, width by width, by how much they are ahead of the true answers;
+4. `RankCounter` counts who is ahead; what is too near to tell is compared again by `exact_margins`.
+
+A score at a width is one number in single precision, and candidates tie where these numbers are equal. It is the sum of its
+terms, one dimension after the other, in double precision and rounded once, and for a distance the root of that; for L1 norms
+it is in single precision throughout. So ranks depend neither on `batch_size` nor on the other widths. They are those of
+`ranks` of each cropped model, except for the last bits of its sums: see there.
+
+A block of candidates stays in the cache while the widths go over it. Candidates that do not compete begin at −∞ and stay
+there, so they cost no further step.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +32,7 @@ from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
-from pmd.evaluation.rank_counter import Tally
+from pmd.evaluation.rank_counter import RankCounter
 from pmd.evaluation.ranking import (
     by_query,
     check_options,
@@ -38,71 +43,47 @@ from pmd.evaluation.ranking import (
     ranks,
     subsample,
 )
+from pmd.models.kge.width_scores import Margins, WidthScores
 
-NEVER = float("-inf")
 CPU_BLOCK = 2**19
-"""Scores that are compared at a time: they stay in the cache for all widths."""
-WIDE_BLOCK = 2**26
+"""Margins in a table on a CPU, at most: they stay in the cache for all widths."""
+DEVICE_BLOCK = 2**26
 """The same on other devices."""
-LANES = 8 * 255
-"""Candidates in a block on a CPU, at most: they are counted in eight bytes."""
-MANY = 512
-"""One in so many candidates may be compared again by itself; where more are too near, a block is as a whole."""
-
-
-class Contest(Protocol):
-    """What `Comparing.against` gives: queries and the scores of their true answers (n, b), to be compared with candidates.
-
-    Where it is `certain`, nothing is left to be settled.
-    """
-
-    true: Tensor
-    dtype: torch.dtype
-    certain: bool
-
-    def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]: ...
-
-    def settled(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]: ...
-
-    def settled_pairs(self, places: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor: ...
-
-
-class Comparing(Protocol):
-    """What `sweep` gives: queries, to be compared with their true answers."""
-
-    def against(self, answers: Tensor, rows: Tensor) -> Contest: ...
+CPU_CANDIDATES = 8 * 255
+"""Candidates in a block on a CPU, at most: `RankCounter` counts them in eight bytes."""
+NEAR_SHARE = 512
+"""Of the candidates that are compared, one in so many may be near a true answer. More are not compared pair by pair but
+together with their whole block."""
 
 
 class Croppable(Protocol):
-    """A model whose leading dimensions are models too."""
+    """A model whose leading dimensions are models too.
+
+    The last three are read only where `has_running_sums`. A model without may offer `prepare(triples, targets)`, which is
+    called once before its widths are ranked one after the other.
+    """
 
     widths: Sequence[int]
     num_entities: int
     num_relations: int
-    has_running_sums: bool
-    shares_queries: bool
     device: torch.device
-
-    def sweep(self, triples: Tensor, target: Target) -> Comparing: ...
-
-    def looked_up(self, entities: Tensor) -> Tensor: ...
+    has_running_sums: bool
 
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor: ...
 
+    shares_queries: bool
 
-@runtime_checkable
-class Prepared(Protocol):
-    """A scorer that reads the queries of all widths at once."""
+    def width_scores(self, triples: Tensor, target: Target) -> WidthScores: ...
 
-    def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None: ...
+    def entity_embeddings(self, entities: Tensor) -> Tensor: ...
 
 
 def rank_widths(
     model: Croppable, graph: KnowledgeGraph, split: str = "test", **options: Any
 ) -> dict[int, RankingMetrics]:
-    """The metrics of every sub-model of `model.widths`; the options are those of `ranks_widths`."""
-    found = ranks_widths(model, graph, split, **options)
-    return {width: RankingMetrics.from_ranks(ranks) for width, ranks in found.items()}
+    """The metrics of every sub-model of `model.widths`, by width; the options are those of `ranks_widths`."""
+    by_width = ranks_widths(model, graph, split, **options)
+    return {width: RankingMetrics.from_ranks(ranks) for width, ranks in by_width.items()}
 
 
 class AtWidth:
@@ -134,8 +115,8 @@ def ranks_widths(
     Args:
         model: with `widths`. Where its scores are no running sums, every width is ranked by itself, by `ranks`; texts are
             encoded once for all widths.
-        batch_size: triples ranked together. Memory is bounded by a block of scores, and their embeddings. The ranks do not
-            depend on it where scores are running sums, on a CPU to the last one (elsewhere as `ranks` says).
+        batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
+            on it (on a CPU exactly; elsewhere as `ranks` says).
         split, filtered, targets, max_triples, seed, progress: as in `pmd.evaluation.ranking.ranks`.
 
     Returns:
@@ -148,7 +129,7 @@ def ranks_widths(
     check_sizes(model, graph)
     triples = subsample(graph.split(split), max_triples, seed)
     if not model.has_running_sums:
-        if isinstance(model, Prepared):
+        if hasattr(model, "prepare"):
             model.prepare(triples, tuple(targets))
         options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
         options |= {"max_triples": max_triples, "seed": seed, "progress": progress}
@@ -160,7 +141,9 @@ def ranks_widths(
     with progress_bar(len(triples) * len(targets), progress) as bar:
         for target in targets:
             order = by_query(triples, target, graph.num_relations)
-            order = order[triples[order, 1].argsort(stable=True)]  # what candidates are to a relation is found once
+            order = order[
+                triples[order, 1].argsort(stable=True)
+            ]  # a relation changes its candidates once for all queries
             chunks = []
             for chunk in order.split(batch_size) if len(order) else ():
                 chunks.append(_rank_chunk(model, triples[chunk], target, entities, known))
@@ -178,87 +161,104 @@ def _rank_chunk(
     """The ranks (b,) of triples (b, 3), sorted by query, for each width."""
     device = model.device
     answers = triples[:, 0 if target == "head" else 2]
-    field = _field(model, triples, answers, target, entities, known)
-    sweep = model.sweep(triples[field.first].to(device), target)
-    contest = sweep.against(model.looked_up(answers.to(device)), field.rows.to(device))
-    if contest.true.isnan().any():
+    competing = CandidateFilter.of(model, triples, target, entities, known)
+    queries = model.width_scores(triples[competing.first_triples].to(device), target)
+    margins = queries.against(model.entity_embeddings(answers.to(device)), competing.query.to(device))
+    if margins.true_scores.isnan().any():
         _raise_nan(model)
     size = block_size(model, len(triples))
 
     def count(start: int) -> Tensor:
         block = entities[start : start + size]
         columns = -(-len(block) // 8) * 8  # counted eight at a time
-        candidates = model.looked_up(torch.cat([block, block[-1:].expand(columns - len(block))]).to(device))
-        return _count(model, contest, candidates, lambda dtype: field.table(start, len(block), columns, dtype))
+        padded = torch.cat([block, block[-1:].expand(columns - len(block))])
+        candidates = model.entity_embeddings(padded.to(device))
+        return _count(model, margins, candidates, lambda dtype: competing.totals(start, len(block), columns, dtype))
 
-    above, not_below = _over_blocks(count, range(0, len(entities), size), device)
-    num_candidates = len(entities) - field.others
-    return [QueryRanks(1 + a.cpu(), 1 + b.cpu(), num_candidates) for a, b in zip(above, not_below)]
+    ahead, not_behind = _over_blocks(count, range(0, len(entities), size), device)
+    num_candidates = len(entities) - competing.num_others
+    return [QueryRanks(1 + a.cpu(), 1 + b.cpu(), num_candidates) for a, b in zip(ahead, not_behind)]
 
 
 @dataclass(frozen=True)
-class Field:
-    """Who is asked, and who does not compete.
+class CandidateFilter:
+    """Which queries b triples ask, and which candidates do not compete.
 
-    first (q,) the first triple of each query, rows (b,) the query of each triple; row, place (m,) queries and candidates
-    that are out of the race, true answers among them, by increasing place; others (b,) how many are besides the true answer.
+    Example, filtered: the triples (0, r, 5) and (0, r, 7) ask one query, first_triples = [0], query = [0, 0]. Their answers
+    and the known answer 9 are excluded: excluded_query = [0, 0, 0], excluded_place = [5, 7, 9] if all entities are
+    candidates. Each of the two triples is ranked without 2 of them: num_others = [2, 2].
+
+    Attributes:
+        first_triples: (q,) the first triple of each query.
+        query: (b,) the query of each triple.
+        excluded_query, excluded_place: (m,) queries, and places among the candidates, of those that do not compete, true
+            answers included; by increasing place.
+        num_others: (b,) how many are excluded besides the true answer.
     """
 
-    first: Tensor
-    rows: Tensor
-    row: Tensor
-    place: Tensor
-    others: Tensor
+    first_triples: Tensor
+    query: Tensor
+    excluded_query: Tensor
+    excluded_place: Tensor
+    num_others: Tensor
 
-    def table(self, start: int, count: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """(q, columns) zeros for `count` candidates from `start` on, −∞ for those that are out and what is left over."""
-        out = slice(*torch.searchsorted(self.place, torch.tensor([start, start + count])).tolist())
-        table = torch.zeros(len(self.first), columns, dtype=dtype, device=self.row.device)
-        table[:, count:] = NEVER
-        table[self.row[out], (self.place[out] - start).to(table.device)] = NEVER
-        return table
+    @classmethod
+    def of(
+        cls, model: Croppable, triples: Tensor, target: Target, entities: Tensor, known: KnownAnswers | None
+    ) -> CandidateFilter:
+        """The filter of triples (b, 3), sorted by query, among candidates `entities` (c,), ascending; no known answers,
+        no filter but the true answer itself."""
+        answers = triples[:, 0 if target == "head" else 2]
+        first_triples = query = torch.arange(len(triples))
+        if known is None:  # the answers of other triples compete: every triple needs a table row of its own
+            excluded_query, excluded = query, answers
+            num_others = torch.zeros(len(triples), dtype=torch.long)
+        else:
+            if model.shares_queries:
+                first_triples, query = distinct_queries(triples, target)
+            known_query, known_entity = known.lookup(triples[first_triples], target)
+            # The true answers are excluded too, known or not; each entity once.
+            num_entities = int(entities.max()) + 1
+            keys = torch.cat([known_query * num_entities + known_entity, query * num_entities + answers]).unique()
+            excluded_query, excluded = keys // num_entities, keys % num_entities
+            num_others = torch.bincount(excluded_query, minlength=len(first_triples))[query] - 1
+        place = torch.searchsorted(entities, excluded.contiguous())
+        order = place.argsort()
+        return cls(first_triples, query, excluded_query[order].to(model.device), place[order], num_others)
+
+    def totals(self, start: int, count: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """(q, columns) where the scores of `count` candidates from place `start` on begin: 0, or −∞ for those that do not
+        compete and for columns from `count` on."""
+        some = slice(*torch.searchsorted(self.excluded_place, torch.tensor([start, start + count])).tolist())
+        totals = torch.zeros(len(self.first_triples), columns, dtype=dtype, device=self.excluded_query.device)
+        totals[:, count:] = -torch.inf
+        totals[self.excluded_query[some], (self.excluded_place[some] - start).to(totals.device)] = -torch.inf
+        return totals
 
 
-def _field(
-    model: Croppable, triples: Tensor, answers: Tensor, target: Target, entities: Tensor, known: KnownAnswers | None
-) -> Field:
-    first = rows = torch.arange(len(triples))
-    if known is None:  # the answers of other triples compete: no two triples share a row of scores
-        row, entity = rows, answers
-        others = torch.zeros(len(triples), dtype=torch.long)
-    else:
-        if model.shares_queries:
-            first, rows = distinct_queries(triples, target)
-        row, entity = known.lookup(triples[first], target)
-        row, entity = _with_answers(row, entity, rows, answers, int(entities.max()) + 1)
-        others = torch.bincount(row, minlength=len(first))[rows] - 1
-    place = torch.searchsorted(entities, entity.contiguous())
-    by_place = place.argsort()
-    return Field(first, rows, row[by_place].to(model.device), place[by_place], others)
-
-
-def _count(model: Croppable, contest: Contest, candidates: Tensor, table: Callable[[torch.dtype], Tensor]) -> Tensor:
-    """How many candidates score above the true answers, and not below: (2, n, b)."""
-    found = Tally(*contest.true.shape, len(candidates), candidates.device)
-    if found.count_all(contest.ahead(table(contest.dtype), candidates)).isnan().any():
+def _count(model: Croppable, margins: Margins, candidates: Tensor, totals: Callable[[torch.dtype], Tensor]) -> Tensor:
+    """(2, n, b) how many candidates (c, parts, dim) score above the true answers, and how many not below them."""
+    counter = RankCounter(*margins.true_scores.shape, len(candidates), candidates.device)
+    if counter.count_all(margins.margins(totals(margins.dtype), candidates)).isnan().any():
         _raise_nan(model)
-    if contest.certain:
-        return found.counts()
-    if found.num_near() > found.marks[0].numel() * len(contest.true) // MANY:
-        found.count_all(contest.settled(table(torch.double), candidates))
-        return found.counts()
-    counts, (at, some, column) = found.counts(), found.near()
-    ahead = contest.settled_pairs(at, some, candidates, column)
-    counts[0].index_put_((at, some), (ahead > 0).long(), accumulate=True)
-    counts[1].index_put_((at, some), -(ahead < 0).long(), accumulate=True)
+    if margins.exact:
+        return counter.counts()
+    if counter.num_near() > counter.marks[0].numel() * len(margins.true_scores) // NEAR_SHARE:
+        counter.count_all(margins.exact_margins(totals(torch.double), candidates))
+        return counter.counts()
+    # The near ones were counted as not behind and not as ahead.
+    counts, (width, row, column) = counter.counts(), counter.near()
+    near = margins.exact_pair_margins(width, row, candidates, column)
+    counts[0].index_put_((width, row), (near > 0).long(), accumulate=True)
+    counts[1].index_put_((width, row), -(near < 0).long(), accumulate=True)
     return counts
 
 
 def _over_blocks(count: Callable[[int], Tensor], starts: range, device: torch.device) -> Tensor:
-    """The sum of what is counted in the blocks that begin at `starts`."""
+    """The sum of the counts of the blocks that begin at `starts`."""
     if device.type != "cpu":
         return torch.stack([count(start) for start in starts]).sum(0)
-    # One task a block: PyTorch would split every small step over its threads and wait for the slowest.
+    # One task for each block: PyTorch would split every small step over its threads and wait for the slowest.
     with _single_threaded() as threads, ThreadPoolExecutor(threads) as pool:
         return torch.stack([*pool.map(torch.no_grad()(count), starts)]).sum(0)
 
@@ -267,25 +267,18 @@ def _raise_nan(model: Croppable) -> NoReturn:
     raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
 
 
-def block_size(model: Croppable, rows: int) -> int:
+def block_size(model: Croppable, num_answers: int) -> int:
     """How many candidates are compared at a time with so many true answers, a multiple of eight."""
     if model.device.type == "cpu":
-        return min(LANES, max(8, CPU_BLOCK // rows // 8 * 8))
-    numbers = model.looked_up(torch.zeros(1, dtype=torch.long, device=model.device)).numel()  # of an embedding
-    return max(8, WIDE_BLOCK // max(rows, numbers) // 8 * 8)
-
-
-def _with_answers(
-    row: Tensor, entity: Tensor, rows: Tensor, answers: Tensor, num_entities: int
-) -> tuple[Tensor, Tensor]:
-    """Known answers by row, those that are ranked among them, each once."""
-    keys = torch.cat([row * num_entities + entity, rows * num_entities + answers]).unique()
-    return keys // num_entities, keys % num_entities
+        return min(CPU_CANDIDATES, max(8, CPU_BLOCK // num_answers // 8 * 8))
+    one_entity = torch.zeros(1, dtype=torch.long, device=model.device)
+    numbers = model.entity_embeddings(one_entity).numel()  # in an embedding
+    return max(8, DEVICE_BLOCK // max(num_answers, numbers) // 8 * 8)
 
 
 @contextmanager
 def _single_threaded() -> Iterator[int]:
-    """Small steps on one thread each, for those who bring threads of their own: as many as are given."""
+    """PyTorch on one thread, for those who bring threads of their own; gives how many it had."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

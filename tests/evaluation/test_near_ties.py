@@ -52,7 +52,7 @@ def planted(graph, name, norm=None, values="drawn", widths=WIDTHS):
 @torch.no_grad()
 def slow_scores(model, triples, target, width):
     """{(known, relation): scores of all candidates} by the rule: number by number in double precision, then rounded."""
-    norm, place, found = model.norm, model._place(target), {}
+    norm, place, found = model.norm, model.asked_target(target), {}
     for known, relation in {(h if target == "tail" else t, r) for h, r, t in triples.tolist()}:
         r = model.relations[relation, :, :width]
         q = model.interaction.query(model.entities[known, :, :width], r, place)
@@ -93,7 +93,7 @@ def test_ranks_are_those_of_the_rule_whatever_the_batch(name, norm, values, rand
     first = ranks_widths(model, graph)
     for size, block, many in zip(BATCHES, (2**19, 200, 2**19, 900), (1, 10**9, 10**9, 50)):
         monkeypatch.setattr(width_ranking, "CPU_BLOCK", block)
-        monkeypatch.setattr(width_ranking, "MANY", many)  # one in so many may be compared as pairs
+        monkeypatch.setattr(width_ranking, "NEAR_SHARE", many)  # one in so many may be compared as pairs
         for width, of_width in ranks_widths(model, graph, batch_size=size).items():
             assert_equal_ranks(of_width, first[width], (size, width))
     for width, of_width in first.items():

@@ -8,7 +8,7 @@ from pmd.core.errors import PmdError
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import rank_widths, ranks_widths
-from pmd.models.kge import width_scores as sweep_module
+from pmd.models.kge import width_scores
 from pmd.models.kge.interactions import INTERACTIONS
 from pmd.models.kge.model import KgeModel
 
@@ -152,7 +152,7 @@ def test_models_without_running_sums_are_ranked_width_by_width(name, options, ra
 @pytest.mark.parametrize("values", ["drawn", "whole"])
 def test_what_is_too_near_is_compared_again(name, norm, many, values, random_graph, monkeypatch):
     """Pair by pair, or block by block in double precision: the ranks are the same."""
-    monkeypatch.setattr(width_ranking, "MANY", many)
+    monkeypatch.setattr(width_ranking, "NEAR_SHARE", many)
     graph = random_graph(5, entities=70)
     model = model_of(graph, name, norm)
     if values == "whole":
@@ -173,19 +173,21 @@ def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, 
     with torch.no_grad():
         model.entity_rows.weight.mul_(large * torch.logspace(-2, 2, 200)[torch.randperm(200), None])
         triples = graph.test[graph.test[:, 1].argsort()]
-        sweep, answers = model.sweep(triples, "tail"), model.looked_up(triples[:, 2])
+        queries, answers = model.width_scores(triples, "tail"), model.entity_embeddings(triples[:, 2])
         everyone = torch.arange(200)
         rows, columns = torch.arange(len(triples)).repeat_interleave(200), everyone.repeat(len(triples))
-        sums = sweep.sums_of_pairs(rows, model.looked_up(columns), 64)[:, [width - 1 for width in widths]]
-        exact = sweep.sign * sums.t().unflatten(1, (-1, 200))  # (n, b, c)
+        sums = queries.exact_sums_of_pairs(rows, model.entity_embeddings(columns), 64)[
+            :, [width - 1 for width in widths]
+        ]
+        exact = queries.sign * sums.t().unflatten(1, (-1, 200))  # (n, b, c)
         for dtype, digits in ((torch.float, 1e-3), (torch.double, 1e-5)):
-            monkeypatch.setattr(sweep_module, "coarse_products", lambda dtype=dtype: dtype == torch.double)
-            contest = sweep.against(answers, torch.arange(len(triples)))
-            assert contest.dtype == dtype and not contest.certain
-            found = contest.ahead(torch.zeros(len(triples), 200, dtype=dtype), model.looked_up(everyone))
-            for i, (ahead, slack) in enumerate(found):
-                true = (exact[i] - contest.sums[i][:, None]) * contest.scale[:, None]
-                error = (ahead.double() - true).abs().max()
+            monkeypatch.setattr(width_scores, "products_are_coarse", lambda dtype=dtype: dtype == torch.double)
+            margins = queries.against(answers, torch.arange(len(triples)))
+            assert margins.dtype == dtype and not margins.exact
+            by_width = margins.margins(torch.zeros(len(triples), 200, dtype=dtype), model.entity_embeddings(everyone))
+            for i, (margin, slack) in enumerate(by_width):
+                true = (exact[i] - margins.true_sums[i][:, None]) * margins.scale[:, None]
+                error = (margin.double() - true).abs().max()
                 assert error <= slack < digits * true.abs().max(), (i, error, slack)
 
 
@@ -211,9 +213,9 @@ def test_sums_in_double_precision_where_products_are_coarse(set_precision, rando
         for precision, dtype in (("ieee", torch.float), ("tf32", torch.double)):
             set_precision(precision)
             with torch.no_grad():
-                sweep = model.sweep(graph.test, "tail")
-                contest = sweep.against(model.looked_up(graph.test[:, 2]), torch.arange(len(graph.test)))
-            assert contest.dtype == dtype
+                queries = model.width_scores(graph.test, "tail")
+                margins = queries.against(model.entity_embeddings(graph.test[:, 2]), torch.arange(len(graph.test)))
+            assert margins.dtype == dtype
             found = ranks_widths(model, graph, "test")
     finally:
         set_precision("none")
@@ -225,7 +227,7 @@ def test_blocks_on_other_devices_are_large():
     class Other:
         device = torch.device("cuda")
 
-        def looked_up(self, entities):
+        def entity_embeddings(self, entities):
             return torch.zeros(len(entities), 2, 640, device="meta")
 
     model = Other()

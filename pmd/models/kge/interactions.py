@@ -1,13 +1,16 @@
 """Interactions: what six embedding methods compute from the embeddings of a triple. Higher is more plausible.
 
 Embeddings come as (…, parts, dim) and broadcast; parts are real and imaginary, head and tail role, or the
-two vectors of a relation. A prefix of `dim` is a narrower model: nothing here depends on the width but sums
-and norms over what is given.
+two vectors of a relation. A prefix of `dim` is a narrower model: only sums and norms depend on the width, and
+they are taken over what is given.
 
-Every interaction compares a *query* with a *candidate*. `tail(h, r)` is what the tail should be and
-`head(t, r)` what the head should be; `measure` says how near the candidate comes, by a distance or by a dot
-product. So one query meets many candidates without being computed again, and all candidates of a query
-are one call of a tuned kernel (`pairwise`).
+Every interaction compares a *query* with a *candidate*: `tail(h, r)` is what the tail should be, `head(t, r)` what
+the head should be, and `candidate(e, r, target)` what an entity is compared as. A dimension adds a *term* (`terms`), and
+`reduce` makes the score from the sum of the terms. So a query is computed once for many candidates, and all
+candidates of a query are one call of a fast kernel (`pairwise`).
+
+Example, TransE with norm l1: h = (1, 2), r = (0, 1) and t = (3, 0) give the query (1, 3), the terms |1 − 3| = 2 and
+|3 − 0| = 3, and the score −5.
 """
 
 from __future__ import annotations
@@ -22,17 +25,20 @@ from torch.nn.functional import normalize
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
-from pmd.models.kge.kernels import euclidean, manhattan, moduli
-from pmd.models.kge.prefixes import Terms, accumulated, block_sums, running_sums, sizes_of
+from pmd.models.kge.kernels import euclidean, manhattan, sum_of_moduli
+from pmd.models.kge.prefixes import TermKind, accumulate, block_sizes, block_sums, running_sums
 
 Norm = Literal["l1", "l2", "squared"]
 
 
 class Interaction:
-    """The common part. Subclasses give `tail`, `head`, and `candidate` where it depends on the relation.
+    """The common part. Subclasses define `tail`, `head`, and `candidate` where it depends on the relation.
 
     Args:
         norm: of a distance: `l1`, `l2` or `squared` (the square of l2). None is the interaction's default.
+
+    Raises:
+        PmdError: for a norm that does not fit the interaction.
     """
 
     entity_parts = 1
@@ -40,13 +46,13 @@ class Interaction:
     norms: tuple[Norm, ...] = get_args(Norm)
     default_norm: Norm | None = "l2"
     relation_free = True
-    """Whether a candidate is the same for every relation."""
+    """Whether an entity is compared as the same candidate for every relation."""
     has_running_sums = True
-    """Whether the terms of a prefix do not depend on its width."""
+    """Whether the terms do not depend on the width, so that the scores of all prefixes are running sums."""
     complex_parts = False
-    """Whether the two parts are real and imaginary."""
+    """Whether the two parts of an embedding are real and imaginary."""
     relation_start: tuple[float, float] | None = None
-    """Between which numbers relations start; None: as entities do."""
+    """Range that relations are drawn from at the start; None: that of the entities."""
 
     def __init__(self, norm: Norm | None = None):
         if norm is not None and norm not in self.norms:
@@ -63,11 +69,11 @@ class Interaction:
         raise NotImplementedError
 
     def candidate(self, e: Tensor, r: Tensor, target: Target) -> Tensor:
-        """What an entity is compared as when it stands in the place of `target`."""
+        """What entity `e` is compared as when it stands at `target`, (…, entity_parts, dim)."""
         return e
 
     def query(self, known: Tensor, r: Tensor, target: Target) -> Tensor:
-        """`tail` or `head`: the query that leaves `target` open."""
+        """The query that leaves `target` open: `tail` or `head` of the known entity and the relation."""
         return self.tail(known, r) if target == "tail" else self.head(known, r)
 
     def score(self, h: Tensor, r: Tensor, t: Tensor) -> Tensor:
@@ -81,22 +87,24 @@ class Interaction:
     def compare_widths(
         self, known: Tensor, r: Tensor, candidates: Tensor, target: Target, widths: Sequence[int], scale: float = 1.0
     ) -> Tensor:
-        """Scores of all widths, (n, g, m, k), of candidates in the place of `target`.
+        """Scores of all widths, (n, g, m, k), of candidates that stand at `target`, in g groups of m queries.
 
-        known (g, m, parts, dim) and r (g, m, parts, dim) are those of m queries in a group, candidates (g, k, parts,
-        dim) theirs. `scale` is that of `accumulated`: how much a sub-model trains dimensions of narrower ones.
+        Args:
+            known, r: (g, m, parts, dim), the known entities and relations of the queries.
+            candidates: (g, k, parts, dim), those of all queries of a group.
+            scale: that of `prefixes.accumulate`: how much a sub-model trains the dimensions of narrower ones.
         """
-        query, sizes = self.query(known, r, target), sizes_of(widths)
+        query, sizes = self.query(known, r, target), block_sizes(widths)
         if self.relation_free:
-            return self.reduce(accumulated(block_sums(self.sum_of, query, candidates, sizes), 0, scale))
-        # Every query sees the candidates in the light of its own relation: m groups of one query.
-        seen = self.candidate(candidates.unsqueeze(1), r.unsqueeze(2), target)  # (g, m, k, parts, dim)
-        sums = block_sums(self.sum_of, query.flatten(0, 1).unsqueeze(1), seen.flatten(0, 1), sizes)
-        return self.reduce(accumulated(sums.reshape(-1, *seen.shape[:3]), 0, scale))
+            return self.reduce(accumulate(block_sums(self.term_kind, query, candidates, sizes), 0, scale))
+        # Every relation changes the candidates in its own way: g · m groups of one query.
+        changed = self.candidate(candidates.unsqueeze(1), r.unsqueeze(2), target)  # (g, m, k, parts, dim)
+        sums = block_sums(self.term_kind, query.flatten(0, 1).unsqueeze(1), changed.flatten(0, 1), sizes)
+        return self.reduce(accumulate(sums.reshape(-1, *changed.shape[:3]), 0, scale))
 
     @property
-    def sum_of(self) -> Terms:
-        """What the dimensions add, for the kernel that sums it."""
+    def term_kind(self) -> TermKind:
+        """What `terms` computes, for the kernels that sum it."""
         return "moduli" if self.norm == "l1" else "squared"
 
     def terms(self, query: Tensor, candidate: Tensor) -> Tensor:
@@ -107,19 +115,21 @@ class Interaction:
         return difference.square().sum(-2)
 
     def reduce(self, total: Tensor) -> Tensor:
-        """From the sum of terms to the score."""
+        """The score, from the sum of the terms."""
         return -(root(total) if self.norm == "l2" else total)
 
     def pairwise(self, query: Tensor, candidates: Tensor) -> Tensor:
         """(…, m, parts, dim) queries, (…, n, parts, dim) candidates -> scores (…, m, n)."""
         if self.norm == "l1" and query.shape[-2] > 1:
-            distance = moduli(query, candidates)
+            distance = sum_of_moduli(query, candidates)
         else:
             kernel = manhattan if self.norm == "l1" else euclidean
             distance = kernel(query.flatten(-2), candidates.flatten(-2))
         if self.norm == "squared":
             return -distance.square()
-        return -distance if distance.requires_grad else distance.neg_()  # ranking holds one table, not two
+        return (
+            -distance if distance.requires_grad else distance.neg_()
+        )  # in place: ranking then holds one table, not two
 
 
 class TransE(Interaction):
@@ -142,7 +152,7 @@ class TransH(Interaction):
 
     relation_parts = 2
     relation_free = False
-    has_running_sums = False  # the projection depends on the width; `score_widths` takes it apart
+    has_running_sums = False  # the projection depends on the width; `score_widths` writes it as four running sums
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         w, d = split(r)
@@ -158,7 +168,7 @@ class TransH(Interaction):
     def score_widths(self, h: Tensor, r: Tensor, t: Tensor, widths: Sequence[int]) -> Tensor:
         """With v = h − t + d and u = h − t: ‖v − c w‖² = v·v − 2c (w·v) + c² (w·w), c = (w·u) / (w·w).
 
-        All four are running sums. With norm l1 there are none, and the widths are scored one by one.
+        All four products are running sums. With norm l1 there are none: widths are scored one after the other.
         """
         if self.norm == "l1":
             return torch.stack([self.score(h[..., :n], r[..., :n], t[..., :n]) for n in widths], dim=-1)
@@ -167,28 +177,29 @@ class TransH(Interaction):
         v = u + d
         products = torch.cat(torch.broadcast_tensors(v * v, w * v, w * u, w * w), dim=-2)  # (…, 4, dim)
         vv, wv, wu, ww = running_sums(products, widths).unbind(-2)
-        return self._without_normal(vv, wv, wu, ww)
+        return self._score_of_products(vv, wv, wu, ww)
 
-    def _without_normal(self, vv: Tensor, wv: Tensor, wu: Tensor, ww: Tensor) -> Tensor:
-        c = wu / ww.clamp(min=TINY)
+    def _score_of_products(self, vv: Tensor, wv: Tensor, wu: Tensor, ww: Tensor) -> Tensor:
+        c = wu / ww.clamp(min=EPSILON)
         return self.reduce((vv - 2 * c * wv + c * c * ww).clamp(min=0))
 
     def compare_widths(
         self, known: Tensor, r: Tensor, candidates: Tensor, target: Target, widths: Sequence[int], scale: float = 1.0
     ) -> Tensor:
-        """As `score_widths`, from two comparisons: of the translated query, and of the normal, with the candidates."""
+        """As `score_widths`, from two comparisons with the candidates: of the translated query, and of the normal."""
         if self.norm == "l1":
             raise PmdError("TransH with norm l1 has no running sums; use norm l2 or squared")
-        (w, d), sizes = split(r), sizes_of(widths)
-        moved = known + d if target == "tail" else known - d  # of the head, both differences change their sign
+        (w, d), sizes = split(r), block_sizes(widths)
+        # With u = known − candidate and v = moved − candidate. For the head both have the opposite sign: nothing changes.
+        moved = known + d if target == "tail" else known - d
 
-        def row(x: Tensor) -> Tensor:
-            """(g, m, 1, dim) -> (n, g, m, 1)"""
+        def of_queries(x: Tensor) -> Tensor:
+            """Terms (g, m, 1, dim) -> running sums (n, g, m, 1)."""
             return running_sums(x, widths, scale).movedim(-1, 0)
 
-        vv = accumulated(block_sums("squared", moved, candidates, sizes), 0, scale)
-        wt = accumulated(block_sums("product", w, candidates, sizes), 0, scale)
-        return self._without_normal(vv, row(w * moved) - wt, row(w * known) - wt, row(w * w))
+        vv = accumulate(block_sums("squared", moved, candidates, sizes), 0, scale)
+        wc = accumulate(block_sums("product", w, candidates, sizes), 0, scale)  # w · candidate
+        return self._score_of_products(vv, of_queries(w * moved) - wc, of_queries(w * known) - wc, of_queries(w * w))
 
 
 class ComplEx(Interaction):
@@ -198,7 +209,7 @@ class ComplEx(Interaction):
     complex_parts = True
     norms = ()
     default_norm = None
-    sum_of: Terms = "product"
+    term_kind: TermKind = "product"
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return times(h, r)
@@ -219,7 +230,7 @@ class ComplEx(Interaction):
 class SimplE(ComplEx):
     """½ (⟨h_head, r, t_tail⟩ + ⟨t_head, r_inverse, h_tail⟩) (Kazemi and Poole, NeurIPS 2018).
 
-    Parts are the head and the tail role of an entity, a relation and its inverse.
+    An entity's parts are its head and its tail role, a relation's are itself and its inverse.
     """
 
     complex_parts = False
@@ -252,7 +263,7 @@ class RotatE(Interaction):
 class PairRE(Interaction):
     """−‖h ∘ r_head − t ∘ r_tail‖ (Chao et al., ACL 2021); the relation's parts are r_head and r_tail.
 
-    The paper's unit entities are `unit_entities` of the model; here an entity is taken as it is.
+    The paper scales entities to length 1: `unit_entities` of the model. Here an entity is taken as it is.
     """
 
     relation_parts = 2
@@ -261,7 +272,7 @@ class PairRE(Interaction):
     relation_start = (
         -0.5,
         0.5,
-    )  # of both signs: where all are positive, relations that differ by a sign are not learned
+    )  # of both signs: if all start positive, relations that differ by a sign are not learned
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return h * split(r)[0]
@@ -277,7 +288,8 @@ INTERACTIONS: dict[str, type[Interaction]] = {
     kind.__name__.lower(): kind for kind in (TransE, TransH, ComplEx, RotatE, SimplE, PairRE)
 }
 
-TINY = 1e-24  # under a square root: far below what fp32 sums of squares can tell from zero
+EPSILON = 1e-24
+"""Least number under a square root, far below what sums of squares in single precision can tell from zero."""
 
 
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
@@ -289,7 +301,7 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
 
 def root(total: Tensor) -> Tensor:
     """Square root with a gradient of 0 at 0, where a triple fits exactly."""
-    return total.clamp(min=TINY).sqrt()
+    return total.clamp(min=EPSILON).sqrt()
 
 
 def modulus(z: Tensor) -> Tensor:
@@ -299,7 +311,7 @@ def modulus(z: Tensor) -> Tensor:
 
 
 def split(r: Tensor) -> tuple[Tensor, Tensor]:
-    """(…, 2, dim) -> twice (…, 1, dim)."""
+    """The two parts, (…, 1, dim) each, of (…, 2, dim)."""
     return r[..., :1, :], r[..., 1:, :]
 
 

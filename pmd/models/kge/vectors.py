@@ -13,4 +13,4 @@ def entity_vectors(model: KgeModel, entities: Tensor, width: int | None = None) 
     """(n,) entity positions -> (n, parts · width): the leading dimensions of each part, one part after the other, as a
     sub-model compares them: of length 1 where the model has unit entities. PmdError for a width that it has not."""
     small = model if width is None else model.crop(width)
-    return small.looked_up(entities).flatten(1).cpu()
+    return small.entity_embeddings(entities).flatten(1).cpu()

@@ -1,18 +1,20 @@
 """Every query against every candidate, for all widths in one pass: what `pmd.rank_widths` ranks by.
 
-A table of queries and candidates holds what the dimensions so far add up to; the next width adds its own, in place. A
-step between two widths costs what its dimensions cost, so n widths cost about what the widest costs alone.
+A table of totals (queries, candidates) holds the sum of the terms of all dimensions so far; going on to the next width adds
+its dimensions in place. So n widths cost about what the widest costs alone.
 
-What a candidate scores is one number in single precision, whatever else is compared. Moduli are summed in that precision,
-one dimension after the other. Products and squares are so in double precision, and rounded once (`Sweep.scores`,
-`Sweep.sums_of_pairs`). Nearly all comparisons of these can do with sums in single precision, in any order, since it is
-known how far such a sum can be from the true one (`Products._slack`): only what is too near to the true answer to tell is
-summed again.
+A score is by definition one number in single precision. Sums of moduli are computed in that precision, one dimension after
+the other (`ModuliMargins`). Sums of products and of squares are computed in double precision, one dimension after the
+other, and rounded once (`WidthScores.exact_scores`, `WidthScores.exact_sums_of_pairs`). That is slow, and nearly always
+unnecessary: `ProductMargins` compares candidates with the true answer by matrix products in single precision, whose error
+has a known bound (`ProductMargins._slacks`). Only what is closer to the true answer than this bound is computed again by
+the definition.
 """
 
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -20,28 +22,28 @@ from torch import Tensor
 
 from pmd.core.types import Target
 from pmd.models.kge.interactions import Interaction
-from pmd.models.kge.kernels import rooted
-from pmd.models.kge.prefixes import VALUES, running_sums, sizes_of
+from pmd.models.kge.kernels import single_roots
+from pmd.models.kge.prefixes import TERMS, block_sizes, running_sums
 
-CACHED = 64
-"""Candidates whose dimensions are put in their places at a time: few enough for the cache."""
+COPIED = 64
+"""Candidates that are copied into matrices at a time: few enough for the cache."""
 
 PAIRS = 256
-"""Queries and candidates that are compared by themselves at a time."""
+"""Pairs of a query and a candidate that are scored at a time."""
 
-ALIKE = torch.finfo(torch.float).eps
-"""Numbers that single precision rounds to one differ by no more of their size. Five times that where it also takes roots and
-squares of them, which PyTorch does not always round to the nearest."""
+ROUNDING = torch.finfo(torch.float).eps
+"""Two numbers that single precision rounds to the same one differ by no more than this, relative to their size. With roots
+and squares, which PyTorch does not always round to the nearest, by no more than five times this."""
 
 
-class Sweep:
-    """The queries (h, r, ?) or (?, r, t) of some triples, ready to meet candidates.
+class WidthScores:
+    """The queries (h, r, ?) or (?, r, t) of q triples, ready to be compared with candidates at all widths.
 
     Args:
-        interaction: with terms that add up over dimensions.
+        interaction: whose terms add up over dimensions (`has_running_sums`).
         known, relations: (q, parts, dim) of the queries.
-        target: the open place, as the interaction sees it.
-        relation_ids: (q,) of the queries; fastest where those of one relation lie together.
+        target: the open place, as the interaction is asked for it.
+        relation_ids: (q,) of the queries; fastest where equal ones are consecutive.
         widths: increasing.
     """
 
@@ -55,222 +57,285 @@ class Sweep:
         widths: Sequence[int],
     ):
         self.interaction, self.relations, self.target, self.widths = interaction, relations, target, widths
-        self.terms, self.sizes = interaction.sum_of, sizes_of(widths)
+        self.kind, self.sizes = interaction.term_kind, block_sizes(widths)
         self.query = interaction.query(known, relations, target)[..., : widths[-1]]  # (q, parts, dim)
-        sizes = [len(known)]
-        if not interaction.relation_free:  # candidates look different in the light of each relation
-            sizes = relation_ids.unique_consecutive(return_counts=True)[1].tolist()
-        ends = torch.tensor(sizes).cumsum(0).tolist()
-        self.groups = [slice(end - size, end) for end, size in zip(ends, sizes)]
+        self.sign = 1 if self.kind == "product" else -1  # a distance scores the less the larger its sum
+        counts = [len(known)]
+        if not interaction.relation_free:  # queries of one relation are compared with the same candidates
+            counts = relation_ids.unique_consecutive(return_counts=True)[1].tolist()
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        self.groups = [slice(end - count, end) for end, count in zip(ends, counts)]
 
-    def against(self, answers: Tensor, rows: Tensor) -> Moduli | Products:
-        """With the true answers (b, parts, dim) of queries `rows` (b,); of products every query has one."""
-        return Moduli(self, answers, rows) if self.terms == "moduli" else Products(self, answers)
+    def against(self, answers: Tensor, rows: Tensor) -> Margins:
+        """Ready to tell by how much candidates are ahead of true answers.
 
-    def seen(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Queries, and the candidates (c, parts, dim) as these see them."""
+        Args:
+            answers: (b, parts, dim) embeddings of the true answers.
+            rows: (b,) the query of each; for products and squares b = q, and query i has answer i.
+        """
+        return ModuliMargins(self, answers, rows) if self.kind == "moduli" else ProductMargins(self, answers)
+
+    def candidates_by_group(self, candidates: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Slices of queries, and the candidates (c, parts, dim) as these are compared with them."""
         for rows in self.groups:
             if self.interaction.relation_free:
                 yield rows, candidates
             else:
                 yield rows, self.interaction.candidate(candidates, self.relations[rows.start], self.target)
 
-    def scores(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
-        """Scores (q, c) by products or squares, width by width, the same as those of pairs.
+    def exact_scores(self, totals: Tensor, candidates: Tensor) -> Iterator[Tensor]:
+        """Scores (q, c) by products or squares, width by width, equal to those of pairs.
 
-        table (q, c) holds zeros, or −∞ for what is to stay so.
+        totals (q, c) starts with zeros, or −∞ for a candidate that is to stay there.
         """
-        total, query = table.double(), self.query.double().permute(2, 0, 1).contiguous()
-        seen = [(rows, _by_dimension(some.double())) for rows, some in self.seen(candidates)]
+        totals, query = totals.double(), self.query.double().permute(2, 0, 1).contiguous()
+        groups = [(rows, _by_dimension(part.double())) for rows, part in self.candidates_by_group(candidates)]
         for start, end in itertools.pairwise((0, *self.widths)):
-            for rows, some in seen:
-                for q, c in zip(query[start:end, rows, :, None], some[start:end]):  # (q, parts, 1), (parts, c)
-                    total[rows].add_(self._terms(q, c), alpha=self.sign)
-            yield self.scored(total)
+            for rows, part in groups:
+                for q, c in zip(query[start:end, rows, :, None], part[start:end]):  # (q, parts, 1), (parts, c)
+                    totals[rows].add_(self._terms(q, c), alpha=self.sign)
+            yield self.rounded(totals)
 
-    def sums_of_pairs(self, rows: Tensor, candidates: Tensor, width: int) -> Tensor:
-        """Sums (m, width) of the terms of the first one, two ... dimensions, of queries `rows` and candidates (m, parts,
-        width) in pairs: in double precision, one dimension after the other, unlike `sum`."""
+    def exact_sums_of_pairs(self, rows: Tensor, candidates: Tensor, width: int) -> Tensor:
+        """Sums (m, width) of the first one, two, … terms of pairs, in double precision, one dimension after the other
+        (which `sum` does not promise).
+
+        Args:
+            rows: (m,) queries.
+            candidates: (m, parts, width), that of each query.
+        """
         if not self.interaction.relation_free:
             candidates = self.interaction.candidate(candidates, self.relations[..., :width][rows], self.target)
         return self._terms(self.query[..., :width][rows].double(), candidates).cumsum(-1)
 
-    def scored(self, sums: Tensor) -> Tensor:
-        """What sums in double precision score, in single precision: by steps that `pairwise` of a distance takes too."""
-        if self.terms == "product":
+    def rounded(self, sums: Tensor) -> Tensor:
+        """Scores in single precision from signed sums in double precision, by the same steps as `pairwise` of a distance."""
+        if self.kind == "product":
             return sums.float()
-        distance = rooted(-sums)
+        distance = single_roots(-sums)
         return -(distance.square() if self.interaction.norm == "squared" else distance)
 
-    @property
-    def sign(self) -> int:
-        return 1 if self.terms == "product" else -1
-
     def _terms(self, query: Tensor, candidates: Tensor) -> Tensor:
-        """What is added: (…, parts, k) twice, which may broadcast -> (…, k)."""
-        return VALUES[self.terms](query * candidates if self.terms == "product" else query - candidates)
+        """The terms (…, k) of (…, parts, k) twice, which may broadcast."""
+        return TERMS[self.kind](query * candidates if self.kind == "product" else query - candidates)
 
 
-class Moduli:
-    """Sums of moduli, one dimension after the other, so that those of equal candidates are equal.
+class Margins(ABC):
+    """By how much candidates are ahead of true answers, width by width.
+
+    A margin is a difference of scores, or of something that orders candidates as scores do. It comes with a *slack*: where
+    its absolute value exceeds the slack, its sign is that of the difference of scores; otherwise `exact_margins` and
+    `exact_pair_margins` tell.
 
     Attributes:
-        true: (n, b) scores of the true answers, by the same sums.
-        dtype: of the table.
-        certain: whether no comparison is too near to tell.
+        true_scores: (n, b) scores of the true answers at each width.
+        dtype: of the totals that `margins` takes.
+        exact: whether all slacks are 0, and nothing is left for the exact margins.
     """
 
-    certain = True
+    true_scores: Tensor
+    dtype: torch.dtype
+    exact: bool
 
-    def __init__(self, sweep: Sweep, answers: Tensor, rows: Tensor):
-        self.sweep, self.rows, self.dtype = sweep, rows, sweep.query.dtype
-        self.queries = self._steps(sweep.query)
-        table = sweep.query.new_zeros(len(sweep.query), len(answers))
-        columns = torch.arange(len(answers), device=rows.device)
-        self.true = torch.stack([total[rows, columns] for total in self._totals(table, answers)])
-
-    def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
-        """By how much (b, c) the candidates (c, parts, dim) score above the true answers, and by how much that may be
-        wrong, width by width. table (q, c) holds zeros, or −∞ for what is to stay so, and is used up."""
-        own = table.new_empty(len(self.rows), table.shape[1])
-        for total, true in zip(self._totals(table, candidates), self.true):
-            if len(own) > len(table):
-                torch.index_select(total, 0, self.rows, out=own)  # six times faster than total[rows]
-                total = own
-            yield torch.sub(total, true[:, None], out=own), 0.0
-
-    def _totals(self, table: Tensor, candidates: Tensor) -> Iterator[Tensor]:
-        # What a relation does to candidates keeps how they lie: dimension by dimension, as they are to be read.
-        candidates = candidates.permute(2, 1, 0).contiguous().permute(2, 1, 0)
-        seen = [(rows, self._steps(some)) for rows, some in self.sweep.seen(candidates)]
-        spare = torch.empty_like(table)
-        for i, query in enumerate(self.queries):
-            for rows, steps in seen:
-                subtract_moduli(table[rows], query[..., rows], steps[i], spare[rows])
-            yield table
-
-    def _steps(self, x: Tensor) -> list[Tensor]:
-        """(m, parts, dim) -> (dims, parts, m) of each step between two widths."""
-        return [*_by_dimension(x[..., : self.sweep.widths[-1]]).split(self.sweep.sizes)]
-
-
-class Products:
-    """Sums of products of matrices, the last column of which takes the true sum away. Attributes as of `Moduli`.
-
-    −|q − c|² + |q|² is 2 q·c − |c|². Every row is multiplied by a power of two, so that all have about one slack.
-    """
-
-    certain = False
-
-    def __init__(self, sweep: Sweep, answers: Tensor):
-        self.sweep, self.squared = sweep, sweep.terms == "squared"
-        self.dtype = torch.double if coarse_products() else sweep.query.dtype
-        rows, width = torch.arange(len(sweep.query), device=answers.device), sweep.widths[-1]
-        parts = zip(rows.split(PAIRS), answers[..., :width].split(PAIRS))
-        last = torch.tensor(sweep.widths, device=rows.device) - 1
-        self.sums = torch.cat([sweep.sums_of_pairs(*part, width)[:, last] for part in parts]).t() * sweep.sign  # (n, q)
-        self.true = sweep.scored(self.sums)
-        self.lengths = running_sums(sweep.query.double().square().sum(1), sweep.widths).t()  # (n, q), squared
-        self.scale = torch.ldexp(torch.ones_like(self.sums[0]), -torch.frexp(self.lengths[-1].sqrt())[1])  # (q,)
-        self.queries = self._of_queries()
-
-    def ahead(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
-        """As `Moduli.ahead`, of the sums: what is farther ahead or behind has another score."""
-        seen = [(rows, *self._of_candidates(some)) for rows, some in self.sweep.seen(candidates)]
-        longest = torch.cat([longest.expand(-1, rows.stop - rows.start) for rows, _, longest in seen], 1)  # (n, q)
-        slack = self._slack(longest)
-        spare = torch.empty_like(table)
-        for i, query in enumerate(self.queries):
-            for rows, steps, _ in seen:  # not added to by the product itself, which may round at each of its steps
-                torch.mm(query[rows], steps[i], out=spare[rows])
-            yield table.add_(spare), slack[i]
-
-    def settled(self, table: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
-        """The same of the scores, which are not wrong: slower."""
-        for scores, true in zip(self.sweep.scores(table, candidates), self.true):
-            yield scores.sub_(true[:, None]), 0.0
-
-    def settled_pairs(self, places: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor:
-        """The same (m,) of queries `rows` and candidates `columns` in pairs, each at a width of its own.
+    @abstractmethod
+    def margins(self, totals: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        """Margins (b, c) and their slack, width by width.
 
         Args:
-            places: of the widths, (m,), best in increasing order.
+            totals: (q, c) zeros, or −∞ for a candidate that does not compete with a query; overwritten.
             candidates: (c, parts, dim).
         """
-        widths = torch.tensor(self.sweep.widths, device=rows.device)[places]
-        found = [torch.empty(0, dtype=torch.double, device=rows.device)]
+
+
+class ModuliMargins(Margins):
+    """Margins of sums of moduli, which are the differences of the scores themselves."""
+
+    exact = True
+
+    def __init__(self, scores: WidthScores, answers: Tensor, rows: Tensor):
+        self.scores, self.rows, self.dtype = scores, rows, scores.query.dtype
+        self.query_blocks = self._blocks(scores.query)
+        totals = scores.query.new_zeros(len(scores.query), len(answers))
+        columns = torch.arange(len(answers), device=rows.device)
+        self.true_scores = torch.stack([table[rows, columns] for table in self._totals(totals, answers)])
+
+    def margins(self, totals: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        out = totals.new_empty(len(self.rows), totals.shape[1])
+        for table, true in zip(self._totals(totals, candidates), self.true_scores):
+            if len(out) > len(table):  # several true answers share a query
+                torch.index_select(table, 0, self.rows, out=out)  # six times faster than table[rows]
+                table = out
+            yield torch.sub(table, true[:, None], out=out), 0.0
+
+    def _totals(self, totals: Tensor, candidates: Tensor) -> Iterator[Tensor]:
+        """Scores (q, c), width by width, in the same memory."""
+        # Laid out by dimension before a relation changes them, for that keeps the layout.
+        candidates = candidates.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+        groups = [(rows, self._blocks(part)) for rows, part in self.scores.candidates_by_group(candidates)]
+        spare = torch.empty_like(totals)
+        for i, query in enumerate(self.query_blocks):
+            for rows, blocks in groups:
+                subtract_moduli(totals[rows], query[..., rows], blocks[i], spare[rows])
+            yield totals
+
+    def _blocks(self, x: Tensor) -> list[Tensor]:
+        """(m, parts, dim) -> (dims, parts, m) for the dimensions of each block between two widths."""
+        return [*_by_dimension(x[..., : self.scores.widths[-1]]).split(self.scores.sizes)]
+
+
+class ProductMargins(Margins):
+    """Margins of products or squares, from one matrix product for each block of dimensions.
+
+    The block of a query is a row of a matrix, that of a candidate a column; one more entry takes away by how much the true
+    answer's sum rises in the block, so that the running sum of the products is the margin.
+
+    Example, products, widths (1, 2), query q = (2, 3), true answer t = (1, 1) with the sums 2 and 5, candidate c = (0, 2)
+    with the sums 0 and 6:
+
+        block 1: (2, −2) · (0, 1) = −2         width 1: margin −2 = 0 − 2
+        block 2: (3, −3) · (2, 1) =  3         width 2: margin −2 + 3 = 1 = 6 − 5
+
+    Of squares, −|q − c|² + |q|² = 2 q·c − |c|² is summed: the row is (2q, 1, −rise), the column (c, −|c|², 1), and the true
+    answer's sum is −|q − t|² + |q|². In the example the true sums are 3 and 2·3 − 1 + 3 = 8, and
+
+        block 1: (4, 1, −3) · (0, 0, 1) = −3   width 1: −3 = −|2 − 0|² + |2 − 1|²
+        block 2: (6, 1, −5) · (2, −4, 1) = 3   width 2: 0  = −(4 + 1) + (1 + 4)
+
+    Each row is multiplied by a power of two, which rounds nothing, such that |q| lies between ½ and 1: then all rows have
+    about the same slack, and one number serves for a whole table. `scale` holds these powers: of q above, |q| = 3.6, ¼.
+    """
+
+    exact = False
+
+    def __init__(self, scores: WidthScores, answers: Tensor):
+        self.scores, self.squared = scores, scores.kind == "squared"
+        self.dtype = torch.double if products_are_coarse() else scores.query.dtype
+        rows, width = torch.arange(len(scores.query), device=answers.device), scores.widths[-1]
+        pairs = zip(rows.split(PAIRS), answers[..., :width].split(PAIRS))
+        last = torch.tensor(scores.widths, device=rows.device) - 1
+        sums = torch.cat([scores.exact_sums_of_pairs(*part, width)[:, last] for part in pairs])  # (q, n)
+        self.true_sums = sums.t() * scores.sign  # (n, q)
+        self.true_scores = scores.rounded(self.true_sums)
+        self.query_squared = running_sums(scores.query.double().square().sum(1), scores.widths).t()  # (n, q) |q|²
+        exponents = torch.frexp(self.query_squared[-1].sqrt())[1]
+        self.scale = torch.ldexp(torch.ones_like(self.true_sums[0]), -exponents)  # (q,)
+        self.query_blocks = self._query_blocks()
+
+    def margins(self, totals: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        groups = [(rows, *self._candidate_blocks(part)) for rows, part in self.scores.candidates_by_group(candidates)]
+        longest = torch.cat([squared.expand(-1, rows.stop - rows.start) for rows, _, squared in groups], 1)  # (n, q)
+        slacks = self._slacks(longest)
+        spare = torch.empty_like(totals)
+        for i, query in enumerate(self.query_blocks):
+            for (
+                rows,
+                blocks,
+                _,
+            ) in groups:  # not added to `totals` by the product itself: that might round at every step
+                torch.mm(query[rows], blocks[i], out=spare[rows])
+            yield totals.add_(spare), slacks[i]
+
+    def exact_margins(self, totals: Tensor, candidates: Tensor) -> Iterator[tuple[Tensor, float]]:
+        """Differences (b, c) of scores, width by width, with a slack of 0; slower. Arguments as for `margins`."""
+        for scores, true in zip(self.scores.exact_scores(totals, candidates), self.true_scores):
+            yield scores.sub_(true[:, None]), 0.0
+
+    def exact_pair_margins(self, positions: Tensor, rows: Tensor, candidates: Tensor, columns: Tensor) -> Tensor:
+        """Differences of scores (m,) of single pairs, each at one width.
+
+        Args:
+            positions: (m,) of the widths, fastest if increasing.
+            rows, columns: (m,) query and candidate of each pair.
+            candidates: (c, parts, dim).
+        """
+        widths = torch.tensor(self.scores.widths, device=rows.device)[positions]
+        sums = [torch.empty(0, dtype=torch.double, device=rows.device)]
         for width, row, column in zip(*(part.split(PAIRS) for part in (widths, rows, columns))):
             if len(width):
                 widest = int(width.max())
-                sums = self.sweep.sums_of_pairs(row, candidates[..., :widest][column], widest)
-                found.append(sums.gather(1, width[:, None] - 1).squeeze(1))
-        return self.sweep.scored(self.sweep.sign * torch.cat(found)) - self.true[places, rows]
+                each = self.scores.exact_sums_of_pairs(row, candidates[..., :widest][column], widest)
+                sums.append(each.gather(1, width[:, None] - 1).squeeze(1))
+        return self.scores.rounded(self.scores.sign * torch.cat(sums)) - self.true_scores[positions, rows]
 
-    def _slack(self, longest: Tensor) -> list[float]:
-        """How far the differences of each width may be from the true ones, in any row.
+    def _slacks(self, longest: Tensor) -> list[float]:
+        """For each width, how far a margin of any row may be from the difference of the exact sums, plus how far these may
+        be apart and still round to the same score.
 
-        A product of k numbers is off by at most k roundings of Σ|q c| ≤ |q| |c|, whatever the order, a squared length by
-        as many of itself, and every running sum by one rounding more (Higham, Accuracy and Stability of Numerical
-        Algorithms, 2002, section 3.1). longest (n, q): of the candidates, squared.
+        With u = eps / 2, the error of one rounding: a product of k pairs of numbers, summed in any order, is off by at
+        most k·u·Σ|q c| ≤ k·u·|q| |c|; a squared length by k·u of itself; and every running sum by u of itself more (Higham,
+        Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). Three roundings more, k + 3, are those of the
+        last entry and of adding its product.
+
+        Args:
+            longest: (n, q) squared length, at each width, of the longest candidate that a query is compared with.
         """
-        info, k = torch.finfo(self.dtype), max(self.sweep.sizes) * self.sweep.query.shape[1]
-        steps = self._steps().abs().cumsum(0)
-        size = (self.lengths * longest).sqrt()  # of q·c
-        rounded, sums = (k + 3) * (size + steps), size + self.sums.abs()
-        if self.squared:  # |q − t|² − |q − c|², neither of which is negative
-            rounded = (k + 3) * (2 * size + steps) + (2 * k + 6) * longest
-            sums = torch.maximum(-self.sums, self.lengths + longest + 2 * size + self.sums)
-        slack = info.eps / 2 * (rounded + sums.cumsum(0)) + (5 if self.squared else 1) * ALIKE * self.sums.abs()
-        tiny = torch.finfo(torch.float).tiny * self.sweep.query[0].numel()  # of numbers too small to be rounded so
-        return ((1.01 * slack + tiny).mul_(self.scale).amax(1) + tiny).tolist()
+        k, roundoff = max(self.scores.sizes) * self.scores.query.shape[1], torch.finfo(self.dtype).eps / 2
+        rises = self._rises().abs().cumsum(0)  # more than all last entries so far
+        product = (self.query_squared * longest).sqrt()  # |q| |c|
+        products, totals = (k + 3) * (product + rises), product + self.true_sums.abs()
+        if self.squared:  # a margin is |q − t|² − |q − c|², so no larger than the larger of these two
+            products = (k + 3) * (2 * product + rises) + (2 * k + 6) * longest
+            totals = torch.maximum(-self.true_sums, self.query_squared + longest + 2 * product + self.true_sums)
+        same_score = (5 if self.squared else 1) * ROUNDING * self.true_sums.abs()
+        slack = roundoff * (products + totals.cumsum(0)) + same_score
+        underflow = (
+            torch.finfo(torch.float).tiny * self.scores.query[0].numel()
+        )  # of numbers too small to round like this
+        # 1 % more for products of roundings, which the bounds above leave out.
+        return ((1.01 * slack + underflow).mul_(self.scale).amax(1) + underflow).tolist()
 
-    def _steps(self) -> Tensor:
-        """(n, q) by how much the true sum, or that and |q|², rises between two widths."""
-        level = self.sums + self.lengths if self.squared else self.sums
-        return level.diff(dim=0, prepend=torch.zeros_like(level[:1]))
+    def _rises(self) -> Tensor:
+        """(n, q) by how much the true answer's sum rises in each block; of squares, that sum and |q|²."""
+        sums = self.true_sums + self.query_squared if self.squared else self.true_sums
+        return sums.diff(dim=0, prepend=torch.zeros_like(sums[:1]))
 
-    def _of_queries(self) -> list[Tensor]:
-        """(q, k + 1) of each step, (q, k + 2) of squares."""
-        scale, columns = self.scale[:, None], []
-        for block, step in zip(self.sweep.query.split(self.sweep.sizes, -1), self._steps()):
+    def _query_blocks(self) -> list[Tensor]:
+        """Rows (q, k + 1) of each block, (q, k + 2) of squares."""
+        scale, blocks = self.scale[:, None], []
+        for block, rise in zip(self.scores.query.split(self.scores.sizes, -1), self._rises()):
             block = block.flatten(1).double()
             parts = [2 * block, torch.ones_like(scale)] if self.squared else [block]
-            columns.append((torch.cat([*parts, -step[:, None]], 1) * scale).to(self.dtype))
-        return columns
+            blocks.append((torch.cat([*parts, -rise[:, None]], 1) * scale).to(self.dtype))
+        return blocks
 
-    def _of_candidates(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(c, parts, dim) -> (k + 1, c) or (k + 2, c) of each step; (n, 1) squared lengths of the longest prefixes."""
-        sizes, (c, parts, _) = self.sweep.sizes, x.shape
-        alike = len(set(sizes)) == 1
-        found, lengths, start, tiny = [], [], 0, torch.finfo(self.dtype).tiny  # of numbers whose squares are lost
-        for count, size in (
-            [(len(sizes), sizes[0])] if alike else [(1, size) for size in sizes]
-        ):  # all at once, if alike
+    def _candidate_blocks(self, candidates: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Columns (k + 1, c) of each block, (k + 2, c) of squares, and (n, 1) the largest squared length at each width.
+
+        candidates (c, parts, dim). Blocks of one size are copied all at once.
+        """
+        sizes, (c, parts, _) = self.scores.sizes, candidates.shape
+        runs = [(len(sizes), sizes[0])] if len(set(sizes)) == 1 else [(1, size) for size in sizes]
+        columns, squared, start = [], [], 0
+        for count, size in runs:
             k = parts * size
-            out = x.new_empty(count, c, k + 1 + self.squared, dtype=self.dtype)
+            out = candidates.new_empty(count, c, k + 1 + self.squared, dtype=self.dtype)
             numbers = out[..., :k]
-            some = x[..., start : start + count * size].unflatten(-1, (count, size))
-            for to, them in zip(numbers.split(CACHED, 1), some.split(CACHED)):
-                to.unflatten(-1, (parts, size)).copy_(them.movedim(2, 0))
-            lengths.append(torch.linalg.vector_norm(numbers, dim=-1).square_())
+            block = candidates[..., start : start + count * size].unflatten(-1, (count, size))
+            for to, some in zip(numbers.split(COPIED, 1), block.split(COPIED)):
+                to.unflatten(-1, (parts, size)).copy_(some.movedim(2, 0))
+            squared.append(torch.linalg.vector_norm(numbers, dim=-1).square_())
             if self.squared:
-                torch.neg(lengths[-1], out=out[..., k])
+                torch.neg(squared[-1], out=out[..., k])
             out[..., -1] = 1
-            found += [block.t() for block in out]
+            columns += [block.t() for block in out]
             start += count * size
-        return found, torch.cat(lengths).double().add_(tiny * parts * max(sizes)).cumsum(0).amax(1, keepdim=True)
+        underflow = torch.finfo(self.dtype).tiny * parts * max(sizes)  # squares that were too small to be counted
+        return columns, torch.cat(squared).double().add_(underflow).cumsum(0).amax(1, keepdim=True)
 
 
-def coarse_products() -> bool:
-    """Whether products of matrices in single precision may be in less."""
+def products_are_coarse() -> bool:
+    """Whether matrix products of numbers in single precision may be computed in less."""
     try:
         return torch.get_float32_matmul_precision() != "highest"
-    except RuntimeError:  # set for one backend by itself: PyTorch has no answer for all
+    except RuntimeError:  # set for one backend alone: PyTorch then has no answer for all
         return True
 
 
-def subtract_moduli(table: Tensor, query: Tensor, candidates: Tensor, spare: Tensor) -> None:
-    """table (q, c) −= Σ |q − c| over (dims, parts, q) and (dims, parts, c), dimension by dimension in the cache."""
+def subtract_moduli(totals: Tensor, query: Tensor, candidates: Tensor, spare: Tensor) -> None:
+    """totals (q, c) −= Σ |q − c| over (dims, parts, q) and (dims, parts, c), one dimension at a time, in the cache.
+
+    spare (q, c) is overwritten.
+    """
     for q, c in zip(query, candidates):
         torch.sub(q[0][:, None], c[0], out=spare)
         if len(q) == 1:
@@ -278,7 +343,7 @@ def subtract_moduli(table: Tensor, query: Tensor, candidates: Tensor, spare: Ten
         else:
             imaginary = q[1][:, None] - c[1]
             spare.mul_(spare).addcmul_(imaginary, imaginary).sqrt_()
-        table.sub_(spare)
+        totals.sub_(spare)
 
 
 def _by_dimension(x: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ def test_by_hand(name, norm, triple, expected):
 @pytest.mark.parametrize("target", ["head", "tail"])
 @pytest.mark.parametrize("block", [2**22, 6 * DIM], ids=["whole", "blocks"])
 def test_all_pairs_equal_a_double_loop_of_scores(name, norm, target, block, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK", block)  # three candidates of a query at a time, and the two that are left
+    monkeypatch.setattr(kernels, "CPU_BLOCK", block)  # three candidates of a query at a time, and the two that are left
     interaction = make_interaction(name, norm)
     known, r, others = draw(interaction, 5, 8)
     slow = torch.empty(5, 8)

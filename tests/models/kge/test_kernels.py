@@ -5,14 +5,14 @@ import torch
 from torch.nn.functional import embedding
 
 from pmd.models.kge import kernels
-from pmd.models.kge.kernels import euclidean, manhattan, moduli, rows
+from pmd.models.kge.kernels import euclidean, manhattan, read_rows, sum_of_moduli
 
 SHAPES = [((6, 10), (9, 10)), ((4, 1, 10), (4, 9, 10)), ((2, 3, 1, 10), (2, 3, 7, 10)), ((2, 3, 10), (2, 4, 10))]
 
 
 def modulus_sums(query, candidates):
-    """`moduli` of points of which one half is real and the other imaginary."""
-    return moduli(query.unflatten(-1, (2, -1)), candidates.unflatten(-1, (2, -1)))
+    """`sum_of_moduli` of points of which one half is real and the other imaginary."""
+    return sum_of_moduli(query.unflatten(-1, (2, -1)), candidates.unflatten(-1, (2, -1)))
 
 
 def slow_distances(kernel, query, candidates):
@@ -35,7 +35,7 @@ def gradients(distances, weight, *inputs):
 @BLOCKS
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 def test_distances_and_their_gradients(kernel, block, shapes, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK", block)
+    monkeypatch.setattr(kernels, "CPU_BLOCK", block)
     torch.manual_seed(0)
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     found, expected = kernel(*inputs), slow_distances(kernel, *inputs)
@@ -114,7 +114,7 @@ def test_points_that_nearly_meet_keep_their_direction(kernel, queries):
 def test_rows_are_those_of_an_embedding(shape, sparse):
     torch.manual_seed(0)
     table, ids = torch.randn(6, 3, dtype=torch.float64, requires_grad=True), torch.randint(5, shape)
-    (found,), expected = rows(table, ids, sparse=sparse), embedding(ids, table)
+    (found,), expected = read_rows(table, ids, sparse=sparse), embedding(ids, table)
     assert torch.equal(found, expected)
     weight = torch.randn_like(found)
     (one,), (other,) = gradients(found, weight, table), gradients(expected, weight, table)
@@ -131,7 +131,7 @@ def test_rows_of_several_reads_share_one_gradient():
         [torch.randint(5, (4,)), torch.randint(5, (2, 3))],
     )
     for sparse in (False, True):
-        found, weights = rows(table, *ids, sparse=sparse), [torch.randn(4, 3), torch.randn(2, 3, 3)]
+        found, weights = read_rows(table, *ids, sparse=sparse), [torch.randn(4, 3), torch.randn(2, 3, 3)]
         (one,) = torch.autograd.grad(sum((f * w).sum() for f, w in zip(found, weights)), table)
         (other,) = torch.autograd.grad(sum((embedding(i, table) * w).sum() for i, w in zip(ids, weights)), table)
         torch.testing.assert_close(one.to_dense() if sparse else one, other)
@@ -140,7 +140,7 @@ def test_rows_of_several_reads_share_one_gradient():
 @pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
 @BLOCKS
 def test_products_are_as_good_as_differences(block, length, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK", block)
+    monkeypatch.setattr(kernels, "CPU_BLOCK", block)
     torch.manual_seed(0)
     query, candidates = torch.randn(6, 10) * length, torch.randn(50, 10) * length
     candidates[:6] = query  # they meet

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pmd.models.kge import prefixes
-from pmd.models.kge.prefixes import accumulated, block_sums, running_sums, sizes_of
+from pmd.models.kge.prefixes import accumulate, block_sizes, block_sums, running_sums
 
 TERMS = pytest.mark.parametrize("terms", ["squared", "moduli", "product"])
 PARTS = pytest.mark.parametrize("parts", [1, 2])
@@ -29,7 +29,7 @@ def plain(terms, q, c):
 @SIZES
 @pytest.mark.parametrize("block", [2**17, 30, 1], ids=["whole", "some", "single"])
 def test_block_sums_equal_a_loop(terms, parts, sizes, block, monkeypatch):
-    monkeypatch.setattr(prefixes, "BLOCK", block)
+    monkeypatch.setattr(prefixes, "CPU_BLOCK", block)
     query, candidates = draw(2, 3, parts, sum(sizes)), draw(2, 4, parts, sum(sizes), seed=1)
     found = block_sums(terms, query, candidates, sizes)
     assert found.shape == (len(sizes), 2, 3, 4)
@@ -47,7 +47,7 @@ def test_block_sums_equal_a_loop(terms, parts, sizes, block, monkeypatch):
 @PARTS
 @SIZES
 def test_gradients_of_block_sums(terms, parts, sizes, monkeypatch):
-    monkeypatch.setattr(prefixes, "BLOCK", 40)
+    monkeypatch.setattr(prefixes, "CPU_BLOCK", 40)
     query, candidates = draw(2, 3, parts, sum(sizes)), draw(2, 4, parts, sum(sizes), seed=1)
     inputs = (query.requires_grad_(), candidates.requires_grad_())
     assert torch.autograd.gradcheck(lambda q, c: block_sums(terms, q, c, sizes), inputs)
@@ -72,7 +72,7 @@ def test_where_two_points_meet_the_gradient_of_moduli_is_zero(parts):
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0])
 def test_the_scale_changes_gradients_and_no_values(scale):
     sums, weights = draw(5, 2, 3).requires_grad_(), draw(5, 2, 3, seed=1)
-    found = accumulated(sums, 0, scale)
+    found = accumulate(sums, 0, scale)
     assert torch.equal(found, sums.cumsum(0))
     (found * weights).sum().backward()
     # s_i = λ c_i + (1 − λ) (y_i + stop(c_i − y_i))
@@ -90,4 +90,4 @@ def test_running_sums_take_the_scale():
 
 
 def test_sizes():
-    assert sizes_of((4, 7, 12)) == (4, 3, 5)
+    assert block_sizes((4, 7, 12)) == (4, 3, 5)
