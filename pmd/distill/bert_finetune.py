@@ -8,7 +8,8 @@ costs less. One term, `hard`: cross-entropy, or squared error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,26 @@ from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification
+from pmd.settings.glue import GlueConfig, GlueStageConfig
+
+
+@dataclass(frozen=True, eq=False)
+class BertSetup:
+    """What a stage of a GLUE run trains with; every objective takes what it needs (`for_stage`).
+
+    Args:
+        student: the model to train.
+        teacher: loads the teacher, plain; only for a stage that has one.
+        teacher_logits: the teacher's logits (N, C) for the N examples of the training split.
+        config: of the run.
+        stage: every setting filled in.
+    """
+
+    student: BertForSequenceClassification
+    teacher: Callable[[], BertForSequenceClassification]
+    teacher_logits: Callable[[], Tensor]
+    config: GlueConfig
+    stage: GlueStageConfig
 
 
 class FineTuning(Objective):
@@ -31,6 +52,10 @@ class FineTuning(Objective):
     def __init__(self, model: BertForSequenceClassification):
         super().__init__()
         self.model, self.weights = model, {"hard": 1.0}
+
+    @classmethod
+    def for_stage(cls, setup: BertSetup) -> FineTuning:
+        return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         return {"hard": label_loss(read(self.model, batch)[None], batch.labels)[0]}
@@ -64,6 +89,10 @@ class Supernet(Objective):
     def __init__(self, model: CroppableBertForSequenceClassification):
         super().__init__()
         self.model, self.weights = model, {"hard": 1.0}
+
+    @classmethod
+    def for_stage(cls, setup: BertSetup) -> Supernet:
+        return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         place = from_first(torch.randint(len(self.model.widths), ()), batch.labels.device)

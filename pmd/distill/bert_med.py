@@ -25,7 +25,7 @@ from torch.nn.functional import mse_loss
 from pmd.core.distributed import gather
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
-from pmd.distill.bert_finetune import read_widths
+from pmd.distill.bert_finetune import BertSetup, read_widths
 from pmd.distill.widths import CroppableObjective
 from pmd.losses.distillation import softened_loss
 from pmd.losses.labels import label_loss
@@ -46,6 +46,10 @@ class BertMutualEvolution(CroppableObjective):
         super().__init__(model.widths, med, med.evolutionary and model.config.num_labels > 1)
         self.model = model
         self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
+
+    @classmethod
+    def for_stage(cls, setup: BertSetup) -> BertMutualEvolution:
+        return cls(setup.student, setup.stage.med)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         chosen, widths = self.drawn()

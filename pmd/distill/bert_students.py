@@ -26,7 +26,7 @@ from pmd.core.distributed import gather, global_mean
 from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
-from pmd.distill.bert_finetune import read
+from pmd.distill.bert_finetune import BertSetup, read
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
@@ -49,6 +49,10 @@ class BasicKd(Objective):
         self.model, self.temperature = model, distill.temperature
         self.register_buffer("teacher", teacher.float(), persistent=False)
         self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha}
+
+    @classmethod
+    def for_stage(cls, setup: BertSetup) -> BasicKd:
+        return cls(setup.student, setup.teacher_logits(), setup.config.distill)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         logits = read(self.model, batch)
@@ -78,6 +82,10 @@ class TaughtBert(Objective):
     ):
         super().__init__()
         self.model, self.teacher, self.distill = model, Frozen(teacher, model.device), distill
+
+    @classmethod
+    def for_stage(cls, setup: BertSetup) -> TaughtBert:
+        return cls(setup.student, setup.teacher(), setup.config.distill)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         ours = self.model(**batch.inputs, output_hidden_states=True)
@@ -152,6 +160,3 @@ class RelationalKd(TaughtBert):
             "distance": agreement(distances(mine), distances(other)),
             "angle": agreement(angles(mine), angles(other)),
         }
-
-
-STUDENTS: dict[str, type[TaughtBert]] = {"pkd": PatientKd, "minilm": MiniLm, "rkd": RelationalKd}

@@ -10,11 +10,13 @@ gradient into the model that gave them.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.negatives import KgeBatch
-from pmd.distill.kge_supervised import LabelLoss, batch_scores, regularisers
+from pmd.distill.kge_supervised import KgeSetup, LabelLoss, batch_scores, regularisers
 from pmd.distill.teacher import Frozen
 from pmd.models.kge.model import KgeModel
 from pmd.settings.kge import DualConfig, LossConfig
@@ -52,6 +54,13 @@ class DualDistillation(Objective):
         if release:
             own = _weights(dual.beta, teacher_options)
             self.weights |= {f"teacher_{name}": weight for name, weight in own.items()}
+
+    @classmethod
+    def for_stage(cls, setup: KgeSetup) -> DualDistillation:
+        stage = setup.stage
+        dual = replace(setup.config.dual, alpha=stage.alpha, beta=stage.beta)
+        losses = setup.loss, setup.teacher_loss
+        return cls(setup.student, setup.teacher, *losses, dual, release=stage.release)
 
     def forward(self, batch: KgeBatch) -> LossTerms:
         ours = batch_scores(self.model, batch)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pmd.core.types import LossTerms
 from pmd.data.graphs.negatives import KgeBatch
-from pmd.distill.kge_supervised import LabelLoss, batch_scores_widths, regularisers
+from pmd.distill.kge_supervised import KgeSetup, LabelLoss, batch_scores_widths, regularisers
 from pmd.distill.widths import CroppableObjective
 from pmd.losses.med import evolutionary_loss, mutual_loss
 from pmd.models.kge.model import KgeModel
@@ -41,6 +41,10 @@ class MutualEvolution(CroppableObjective):
         self.log_factors = nn.Parameter(-med.power * self.share.log(), requires_grad=med.calibrated)
         self.weights = {"hard": 1.0, "mutual": med.mutual, "soft": med.soft}
         self.weights |= {"n3": options.n3, "constraint": options.constraint}
+
+    @classmethod
+    def for_stage(cls, setup: KgeSetup) -> MutualEvolution:
+        return cls(setup.student, setup.loss, setup.stage.med)
 
     def forward(self, batch: KgeBatch) -> LossTerms:
         chosen, widths = self.drawn()

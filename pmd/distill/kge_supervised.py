@@ -7,16 +7,35 @@ a batch reads, each with its weight in the config.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pmd.core.types import LossTerms, Objective, Target
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.kge.interactions import TransH
 from pmd.models.kge.model import KgeModel
-from pmd.settings.kge import LossConfig
+from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
+
+
+@dataclass(frozen=True, eq=False)
+class KgeSetup:
+    """What a stage of embedding models trains with; every objective takes what it needs (`for_stage`).
+
+    `teacher` and its loss are None for a method without one; `stage` has every setting filled in, and `loss` is the run's
+    with those of the stage.
+    """
+
+    student: KgeModel
+    teacher: KgeModel | None
+    graph: KnowledgeGraph
+    loss: LossConfig
+    teacher_loss: LossConfig | None
+    config: KgeConfig
+    stage: KgeStageConfig
 
 
 def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
@@ -145,6 +164,10 @@ class KgeSupervised(Objective):
         super().__init__()
         self.model, self.options, self.labels = model, options, LabelLoss(options)
         self.weights = {"hard": 1.0, "n3": options.n3, "constraint": options.constraint}
+
+    @classmethod
+    def for_stage(cls, setup: KgeSetup) -> KgeSupervised:
+        return cls(setup.student, setup.loss)
 
     def forward(self, batch: KgeBatch) -> LossTerms:
         scores = batch_scores(self.model, batch)

@@ -18,7 +18,7 @@ from pmd.core.distributed import gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
 from pmd.distill.teacher import Frozen
-from pmd.distill.text_supervised import Supervised, spread
+from pmd.distill.text_supervised import Supervised, TextSetup, spread
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded
@@ -26,17 +26,23 @@ from pmd.settings.text import DistillConfig
 
 
 class LogitDistillation(Supervised):
-    """LKD, and PKD where `distill.method` says so. Arguments as for `MaskedFeatureDistillation`."""
+    """LKD. Arguments as for `MaskedFeatureDistillation`."""
+
+    compares_layers = False
 
     def __init__(self, student: BiEncoder, *arguments, teacher: BiEncoder, distill: DistillConfig, **options):
         super().__init__(student, *arguments, **options)
         self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
         self.weights = {"ce": 1.0 - distill.alpha, "logits": distill.alpha}
-        self.pairs = patient_layers(student.depth, teacher.depth) if distill.method == "pkd" else {}
+        self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
         sizes = student.hidden_size, teacher.hidden_size
         self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+
+    @classmethod
+    def for_stage(cls, setup: TextSetup) -> LogitDistillation:
+        return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         ours = self.encode(self.student, batch, layers=list(self.pairs))
@@ -54,3 +60,9 @@ class LogitDistillation(Supervised):
         return torch.cat(
             [patient_errors(self.project(ours.layers[own]), theirs.layers[other]) for own, other in self.pairs.items()]
         )
+
+
+class PatientDistillation(LogitDistillation):
+    """PKD."""
+
+    compares_layers = True

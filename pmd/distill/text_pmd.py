@@ -26,7 +26,7 @@ from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.teacher import Frozen
-from pmd.distill.text_supervised import Supervised, spread
+from pmd.distill.text_supervised import Supervised, TextSetup, spread
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded, pool_masked
@@ -39,7 +39,7 @@ class MaskedFeatureDistillation(Supervised):
     Args:
         student: the model to train; the other arguments of `Supervised` follow in `arguments`.
         teacher: the grade above; frozen here.
-        distill: weights and form of the terms. `pmd_no_mgfd` leaves out `feature`, and with it all masks.
+        distill: weights and form of the terms; without `beta` there is no term `feature`, and nothing is masked.
         mask_rate: fraction of the tokens that both see as [MASK].
         mask: id of [MASK].
         special: (s,) ids that are never masked.
@@ -60,15 +60,21 @@ class MaskedFeatureDistillation(Supervised):
         self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
         self.score, self.temperature = distill.score, distill.temperature
         self.separate, self.share = distill.masked_view == "separate", distill.masked_share
-        self.mask_rate = mask_rate if distill.method == "pmd" else 0.0
-        beta = distill.beta if distill.method == "pmd" else 0.0
-        self.weights = {"ce": 1.0 - distill.alpha - beta, "score": distill.alpha}
-        if self.mask_rate > 0 and beta > 0:
-            self.weights["feature"] = beta
+        self.mask_rate = mask_rate
+        self.weights = {"ce": 1.0 - distill.alpha - distill.beta, "score": distill.alpha}
+        if mask_rate > 0 and distill.beta > 0:
+            self.weights["feature"] = distill.beta
         self.register_buffer("special", special, persistent=False)
         # Only used, trained and thrown away when teacher and student differ in width.
         sizes = student.hidden_size, teacher.hidden_size
         self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+
+    @classmethod
+    def for_stage(cls, setup: TextSetup) -> MaskedFeatureDistillation:
+        text = setup.text
+        special = torch.tensor([text.cls, text.sep, text.pad])
+        options = {"mask_rate": setup.stage.mask_rate, "mask": text.mask, "special": special}
+        return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         whole = self.separate or "feature" not in self.weights

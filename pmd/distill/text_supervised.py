@@ -8,7 +8,8 @@ several `widths` learns them together, from one encoding of the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +17,34 @@ from torch import Tensor
 from pmd.core.distributed import gather
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
+from pmd.data.texts.graph_text import GraphText
 from pmd.losses.contrastive import contrastive_loss
 from pmd.models.text.bi_encoder import BiEncoder, leading
 from pmd.models.text.encode import Encoded, encode
-from pmd.settings.text import ContrastiveConfig
+from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
+
+
+@dataclass(frozen=True, eq=False)
+class TextSetup:
+    """What a stage of text models trains with; every objective takes what it needs (`for_stage`).
+
+    `teacher` is None for a method without one; `stage` has every setting filled in.
+    """
+
+    student: BiEncoder
+    teacher: BiEncoder | None
+    graph: KnowledgeGraph
+    text: GraphText
+    config: ProgressiveConfig
+    stage: StageConfig
+
+    @property
+    def distill(self) -> DistillConfig:
+        """How the student is taught, as the stage says."""
+        stage = self.stage
+        return replace(self.config.distill, method=stage.method, alpha=stage.alpha, beta=stage.beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +91,14 @@ class Supervised(Objective):
         kept = options.pre_batches > 0
         self.register_buffer("earlier_vectors", torch.empty(0, student.dim), persistent=kept)
         self.register_buffer("earlier_entities", torch.empty(0, dtype=torch.long), persistent=kept)
+
+    @classmethod
+    def for_stage(cls, setup: TextSetup, **options: Any) -> Supervised:
+        """The objective of a stage; `options` are those of a subclass."""
+        graph, config = setup.graph, setup.config
+        sizes = graph.num_entities, graph.num_relations
+        recompute = config.train.recompute
+        return cls(setup.student, config.contrastive, graph.train, *sizes, recompute=recompute, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pmd.hub.facts import Facts, Metrics
 from pmd.hub.papers import METHODS
-from pmd.settings.kge_stages import INTERACTIONS
+from pmd.settings.catalogue import INTERACTIONS
 
 TAUGHT = {
     "pmd": "progressive distillation with masked generation features (PMD)",
@@ -48,7 +48,7 @@ def _text(facts: Facts) -> Iterator[str]:
 def _embedding(facts: Facts) -> Iterator[str]:
     result, graph = facts.result, facts.graph
     yield (
-        f"A {INTERACTIONS[result['interaction']]} embedding model of width {facts.dim} for knowledge graph completion on "
+        f"A {INTERACTIONS[result['interaction']].title} embedding model of width {facts.dim} for knowledge graph completion on "
         f"`{graph.name}`: it ranks all {graph.num_entities:,} entities as the missing end of a triple."
     )
     if result.get("teacher"):

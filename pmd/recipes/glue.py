@@ -25,9 +25,7 @@ from pmd.core.run import Run
 from pmd.core.types import Objective
 from pmd.data.glue import EncodedSplit, GlueBatch, GlueSplit, inputs, load_diagnostics
 from pmd.data.texts.batches import Chunk
-from pmd.distill.bert_finetune import FineTuning, Supernet
-from pmd.distill.bert_med import BertMutualEvolution
-from pmd.distill.bert_students import STUDENTS, BasicKd
+from pmd.distill.bert_finetune import BertSetup
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
 from pmd.models.bert.croppable import flops
@@ -38,8 +36,9 @@ from pmd.recipes.glue_files import write_answers
 from pmd.recipes.glue_models import ORDER_BATCH, ORDER_EXAMPLES, first_model
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import close_run, fit_settings, open_run, resumable
+from pmd.settings.catalogue import METHODS
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.glue_stages import CROPPABLE, PRETRAINED, TAUGHT
+from pmd.settings.glue_stages import PRETRAINED, is_croppable
 from pmd.settings.tasks import AX
 from pmd.train.device import accelerator_for
 from pmd.train.loop import Interrupted, fit
@@ -163,16 +162,12 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
 
 def objective_for(context: Context, stage: GlueStageConfig, model: Model) -> Objective:
     """The objective of a stage."""
-    if stage.method == "med":
-        return BertMutualEvolution(model, stage.med)
-    if stage.method == "hat":
-        return Supernet(model)
-    if stage.method == "bkd":
-        return BasicKd(model, taught_logits(context, stage), context.config.distill)
-    if stage.method in TAUGHT:
-        teacher = load(context.run.folder / stage.teacher, plain=True)
-        return STUDENTS[stage.method](model, teacher, context.config.distill)
-    return FineTuning(model)
+
+    def teacher() -> BertForSequenceClassification:
+        return load(context.run.folder / stage.teacher, plain=True)
+
+    setup = BertSetup(model, teacher, lambda: taught_logits(context, stage), context.config, stage)
+    return METHODS["bert"][stage.method].load().for_stage(setup)
 
 
 def taught_logits(context: Context, stage: GlueStageConfig) -> Tensor:
@@ -188,7 +183,7 @@ def logits_of(context: Context, stage: GlueStageConfig, model: Model, split: Enc
 
     Processes share the texts out; all must call it, and have the same model.
     """
-    training, croppable = model.training, stage.method in CROPPABLE
+    training, croppable = model.training, is_croppable(stage)
 
     def logits(chunk: Chunk) -> Tensor:
         return model.forward_widths(**inputs(chunk)) if croppable else model(**inputs(chunk)).logits[None]
@@ -227,7 +222,7 @@ def measured(
     `constant` names the splits whose examples all get one answer.
     """
     device = context.accelerator.device
-    crops = {width: model.crop(width) if stage.method in CROPPABLE else model for width in context.widths(stage)}
+    crops = {width: model.crop(width) if is_croppable(stage) else model for width in context.widths(stage)}
     full = BertForSequenceClassification(context.full).to(device)
     sample = context.encoded[context.data.task.validation[0]]
     batch = sample(range(min(len(sample), SPEED_BATCH))).to(device)

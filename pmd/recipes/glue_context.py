@@ -18,7 +18,7 @@ from pmd.models.bert.folder import full_config, tokenizer_of
 from pmd.recipes.glue_models import check_stages
 from pmd.recipes.tables import markdown
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.glue_stages import CROPPABLE, check_glue, resolve_glue_stages
+from pmd.settings.glue_stages import check_glue, is_croppable, resolve_glue_stages
 from pmd.settings.tasks import task_of
 
 
@@ -42,7 +42,7 @@ class Context:
 
     def widths(self, stage: GlueStageConfig) -> list[int]:
         """Of the sub-models of a stage, or the one of a model of one size."""
-        return list(self.full.widths) if stage.method in CROPPABLE else [stage.width or self.full.hidden_size]
+        return list(self.full.widths) if is_croppable(stage) else [stage.width or self.full.hidden_size]
 
 
 def prepared(

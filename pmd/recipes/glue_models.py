@@ -16,7 +16,7 @@ from pmd.models.bert.folder import Model
 from pmd.models.bert.importance import magnitude, reorder_, taylor
 from pmd.models.text.students import shallower
 from pmd.settings.glue import GlueModelConfig, GlueStageConfig
-from pmd.settings.glue_stages import CROPPABLE
+from pmd.settings.glue_stages import is_croppable
 from pmd.settings.tasks import GlueTask
 
 ORDER_EXAMPLES, ORDER_BATCH = 512, 32
@@ -97,7 +97,7 @@ def first_model(
         reorder_(model, magnitude(model), ["hidden"])  # of heads and neurons weights alone say too little
     elif stage.order == "taylor":
         reorder_(model.eval(), taylor(model, _losses(model, batches())))
-    if stage.method not in CROPPABLE:
+    if not is_croppable(stage):
         model = model.crop(stage.width or model.config.hidden_size)
         if stage.layers:
             model = shallower(model, stage.layers)

@@ -27,9 +27,7 @@ from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives
 from pmd.distill.kge_dimension_order import Order, dimension_order
-from pmd.distill.kge_dualde import DualDistillation
-from pmd.distill.kge_med import MutualEvolution
-from pmd.distill.kge_supervised import KgeSupervised
+from pmd.distill.kge_supervised import KgeSetup
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
@@ -49,6 +47,7 @@ from pmd.recipes.stages import (
     resumable,
 )
 from pmd.recipes.tables import markdown, models_table
+from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
 from pmd.settings.kge_stages import check_kge, resolve_kge_stages
 from pmd.train.device import accelerator_for
@@ -330,11 +329,9 @@ def objective_for(context: Context, stage: KgeStageConfig, model: KgeModel) -> O
     """The objective of a stage; its models have sparse gradients if the optimiser wants them."""
     sparse = context.config.train.optimizer == "sparse_adam"
     model.sparse_gradients(sparse)
-    if stage.widths:
-        return MutualEvolution(model, context.loss(stage.name), stage.med)
-    if not stage.teacher:
-        return KgeSupervised(model, context.loss(stage.name))
-    teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)
-    losses = (context.loss(stage.name), context.loss(stage.teacher))
-    dual = replace(context.config.dual, alpha=stage.alpha, beta=stage.beta)
-    return DualDistillation(model, teacher, *losses, dual, release=stage.release)
+    teacher, teacher_loss = None, None
+    if stage.teacher:
+        teacher = load(context.run.folder / stage.teacher).to(context.accelerator.device).sparse_gradients(sparse)
+        teacher_loss = context.loss(stage.teacher)
+    setup = KgeSetup(model, teacher, context.graph, context.loss(stage.name), teacher_loss, context.config, stage)
+    return METHODS["embedding"][stage.method].load().for_stage(setup)

@@ -10,8 +10,7 @@ import shutil
 import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,9 +26,7 @@ from pmd.core.types import Objective
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.text_baselines import LogitDistillation
-from pmd.distill.text_pmd import MaskedFeatureDistillation
-from pmd.distill.text_supervised import Supervised
+from pmd.distill.text_supervised import TextSetup
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load, save
 from pmd.models.text.scorer import TextScorer, encode_texts
@@ -46,6 +43,7 @@ from pmd.recipes.stages import (
     resumable,
 )
 from pmd.recipes.tables import grades_table, markdown, widths_tables
+from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
 from pmd.settings.text import ProgressiveConfig, StageConfig, TrainConfig
 from pmd.settings.text_stages import check, resolve_stages
@@ -135,7 +133,7 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
             stage.name,
             stage.layers,
             f"{stage.teacher}, {stage.method}" if stage.teacher != "none" else "labels only",
-            f"{mask_rate(stage):.0%}",
+            f"{stage.mask_rate:.0%}",
             (stage.load and f"loaded from {stage.load}") or beginning(stage, stages, context),
             stage.epochs,
             f"{stage.lr:g}",
@@ -159,11 +157,6 @@ def banner(context: Context, stages: list[StageConfig]) -> str:
     )
     table = markdown(("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows)
     return f"{top}\n\n{table}\n"
-
-
-def mask_rate(stage: StageConfig) -> float:
-    """The share of tokens that this stage really masks."""
-    return stage.mask_rate if stage.method == "pmd" else 0.0
 
 
 def beginning(stage: StageConfig, stages: list[StageConfig], context: Context) -> str:
@@ -213,7 +206,7 @@ def run_stage(context: Context, stage: StageConfig, position: int) -> None:
         stage.name,
         StageResult(
             layers=student.model.depth,
-            mask_rate=mask_rate(stage),
+            mask_rate=stage.mask_rate,
             method=stage.method,
             teacher=stage.teacher,
             dim=student.model.dim,
@@ -283,17 +276,8 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
 
 def objective_for(context: Context, stage: StageConfig, student: BiEncoder, teacher: BiEncoder | None) -> Objective:
     """The objective of a stage."""
-    config, graph, text = context.config, context.graph, context.text
-    arguments = (student, config.contrastive, graph.train, graph.num_entities, graph.num_relations)
-    options: dict[str, Any] = {"recompute": config.train.recompute}
-    if stage.method == "none":
-        return Supervised(*arguments, **options)
-    distill = replace(config.distill, method=stage.method, alpha=stage.alpha, beta=stage.beta)
-    options |= {"teacher": teacher, "distill": distill}
-    if stage.method in ("lkd", "pkd"):
-        return LogitDistillation(*arguments, **options)
-    special = torch.tensor([text.cls, text.sep, text.pad])
-    return MaskedFeatureDistillation(*arguments, mask_rate=stage.mask_rate, mask=text.mask, special=special, **options)
+    setup = TextSetup(student, teacher, context.graph, context.text, context.config, stage)
+    return METHODS["text"][stage.method].load().for_stage(setup)
 
 
 def add_adapters(student: BiEncoder, train: TrainConfig) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.report.plotting import DASHES, MARKS, figure, look, name_axes, width_axis
+from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import INTERACTIONS
 from pmd.settings.med_table import TITLES
 from pmd.settings.parse import read_config
 
@@ -114,7 +114,7 @@ def title_of(folder: Path) -> str | None:
 
 def title(settings: KgeConfig) -> str:
     """Interaction and graph."""
-    return f"{INTERACTIONS[settings.model.interaction]}, {Path(settings.data.path).name}"
+    return f"{INTERACTIONS[settings.model.interaction].title}, {Path(settings.data.path).name}"
 
 
 def read_table(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Literal
 from pmd.settings.med import MedConfig
 from pmd.settings.shared import LoopConfig
 
-GlueMethod = Literal["finetune", "med", "hat", "bkd", "pkd", "minilm", "rkd"]
 Order = Literal["none", "magnitude", "taylor"]
 
 
@@ -108,7 +107,7 @@ class GlueStageConfig:
     """
 
     name: str
-    method: GlueMethod = "finetune"
+    method: str = "finetune"
     width: int | None = None
     layers: int | None = None
     teacher: str | None = None
@@ -159,7 +158,7 @@ class GlueConfig:
     name: str | None = None
     seed: int = 0
     runs: str = "runs"
-    methods: list[GlueMethod] = field(default_factory=lambda: ["finetune", "med"])
+    methods: list[str] = field(default_factory=lambda: ["finetune", "med"])
     data: GlueDataConfig = field(default_factory=GlueDataConfig)
     model: GlueModelConfig = field(default_factory=GlueModelConfig)
     med: MedConfig = field(default_factory=MedConfig)

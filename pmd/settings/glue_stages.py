@@ -7,16 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pmd.core.errors import PmdError
+from pmd.settings.catalogue import METHODS, lookup
 from pmd.settings.checks import check_name, check_numbers, first
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.med import JOINT, RECIPES, MedConfig, Recipe, resolve_med
 from pmd.settings.tasks import task_of
-
-CROPPABLE = ("med", "hat")
-"""Methods that train all widths in one model."""
-
-TAUGHT = ("bkd", "pkd", "minilm", "rkd")
-"""Methods that train a model of one size by a teacher."""
 
 PRETRAINED = "pretrained"
 
@@ -47,7 +42,8 @@ def resolve_bert_med(med: MedConfig, place: str = "med") -> MedConfig:
 def default_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
     """One stage for every method; of students one for every width below the full one, the widest first."""
     narrow = (config.model.widths or [])[-2::-1]
-    taught = next((method for method in config.methods if method in TAUGHT), None)
+    rows = {method: lookup(METHODS["bert"], method, "methods") for method in config.methods}
+    taught = next((method for method, row in rows.items() if row.teacher), None)
     if taught and not narrow:
         raise PmdError(
             f"methods: {taught} trains a student for every width below the full one, and model.widths has none; add "
@@ -56,7 +52,7 @@ def default_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
     stages = [
         GlueStageConfig(f"{method}-{width}" if width else method, method=method, width=width)
         for method in config.methods
-        for width in (narrow if method in TAUGHT else [None])
+        for width in (narrow if rows[method].teacher else [None])
     ]
     if taught and "finetune" not in config.methods:
         stages.insert(0, GlueStageConfig("finetune"))
@@ -87,13 +83,14 @@ def resolve_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
 def _resolve(
     stage: GlueStageConfig, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
 ) -> GlueStageConfig:
-    if stage.method in CROPPABLE:
+    method = lookup(METHODS["bert"], stage.method, f"{place}.method")
+    if method.croppable:
         if len(config.model.widths or []) < 2:
             raise PmdError(f"{place}: {stage.method} needs model.widths, two at least, such as [128,256,512,768]")
         if stage.width or stage.layers:
             raise PmdError(f"{place}: {stage.method} trains all of model.widths; leave out width and layers")
     tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
-    if stage.method in TAUGHT:
+    if method.teacher:
         teacher = first(stage.teacher, tuned, "")
         if not teacher:
             raise PmdError(f"{place}: {stage.method} needs a teacher, a full `finetune` stage before it")
@@ -101,8 +98,9 @@ def _resolve(
             raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
         stage = replace(stage, teacher=teacher, start=first(stage.start, teacher))
     elif stage.teacher:
-        raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {', '.join(TAUGHT)}")
-    start = first(stage.start, tuned if stage.method in CROPPABLE else None, PRETRAINED)
+        taught = ", ".join(name for name, row in METHODS["bert"].items() if row.teacher)
+        raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {taught}")
+    start = first(stage.start, tuned if method.croppable else None, PRETRAINED)
     if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
         raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
     numbers = ("width", "layers", "epochs", "batch_size", "lr")
@@ -130,13 +128,18 @@ def _order(
     stage: GlueStageConfig, start: str, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
 ) -> str:
     """What is put first. Of a whole model nothing: PKD and MiniLM compare it with its teacher dimension by dimension."""
-    if stage.method not in CROPPABLE and stage.width is None:
+    if not is_croppable(stage) and stage.width is None:
         if stage.order not in (None, "none"):
             raise PmdError(f"{place}.order: no width is cut here, so nothing need come first; leave it out")
         return "none"
     # What is croppable already was trained in the order that it has.
-    known = start != PRETRAINED and earlier[start].method not in CROPPABLE
+    known = start != PRETRAINED and not is_croppable(earlier[start])
     return first(stage.order, config.model.order, "taylor" if known else "none")
+
+
+def is_croppable(stage: GlueStageConfig) -> bool:
+    """Whether a stage trains all widths in one model."""
+    return METHODS["bert"][stage.method].croppable
 
 
 def _is_full(stage: GlueStageConfig) -> bool:

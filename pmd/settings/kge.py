@@ -130,6 +130,8 @@ class KgeStageConfig:
         teacher: name of an earlier stage that gives soft labels; default none.
         start: name of an earlier stage of the same width whose weights are the start; default random.
         release: the teacher learns too (stage 2 of DualDE).
+        method: how it is trained; default `med` where there are widths, `dualde` where there is a teacher, or else
+            `supervised`: labels alone.
         alpha: overrides `dual.alpha`.
         beta: overrides `dual.beta`.
         epochs: overrides `train.epochs`; below 1, a share of it.
@@ -152,6 +154,7 @@ class KgeStageConfig:
     teacher: str | None = None
     start: str | None = None
     release: bool = False
+    method: str | None = None
     alpha: float | None = None
     beta: float | None = None
     epochs: float | None = None

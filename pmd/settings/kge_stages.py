@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pmd.core.errors import PmdError
+from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
 from pmd.settings.checks import check_name, check_numbers, check_run, first
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig, check_widths, resolve_med
-
-INTERACTIONS = {
-    "transe": "TransE",
-    "transh": "TransH",
-    "complex": "ComplEx",
-    "rotate": "RotatE",
-    "simple": "SimplE",
-    "pairre": "PairRE",
-}
-"""Interactions as settings name them, and as people do."""
-
-PRODUCTS = ("complex", "simple")
-"""Interactions whose score is a product, not a distance."""
-
 
 SAMPLED = ("margin", "logistic", "softmax")
 """Losses that compare with sampled negatives."""
@@ -38,7 +26,8 @@ def margin_of(stage: KgeStageConfig, config: KgeConfig) -> float:
     loss = first(stage.loss, config.loss.name)
     if loss in SHIFT_FREE:
         return 0.0
-    usual = 1.0 if loss == "margin" else 0.0 if config.model.interaction in PRODUCTS else 6.0
+    product = INTERACTIONS[config.model.interaction].product
+    usual = 1.0 if loss == "margin" else 0.0 if product else 6.0
     return first(stage.margin, config.loss.margin, usual)
 
 
@@ -79,6 +68,7 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         stage = replace(
             stage,
             dim=first(stage.dim, config.model.dim),
+            method=first(stage.method, usual_method(stage.widths, stage.teacher)),
             alpha=first(stage.alpha, config.dual.alpha),
             beta=first(stage.beta, config.dual.beta),
             epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
@@ -94,6 +84,23 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         _check_loss(stage, f"{place} ({stage.name})", config)
         filled[stage.name] = stage
     return [*filled.values()]
+
+
+def usual_method(widths: Sequence[int] | None, teacher: str | None) -> str:
+    """How a stage is trained that does not say it."""
+    return "med" if widths else "dualde" if teacher else "supervised"
+
+
+def _check_method(stage: KgeStageConfig, place: str) -> None:
+    """Refuse a method that lacks what it needs, or would not read what the stage says."""
+    method = lookup(METHODS["embedding"], stage.method, f"{place}.method")
+    if method.teacher and not stage.teacher:
+        raise PmdError(f"{place}.teacher: {stage.method} needs one; name an earlier stage")
+    if stage.teacher and not method.teacher:
+        raise PmdError(f"{place}.teacher: {stage.method} has none; leave it out, or choose another method")
+    if method.croppable != bool(stage.widths):
+        remedy = "needs some; list them" if method.croppable else "trains a single width; leave them out"
+        raise PmdError(f"{place}.widths: {stage.method} {remedy}")
 
 
 def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
@@ -139,8 +146,7 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
             raise PmdError(f"{place}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
         if stage.med.draw > len(stage.widths):
             raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
-        if stage.teacher:
-            raise PmdError(f"{place}.teacher: the widths of one model teach each other (med); leave one of the two out")
+    _check_method(stage, place)
     if stage.teacher and earlier[stage.teacher].dim < stage.dim:
         raise PmdError(f"{place}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
     if stage.release and not stage.teacher:
@@ -192,8 +198,7 @@ def check_kge(config: KgeConfig) -> None:
     """
     loss, model = config.loss, config.model
     check_run(config)
-    if model.interaction not in INTERACTIONS:
-        raise PmdError(f"model.interaction: '{model.interaction}' is unknown; there are {', '.join(INTERACTIONS)}")
+    product = lookup(INTERACTIONS, model.interaction, "model.interaction").product
     positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
     positive |= {"loss.scale": loss.scale, "dual.temperature": config.dual.temperature}
     if model.init is not None:
@@ -212,11 +217,12 @@ def check_kge(config: KgeConfig) -> None:
         check_numbers({"dual.second_epochs": config.dual.second_epochs}, {})
     if not 0 <= loss.label_smoothing < 1:
         raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
-    if loss.n3 and model.interaction not in PRODUCTS:
-        raise PmdError(f"loss.n3: the 3-norm fits {' and '.join(PRODUCTS)}, not {model.interaction}; set it to 0")
+    if loss.n3 and not product:
+        products = " and ".join(name for name, row in INTERACTIONS.items() if row.product)
+        raise PmdError(f"loss.n3: the 3-norm fits {products}, not {model.interaction}; set it to 0")
     if config.evaluation.rerank_hops:
         raise PmdError("evaluation.rerank_hops: it adds to the cosine of a text model; set it to 0 for embeddings")
-    if model.norm is not None and model.interaction in PRODUCTS:
+    if model.norm is not None and product:
         raise PmdError(f"model.norm: {model.interaction} is a product, not a distance; leave the norm out")
     if config.train.optimizer == "sparse_adam":
         if loss.name in ("one_vs_all", "k_vs_all"):

@@ -11,7 +11,6 @@ from typing import Literal
 
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
-Method = Literal["none", "pmd", "pmd_no_mgfd", "lkd", "pkd"]
 Init = Literal["teacher", "pretrained"]
 
 
@@ -132,7 +131,7 @@ class DistillConfig:
         lr: of a distilled stage; default `train.lr`.
     """
 
-    method: Method = "pmd"
+    method: str = "pmd"
     alpha: float = 0.5
     beta: float = 0.1
     score: Literal["mse", "kl"] = "kl"
@@ -175,7 +174,7 @@ class StageConfig:
     pretrained_layers: list[int] | None = None
     teacher_layers: list[int] | None = None
     load: str | None = None
-    method: Method | None = None
+    method: str | None = None
     init: Init | None = None
     alpha: float | None = None
     beta: float | None = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pmd.core.errors import PmdError
+from pmd.settings.catalogue import METHODS, lookup
 from pmd.settings.checks import check_name, check_numbers, check_run, first
 from pmd.settings.med import check_widths
+from pmd.settings.rows import Method
 from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
 
 
@@ -46,22 +48,42 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
         teacher = stage.teacher or _usual_teacher([*filled], config.distill)
         if teacher != "none" and teacher not in filled:
             raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")
-        method = "none" if teacher == "none" else stage.method or config.distill.method
+        method = _method(stage, place, config.distill)
+        if teacher == "none" and method.teacher:
+            method = METHODS["text"]["none"]
+        if not 0 <= stage.mask_rate < 1:
+            raise PmdError(
+                f"{place} ({stage.name}).mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens"
+            )
         stage = replace(
             stage,
             layers=first(stage.layers, layers),
-            teacher="none" if method == "none" else teacher,
-            method=method,
+            teacher=teacher if method.teacher else "none",
+            method=method.name,
             # Without a teacher there are no layers of one to start from.
-            init="pretrained" if method == "none" else stage.init or config.distill.init,
-            alpha=first(stage.alpha, config.distill.alpha),
-            beta=first(stage.beta, config.distill.beta),
-            epochs=first(stage.epochs, config.distill.epochs if method != "none" else None, config.train.epochs),
-            lr=first(stage.lr, config.distill.lr if method != "none" else None, config.train.lr),
+            init=stage.init or config.distill.init if method.teacher else "pretrained",
+            mask_rate=stage.mask_rate if method.masks else 0.0,
+            **_weights(stage, method, config.distill),
+            epochs=first(stage.epochs, config.distill.epochs if method.teacher else None, config.train.epochs),
+            lr=first(stage.lr, config.distill.lr if method.teacher else None, config.train.lr),
         )
         _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
         filled[stage.name] = stage
     return [*filled.values()]
+
+
+def _method(stage: StageConfig, place: str, distill: DistillConfig) -> Method:
+    """The method that a stage names, or else the run."""
+    name, key = (distill.method, "distill.method") if stage.method is None else (stage.method, f"{place}.method")
+    return lookup(METHODS["text"], name, key)
+
+
+def _weights(stage: StageConfig, method: Method, distill: DistillConfig) -> dict[str, float]:
+    """Those of the method's terms; 0 for a term that it has not."""
+    return {
+        name: first(getattr(stage, name), getattr(distill, name)) if name in method.weights else 0.0
+        for name in ("alpha", "beta")
+    }
 
 
 def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:
@@ -83,10 +105,7 @@ def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: in
         raise PmdError(
             f"{place}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
         )
-    if not 0 <= stage.mask_rate < 1:
-        raise PmdError(f"{place}.mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens")
-    beta = stage.beta if stage.method in ("pmd", "pkd") else 0.0
-    if stage.method != "none" and not (stage.alpha >= 0 and beta >= 0 and stage.alpha + beta < 1):
+    if not (stage.alpha >= 0 and stage.beta >= 0 and stage.alpha + stage.beta < 1):
         raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
     if not (stage.epochs >= 1 and stage.lr > 0):
         raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
@@ -118,6 +137,9 @@ def check(config: ProgressiveConfig) -> None:
         not_negative["train.lora.dropout"] = config.train.lora.dropout
     check_run(config)
     check_numbers(positive, not_negative)
+    lookup(METHODS["text"], config.distill.method, "distill.method")
+    for position, stage in enumerate(config.stages or ()):
+        _method(stage, f"stages[{position}]", config.distill)
     for key in ("dropout", "attention_dropout"):
         rate = getattr(config.encoder, key)
         if rate is not None and not 0 <= rate < 1:

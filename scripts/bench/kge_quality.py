@@ -24,11 +24,10 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
-from pmd.models.kge.interactions import INTERACTIONS
 from pmd.recipes.kge import train_kge
 from pmd.recipes.tables import markdown, spread
+from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
-from pmd.settings.kge_stages import PRODUCTS
 from pmd.settings.shared import DataConfig, EvaluationConfig
 
 OWN = {"pairre": {"unit_entities": True}}
@@ -79,7 +78,7 @@ def main(
                     key = {"side": side, "interaction": kind, "seed": seed, "lr": lr}
                     if any(all(line[k] == v for k, v in key.items()) for line in done):
                         continue
-                    gamma = 0.0 if kind in PRODUCTS else margin
+                    gamma = 0.0 if INTERACTIONS[kind].product else margin
                     settings = {"dim": dim, "epochs": epochs, "batch_size": batch_size, "negatives": negatives}
                     began = time.perf_counter()
                     valid, test = train(graph, kind, seed=seed, lr=lr, margin=gamma, data=data, **settings)
@@ -108,7 +107,9 @@ def train_ours(
         seed=seed,
         runs="runs/kge_quality",
         data=DataConfig(path=data),
-        model=ModelConfig(kind, dim=dim, norm=None if kind in PRODUCTS else PEER_NORM[kind], **OWN.get(kind, {})),
+        model=ModelConfig(
+            kind, dim=dim, norm=None if INTERACTIONS[kind].product else PEER_NORM[kind], **OWN.get(kind, {})
+        ),
         loss=LossConfig("logistic", margin=margin, negatives=negatives, adversarial=1.0),
         train=KgeTrainConfig(
             epochs=epochs, batch_size=batch_size, lr=lr, valid_every=0, threads=torch.get_num_threads()

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, normalize
 
 from pmd.core.errors import PmdError
-from pmd.distill.bert_students import STUDENTS, BasicKd, MiniLm, PatientKd
+from pmd.distill.bert_students import BasicKd, MiniLm, PatientKd, RelationalKd
 from pmd.losses.relations import agreement, angles, distances
 from pmd.settings.glue import GlueDistillConfig
 
@@ -20,6 +20,7 @@ def pair(width: int = 16, labels: int = 3, **settings):
     return student, teacher
 
 
+STUDENTS = {"pkd": PatientKd, "minilm": MiniLm, "rkd": RelationalKd}
 METHODS = ["bkd", *STUDENTS]
 
 

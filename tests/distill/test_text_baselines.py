@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
-from pmd.distill.text_baselines import LogitDistillation
+from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
 from pmd.distill.text_supervised import Supervised
 from pmd.settings.text import ContrastiveConfig, DistillConfig
 
@@ -14,10 +14,11 @@ METHODS = pytest.mark.parametrize("method", ["lkd", "pkd"])
 
 
 def objective(method: str, student=None, teacher=None) -> LogitDistillation:
-    return LogitDistillation(
+    kind = {"lkd": LogitDistillation, "pkd": PatientDistillation}[method]
+    return kind(
         *supervised_arguments(student or tiny_model(2, seed=1), ContrastiveConfig()),
         teacher=teacher or tiny_model(4, seed=2, init_temperature=0.2),
-        distill=DistillConfig(method=method, alpha=0.4, beta=0.3, temperature=3.0),
+        distill=DistillConfig(alpha=0.4, beta=0.3, temperature=3.0),
     ).train()
 
 

@@ -127,14 +127,14 @@ def test_the_weights_are_those_of_equation_6(alpha, beta):
     assert terms.keys() == expected.keys()
     total = sum(expected[name] * terms[name].item() for name in expected)
     assert objective_.total(terms).item() == pytest.approx(total, rel=1e-6)
-    assert objective(replace(distill, method="pmd_no_mgfd")).weights == pytest.approx({"ce": 1 - alpha, "score": alpha})
+    assert objective(replace(distill, beta=0.0)).weights == pytest.approx({"ce": 1 - alpha, "score": alpha})
 
 
 @VIEWS
 @torch.no_grad()
 def test_without_a_mask_rate_or_features_nothing_is_masked(distill, monkeypatch):
     monkeypatch.setattr("pmd.distill.text_pmd.mask_positions", None)
-    plain, none = objective(distill, rate=0.0), objective(replace(distill, method="pmd_no_mgfd"))
+    plain, none = objective(distill, rate=0.0), objective(replace(distill, beta=0.0))
     for objective_ in (plain, none):
         terms = terms_of(objective_)
         assert [*terms] == ["ce", "score"] == [*objective_.weights]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from pmd.distill.text_baselines import LogitDistillation
+from pmd.distill.text_baselines import PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.distill.text_supervised import Supervised
 from pmd.settings.text import ContrastiveConfig, DistillConfig
@@ -133,7 +133,7 @@ def test_the_score_term_is_that_of_the_widths(score, teacher_widths):
 
 @torch.no_grad()
 def test_softened_logits_too():
-    objective = distilled(DistillConfig(method="pkd"), student(layers=2), kind=LogitDistillation)
+    objective = distilled(DistillConfig(), student(layers=2), kind=PatientDistillation)
     other = plain_scores(objective.teacher.model, 32)
     each = [plain_kl(plain_scores(objective.student, width), other) for width in WIDTHS]
     assert objective(tiny_batch(POSITIONS))["logits"].item() == pytest.approx(weighed(each).item(), rel=1e-4)

@@ -8,13 +8,14 @@ from pmd.core.types import TARGETS
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.kge.interactions import INTERACTIONS
 from pmd.models.kge.model import KgeModel
+from pmd.settings.catalogue import INTERACTIONS
 
 from .oracle import slow_ranks
 
 WIDTHS = (5, 8, 24)
-CASES = [(name, norm) for name, kind in INTERACTIONS.items() for norm in kind.norms or (None,) if kind.has_running_sums]
+CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,) if kind.has_running_sums]
 BATCHES = (1, 7, 64, 1000)
 
 

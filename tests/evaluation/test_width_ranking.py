@@ -9,12 +9,13 @@ from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import rank_widths, ranks_widths
 from pmd.models.kge import width_scores
-from pmd.models.kge.interactions import INTERACTIONS
 from pmd.models.kge.model import KgeModel
+from pmd.settings.catalogue import INTERACTIONS
 
 WIDTHS = (2, 3, 6)
-CASES = [(name, norm) for name, kind in INTERACTIONS.items() for norm in kind.norms or (None,)]
-SUMMED = [(name, norm) for name, norm in CASES if INTERACTIONS[name].has_running_sums]
+CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
+SUMMED = [(name, norm) for name, norm in CASES if CLASSES[name].has_running_sums]
 
 
 def model_of(graph, name, norm=None, seed=0, **options):

@@ -14,7 +14,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText, Reading
 from pmd.distill.bert_finetune import Supernet
-from pmd.distill.text_baselines import LogitDistillation
+from pmd.distill.text_baselines import PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.distill.widths import CroppableObjective
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
@@ -112,7 +112,7 @@ def main(kind: str, out: str) -> None:
 
         module.mask_positions = lambda ids, rate, special: (ids % 2 == 0) & ~torch.isin(ids, special)
     else:
-        objective = LogitDistillation(*arguments, teacher=teacher, distill=DistillConfig(method="pkd", alpha=0.4))
+        objective = PatientDistillation(*arguments, teacher=teacher, distill=DistillConfig(alpha=0.4))
     wrapped = accelerator.prepare(objective)
     wrapped.train()
     collate = TripleCollator(graph.train, text, 64)

@@ -94,7 +94,7 @@ def test_what_cannot_work_is_refused(settings, message):
         ([KgeStageConfig("a"), KgeStageConfig("b", dim=4, crop="a", teacher="a")], "is not trained; leave out teacher"),
         ([KgeStageConfig("a", order="loss")], "order: nothing is cropped"),
         ([KgeStageConfig("a", widths=[8, 4])], r"stages\[0\] \(a\).widths: \[8, 4\] must increase"),
-        ([KgeStageConfig("a"), KgeStageConfig("b", widths=[4, 8], teacher="a")], "teach each other"),
+        ([KgeStageConfig("a"), KgeStageConfig("b", widths=[4, 8], teacher="a")], "med has none"),
         ([KgeStageConfig("a", epochs=1.5)], r"stages\[0\] \(a\).epochs: 1.5 is neither a whole number nor a share"),
     ],
 )

@@ -6,9 +6,7 @@ import sys
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.models.kge import interactions
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import INTERACTIONS
 from pmd.settings.parse import read_config
 
 
@@ -41,7 +39,3 @@ def test_options_are_known_without_torch(module):
     code = f"import {module}, sys; print(sorted({{'torch', 'transformers', 'matplotlib'}} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_interactions_have_the_names_of_their_classes():
-    assert {key: of.__name__ for key, of in interactions.INTERACTIONS.items()} == INTERACTIONS

@@ -70,7 +70,7 @@ def test_settings_left_out_are_those_of_the_run():
         2e-4,
     )
     assert (second.layers, second.teacher, second.method, second.init) == (2, "a", "lkd", "pretrained")
-    assert (second.alpha, second.beta, second.epochs, second.lr) == (0.2, 0.3, 7, 2e-4)
+    assert (second.alpha, second.beta, second.epochs, second.lr) == (0.2, 0.0, 7, 2e-4)  # lkd has no beta
     assert (third.teacher, third.layers) == ("a", 1)
 
 
@@ -79,7 +79,7 @@ def test_a_stage_overrides_the_run():
         "b", 2, 0.15, method="pkd", init="teacher", alpha=0.0, beta=0.0, epochs=3, lr=1e-5, teacher_layers=[0, 3]
     )
     config = ProgressiveConfig(distill=DistillConfig(init="pretrained"), stages=[StageConfig("a"), own])
-    assert resolve_stages(config, 4)[1] == replace(own, teacher="a")
+    assert resolve_stages(config, 4)[1] == replace(own, teacher="a", mask_rate=0.0)  # pkd masks nothing
 
 
 def test_labels_alone_need_no_teacher():

@@ -27,6 +27,7 @@ from pmd.core.errors import PmdError
 from pmd.core.types import Target
 from pmd.models.kge.kernels import euclidean, manhattan, sum_of_moduli
 from pmd.models.kge.prefixes import TermKind, accumulate, block_sizes, block_sums, running_sums
+from pmd.settings.catalogue import INTERACTIONS, lookup
 
 Norm = Literal["l1", "l2", "squared"]
 
@@ -284,19 +285,13 @@ class PairRE(Interaction):
         return e * split(r)[1 if target == "tail" else 0]
 
 
-INTERACTIONS: dict[str, type[Interaction]] = {
-    kind.__name__.lower(): kind for kind in (TransE, TransH, ComplEx, RotatE, SimplE, PairRE)
-}
-
 EPSILON = 1e-24
 """Least number under a square root, far below what sums of squares in single precision can tell from zero."""
 
 
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     """An interaction by name. PmdError if there is none, or if the norm does not fit it."""
-    if name.lower() not in INTERACTIONS:
-        raise PmdError(f"interaction '{name}' is unknown; there are {', '.join(INTERACTIONS)}")
-    return INTERACTIONS[name.lower()](norm)
+    return lookup(INTERACTIONS, name.lower(), "interaction").load()(norm)
 
 
 def root(total: Tensor) -> Tensor:

@@ -7,9 +7,11 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.models.kge import kernels
-from pmd.models.kge.interactions import INTERACTIONS, make_interaction, running_sums
+from pmd.models.kge.interactions import make_interaction, running_sums
+from pmd.settings.catalogue import INTERACTIONS
 
-CASES = [(name, norm) for name, kind in INTERACTIONS.items() for norm in kind.norms or (None,)]
+CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
 EVERY = pytest.mark.parametrize(("name", "norm"), CASES)
 DISTANCES = pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[1]])
 DIM = 12
@@ -183,16 +185,16 @@ def test_a_query_for_the_head_scores_as_one_for_the_tail(name, norm):
 
 
 def test_names_and_norms():
-    assert [*INTERACTIONS] == ["transe", "transh", "complex", "rotate", "simple", "pairre"]
-    assert type(make_interaction("RotatE", "l1")) is INTERACTIONS["rotate"]
-    usual = {name: make_interaction(name).norm for name in INTERACTIONS}
+    assert [*CLASSES] == ["transe", "transh", "complex", "rotate", "simple", "pairre"]
+    assert type(make_interaction("RotatE", "l1")) is CLASSES["rotate"]
+    usual = {name: make_interaction(name).norm for name in CLASSES}
     assert usual == {"transe": "l1", "transh": "l2", "complex": None, "rotate": "l2", "simple": None, "pairre": "l1"}
 
 
 @pytest.mark.parametrize(
     ("name", "norm", "message"),
     [
-        ("distmult", None, "interaction 'distmult' is unknown; there are transe, transh, complex, rotate, simple, pai"),
+        ("distmult", None, "interaction: 'distmult' is not one of transe, transh, complex, rotate, simple, pai"),
         ("transe", "l3", "norm 'l3' does not fit TransE; it knows l1, l2, squared"),
         ("complex", "l2", "norm 'l2' does not fit ComplEx; it is no distance: leave it out"),
         ("simple", "l1", "norm 'l1' does not fit SimplE; it is no distance: leave it out"),

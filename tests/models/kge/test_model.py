@@ -8,15 +8,16 @@ import torch
 import pmd
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS
-from pmd.models.kge.interactions import INTERACTIONS
 from pmd.models.kge.model import KgeModel
+from pmd.settings.catalogue import INTERACTIONS
 
 from ...evaluation.oracle import slow_ranks
 
 ENTITIES, RELATIONS, DIM, WIDTHS = 9, 3, 12, (4, 7, 12)
-CASES = [(name, norm) for name, kind in INTERACTIONS.items() for norm in kind.norms or (None,)]
+CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
 EVERY = pytest.mark.parametrize(("name", "norm"), CASES)
-NAMES = pytest.mark.parametrize("name", INTERACTIONS)
+NAMES = pytest.mark.parametrize("name", CLASSES)
 RECIPROCAL = pytest.mark.parametrize("reciprocal", [False, True], ids=["", "reciprocal"])
 UNIT = pytest.mark.parametrize("unit", [False, True], ids=["", "unit"])
 
@@ -216,7 +217,7 @@ def test_sparse_gradients_are_the_dense_ones(name, reciprocal):
 @RECIPROCAL
 @UNIT
 def test_a_saved_model_comes_back(name, reciprocal, unit, tmp_path, capfd):
-    norm = "squared" if INTERACTIONS[name].norms else None
+    norm = "squared" if CLASSES[name].norms else None
     model, triples = build(name, norm, reciprocal, unit), draw(10)
     model.save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
@@ -285,7 +286,7 @@ def test_ranks_are_those_of_a_double_loop(name, reciprocal, random_graph):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"interaction": "distmult"}, "interaction 'distmult' is unknown; there are transe, transh, complex"),
+        ({"interaction": "distmult"}, "interaction: 'distmult' is not one of transe, transh, complex"),
         ({"interaction": "complex", "norm": "l1"}, "norm 'l1' does not fit ComplEx; it is no distance: leave it out"),
         ({"norm": "l3"}, "norm 'l3' does not fit TransE; it knows l1, l2, squared"),
         ({"widths": [4, 4, 8]}, "widths: [4, 4, 8] must increase, from 1 on; sort them and drop repeated ones"),

@@ -1,0 +1,231 @@
+"""The catalogue: a row for each family of models, interaction, method and metric.
+
+Checks, tables, cards, reports, shell completion and help read names and titles here and nowhere else. `register` adds a
+row from outside the package, and every reader then knows it. Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pmd.core.errors import PmdError
+from pmd.settings.rows import Family, Interaction, Method, Metric
+
+Row = TypeVar("Row", Interaction, Method, Metric, Family)
+
+
+def _by_name(*rows: Row) -> dict[str, Row]:
+    return {row.name: row for row in rows}
+
+
+FAMILIES: dict[str, Family] = _by_name(
+    Family("text", "a text model", "Text models", "progressive", "encoder", "pmd_bi_encoder", ("simkgc2022",)),
+    Family("embedding", "an embedding model", "Embedding models", "train", "loss"),
+    Family("bert", "a BERT", "BERTs of several widths", "glue", "task", "bert", ("bert2019", "glue2019")),
+)
+
+_KGE = "pmd.models.kge.interactions:"
+
+INTERACTIONS: dict[str, Interaction] = _by_name(
+    Interaction("transe", "TransE", f"{_KGE}TransE", "−‖h + r − t‖", citation="transe2013"),
+    Interaction(
+        "transh", "TransH", f"{_KGE}TransH", "−‖h + d − t‖ in the relation's hyperplane", citation="transh2014"
+    ),
+    Interaction("complex", "ComplEx", f"{_KGE}ComplEx", "Re⟨h, r, t̄⟩", product=True, citation="complex2016"),
+    Interaction("rotate", "RotatE", f"{_KGE}RotatE", "−‖h ∘ r − t‖ with r a rotation", citation="rotate2019"),
+    Interaction(
+        "simple", "SimplE", f"{_KGE}SimplE", "½ (⟨h, r, t⟩ + ⟨t, r⁻¹, h⟩)", product=True, citation="simple2018"
+    ),
+    Interaction("pairre", "PairRE", f"{_KGE}PairRE", "−‖h ∘ r₁ − t ∘ r₂‖", citation="pairre2021"),
+)
+
+_TEXT: tuple[Method, ...] = (
+    Method("none", "labels only", "text", "pmd.distill.text_supervised:Supervised", "the graph's triples alone"),
+    Method(
+        "pmd",
+        "PMD",
+        "text",
+        "pmd.distill.text_pmd:MaskedFeatureDistillation",
+        "progressive distillation with masked generation features (PMD)",
+        teacher=True,
+        masks=True,
+        weights=("alpha", "beta"),
+        citation="pmd2024",
+    ),
+    Method(
+        "pmd_no_mgfd",
+        "PMD without MGFD",
+        "text",
+        "pmd.distill.text_pmd:MaskedFeatureDistillation",
+        "progressive distillation without masked generation features",
+        teacher=True,
+        weights=("alpha",),
+        citation="pmd2024",
+    ),
+    Method(
+        "lkd",
+        "LKD",
+        "text",
+        "pmd.distill.text_baselines:LogitDistillation",
+        "softened logits (LKD)",
+        teacher=True,
+        weights=("alpha",),
+        citation="hinton2015",
+    ),
+    Method(
+        "pkd",
+        "PKD",
+        "text",
+        "pmd.distill.text_baselines:PatientDistillation",
+        "patient distillation (PKD)",
+        teacher=True,
+        weights=("alpha", "beta"),
+        citation="pkd2019",
+    ),
+)
+
+_EMBEDDING: tuple[Method, ...] = (
+    Method(
+        "supervised",
+        "labels only",
+        "embedding",
+        "pmd.distill.kge_supervised:KgeSupervised",
+        "the graph's triples alone",
+    ),
+    Method(
+        "dualde",
+        "DualDE",
+        "embedding",
+        "pmd.distill.kge_dualde:DualDistillation",
+        "soft labels (DualDE)",
+        teacher=True,
+        weights=("alpha", "beta"),
+        citation="dualde2022",
+    ),
+    Method(
+        "med",
+        "MED",
+        "embedding",
+        "pmd.distill.kge_med:MutualEvolution",
+        "mutual learning of all widths (MED)",
+        croppable=True,
+        citation="med2025",
+    ),
+)
+
+_BERT: tuple[Method, ...] = (
+    Method("finetune", "fine-tuning", "bert", "pmd.distill.bert_finetune:FineTuning", "the task's labels alone"),
+    Method(
+        "med",
+        "MED",
+        "bert",
+        "pmd.distill.bert_med:BertMutualEvolution",
+        "mutual learning of all widths (MED)",
+        croppable=True,
+        citation="med2025",
+    ),
+    Method(
+        "hat",
+        "HAT",
+        "bert",
+        "pmd.distill.bert_finetune:Supernet",
+        "one width drawn for each step (HAT)",
+        croppable=True,
+        citation="hat2020",
+    ),
+    Method(
+        "bkd",
+        "BKD",
+        "bert",
+        "pmd.distill.bert_students:BasicKd",
+        "softened logits (BKD)",
+        teacher=True,
+        weights=("alpha",),
+        citation="hinton2015",
+    ),
+    Method(
+        "pkd",
+        "PKD",
+        "bert",
+        "pmd.distill.bert_students:PatientKd",
+        "patient distillation (PKD)",
+        teacher=True,
+        weights=("alpha",),
+        citation="pkd2019",
+    ),
+    Method(
+        "minilm",
+        "MiniLM",
+        "bert",
+        "pmd.distill.bert_students:MiniLm",
+        "attention and value relations (MiniLM)",
+        teacher=True,
+        citation="minilm2020",
+    ),
+    Method(
+        "rkd",
+        "RKD",
+        "bert",
+        "pmd.distill.bert_students:RelationalKd",
+        "relations between examples (RKD)",
+        teacher=True,
+        citation="rkd2019",
+    ),
+)
+
+METHODS: dict[str, dict[str, Method]] = {
+    "text": _by_name(*_TEXT),
+    "embedding": _by_name(*_EMBEDDING),
+    "bert": _by_name(*_BERT),
+}
+
+METRICS: dict[str, dict[str, Metric]] = {
+    "ranking": _by_name(
+        Metric("mrr", "MRR"),
+        Metric("hits_at_1", "Hits@1"),
+        Metric("hits_at_3", "Hits@3"),
+        Metric("hits_at_10", "Hits@10"),
+        Metric("mr", "MR", digits=1, more_is_better=False),
+    ),
+    "glue": _by_name(
+        Metric("accuracy", "acc.", "glue"),
+        Metric("f1", "F1", "glue"),
+        Metric("matthews_correlation", "Matthews", "glue"),
+        Metric("pearson", "Pearson", "glue"),
+        Metric("spearmanr", "Spearman", "glue"),
+    ),
+}
+
+
+def lookup(rows: Mapping[str, Row], name: str, place: str) -> Row:
+    """The row of a name. PmdError, with the nearest name, if there is none; `place` is the setting that names it."""
+    if name not in rows:
+        close = difflib.get_close_matches(name, rows, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise PmdError(f"{place}: '{name}' is not one of {', '.join(rows)}{hint}")
+    return rows[name]
+
+
+def register(row: Interaction | Method | Metric) -> None:
+    """Add a row. PmdError if its name is taken."""
+    rows: dict[str, Any] = INTERACTIONS
+    if isinstance(row, Method):
+        rows = METHODS[row.family]
+    elif isinstance(row, Metric):
+        rows = METRICS[row.measures]
+    if row.name in rows:
+        raise PmdError(f"catalogue: the name '{row.name}' is taken by {rows[row.name].title}; choose another one")
+    rows[row.name] = row
+
+
+def choices(option: str) -> list[str]:
+    """The names that an option of the command line takes, such as `model.interaction`; empty for other options."""
+    tables: dict[str, Mapping[str, Any]] = {
+        "model.interaction": INTERACTIONS,
+        "distill.method": METHODS["text"],
+        "methods": METHODS["bert"],
+        "metric": METRICS["ranking"],
+    }
+    return next(([*rows] for name, rows in tables.items() if f".{option}".endswith(f".{name}")), [])

@@ -1,0 +1,121 @@
+"""What a row of the catalogue holds (`pmd.settings.catalogue`): strings and numbers.
+
+A class is written `MODULE:NAME` and imported by `load`, when it is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+FamilyName = Literal["text", "embedding", "bert"]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What an embedding model computes from the embeddings of a triple.
+
+    Args:
+        name: in settings, in lower case.
+        title: in papers.
+        implementation: its class, a `pmd.models.kge.interactions.Interaction`.
+        score: of a triple (h, r, t), as a formula.
+        product: whether that is a product, not a distance.
+        citation: its key in `pmd/hub/papers.bib`; None for one that no paper describes.
+    """
+
+    name: str
+    title: str
+    implementation: str
+    score: str
+    product: bool = False
+    citation: str | None = None
+
+    def load(self) -> type:
+        """The class."""
+        return resolve_name(self.implementation)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a student.
+
+    Args:
+        name: in settings.
+        title: in papers.
+        family: of the models that it trains.
+        objective: its class, a `pmd.core.types.Objective` with a class method `for_stage`.
+        summary: how it trains, to follow the word "by" in a sentence.
+        teacher: whether it needs one.
+        croppable: whether it trains all widths of one model.
+        masks: whether texts are read with a share of their tokens masked (`mask_rate`).
+        weights: which of the settings `alpha` and `beta` weigh its terms. Of text models they sum to less than 1, and the
+            labels have the rest.
+        citation: its key in `pmd/hub/papers.bib`, if it has a paper.
+    """
+
+    name: str
+    title: str
+    family: FamilyName
+    objective: str
+    summary: str
+    teacher: bool = False
+    croppable: bool = False
+    masks: bool = False
+    weights: tuple[str, ...] = ()
+    citation: str | None = None
+
+    def load(self) -> Any:
+        """The class of the objective."""
+        return resolve_name(self.objective)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a model is.
+
+    Args:
+        key: in results.json.
+        title: in tables.
+        measures: `ranking` of entities, or `glue`: answers to a task of GLUE.
+        digits: after the point, in tables.
+        more_is_better: false for a mean rank.
+    """
+
+    key: str
+    title: str
+    measures: Literal["ranking", "glue"] = "ranking"
+    digits: int = 3
+    more_is_better: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.key
+
+    def text(self, value: float | None) -> str:
+        """A value as tables have it; empty for None, of results that are older than the metric."""
+        return "" if value is None else f"{value:.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of models, and of the runs that train them.
+
+    Args:
+        name: as `Method.family`.
+        title: what one of its models is called.
+        runs: what a run of them is called.
+        command: that trains them.
+        key: a setting that only its runs have.
+        model_type: of a model's config.json; None for embedding models, which have an `interaction` there.
+        citations: of what its models stand on, whatever the method.
+    """
+
+    name: FamilyName
+    title: str
+    runs: str
+    command: str
+    key: str
+    model_type: str | None = None
+    citations: tuple[str, ...] = ()

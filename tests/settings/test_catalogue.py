@@ -1,0 +1,52 @@
+"""The catalogue: every row names a class that is there, and names are taken once."""
+
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.core.types import Objective
+from pmd.models.kge.interactions import Interaction
+from pmd.settings import catalogue
+from pmd.settings.catalogue import INTERACTIONS, METHODS, METRICS, lookup, register
+
+ROWS = [
+    *catalogue.FAMILIES.values(),
+    *INTERACTIONS.values(),
+    *(row for rows in (*METHODS.values(), *METRICS.values()) for row in rows.values()),
+]
+
+
+@pytest.mark.parametrize("name", INTERACTIONS)
+def test_interactions_are_classes_of_their_title(name):
+    kind = INTERACTIONS[name].load()
+    assert issubclass(kind, Interaction) and kind.__name__ == INTERACTIONS[name].title and name == kind.__name__.lower()
+    assert INTERACTIONS[name].product == (kind.default_norm is None)
+
+
+@pytest.mark.parametrize("row", [row for rows in METHODS.values() for row in rows.values()], ids=lambda row: row.name)
+def test_methods_are_objectives_of_their_family(row):
+    assert issubclass(row.load(), Objective) and callable(row.load().for_stage)
+    assert METHODS[row.family][row.name] is row and set(row.weights) <= {"alpha", "beta"}
+
+
+def test_rows_hold_plain_values():
+    for row in ROWS:
+        assert is_dataclass(row)
+        for value in (getattr(row, field.name) for field in fields(row)):
+            assert isinstance(value, (str, bool, int, tuple, type(None)))
+
+
+@pytest.mark.parametrize("row", [INTERACTIONS["rotate"], METHODS["bert"]["pkd"], METRICS["glue"]["f1"]])
+def test_a_name_is_taken_once(row):
+    with pytest.raises(PmdError, match=f"'{row.name}' is taken by {row.title}"):
+        register(row)
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(PmdError) as refused:
+        lookup(METHODS["text"], "pmd_no_mgf", "distill.method")
+    expected = (
+        "distill.method: 'pmd_no_mgf' is not one of none, pmd, pmd_no_mgfd, lkd, pkd; did you mean 'pmd_no_mgfd'?"
+    )
+    assert str(refused.value) == expected
