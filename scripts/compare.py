@@ -3,8 +3,7 @@
 python scripts/compare.py --base configs/pmd/world.yaml --seeds [0,1,2]
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import compare_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(compare_command)
+    main("table", "compare")

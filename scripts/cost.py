@@ -3,8 +3,7 @@
 python scripts/cost.py --data.path my_graph --dims '[64,32,16,8]'
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import cost_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(cost_command)
+    main("table", "cost")

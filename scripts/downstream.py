@@ -4,8 +4,7 @@ python scripts/downstream.py                                    # a generated sh
 python scripts/downstream.py --base.data.path world --out runs/labelling    # labels are the kinds of entities
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import downstream_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(downstream_command)
+    main("table", "downstream")

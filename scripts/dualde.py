@@ -3,8 +3,7 @@
 python scripts/dualde.py --configs '[configs/dualde/umls_transe.yaml, configs/dualde/umls_rotate.yaml]'
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import dualde_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(dualde_command)
+    main("table", "dualde")

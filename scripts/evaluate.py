@@ -3,8 +3,7 @@
 python scripts/evaluate.py --model runs/world-20260101-120000/grade1
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import evaluate_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(evaluate_command)
+    main("evaluate")

@@ -3,8 +3,7 @@
 python scripts/figure.py --run runs/dualde/seed0/umls_rotate --what epochs
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import figure_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(figure_command)
+    main("figure")

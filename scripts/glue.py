@@ -5,8 +5,7 @@ accelerate launch scripts/glue.py --config configs/glue/minilm.yaml --task stsb 
 python scripts/glue.py --resume runs/glue-rte-20260101-120000
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import glue_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(glue_command)
+    main("glue")

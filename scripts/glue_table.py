@@ -3,8 +3,7 @@
 python scripts/glue_table.py --config configs/glue/minilm_table.yaml --base.data.path DIR/glue
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import glue_table_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(glue_table_command)
+    main("table", "glue")

@@ -4,8 +4,7 @@ python scripts/med.py --base.data.path DIR/umls --base.model.interaction rotate 
     --base.model.widths '[4,16,64]' --base.loss.negatives 32 --base.train.batch_size 512 --base.train.epochs 10
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import med_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(med_command)
+    main("table", "med")

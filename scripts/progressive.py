@@ -5,8 +5,7 @@ accelerate launch scripts/progressive.py --config configs/pmd/wn18rr.yaml --trai
 accelerate launch scripts/progressive.py --resume runs/progressive-20260101-120000
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import progressive_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(progressive_command)
+    main("progressive")

@@ -5,8 +5,7 @@ accelerate launch scripts/train.py --config configs/kge/wn18rr_rotate.yaml --dat
 accelerate launch scripts/train.py --resume
 """
 
-from pmd.cli.command import run
-from pmd.cli.commands import train_command
+from pmd.cli.main import main
 
 if __name__ == "__main__":
-    run(train_command)
+    main("train")

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pmd.cli.commands import med_command
+from pmd.cli.commands import COMMANDS
+
+med_command = COMMANDS["table"]["med"]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
-"""Completion at the TAB key: a script for the shell, so that no Python starts when the key is pressed.
+"""Completion in the shell: a script, so that pressing TAB starts no Python.
 
-`jsonargparse` knows the choices of every option, `shtab` the shells; what is added is which options take files, and
-arguments that stand before all options.
+`jsonargparse` knows the choices of every option and `shtab` knows the shells; which options take files is said here.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from typing import Literal
 import shtab
 from jsonargparse import ArgumentParser
 
-from pmd.cli.command import Command, Group
-from pmd.cli.main import COMMANDS
+from pmd.cli.command import Group
+from pmd.cli.commands import COMMANDS
 from pmd.settings.kge_stages import INTERACTIONS
-from pmd.settings.parse import is_flag, type_of
+from pmd.settings.parse import is_flag
 from pmd.settings.tasks import TASKS
 
 PATHS = ("config", "path", "data_path", "model", "run", "runs", "out", "batch", "cache", "types", "load", "resume")
-"""Options that take files or folders, by the last part of their names."""
+"""Options that take files or folders: the last part of their names."""
 
 NAMES = {"model.interaction": [*INTERACTIONS], "task": [*TASKS]}
-"""What options take that are checked later than when they are parsed."""
+"""The choices of options whose values are checked after parsing."""
 
 
 @dataclass
@@ -30,39 +29,35 @@ class CompletionConfig:
     """Print a script that completes the command `pmd`.
 
     Args:
-        shell: which shell reads it.
+        shell: the shell that reads the script.
     """
 
     shell: Literal["bash", "zsh", "tcsh"]
 
 
 def script(config: CompletionConfig) -> str:
-    """The script."""
+    """The script: commands, options, their choices, and files where an option takes one."""
     parser = ArgumentParser(prog="pmd")
     add_commands(parser, COMMANDS)
     return parser.get_completion_script(f"shtab-{config.shell}")
 
 
 def add_commands(parser: ArgumentParser, group: Group) -> None:
-    """Give a parser those of the commands of a group, to be completed and not to be used."""
-    named = parser.add_subcommands(required=False)
+    """Make the commands of a group subcommands of a parser that is only completed, never run."""
+    subcommands = parser.add_subcommands(required=False)
     for name, command in group.commands.items():
         is_group = isinstance(command, Group)
-        added = ArgumentParser() if is_group else completed(command)
-        named.add_subcommand(name, added, help=command.text)
+        subparser = ArgumentParser() if is_group else completed(command.parser())
+        subcommands.add_subcommand(name, subparser, help=command.text)
         if is_group:
-            add_commands(added, command)
+            add_commands(subparser, command)
 
 
-def completed(command: Command) -> ArgumentParser:
-    """The parser of a command, which says besides what its options take, and what may stand before them."""
-    parser = command.parser()
-    for name in command.leading:
-        kind = next(type_of(action) for action in parser._actions if action.dest == name)
-        parser.add_argument(name.upper().replace(".", "_"), nargs="*" if command.several else "?", type=kind)
+def completed(parser: ArgumentParser) -> ArgumentParser:
+    """The parser of a command with what `shtab` needs to know of its options: which are flags, files, or names."""
     for action in parser._actions:
         if is_flag(action):
-            action.nargs = 0  # or else `shtab` offers nothing but a value after it
+            action.nargs = 0  # or `shtab` would offer nothing but true and false after it
         elif action.dest.rpartition(".")[2].lower() in PATHS:
             action.complete = shtab.FILE
         elif action.dest in NAMES:

@@ -1,6 +1,6 @@
-"""From a config class to a parser and back: YAML, dotted overrides, help.
+"""From a config class to a parser, and from arguments and YAML files to an object of the class.
 
-`jsonargparse` does the work.
+`jsonargparse` does the work; the messages about wrong options are rewritten (`pmd.settings.parse_errors`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,29 @@ from pmd.core.errors import PmdError
 from pmd.settings.parse_errors import explain
 
 
-class Formatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Leaves the lines of the examples as they are."""
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the line breaks of the examples, and leaves out defaults and types that say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = super()._get_help_string(action)
+        if action.default in (None, ""):
+            text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
+        if action.metavar and action.metavar.startswith("{"):  # choices or true,false
+            text = text.replace("type: %(type)s, ", "").replace(", type: %(type)s", "")
+        return text
 
 
-def parser_for(config_class: type, description: str, **more: Any) -> ArgumentParser:
+def parser_for(config_class: type, description: str = "", **options: Any) -> ArgumentParser:
     """A parser whose options are the fields of a config dataclass, `--config FILE` included.
 
-    `--name` alone stands for `--name true`; `more` is for the parser.
+    `--name` alone stands for `--name true`; `options` are those of `ArgumentParser`.
     """
-    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False, **more)
-    parser.add_argument("--config", action="config", help="a YAML file; options after it override it")
-    parser.add_class_arguments(config_class)
+    parser = ArgumentParser(
+        description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False, **options
+    )
+    parser.add_class_arguments(config_class, as_group=False)
+    parser.add_argument("--config", action="config", help="a YAML file of settings; later options override it")
+    parser._option_string_actions["--print_config"].help = "print the resulting settings as YAML, and stop"
     for action in parser._actions:
         if is_flag(action):
             action.nargs, action.const = "?", True
@@ -39,33 +50,31 @@ def type_of(action: argparse.Action) -> Any:
 
 
 def is_flag(action: argparse.Action) -> bool:
-    """Whether an option is true or false, or null besides."""
-    kind = type_of(action)
-    return bool in (kind, *get_args(kind))
+    """Whether an option is a bool, or a bool or null."""
+    hint = type_of(action)
+    return bool in (hint, *get_args(hint))
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
     """The parsed options.
 
     Raises:
-        PmdError: for what cannot be understood, with the nearest known key.
+        PmdError: for arguments that do not fit the config class, with the nearest known key.
     """
     try:
         return parser.parse_args(arguments)
     except ArgumentError as error:
         raise PmdError(explain(str(error), parser)) from None
-    except FileNotFoundError as error:
-        raise PmdError(f"--config: {error.filename}: no such file") from None
 
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:
     """The config object of parsed options."""
-    made = parser.instantiate(options) if hasattr(parser, "instantiate") else parser.instantiate_classes(options)
-    # By key: under `vars`, a field that is called like a method of Namespace (`update`) has another name.
-    return config_class(**{name: made[name] for name in config_class.__dataclass_fields__ if name in made})
+    values = parser.instantiate(options)
+    # By key: `vars` renames a field that is called like a method of Namespace, such as `update`.
+    return config_class(**{name: values[name] for name in config_class.__dataclass_fields__ if name in values})
 
 
 def read_config(config_class: type, arguments: Sequence[str]) -> Any:
     """The config object of command line arguments, `--config FILE` among them."""
-    parser = parser_for(config_class, "")
+    parser = parser_for(config_class)
     return instantiate(parser, parse(parser, arguments), config_class)

@@ -1,65 +1,87 @@
-"""What a parser of command lines says of a mistake, told in one line for those who made it."""
+"""The messages of `jsonargparse` about wrong arguments, rewritten as one line: the option, the value, and the remedy."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from jsonargparse import ArgumentParser
 
-from pmd.settings.glue import GlueStageConfig
-from pmd.settings.kge import KgeStageConfig
-from pmd.settings.text import StageConfig
-
-STAGES = {stage.__name__: stage for stage in (StageConfig, KgeStageConfig, GlueStageConfig)}
-
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "list": "a list"}
-"""Types as people call them."""
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "list": "a list"}
+"""Types in plain words."""
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """What the parser refuses, in one line: the option, the value, what it takes, and what may have been meant."""
-    told = _wrong_value(message)
-    if told is not None:
-        return told
+    """The message about arguments that the parser refuses, in one line."""
+    key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))  # from the outermost to the innermost
     keys = [action.dest for action in parser._actions]
-    message = " ".join(message.split())
-    absent = re.search(r'Parser key "config": File does not exist: \'?([^\']+)', message)
-    if absent:
-        return f"--config: {absent[1].strip()}: no such file"
-    found = re.search(
-        r"(?:Key|Option|key|option)\s+['\"]([\w.-]+)['\"]|[Uu]nrecognized arguments: --?([\w.-]+)", message
-    )
-    in_stage = re.search(r"(\w*StageConfig).*?Option '(?P<option>\w+)' is not accepted", message)
-    found = in_stage or found
-    if not found:
-        return message
-    wrong = in_stage["option"] if in_stage else next(group for group in found.groups() if group)
-    group = re.search(r"Group '([\w.]+)'", message)
-    if group:
-        keys = [key for key in keys if key.startswith(f"{group[1]}.")]
-    if in_stage:
-        # The parser's own words list every type that it has tried.
-        keys = [f"stages.{name}" for name in STAGES[in_stage[1]].__dataclass_fields__]
-        message = f"stages: option '{wrong}' is not accepted"
-    leaves = {key.rsplit(".", 1)[-1]: key for key in keys}
-    close = difflib.get_close_matches(wrong, keys, 1, 0.6)
-    if not close and "." not in wrong:
-        close = [leaves[leaf] for leaf in difflib.get_close_matches(wrong, list(leaves), 1, 0.6)]
-    return f"{message}; did you mean '{close[0]}'?" if close and close[0] != wrong else message
+    known = _wrong_value(message, key) or _unknown_key(message, key, keys) or _other(message, key)
+    return known or " ".join(message.split())
 
 
-def _wrong_value(message: str) -> str | None:
-    """Of a value that does not fit its option; None for other mistakes."""
-    *_, innermost = message.rpartition("Parser key")  # of a list of stages the one option that is wrong
+def _wrong_value(message: str, key: str) -> str | None:
+    """About a value that does not fit its option; None for other messages."""
+    *_, innermost = message.rpartition("Parser key")  # of a list of stages, the option that is wrong
     value = re.search(r"(?:Got|Given) value: ([^\n]*)", innermost)
-    wanted = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", innermost)
-    known = [kind for kind, _ in wanted if kind in KINDS]
-    choices = [choice.strip(" '") for _, listed in wanted for choice in listed.split(",") if listed]
-    if value is None or not (known or choices):
+    expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", innermost)
+    types = [name for name, _ in expected if name in TYPES]
+    choices = [choice.strip(" '") for _, listed in expected for choice in listed.split(",") if listed]
+    if value is None or not (types or choices):
         return None
-    key = ".".join(re.findall(r'Parser key "([\w.]+)"', message))
-    takes = [*dict.fromkeys(KINDS[kind] for kind in known), *([f"one of {', '.join(choices)}"] if choices else [])]
-    close = difflib.get_close_matches(value[1], choices, 1, 0.6)
-    remedy = f"; write '[{value[1]}]'" if "list" in known else f"; did you mean '{close[0]}'?" if close else ""
-    return f"{key}: '{value[1]}' is not {' or '.join(takes)}{remedy}"
+    fitting = [*dict.fromkeys(TYPES[name] for name in types), *([f"one of {', '.join(choices)}"] if choices else [])]
+    close = difflib.get_close_matches(value[1], choices, 1)
+    remedy = f"; write '[{value[1]}]'" if "list" in types else f"; did you mean '{close[0]}'?" if close else ""
+    return f"{key}: '{value[1]}' is not {' or '.join(fitting)}{remedy}"
+
+
+def _unknown_key(message: str, key: str, keys: Sequence[str]) -> str | None:
+    """About an option that does not exist, with the nearest that does; None for other messages."""
+    stray = re.match(r"unrecognized arguments: ((?:--?)?)([^\s=]+)", message)
+    if stray and not stray[1]:
+        return f"unexpected argument '{stray[2]}'; write options as --NAME VALUE"
+    in_group = re.search(r"Group '([\w.]+)' does not accept option '([\w.-]+)'", message)
+    in_class = re.findall(r"class_path '([\w.]+)':\s+Option '([\w.-]+)' is not accepted", message)
+    in_file = re.match(r"Option '([\w.-]+)' is not accepted", message)
+    if in_class:
+        class_path, name = in_class[-1]
+        name, keys = f"{key}.{name}", [f"{key}.{field}" for field in resolve_name(class_path).__dataclass_fields__]
+    elif in_group:
+        name = f"{in_group[1]}.{in_group[2]}"
+    elif stray or in_file:
+        name = stray[2] if stray else in_file[1]
+    else:
+        return None
+    nearest = _nearest(name, keys)
+    return f"{name}: there is no such option; " + (f"did you mean '{nearest}'?" if nearest else "--help lists all")
+
+
+def _nearest(name: str, keys: Sequence[str]) -> str | None:
+    """The known key that is spelt most alike: in the same group if that is known, else anywhere."""
+    group, _, leaf = name.rpartition(".")
+    by_leaf = {key.rpartition(".")[2]: key for key in keys}
+    siblings = {leaf: key for leaf, key in by_leaf.items() if key.rpartition(".")[0] == group}
+    for wanted, known in ((leaf, siblings), (name, dict(zip(keys, keys)) if not siblings else {}), (name, by_leaf)):
+        for match in difflib.get_close_matches(wanted, known, 1):
+            return known[match]
+    return None
+
+
+def _other(message: str, key: str) -> str | None:
+    """About files that cannot be read, options without values, and missing options; None for other messages."""
+    if absent := re.search(r"(?:File does not exist|Path is not a file): '?([^'\n]+)", message):
+        return f"--{key}: {absent[1].strip()}: no such file"
+    if broken := re.match(r"(?:Problems parsing|Unexpected) config:\s+(.*)", message, re.DOTALL):
+        return f"--config: the file does not hold settings by name ({' '.join(broken[1].split())}); correct its YAML"
+    if unread := re.search(r"Unable to load config '([^'\n]*)'|Expected a dot import path string: (.*)", message):
+        group = key.partition(".")[0]
+        return (
+            f"{group}: '{unread[1] or unread[2]}' is not a file of settings; to give single ones, write --{group}.NAME"
+        )
+    if required := re.search(r"the following arguments are required: ([^\n]*)", message):
+        names = (f"{key}.{name}" if key else name for name in required[1].split(", "))
+        return f"{', '.join(names)}: not given; --help describes every option"
+    if without := re.match("argument ([^:]+): expected", message):
+        return f"{without[1]}: the value is missing"
+    return None

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import machine, note
 
 import pmd
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.quiet import quiet
 from pmd.models.text.folder import TextModel, save
 from pmd.models.text.start import start

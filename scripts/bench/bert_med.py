@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
 from pmd.data.glue import EncodedSplit, GlueBatch, load_glue

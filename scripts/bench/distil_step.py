@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine, note, open_data
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import entity_text, relation_texts
 from pmd.data.texts.masking import mask_positions

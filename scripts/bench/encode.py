@@ -18,7 +18,7 @@ from jsonargparse import auto_cli
 sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine, note, open_data
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.models.text.bi_encoder import pool
 from pmd.models.text.scorer import encode_texts
 from pmd.models.text.students import evenly_spaced, student_of

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ranking import compare
 from timing import clocked, peak_memory, timed
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target, TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph

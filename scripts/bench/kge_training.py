@@ -35,7 +35,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import clocked
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.errors import PmdError
 from pmd.data.graphs.negatives import SampledNegatives
 from pmd.data.graphs.sources import load_graph

@@ -21,7 +21,7 @@ from jsonargparse import auto_cli
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import clocked, peak_memory
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
 from pmd.data.graphs.graph import KnowledgeGraph

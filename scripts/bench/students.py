@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import machine, note
 from timing import clocked
 
-from pmd.cli.command import run
+from pmd.cli.errors import run
 from pmd.core.quiet import quiet
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.compose import Texts

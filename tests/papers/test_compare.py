@@ -2,9 +2,11 @@ import json
 
 import pytest
 
-from pmd.cli.commands import compare_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.compare import comparison_table
+
+compare_command = COMMANDS["table"]["compare"]
 
 
 def results(value):

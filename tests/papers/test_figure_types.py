@@ -9,12 +9,14 @@ import torch
 from scipy.spatial.distance import pdist
 
 import pmd
-from pmd.cli.commands import figure_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save
 from pmd.papers.figure_types import drawn, embeddings, entity_types, frame, layout, purity, spaced
 
 from ..report.test_figure_methods import texts
+
+figure_command = COMMANDS["figure"]
 
 
 def clusters(distance, size=20):

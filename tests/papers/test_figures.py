@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 
-from pmd.cli.commands import figure_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.figures import by_epoch, every_curve
 from pmd.settings.kge import KgeConfig, KgeStageConfig
+
+figure_command = COMMANDS["figure"]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pmd
-from pmd.cli.commands import figure_command, med_command
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.distill.kge_dimension_order import dimension_order
@@ -26,6 +26,9 @@ from pmd.settings.med_table import (
 from pmd.settings.parse import instantiate, parse, parser_for
 
 from ..recipes.test_kge import ROOT, TINY, train
+
+figure_command = COMMANDS["figure"]
+med_command = COMMANDS["table"]["med"]
 
 WIDTHS = "--model.widths=[2,4,8]"
 

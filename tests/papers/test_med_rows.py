@@ -9,10 +9,12 @@ import pytest
 from safetensors.torch import load_file
 
 import pmd
-from pmd.cli.commands import med_command
+from pmd.cli.commands import COMMANDS
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.papers import med_rows
 from pmd.papers.med_rows import models_of, training_seconds
+
+med_command = COMMANDS["table"]["med"]
 
 
 def test_the_models_of_a_row():

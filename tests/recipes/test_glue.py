@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import pmd
-from pmd.cli.commands import glue_command, glue_table_command
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.data.glue import EncodedSplit, load_glue
@@ -25,6 +25,9 @@ from pmd.recipes.glue_tables import COLUMNS, run_table
 from pmd.settings.tasks import AX, task_of
 
 from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
+
+glue_command = COMMANDS["glue"]
+glue_table_command = COMMANDS["table"]["glue"]
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 import pmd
-from pmd.cli.commands import (
-    cost_command,
-    dualde_command,
-    evaluate_command,
-    figure_command,
-    progressive_command,
-    train_command,
-)
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.dualde import dual_table, role
 from pmd.papers.figures import curves
@@ -29,6 +22,13 @@ from pmd.recipes import kge
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import instantiate, parse, parser_for
+
+cost_command = COMMANDS["table"]["cost"]
+dualde_command = COMMANDS["table"]["dualde"]
+evaluate_command = COMMANDS["evaluate"]
+figure_command = COMMANDS["figure"]
+progressive_command = COMMANDS["progressive"]
+train_command = COMMANDS["train"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [

@@ -17,8 +17,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import pmd
-from pmd.cli.command import run as run_command
-from pmd.cli.commands import glue_command, progressive_command, train_command
+from pmd.cli.commands import COMMANDS
+from pmd.cli.errors import run as run_command
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.hub.facts import Graph
@@ -27,6 +27,10 @@ from pmd.recipes.push import dataset_of, hub_id
 from ..hub.conftest import hub  # noqa: F401
 from ..tiny_glue import WIDTHS, write_bert, write_task
 from .test_text import TINY
+
+glue_command = COMMANDS["glue"]
+progressive_command = COMMANDS["progressive"]
+train_command = COMMANDS["train"]
 
 ANSWERS = [{"head": "Finland town 1", "relation": "lies in"}, {"tail": "Icelandish", "relation": "r_speaks"}]
 KGE = ["--model.dim=8", "--train.epochs=4", "--train.batch_size=16", "--train.lr=0.05", "--train.valid_every=2"]

@@ -15,9 +15,12 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
 import pmd
-from pmd.cli.commands import evaluate_command, progressive_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.recipes import text as progressive
+
+evaluate_command = COMMANDS["evaluate"]
+progressive_command = COMMANDS["progressive"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 import pmd
-from pmd.cli.commands import evaluate_command, progressive_command
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.evaluation.rerank import NeighbourRerank
@@ -27,6 +27,9 @@ from pmd.settings.text import ProgressiveConfig
 from pmd.settings.text_stages import check, resolve_stages
 
 from .test_text import TINY
+
+evaluate_command = COMMANDS["evaluate"]
+progressive_command = COMMANDS["progressive"]
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = [4, 8, 16]

@@ -12,13 +12,15 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pmd.cli.commands import figure_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.figures import every_curve
 from pmd.report.figure_methods import STEP, bar_look, looks
 from pmd.report.plotting import width_axis
 from pmd.settings.kge import KgeConfig
 from pmd.settings.med_table import TITLES
+
+figure_command = COMMANDS["figure"]
 
 
 def texts(svg):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import pmd
-from pmd.cli.commands import glue_command, progressive_command, report_command, train_command
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.evaluation.retention import retained, retention
@@ -22,6 +22,11 @@ from pmd.report.page import Strong, Table, as_markdown, block_lines, read_tables
 from pmd.report.ranking import varied
 
 from ..tiny_glue import write_bert, write_task
+
+glue_command = COMMANDS["glue"]
+progressive_command = COMMANDS["progressive"]
+report_command = COMMANDS["report"]
+train_command = COMMANDS["train"]
 
 ODD = "Fin & <b>land|*1*"
 SMALL = [

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 import pmd
-from pmd.cli.commands import downstream_command
+from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.downstream import table as recipe
 from pmd.papers.downstream.labelling import LabellingConfig, prefix_labels, train_labelling
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import read_config
+
+downstream_command = COMMANDS["table"]["downstream"]
 
 TINY = [
     "--base.model.dim=8",
