@@ -1,8 +1,8 @@
-"""Gathering over processes: with gradients, so that every process's entities are everyone's negatives.
+"""Sums, means and gathering over processes, with the gradients that training needs.
 
-A plain all-gather has no gradient and would train on wrong ones without an error. Here the backward pass
-sums over processes what each of them sent back; with the mean that data parallelism takes, one loss over
-the global batch in every process has the gradient of one process with the whole batch.
+A plain all-gather has no gradient: training would go on without an error, and wrong. Here the backward pass sums
+the gradients of all processes. Data parallelism then takes the mean over processes, so that the loss of the
+global batch, computed in every process, has the gradient of a single process with the whole batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Item, Found = TypeVar("Item"), TypeVar("Found")
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def world_size() -> int:
@@ -38,17 +38,17 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(world_size())[dist.get_rank()]
 
 
-def gather(tensor: Tensor) -> Tensor:
-    """(b, …) of every process -> (world · b, …), in order of rank; differentiable. All must send one shape."""
+def all_gather(tensor: Tensor) -> Tensor:
+    """(b, …) of every process -> (world · b, …) in order of rank, differentiable. All must have the same shape."""
     if world_size() == 1:
         return tensor
     return _Gather.apply(tensor)
 
 
 def global_mean(values: Tensor) -> Tensor:
-    """Mean over the rows of all processes, each of which may have another number of them, none too.
+    """Mean over the values of all processes, which may have different numbers of them, even none.
 
-    Scaled so that the mean of the gradients over processes is the gradient of that mean.
+    It is scaled such that the mean of the gradients over processes is the gradient of that mean.
     """
     if world_size() == 1:
         return values.mean() if values.numel() else values.sum()
@@ -57,26 +57,27 @@ def global_mean(values: Tensor) -> Tensor:
     return values.sum() * world_size() / count.clamp(min=1)
 
 
-def from_first(drawn: Tensor, device: torch.device) -> Tensor:
-    """What the first process has drawn on its CPU, sent by way of `device`.
+def broadcast_first(tensor: Tensor, device: torch.device) -> Tensor:
+    """The CPU tensor of the first process, in all of them; it travels through `device`.
 
-    Random numbers drift apart where dropout takes as many as texts are long; what all must draw alike comes from one.
+    For random numbers that all processes must share: their own generators drift apart, since dropout draws as many
+    numbers as a process's texts are long.
     """
     if world_size() == 1:
-        return drawn
-    sent = drawn.to(device)
+        return tensor
+    sent = tensor.to(device)
     dist.broadcast(sent, 0)
     return sent.cpu()
 
 
-def shared_out(items: Iterable[Item], work: Callable[[Item], Found]) -> list[Found]:
-    """`work` on every item, each process on its share of them; all get all that was found, in any order.
+def map_shared(items: Iterable[Item], function: Callable[[Item], Result]) -> list[Result]:
+    """The results of `function` for all items, in any order; each process computes its share, and all get all results.
 
-    All must call it with the same items. What is found is pickled, so it should be small and on the CPU.
+    All must call it with the same items. Results are pickled, so they should be small and on the CPU.
     """
     if world_size() == 1:
-        return [work(item) for item in items]
-    own = [work(item) for item in islice(items, dist.get_rank(), None, world_size())]
-    parts: list[list[Found]] = [[] for _ in range(world_size())]
-    dist.all_gather_object(parts, own)
-    return [found for part in parts for found in part]
+        return [function(item) for item in items]
+    share = [function(item) for item in islice(items, dist.get_rank(), None, world_size())]
+    shares: list[list[Result]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(shares, share)
+    return [result for share in shares for result in share]

@@ -1,8 +1,8 @@
-"""The one exception that is meant for the person at the keyboard.
+"""The one exception that is meant for the user.
 
-Scripts print its message on one line and exit with status 2; a traceback of it is a bug.
+Commands print its message on one line and exit with status 2; if a user sees a traceback of it, that is a bug.
 """
 
 
 class PmdError(ValueError):
-    """Input that cannot be used. The message says what, where, and how to mend it, on one line."""
+    """Input that cannot be used. The message says, on one line, what is wrong, where, and how to correct it."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Target = Literal["head", "tail"]
-"""The place of a triple that a query leaves open: `tail` for (h, r, ?), `head` for (?, r, t)."""
+"""The place in a triple that a query leaves open: `tail` for (h, r, ?), `head` for (?, r, t)."""
 
 TARGETS: tuple[Target, Target] = ("head", "tail")
 
@@ -19,15 +19,15 @@ LossTerms = dict[str, Tensor]
 
 @runtime_checkable
 class TripleScorer(Protocol):
-    """Anything that scores all entities as completions of a query; higher is more plausible."""
+    """Anything that scores all entities as answers to a query; higher is more plausible."""
 
     def score_all(self, triples: Tensor, target: Target) -> Tensor:
-        """Integer triples (b, 3) -> fp32 scores (b, num_entities); the entry at `target` is not read."""
+        """Integer triples (b, 3) -> scores (b, num_entities) in single precision; the entry at `target` is not read."""
         ...
 
 
 class Objective(nn.Module):
-    """A training objective: maps a batch to named loss terms and knows how to mix them.
+    """A training objective: maps a batch to named loss terms and mixes them by `weights`.
 
     Subclasses define `forward(batch) -> LossTerms` (unweighted) and set `weights`; the loop optimises
     `total(terms)` and logs every term by itself.

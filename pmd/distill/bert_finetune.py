@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
-from pmd.core.distributed import from_first
+from pmd.core.distributed import broadcast_first
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
@@ -95,6 +95,6 @@ class Supernet(Objective):
         return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        place = from_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
+        place = broadcast_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
         logits = read_widths(self.model, batch, [self.model.widths[int(place)]])  # (1, b, C)
         return {"hard": label_loss(logits, batch.labels)[0]}

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from pmd.core.distributed import gather
+from pmd.core.distributed import all_gather
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import BertSetup, read_widths
@@ -54,7 +54,10 @@ class BertMutualEvolution(CroppableObjective):
     def forward(self, batch: GlueBatch) -> LossTerms:
         chosen, widths = self.drawn()
         logits = read_widths(self.model, batch, widths)  # (n, b, C)
-        logits, labels = gather(logits.transpose(0, 1)).transpose(0, 1), gather(batch.labels)  # of all processes
+        logits, labels = (
+            all_gather(logits.transpose(0, 1)).transpose(0, 1),
+            all_gather(batch.labels),
+        )  # of all processes
         if self.evolutionary:
             hard = evolutionary_loss(true_first(logits, labels), self.w1, self.w2)
         else:

@@ -22,7 +22,7 @@ from torch.nn.functional import mse_loss
 from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from pmd.core.distributed import gather, global_mean
+from pmd.core.distributed import all_gather, global_mean
 from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
@@ -155,7 +155,7 @@ class RelationalKd(TaughtBert):
 
     def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         # (b, w) and (b, d) of all processes: texts relate across them.
-        mine, other = (gather(output.hidden_states[-1][:, 0].float()) for output in (ours, theirs))
+        mine, other = (all_gather(output.hidden_states[-1][:, 0].float()) for output in (ours, theirs))
         return {
             "distance": agreement(distances(mine), distances(other)),
             "angle": agreement(angles(mine), angles(other)),

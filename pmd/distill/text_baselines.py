@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pmd.core.distributed import gather, global_mean
+from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
 from pmd.distill.teacher import Frozen
@@ -51,7 +51,7 @@ class LogitDistillation(Supervised):
         vectors = spread(*ours, batch)
         softened = partial(two_way_softened_loss, temperature=self.temperature)
         taught = self.taught(softened, vectors, spread(*theirs, batch), self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "logits": taught}
+        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "logits": taught}
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms

@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pmd.core.distributed import gather, global_mean
+from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
@@ -82,7 +82,7 @@ class MaskedFeatureDistillation(Supervised):
         ours, theirs = self._encode_both(seen, masks)
         vectors = spread(*ours, batch)
         score = self.taught(self._score, vectors, spread(*theirs, batch), self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, gather(batch.examples)), "score": score}
+        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "score": score}
         if "feature" in self.weights:
             if self.separate:
                 ours, theirs = self._encode_both(*self.masked(batch, self.share))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import gather
+from pmd.core.distributed import all_gather
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -102,7 +102,7 @@ class Supervised(Objective):
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)
-        return {"ce": self.contrastive(spread(query, entity, batch), gather(batch.examples))}
+        return {"ce": self.contrastive(spread(query, entity, batch), all_gather(batch.examples))}
 
     def encode(self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()) -> tuple[Encoded, Encoded]:
         """Encodings of the distinct queries and of the distinct entities of a batch."""
@@ -188,7 +188,7 @@ def over_widths(losses: Sequence[Tensor]) -> Tensor:
 def spread(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
     """Vectors of the examples of all processes from those of this one's distinct texts."""
     local = torch.stack([query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.own]], dim=1)
-    return Vectors(*gather(local.float()).unbind(1))
+    return Vectors(*all_gather(local.float()).unbind(1))
 
 
 def cosines(query: Tensor, entity: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pmd.core.distributed import from_first
+from pmd.core.distributed import broadcast_first
 from pmd.core.types import LossTerms, Objective
 from pmd.settings.med import MedConfig
 
@@ -45,7 +45,7 @@ class CroppableObjective(Objective):
         n = len(self.widths)
         if not self.med.draw or self.med.draw >= n:
             return slice(None), self.widths
-        others = from_first(torch.randperm(n - 1), self.share.device)[: self.med.draw - 1]
+        others = broadcast_first(torch.randperm(n - 1), self.share.device)[: self.med.draw - 1]
         chosen = [*others.sort().values.tolist(), n - 1]
         return chosen, [self.widths[i] for i in chosen]
 

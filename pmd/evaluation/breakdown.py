@@ -1,4 +1,4 @@
-"""Where a model is right and where it is not: the metrics of a ranking, relation by relation."""
+"""The metrics of a ranking, relation by relation: where a model is right and where it is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 
 def by_relation(ranks: Ranks) -> dict[int, RankingMetrics]:
-    """The metrics of the queries of each relation, both sides together and each; by the position of the relation."""
+    """The metrics, of both sides and of each, of the queries with each relation, by the relation's position."""
     relations = ranks.triples[:, 1]
     return {
         relation: RankingMetrics.from_ranks(subset(ranks, relations == relation))

@@ -1,8 +1,8 @@
 """GLUE's metrics (Wang et al., ICLR 2019), and the logits that they are computed from.
 
-The names and numbers are those of `evaluate.load("glue", TASK)`, whose module is no part of the `evaluate` package and
-must be fetched from the Hub; so the formulas are here, and `evaluate.load("pmd/evaluation/glue_scores", TASK)` offers
-the same without a network.
+Names and numbers are those of `evaluate.load("glue", TASK)`. That module is not part of the `evaluate` package but fetched
+from the Hub, so the formulas are here, and `evaluate.load("pmd/evaluation/glue_scores", TASK)` offers them without a
+network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
-from pmd.core.distributed import shared_out
+from pmd.core.distributed import map_shared
 from pmd.data.texts.batches import Chunk
 from pmd.settings.tasks import GlueTask
 
@@ -26,10 +26,10 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """The harmonic mean of precision and recall of class 1; 0 where nothing is, or is called, of class 1."""
+    """The harmonic mean of precision and recall of class 1; 0 where class 1 is neither a label nor predicted."""
     hits = ((predictions == 1) & (labels == 1)).sum()
-    named = (predictions == 1).sum() + (labels == 1).sum()
-    return float(2 * hits / named) if named else 0.0
+    ones = (predictions == 1).sum() + (labels == 1).sum()
+    return float(2 * hits / ones) if ones else 0.0
 
 
 def matthews_correlation(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -47,11 +47,11 @@ def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
     return _correlation(spearmanr, predictions, labels)
 
 
-def _correlation(of: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
+def _correlation(statistic: Callable, predictions: np.ndarray, labels: np.ndarray) -> float:
     a, b = (np.asarray(values, dtype=np.float64) for values in (predictions, labels))
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(of(a, b)[0])
+    return float(statistic(a, b)[0])
 
 
 METRICS = {
@@ -64,22 +64,21 @@ METRICS = {
 
 
 def glue_metrics(task: GlueTask, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The metrics of a task, by the names of `evaluate`, from n predictions (label ids, or similarities) and labels."""
+    """The metrics of a task under the names of `evaluate`, from n predictions (label ids, or similarities) and labels."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     return {name: METRICS[name](predictions, labels) for name in task.metrics}
 
 
 def majority_metrics(task: GlueTask, train: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The metrics of who knows the labels of training alone and always answers the most frequent one. None of a regression:
-    it has no classes."""
+    """The metrics of always predicting the most frequent label of training; none for a regression, which has no classes."""
     if task.regression:
         return {}
     return glue_metrics(task, np.full(len(labels), np.bincount(train).argmax()), labels)
 
 
 def glue_score(metrics: dict[str, dict[str, float]]) -> float:
-    """The one number of a task, as GLUE averages it: the mean over the splits' means of their metrics."""
-    return fmean(fmean(of.values()) for of in metrics.values())
+    """The one number of a task, averaged as GLUE does: the mean over splits of the mean of their metrics."""
+    return fmean(fmean(values.values()) for values in metrics.values())
 
 
 def answers(task: GlueTask, logits: Tensor) -> np.ndarray:
@@ -91,8 +90,8 @@ def answers(task: GlueTask, logits: Tensor) -> np.ndarray:
 def collect(logits: Callable[[Chunk], Tensor], chunks: Iterable[Chunk], device: torch.device | str) -> Tensor:
     """The logits (n, N, num_labels) of n models for N texts, in their order, from those (n, c, num_labels) of chunks.
 
-    Processes share the chunks out; all must call it.
+    Each process computes its share of the chunks; all must call it.
     """
-    each = shared_out(chunks, lambda chunk: (chunk.rows, logits(chunk.to(device)).float().cpu()))
-    rows, found = zip(*each)
-    return torch.cat(found, dim=1)[:, torch.cat(rows).argsort()]
+    each = map_shared(chunks, lambda chunk: (chunk.rows, logits(chunk.to(device)).float().cpu()))
+    rows, of_chunks = zip(*each)
+    return torch.cat(of_chunks, dim=1)[:, torch.cat(rows).argsort()]

@@ -1,6 +1,6 @@
-"""What a ranking amounts to: ranks by query, and mean rank, reciprocal rank and Hits@k from them.
+"""Ranks by query, and their summary: mean rank, mean reciprocal rank and Hits@k.
 
-Scorers that give many candidates the same score look brilliant or hopeless depending on who wins the tie.
+A scorer that gives many candidates the same score looks brilliant or hopeless depending on who wins the ties.
 So a rank comes in three forms: optimistic (the true answer before all its ties), pessimistic (after them)
 and realistic (the mean of both, the expected place if ties were shuffled). The realistic rank is the one
 that is reported; the other two stand beside it, and a gap between them says that ties decide the result.
@@ -8,7 +8,6 @@ that is reported; the other two stand beside it, and a gap between them says tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,8 +21,8 @@ from pmd.core.errors import PmdError
 class QueryRanks:
     """Ranks of one group of queries, counted from 1, in the order of the queries.
 
-    `optimistic` and `pessimistic` are int64 (n,); `num_candidates`, int64 (n,), says among how many entities
-    each true answer was ranked, itself included.
+    `optimistic` and `pessimistic` are int64 (n,); `num_candidates`, int64 (n,), is the number of entities among
+    which each true answer was ranked, itself included.
     """
 
     optimistic: Tensor
@@ -78,7 +77,7 @@ class Ranks:
         """Bootstrap standard error of the MRR: how far it would move with another draw of test triples.
 
         Triples are drawn, not single queries: the two queries of a triple succeed or fail together, and
-        drawing them apart would make the error look smaller than it is.
+        drawing them separately would make the error look smaller than it is. PmdError for fewer than 2 triples.
         """
         per_triple = torch.stack([1 / side.realistic for side in self.sides.values()]).mean(0)  # (n,)
         if len(per_triple) < 2:
@@ -105,7 +104,7 @@ class RankSummary:
 
     @staticmethod
     def values(ranks: Tensor) -> dict[str, float | int]:
-        """The fields of a summary, from ranks (n,). Hits@k counts ranks <= k. PmdError on an empty list."""
+        """The fields of a summary, from ranks (n,). Hits@k counts ranks <= k. PmdError for no ranks."""
         if len(ranks) == 0:
             raise PmdError("there are no queries to take the mean over: the split is empty")
         ranks = ranks.double()
@@ -114,7 +113,7 @@ class RankSummary:
         return {**means, **hits, "num_queries": len(ranks)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, nested as the fields are, ready for JSON; parts that are None are left out."""
+        """Plain numbers for JSON, nested like the fields; those that are None are left out."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value.to_dict() if isinstance(value, RankSummary) else value
@@ -125,10 +124,10 @@ class RankSummary:
 
 @dataclass(frozen=True, repr=False)
 class RankingMetrics(RankSummary):
-    """The metrics of a ranking: realistic in its own fields, `optimistic` and `pessimistic` beside them.
+    """The metrics of a ranking: its own fields are of the realistic ranks; `optimistic` and `pessimistic` of the others.
 
-    `head` and `tail` hold the same for the queries of one side, None where that side was not ranked; the
-    outer numbers are over all queries of both sides.
+    `head` and `tail` are the metrics of one side, None where it was not ranked; the outer numbers are over all
+    queries of both sides.
     """
 
     optimistic: RankSummary
@@ -143,7 +142,7 @@ class RankingMetrics(RankSummary):
 
     @classmethod
     def from_ranks(cls, ranks: Ranks) -> RankingMetrics:
-        """Summarise ranks. PmdError if there is no query at all."""
+        """The metrics of ranks. PmdError if there are none."""
         if not ranks.sides:
             raise PmdError("there are no queries to take the mean over: neither side was ranked")
         sides = {name: cls._from_queries(side) for name, side in ranks.sides.items()}
@@ -157,13 +156,3 @@ class RankingMetrics(RankSummary):
             pessimistic=RankSummary(**cls.values(queries.pessimistic)),
             **sides,
         )
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RankingMetrics:
-        """The inverse of `to_dict`. PmdError if a value is missing or unknown."""
-        kinds = {"optimistic": lambda d: RankSummary(**d), "pessimistic": lambda d: RankSummary(**d)}
-        kinds |= {"head": cls.from_dict, "tail": cls.from_dict}
-        try:
-            return cls(**{k: kinds[k](v) if k in kinds and v is not None else v for k, v in data.items()})
-        except TypeError as error:
-            raise PmdError(f"these are not ranking metrics: {error}") from error

@@ -1,12 +1,16 @@
 """Exact, filtered, tie-aware ranking: the one measure of every scorer, text or embedding.
 
-A rank needs no sort. It is one plus the number of candidates that score above the true answer, so every
-row of scores is read once and counted. Known answers other than the true one do not compete (filtered
-setting, Bordes et al. 2013); they are few, so their share of the count is taken back at their places
-instead of masking all scores. Queries that several triples share are scored once.
+A rank needs no sort. It is one plus the number of candidates that score above the true answer, so every row of
+scores is read once and counted. Known answers other than the true one do not compete (filtered setting, Bordes et
+al. 2013); they are few, so they are subtracted from the count instead of masking all scores. Queries that several
+triples share are scored once.
 
-What comes in: anything with `score_all` (`pmd.core.types.TripleScorer`) and a `KnowledgeGraph`. What goes
-out: ranks by query (`ranks`) or their summary (`rank`), see `pmd.evaluation.metrics`.
+Example: scores (0.9, 0.5, 0.5, 0.2, 0.7) of five candidates, the true answer is candidate 1, candidate 0 is a known
+answer. Above 0.5 are two, not below it four (itself included); without candidate 0 one and three. So the optimistic
+rank is 1 + 1 = 2, the pessimistic 3, the realistic 2.5, among 4 candidates.
+
+In: anything with `score_all` (`pmd.core.types.TripleScorer`) and a `KnowledgeGraph`. Out: ranks by query (`ranks`) or
+their summary (`rank`), see `pmd.evaluation.metrics`.
 """
 
 from __future__ import annotations
@@ -23,13 +27,14 @@ from torch import Tensor, nn
 
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target, TripleScorer
-from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.answers import KnownAnswers, query_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]
 
-CPU_BLOCK = 2**18  # scores that one thread counts at a time: they and the comparison stay in its cache
+CPU_BLOCK = 2**18
+"""Scores that one thread counts at a time: they and the comparison stay in its cache."""
 
 
 class Rerank(Protocol):
@@ -41,7 +46,7 @@ class Rerank(Protocol):
 
 
 def rank(scorer: TripleScorer, graph: KnowledgeGraph, split: str = "test", **options: Any) -> RankingMetrics:
-    """Rank the true answers of a split and summarise; the options are those of `ranks`."""
+    """The metrics of the ranks of a split; the options are those of `ranks`."""
     return RankingMetrics.from_ranks(ranks(scorer, graph, split, **options))
 
 
@@ -61,23 +66,22 @@ def ranks(
 ) -> Ranks:
     """Rank the true answer of every query of a split among the entities of its graph.
 
-    Candidates tie where their scores are equal, bit by bit, as `score_all` gives them. On a CPU distances are the same in every
-    batch, and so are the ranks: L1 norms are summed in single precision, L2 norms in double precision and rounded once, save
-    where points nearly meet (less than a ten-thousandth of their lengths apart) or where a square lies midway between two
-    numbers of single precision, to 14 digits. Products and cosines come from a product of matrices in single precision, whose
-    last bits may depend on the shape of the batch: candidates that are no farther apart than these may change places or tie
-    with another `batch_size`. `rank_widths` of an embedding model has no such exceptions.
+    Candidates tie where their scores, as `score_all` gives them, are equal to the last bit. On a CPU distances are the same in
+    every batch, and so are the ranks: L1 norms are summed in single precision, L2 norms in double precision and rounded once.
+    Exceptions are points that nearly meet (less than a ten-thousandth of their lengths apart) and squares that lie, to 14
+    digits, midway between two numbers of single precision. Products and cosines come from a matrix product in single
+    precision, whose last bits may depend on the shape of the batch: with another `batch_size`, candidates whose scores differ
+    by no more may swap places or tie. `rank_widths` of an embedding model has no such exceptions.
 
     Args:
-        scorer: gives scores (b, num_entities); a module is put in eval mode meanwhile.
-        split: the split whose triples are ranked; filter and candidates are those of the graph it belongs to.
-        filtered: leave out the other known answers of a query, of all splits; False gives raw ranks.
+        scorer: gives scores (b, num_entities); a module is in eval mode meanwhile.
+        split: whose triples are ranked; filter and candidates are those of the graph it belongs to.
+        filtered: leave out the other known answers of a query, from all splits; False gives raw ranks.
         targets: which places to ask for.
-        batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores. The
-            scorer is asked for at most that many queries at once. The ranks depend on it only as far as the
-            scores do, see above.
+        batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores, and the queries
+            that the scorer is asked at once. The ranks depend on it only as far as the scores do, see above.
         rerank: adjusts the scores of a query before they are compared.
-        max_triples: rank only that many triples, drawn by `seed` and kept in order (for validation).
+        max_triples: rank only so many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.
 
     Returns:
@@ -89,7 +93,7 @@ def ranks(
     check_options(targets, batch_size, max_triples)
     check_sizes(scorer, graph)
     triples = subsample(graph.split(split), max_triples, seed)
-    # Known triples are all among the candidates, so counts over candidates may be corrected by them.
+    # All known answers are candidates, so they may be subtracted from counts over the candidates.
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
     sides: dict[str, QueryRanks] = {}
@@ -105,7 +109,7 @@ def ranks(
 
 
 class _Ranking:
-    """What stays the same from chunk to chunk."""
+    """A scorer, and what its ranking of all chunks needs."""
 
     def __init__(
         self,
@@ -125,27 +129,27 @@ class _Ranking:
     def rank_chunk(self, triples: Tensor, target: Target) -> QueryRanks:
         """Ranks of triples (b, 3) that are sorted by query."""
         answers = triples[:, 0 if target == "head" else 2]  # (b,)
-        first, rows = distinct_queries(triples, target)
-        queries = triples[first]  # (u, 3)
-        scores = self._score(queries, target)  # (u, num_entities)
+        first_triples, rows = distinct_queries(triples, target)
+        queries = triples[first_triples]  # (q, 3)
+        scores = self._score(queries, target)  # (q, num_entities)
         device = scores.device
         rows, answers = rows.to(device), answers.to(device)
-        truth = scores[rows, answers]  # (b,) read from the row that it is compared with
+        true_scores = scores[rows, answers]  # (b,) read from the row that they are compared with
         count = _count_on_cpu if device.type == "cpu" else _count
-        above, not_below, highest = count(scores, rows, truth, self.candidates)
+        above, not_below, highest = count(scores, rows, true_scores, self.candidates)
         if highest.isnan().any():
             self._raise_nan(scores, int(rows[highest.isnan()][0]), queries, target)
-        competitors = self.graph.num_entities if self.candidates is None else len(self.candidates)
-        num_candidates = torch.full_like(above, competitors)
+        count_all = self.graph.num_entities if self.candidates is None else len(self.candidates)
+        num_candidates = torch.full_like(above, count_all)
         if self.known is not None:
-            row, entity = (part.to(device) for part in self.known.lookup(triples, target))
-            other = entity != answers[row]
-            row, entity = row[other], entity[other]
-            score = scores[rows[row], entity]  # (m,) the competitors that the filter removes
+            triple, entity = (part.to(device) for part in self.known.lookup(triples, target))
+            is_other = entity != answers[triple]
+            triple, entity = triple[is_other], entity[is_other]  # (m,) the pairs that the filter removes
+            score, true = scores[rows[triple], entity], true_scores[triple]
             size = len(triples)
-            above -= torch.bincount(row[score > truth[row]], minlength=size)
-            not_below -= torch.bincount(row[score >= truth[row]], minlength=size)
-            num_candidates -= torch.bincount(row, minlength=size)
+            above -= torch.bincount(triple[score > true], minlength=size)
+            not_below -= torch.bincount(triple[score >= true], minlength=size)
+            num_candidates -= torch.bincount(triple, minlength=size)
         # The true answer is not below itself, so `not_below` already counts from 1.
         return QueryRanks((above + 1).cpu(), not_below.cpu(), num_candidates.cpu())
 
@@ -155,7 +159,7 @@ class _Ranking:
         if tuple(scores.shape) != expected:
             raise PmdError(
                 f"score_all of {type(self.scorer).__name__} gave scores of shape {tuple(scores.shape)}, "
-                f"graph '{self.graph.name}' needs {expected}: is the model of another graph?"
+                f"graph '{self.graph.name}' needs {expected}: is the model for another graph?"
             )
         return scores if self.rerank is None else self.rerank.adjust(scores, queries, target)
 
@@ -171,62 +175,67 @@ class _Ranking:
         )
 
 
-def _count(scores: Tensor, rows: Tensor, truth: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _count(scores: Tensor, rows: Tensor, true: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Compare each true score with all candidates of its query.
 
-    scores (u, num_entities), rows (b,) the query of each true score, truth (b,), candidates (c,) or None for
-    all -> int64 (b,) how many score above it, int64 (b,) how many do not score below it (itself included),
-    and the highest score (b,), which is NaN if and only if any of them is.
+    Args:
+        scores: (q, num_entities).
+        rows, true: (b,) the query of each true answer, and its score.
+        candidates: (c,) entities, or None for all.
+
+    Returns:
+        int64 (b,) how many score above the true answer, int64 (b,) how many do not score below it (itself included), and
+        the highest score (b,), which is NaN if and only if any is.
     """
     if candidates is not None:
         scores = scores.index_select(1, candidates.to(scores.device))
     highest = scores.amax(1)[rows]
     if len(scores) < len(rows):
         scores = scores.index_select(0, rows)
-    return (scores > truth[:, None]).sum(1), (scores >= truth[:, None]).sum(1), highest
+    return (scores > true[:, None]).sum(1), (scores >= true[:, None]).sum(1), highest
 
 
 def _count_on_cpu(
-    scores: Tensor, rows: Tensor, truth: Tensor, candidates: Tensor | None
+    scores: Tensor, rows: Tensor, true: Tensor, candidates: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same as `_count`, many times faster on a CPU.
 
     Blocks of a few rows stay in the cache for all three passes, and NumPy counts booleans without widening
-    them. The threads are Python's, one task a block: PyTorch would split every small step over its own
+    them. The threads are Python's, one task for each block: PyTorch would split every small step over its own
     threads and wait for the slowest, which costs more than the counting as soon as the cores are shared.
     """
     if scores.dtype in (torch.float16, torch.bfloat16):  # exact; NumPy has no fast half precision
-        scores, truth = scores.float(), truth.float()
-    table, true, row = scores.detach().numpy(), truth.detach().numpy()[:, None], rows.numpy()
+        scores, true = scores.float(), true.float()
+    table, true_scores, queries = scores.detach().numpy(), true.detach().numpy()[:, None], rows.numpy()
     columns = None if candidates is None else candidates.numpy()
-    shared = len(table) < len(row)
+    shared = len(table) < len(queries)
     step = max(1, CPU_BLOCK // table.shape[1])
 
     def count(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        piece = slice(start, start + step)
-        block = table[row[piece] if shared else piece]  # (rows of the block, num_entities)
+        some = slice(start, start + step)
+        block = table[queries[some] if shared else some]  # (rows of the block, num_entities)
         if columns is not None:
             block = block.take(columns, axis=1)
         # Row by row: NumPy counts a whole array several times faster than along an axis.
-        pairs = list(zip(block, true[piece]))
-        above = [np.count_nonzero(row > mine) for row, mine in pairs]
-        not_below = [np.count_nonzero(row >= mine) for row, mine in pairs]
+        pairs = list(zip(block, true_scores[some]))
+        above = [np.count_nonzero(row > score) for row, score in pairs]
+        not_below = [np.count_nonzero(row >= score) for row, score in pairs]
         return np.array(above), np.array(not_below), block.max(axis=1)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        blocks = list(threads.map(count, range(0, len(row), step)))
+        blocks = list(threads.map(count, range(0, len(queries), step)))
     above, not_below, highest = (torch.from_numpy(np.concatenate(part)) for part in zip(*blocks))
     return above, not_below, highest
 
 
 def check_sizes(scorer: Any, graph: KnowledgeGraph) -> None:
-    """Refuse a model that says for how many entities and relations it is, if the graph has others."""
+    """Refuse a model that says how many entities and relations it knows, if the graph has other numbers of them."""
     for name in ("num_entities", "num_relations"):
-        ours, theirs = getattr(scorer, name, None), getattr(graph, name)
-        if ours is not None and ours != theirs:
-            kind = name.removeprefix("num_")
+        knows, has = getattr(scorer, name, None), getattr(graph, name)
+        if knows is not None and knows != has:
+            things = name.removeprefix("num_")
             raise PmdError(
-                f"the model knows {ours:,} {kind}, graph '{graph.name}' has {theirs:,}: it is of another graph"
+                f"the model knows {knows:,} {things}, graph '{graph.name}' has {has:,}: it was made for another graph"
             )
 
 
@@ -247,21 +256,16 @@ def subsample(triples: Tensor, max_triples: int | None, seed: int) -> Tensor:
     return triples[torch.randperm(len(triples), generator=generator)[:max_triples].sort().values]
 
 
-def _query_keys(triples: Tensor, target: Target, num_relations: int) -> Tensor:
-    """One number (n,) for the query of each triple: equal if and only if the queries are."""
-    return triples[:, 2 if target == "head" else 0] * num_relations + triples[:, 1]
-
-
 def by_query(triples: Tensor, target: Target, num_relations: int) -> Tensor:
     """An order (n,) that puts triples of the same query together and is otherwise that of the split."""
-    keys, inverse = torch.unique(_query_keys(triples, target, num_relations), return_inverse=True)
-    first = torch.full_like(keys, len(triples))
-    first.scatter_reduce_(0, inverse, torch.arange(len(triples)), "amin")
-    return torch.argsort(first[inverse], stable=True)
+    keys, query = torch.unique(query_keys(triples, num_relations, target), return_inverse=True)
+    first_triple = torch.full_like(keys, len(triples))
+    first_triple.scatter_reduce_(0, query, torch.arange(len(triples)), "amin")
+    return torch.argsort(first_triple[query], stable=True)
 
 
 def distinct_queries(triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-    """For triples (b, 3) sorted by query: the first triple of each query (u,), and its row for each (b,)."""
+    """For triples (b, 3) sorted by query: the first triple of each query (q,), and the query of each triple (b,)."""
     query = triples[:, [1, 2] if target == "head" else [0, 1]]
     is_new = torch.ones(len(triples), dtype=torch.bool)
     is_new[1:] = (query[1:] != query[:-1]).any(1)
@@ -269,16 +273,16 @@ def distinct_queries(triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
 
 
 def in_order(parts: list[QueryRanks], order: Tensor) -> QueryRanks:
-    """Join the ranks of the chunks and put them back from `order` into the order of the split."""
-    inverse = torch.argsort(order)
+    """The ranks of all chunks in the order of the split, from those in `order`."""
     if not parts:  # an empty split
         return QueryRanks(order, order, order)
+    positions = torch.argsort(order)
     columns = ([getattr(part, field.name) for part in parts] for field in fields(QueryRanks))
-    return QueryRanks(*(torch.cat(column)[inverse] for column in columns))
+    return QueryRanks(*(torch.cat(column)[positions] for column in columns))
 
 
 def _device_of(scorer: TripleScorer) -> torch.device | str:
-    """Where a scorer expects its triples: its `device`, else that of its parameters, else the CPU."""
+    """Where a scorer expects its triples: on its `device`, else on that of its parameters, else on the CPU."""
     device = getattr(scorer, "device", None)
     if device is None and isinstance(scorer, nn.Module):
         device = next((tensor.device for tensor in scorer.parameters()), None)
@@ -287,7 +291,7 @@ def _device_of(scorer: TripleScorer) -> torch.device | str:
 
 @contextmanager
 def _evaluating(scorer: TripleScorer) -> Iterator[None]:
-    """Eval mode, so that dropout does not shuffle the ranks; afterwards every module is as it was."""
+    """Eval mode, so that dropout does not change the ranks; afterwards every module is as before."""
     modules = list(scorer.modules()) if isinstance(scorer, nn.Module) else []
     training = [module for module in modules if module.training]
     for module in training:
@@ -300,7 +304,7 @@ def _evaluating(scorer: TripleScorer) -> Iterator[None]:
 
 
 def progress_bar(total: int, visible: bool) -> Any:
-    """A bar of so many queries on stderr, gone when they are ranked."""
+    """A progress bar for so many queries on stderr, which disappears at the end."""
     from tqdm.auto import tqdm
 
     return tqdm(total=total, disable=not visible, desc="ranking", unit="query", leave=False, dynamic_ncols=True)

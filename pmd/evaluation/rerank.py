@@ -1,9 +1,9 @@
-"""Neighbour re-ranking: answers near the known entity in the graph get a small bonus (SimKGC, Sec. 3.4).
+"""Neighbour re-ranking: candidates near the known entity in the graph get a small bonus (SimKGC, section 3.4).
 
-A text encoder compares descriptions and does not see the graph. Adding a constant to every candidate
-within a few hops of the query's known entity helps where relations are local (Wang et al., ACL 2022: 0.05;
-5 hops on WN18RR, 2 on FB15k-237). It belongs to evaluation only, and only the graph that the model may see
-counts: the training triples, without direction.
+A text encoder compares descriptions and does not see the graph. Adding a constant to every candidate within a
+few hops of the query's known entity helps where relations are local (Wang et al., ACL 2022: 0.05; 5 hops on
+WN18RR, 2 on FB15k-237). It is part of evaluation alone, and takes only the graph that the model may see: the
+training triples, without direction.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
-from pmd.data.graphs.graph import KnowledgeGraph
 
 
 class NeighbourRerank:
     """Adds `weight` to the score of each entity within `hops` of the known entity, that entity included.
 
     Args:
-        triples: int64 (n, 3), the visible graph; direction and relation do not matter.
-        num_entities: size of the candidate axis.
+        triples: int64 (n, 3), those that the model may see (`KnowledgeGraph.visible_triples`).
+        num_entities: of the graph.
         hops: how far to go; 0 reaches the known entity only.
-        weight: what is added, once for each candidate.
-        max_nodes: an entity that reaches more than this many is left without a bonus, as in SimKGC's code.
-        cache_size: neighbour ids kept between calls, 4 bytes each; the least recently used ones go first.
+        weight: what is added, once to each candidate.
+        max_nodes: where more entities than this are within reach, none gets a bonus, as in SimKGC's code.
+        cache_size: neighbour ids kept between calls, 4 bytes each; the least recently used go first.
+
+    Raises:
+        PmdError: for negative hops.
     """
 
     def __init__(
@@ -52,48 +54,41 @@ class NeighbourRerank:
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         self._cached = 0  # ids in the cache
 
-    @classmethod
-    def from_graph(
-        cls, graph: KnowledgeGraph, split: str = "test", *, hops: int, weight: float = 0.05
-    ) -> NeighbourRerank:
-        """Re-ranking by the triples that a model may see when it is tested on `split`."""
-        return cls(graph.visible_triples(split), graph.num_entities, hops, weight)
-
     def adjust(self, scores: Tensor, triples: Tensor, target: Target) -> Tensor:
         """Scores (b, num_entities) of the queries of triples (b, 3) -> new scores; the given ones stay."""
         known = triples[:, 2 if target == "head" else 0].tolist()
-        reached = self.neighbours(known)
-        row = np.repeat(np.arange(len(known)), [len(ids) for ids in reached])
-        place = torch.from_numpy(row * scores.shape[1] + np.concatenate(reached)).to(scores.device)  # (m,)
+        neighbours = self.neighbours(known)
+        row = np.repeat(np.arange(len(known)), [len(ids) for ids in neighbours])
+        index = torch.from_numpy(row * scores.shape[1] + np.concatenate(neighbours)).to(scores.device)  # (m,)
         adjusted = scores.clone(memory_format=torch.contiguous_format)
         flat = adjusted.view(-1)
-        flat.index_add_(0, place, flat.new_full((1,), self.weight).expand(len(place)))
+        flat.index_add_(0, index, flat.new_full((1,), self.weight).expand(len(index)))
         return adjusted
 
     def neighbours(self, entities: list[int]) -> list[np.ndarray]:
-        """For each entity the ids (int32, each once, no order) of what it reaches within `hops`."""
-        found = {entity: self._cache[entity] for entity in entities if entity in self._cache}
-        missing = [entity for entity in dict.fromkeys(entities) if entity not in found]
+        """For each entity the ids (int32, each once, in no order) of the entities within `hops`."""
+        neighbours = {entity: self._cache[entity] for entity in entities if entity in self._cache}
+        missing = [entity for entity in dict.fromkeys(entities) if entity not in neighbours]
         if missing:
-            found.update(self._search(missing))
-        for entity, ids in found.items():
+            neighbours.update(self._search(missing))
+        for entity, ids in neighbours.items():
             self._remember(entity, ids)
-        return [found[entity] for entity in entities]
+        return [neighbours[entity] for entity in entities]
 
     def _search(self, entities: list[int]) -> dict[int, np.ndarray]:
-        """Breadth-first search from all entities at once: a row of reached entities each, times one step."""
+        """Breadth-first search from all entities at once: a row of reached entities for each, times the matrix of a step."""
         ones = np.ones(len(entities), dtype=bool)
         start = (ones, (np.arange(len(entities)), entities))
-        reach = sparse.csr_array(start, shape=(len(entities), self._step.shape[0]))
+        reached = sparse.csr_array(start, shape=(len(entities), self._step.shape[0]))
         for _ in range(self.hops):
-            before = reach.nnz
-            reach = reach @ self._step
-            if reach.nnz == before:
+            before = reached.nnz
+            reached = reached @ self._step
+            if reached.nnz == before:
                 break
-        parts = np.split(reach.indices.astype(np.int32, copy=False), reach.indptr[1:-1])
-        kept = (part[:0] if len(part) > self.max_nodes else part for part in parts)
+        rows = np.split(reached.indices.astype(np.int32, copy=False), reached.indptr[1:-1])
+        kept = (row[:0] if len(row) > self.max_nodes else row for row in rows)
         # Copies, so that one cached row does not keep the ids of the whole batch alive.
-        return {entity: part.copy() for entity, part in zip(entities, kept)}
+        return {entity: row.copy() for entity, row in zip(entities, kept)}
 
     def _remember(self, entity: int, ids: np.ndarray) -> None:
         if entity not in self._cache:
@@ -107,9 +102,9 @@ class NeighbourRerank:
 
 def _one_step(triples: Tensor, num_entities: int) -> sparse.csr_array:
     """Boolean (num_entities, num_entities): from each entity to its neighbours and to itself."""
-    head, tail = triples[:, 0].cpu().numpy(), triples[:, 2].cpu().numpy()
-    itself = np.arange(num_entities)
-    row, column = np.concatenate([head, tail, itself]), np.concatenate([tail, head, itself])
+    heads, tails = triples[:, 0].cpu().numpy(), triples[:, 2].cpu().numpy()
+    everyone = np.arange(num_entities)
+    row, column = np.concatenate([heads, tails, everyone]), np.concatenate([tails, heads, everyone])
     entries = (np.ones(len(row), dtype=bool), (row, column))
     step = sparse.csr_array(entries, shape=(num_entities, num_entities))
     step.sum_duplicates()

@@ -10,45 +10,40 @@ from torch import Tensor
 from pmd.core.errors import PmdError
 
 Retained = tuple[int, int]
-"""How many queries were answered, and how many of those all wider models answer too."""
+"""How many queries a width was the first to answer, and how many of those all wider ones answer too."""
 
 
-def retention(ranks: Mapping[int, Tensor], k: int = 10) -> float:
-    """Of the queries that some width answers within the first k, the share that all wider ones answer too.
+def retained(ranks: Mapping[int, Tensor], k: int = 10) -> dict[int, Retained]:
+    """By width, of the queries that this width, and none narrower, answers within the first k: how many, and how many of
+    them all wider ones answer too.
+
+    Example: of ranks {10: (1, 2), 20: (1, 50), 40: (5, 3)} both queries are first answered at width 10, and 20 loses the
+    second: {10: (2, 1), 20: (0, 0), 40: (0, 0)}.
+
+    The widest has none above it, so all that it is the first to answer is kept. The ratio over all widths therefore flatters
+    models whose narrow widths know little; the counts by width show that.
 
     Args:
         ranks: (q,) realistic ranks of the same queries, by width.
 
-    Returns:
-        The ratio, in [0, 1]; 1 where no width answers any.
-
     Raises:
         PmdError: for no width at all, or ranks of different queries.
-    """
-    return ratio(retained(ranks, k).values())
-
-
-def retained(ranks: Mapping[int, Tensor], k: int = 10) -> dict[int, Retained]:
-    """The same as counts, by the narrowest width that answers a query; arguments as for `retention`.
-
-    The widest has none above it: all that it is the first to answer is kept. So the ratio of all flatters models
-    whose narrow ones know little, and the counts by width tell.
     """
     if not ranks:
         raise PmdError("retention: no ranks; rank at least one width")
     widths = sorted(ranks)
     if len({len(ranks[width]) for width in widths}) > 1:
-        raise PmdError("retention: the widths were ranked on different queries")
+        raise PmdError("retention: the widths were ranked on different queries; rank all on the same split")
     right = torch.stack([ranks[width] <= k for width in widths])  # (n, q)
     right = right[:, right.any(0)]  # (n, answered)
-    # From its first success on, a query stays right: as many successes as widths from there to the widest.
-    first = right.int().argmax(0) if right.numel() else torch.zeros(0, dtype=torch.long)
-    kept = right.sum(0) == len(widths) - first
-    answered, still = (part.bincount(minlength=len(widths)).tolist() for part in (first, first[kept]))
-    return dict(zip(widths, zip(answered, still)))
+    # Kept: as many successes as there are widths from the first success to the widest.
+    first_width = right.int().argmax(0) if right.numel() else torch.zeros(0, dtype=torch.long)
+    is_kept = right.sum(0) == len(widths) - first_width
+    answered, kept = (chosen.bincount(minlength=len(widths)).tolist() for chosen in (first_width, first_width[is_kept]))
+    return dict(zip(widths, zip(answered, kept)))
 
 
 def ratio(counts: Iterable[Retained]) -> float:
-    """Kept by answered, over all counts; 1 where nothing was answered."""
+    """The ability retention ratio: kept by answered, over all counts, in [0, 1]; 1 where nothing was answered."""
     answered, kept = (sum(part) for part in zip(*counts))
     return kept / answered if answered else 1.0

@@ -1,4 +1,4 @@
-"""How long things take beside each other."""
+"""How long calls take, in turns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def seconds_of(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, float]:
-    """The median seconds of each call over so many rounds, once warm.
+    """The median seconds of each call over so many rounds, after one to warm up.
 
-    All take turns, so that whatever else the machine does falls on each. A call returns when its work is done: of a
-    device's, when its numbers are on the host.
+    The calls take turns, so that whatever else the machine does slows all of them alike. A call must return only when its
+    work is done; with a GPU, when its numbers are on the host.
     """
-    found: dict[Name, list[float]] = {name: [] for name in calls}
+    seconds: dict[Name, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             call()
             if turn:
-                found[name].append(time.perf_counter() - began)
-    return {name: statistics.median(of) for name, of in found.items()}
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in seconds.items()}

@@ -43,23 +43,12 @@ def test_values_by_hand(hand_made):
     assert metrics.tail.pessimistic.hits_at_3 == 0.5
 
 
-def test_dict_goes_through_json_and_back(hand_made):
-    metrics = RankingMetrics.from_ranks(hand_made)
-    data = json.loads(json.dumps(metrics.to_dict()))
+def test_a_dict_holds_the_nested_numbers(hand_made):
+    data = json.loads(json.dumps(RankingMetrics.from_ranks(hand_made).to_dict()))
     assert data["mr"] == 4.625 and data["head"]["pessimistic"]["mr"] == 2.5
     assert "head" not in data["head"]
-    assert RankingMetrics.from_dict(data) == metrics
     one_side = RankingMetrics.from_ranks(Ranks(hand_made.triples, tail=hand_made.tail))
-    assert one_side.head is None and RankingMetrics.from_dict(one_side.to_dict()) == one_side
-
-
-def test_from_dict_refuses_other_dicts(hand_made):
-    data = RankingMetrics.from_ranks(hand_made).to_dict()
-    with pytest.raises(PmdError, match="hits_at_5"):
-        RankingMetrics.from_dict({**data, "hits_at_5": 0.5})
-    del data["mrr"]
-    with pytest.raises(PmdError, match="mrr"):
-        RankingMetrics.from_dict(data)
+    assert one_side.head is None and "head" not in one_side.to_dict()
 
 
 def test_no_queries_is_an_error():

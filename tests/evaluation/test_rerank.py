@@ -37,7 +37,7 @@ def sparse_graph(random_graph):
 
 @pytest.mark.parametrize("hops", [0, 1, 2, 5, 100])
 def test_reaches_what_a_plain_search_reaches(sparse_graph, hops):
-    rerank = NeighbourRerank.from_graph(sparse_graph, hops=hops)
+    rerank = NeighbourRerank(sparse_graph.train, 80, hops=hops)
     reached = rerank.neighbours(list(range(80)))
     for entity in range(80):
         assert len(reached[entity]) == len(set(reached[entity].tolist()))
@@ -59,7 +59,7 @@ def test_adds_the_weight_once(sparse_graph, target):
 
 
 def test_scores_that_are_not_contiguous(sparse_graph):
-    rerank = NeighbourRerank.from_graph(sparse_graph, hops=1)
+    rerank = NeighbourRerank(sparse_graph.train, 80, hops=1)
     scores = torch.rand(80, 30).T
     expected = rerank.adjust(scores.contiguous(), sparse_graph.test, "tail")
     assert torch.equal(rerank.adjust(scores, sparse_graph.test, "tail"), expected)
@@ -88,7 +88,7 @@ def test_entities_that_reach_too_much_get_nothing(sparse_graph):
 @pytest.mark.parametrize("target", ["head", "tail"])
 def test_ranks_with_rerank_equal_a_double_loop(sparse_graph, batch_size, target):
     scorer = tied_scorer(sparse_graph, 1)
-    rerank = NeighbourRerank.from_graph(sparse_graph, hops=2, weight=1.0)  # of the size of the score steps
+    rerank = NeighbourRerank(sparse_graph.train, 80, hops=2, weight=1.0)  # of the size of the score steps
     near = {entity: plain_search(sparse_graph.train.tolist(), entity, 2) for entity in range(80)}
     table = scorer.tables[target].tolist()
     slow = slow_ranks(
@@ -106,4 +106,4 @@ def test_ranks_with_rerank_equal_a_double_loop(sparse_graph, batch_size, target)
 
 def test_negative_hops_are_refused(sparse_graph):
     with pytest.raises(PmdError, match="hops must be 0 or more, not -1"):
-        NeighbourRerank.from_graph(sparse_graph, hops=-1)
+        NeighbourRerank(sparse_graph.train, 80, hops=-1)

@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
-from pmd.evaluation.retention import ratio, retained, retention
+from pmd.evaluation.retention import ratio, retained
 
 
 def ranks_of(values):
     return torch.tensor(values, dtype=torch.double)
+
+
+def retention(ranks, k=10):
+    return ratio(retained(ranks, k).values())
 
 
 def plain(table, k):

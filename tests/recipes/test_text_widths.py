@@ -122,7 +122,7 @@ def test_widths_are_ranked_by_neighbours_too(run, folder, monkeypatch):
     graph = pmd.load_graph(folder)
     scorer = pmd.load_scorer(run / "grade1", graph, cache=str(run.parent / "cache"))
     config = EvaluationConfig(rerank_hops=1, rerank_weight=0.3)
-    rerank = NeighbourRerank.from_graph(graph, "train", hops=1, weight=0.3)
+    rerank = NeighbourRerank(graph.train, graph.num_entities, hops=1, weight=0.3)
     found = measure_widths(scorer, graph, config, "train", triples=20)
     asked = len(scorer._keys)
     monkeypatch.setattr(module, "encode_texts", None)  # a sample is encoded once, for all widths

@@ -27,10 +27,11 @@ def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: 
             f"{num_entities} entities with {num_relations} relations do not fit into 64-bit keys; "
             f"entities² × relations can be at most {_INT64_MAX}: split the graph or merge relations"
         )
-    return _query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
+    return query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
 
 
-def _query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
+def query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
+    """One int64 key (n,) for the query of each triple (n, 3): equal if and only if the queries are equal."""
     return triples[:, 0 if target == "tail" else 2] * num_relations + triples[:, 1]
 
 
@@ -54,7 +55,7 @@ class KnownAnswers:
         answer is among them if it is known; the entry of `triples` at `target` is not read.
         """
         keys = self._keys(target)
-        queries = _query_keys(self._checked(triples, target), self.num_relations, target)  # (b,)
+        queries = query_keys(self._checked(triples, target), self.num_relations, target)  # (b,)
         first_key = queries * self.num_entities
         start = torch.searchsorted(keys, first_key)
         count = torch.searchsorted(keys, first_key + (self.num_entities - 1), right=True) - start
@@ -71,12 +72,6 @@ class KnownAnswers:
         if not len(keys):
             return torch.zeros_like(wanted, dtype=torch.bool)
         return keys[torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)] == wanted
-
-    def to(self, device: torch.device | str) -> KnownAnswers:
-        """The same answers on another device; queries must then lie there too."""
-        moved = KnownAnswers(self._triples.to(device), self.num_entities, self.num_relations)
-        moved._sorted = {target: keys.to(device) for target, keys in self._sorted.items()}
-        return moved
 
     def _keys(self, target: Target) -> Tensor:
         """Sorted, unique keys (u,) of the known triples, made when they are first asked for."""

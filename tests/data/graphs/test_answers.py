@@ -91,13 +91,6 @@ def test_millions_of_entities_keep_their_keys_apart():
     assert pairs_of(*answers.lookup(known[:1], "tail")) == [(0, 0), (0, 2_999_999)]
 
 
-def test_moving_keeps_the_answers():
-    known = torch.tensor([[0, 0, 1]])
-    answers = KnownAnswers(known, 2, 1)
-    answers.lookup(known, "tail")
-    assert pairs_of(*answers.to("cpu").lookup(known, "tail")) == [(0, 1)]
-
-
 @pytest.mark.parametrize(
     ("triples", "words"),
     [
