@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,7 +36,7 @@ from pmd.recipes.glue_context import Context, banner, prepared
 from pmd.recipes.glue_files import write_answers
 from pmd.recipes.glue_models import ORDER_BATCH, ORDER_EXAMPLES, first_model
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.stages import close_run, fit_settings, open_run, resumable
+from pmd.recipes.stages import close_run, open_run, resumable
 from pmd.settings.catalogue import METHODS
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.glue_stages import PRETRAINED, is_croppable
@@ -146,13 +147,13 @@ def train_stage(context: Context, stage: GlueStageConfig, position: int) -> tupl
         objective,
         len(train),
         train,
-        fit_settings(config.train, seed, epochs=stage.epochs, batch_size=stage.batch_size, lr=stage.lr),
+        replace(config.train, epochs=stage.epochs, batch_size=stage.batch_size, lr=stage.lr),
         accelerator,
         context.run.folder / "checkpoint" / stage.name,
+        seed=seed,
         label=stage.name,
         log=context.run.log,
         validate=validate,
-        workers=config.train.workers,
     )
     trained = {"epochs": progress.epoch, "steps": progress.step, "train_seconds": round(progress.seconds, 3)}
     if progress.best_epoch >= 0:

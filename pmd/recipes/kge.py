@@ -36,7 +36,6 @@ from pmd.models.kge.model import KgeModel
 from pmd.recipes.rank_files import write_ranks
 from pmd.recipes.stages import (
     close_run,
-    fit_settings,
     header,
     load_data,
     measure,
@@ -271,13 +270,13 @@ def train_stage(context: Context, stage: KgeStageConfig, position: int) -> tuple
         objective,
         len(collate),
         collate,
-        fit_settings(config.train, seed, epochs=stage.epochs, lr=stage.lr),
+        replace(config.train, epochs=stage.epochs, lr=stage.lr),
         accelerator,
         context.run.folder / "checkpoint" / stage.name,
+        seed=seed,
         label=stage.name,
         log=context.run.log,
         validate=validate,
-        workers=config.train.workers,
     )
     trained = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 3)}
     if progress.best_epoch >= 0:

@@ -25,8 +25,8 @@ from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import AtWidth, rank_widths
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.scorer import TextScorer
-from pmd.settings.shared import EvaluationConfig, LoopConfig
-from pmd.train.loop import FitSettings, Interrupted
+from pmd.settings.shared import EvaluationConfig
+from pmd.train.loop import Interrupted
 
 
 def load_data(config: Any) -> KnowledgeGraph:
@@ -103,12 +103,6 @@ def header(run: Run, graph: KnowledgeGraph, accelerator: Accelerator, **lines: s
     return "\n".join(f"{name:<11}{text}" for name, text in named.items())
 
 
-def fit_settings(train: LoopConfig, seed: int, **stage: Any) -> FitSettings:
-    """The loop's share of the settings; what a stage sets comes first."""
-    shared = {name: getattr(train, name) for name in FitSettings.__dataclass_fields__ if hasattr(train, name)}
-    return FitSettings(**{**shared, **stage, "seed": seed})
-
-
 def measure(
     scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
 ) -> RankingMetrics:
@@ -122,9 +116,7 @@ def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str)
     """How the config says that a split is ranked, as options of `ranks`."""
     rerank = None
     if config.rerank_hops:
-        rerank = NeighbourRerank(
-            graph.visible_triples(split), graph.num_entities, config.rerank_hops, config.rerank_weight
-        )
+        rerank = NeighbourRerank.from_graph(graph, split, hops=config.rerank_hops, weight=config.rerank_weight)
     return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
 
 

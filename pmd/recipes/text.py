@@ -10,7 +10,7 @@ import shutil
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.stages import (
     close_run,
-    fit_settings,
     header,
     load_data,
     measure,
@@ -260,14 +259,14 @@ def train_stage(context: Context, stage: StageConfig, position: int) -> tuple[Te
         objective,
         len(graph.train),
         collate,
-        fit_settings(config.train, config.seed * 1000 + position, epochs=stage.epochs, lr=stage.lr),
+        replace(config.train, epochs=stage.epochs, lr=stage.lr),
         accelerator,
         checkpoint,
+        seed=config.seed * 1000 + position,
         label=stage.name,
         log=context.run.log,
         monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         validate=validate,
-        workers=config.train.workers,
     )
     if config.train.lora is not None:
         merge_adapters(student)

@@ -6,7 +6,7 @@ Nothing heavy is imported here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 
 @dataclass
@@ -70,6 +70,9 @@ class LoopConfig:
     patience: int = 0
     threads: int = 0
     workers: int = 0
+
+    optimizer: ClassVar[str] = "adamw"
+    schedule: ClassVar[str] = "linear"
 
 
 @dataclass

@@ -7,6 +7,7 @@ the same checkpoint folder goes on to the bit where it stopped.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -21,36 +22,22 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
+from pmd.settings.shared import LoopConfig
 from pmd.train.batching import epoch_batches, steps_per_epoch
 from pmd.train.optim import optimizer_for, schedule_for
+
+BEST = "best.safetensors"
+"""In a checkpoint's folder, the weights that validated best."""
 
 
 class Interrupted(KeyboardInterrupt):
     """A run stopped on request, with all in its folder that it goes on from."""
-
-
-@dataclass
-class FitSettings:
-    """What the loop needs to know; the fields are those of `pmd.settings.shared.LoopConfig` and `KgeTrainConfig`."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    warmup: int
-    grad_clip: float
-    seed: int
-    log_every: int = 10
-    save_minutes: float = 5.0
-    valid_every: int = 0
-    patience: int = 0
-    optimizer: str = "adamw"
-    schedule: str = "linear"
 
 
 @dataclass
@@ -76,15 +63,15 @@ def fit(
     objective: Objective,
     num_examples: int,
     collate: Callable[[list[int]], Any],
-    settings: FitSettings,
+    settings: LoopConfig,
     accelerator: Accelerator,
     checkpoint: Path,
     *,
+    seed: int,
     label: str = "",
     log: Callable[..., None] = lambda **values: None,
     monitor: Callable[[], dict[str, float]] = dict,
     validate: Callable[[], dict[str, float]] | None = None,
-    workers: int = 0,
 ) -> Progress:
     """Train an objective in place.
 
@@ -92,6 +79,7 @@ def fit(
         num_examples: training examples; batches are drawn from their positions.
         collate: positions -> a batch with `.to(device)`.
         checkpoint: folder of the state of this training; if there, training goes on from it.
+        seed: of the order of the examples.
         label: what the progress bar is headed with.
         log: called with the values of one line of the metrics file.
         monitor: further values worth a line, such as the temperature.
@@ -105,111 +93,164 @@ def fit(
         Interrupted: on Ctrl-C, once the state is saved.
         PmdError: if a loss term is not finite.
     """
-    steps_each = steps_per_epoch(num_examples, settings.batch_size)
-    total = steps_each * settings.epochs
-    optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
-    schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, total // 10), total)
-    plain = objective
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    progress = Progress()
-    accelerator._custom_objects.clear()
-    accelerator.register_for_checkpointing(progress, schedule)
-    if (checkpoint / "state").is_dir():
-        accelerator.load_state(str(checkpoint / "state"))
-
-    best_file = checkpoint / "best.safetensors"
-    bar = _Bar(total, progress.step, label, shown=accelerator.is_main_process)
-    started, saved = time.monotonic() - progress.seconds, time.monotonic()
-    trained = [p for p in plain.parameters() if p.requires_grad]
-    objective.train()
-    with _Stop() as stop:
-        while progress.epoch < settings.epochs:
-            batches = epoch_batches(
-                num_examples,
-                settings.batch_size,
-                seed=settings.seed,
-                epoch=progress.epoch,
-                rank=accelerator.process_index,
-                world=accelerator.num_processes,
-            )
-            # Iterating a DataLoader draws from the global generator, unless it has one of its own.
-            loader = DataLoader(
-                range(num_examples),
-                batch_sampler=batches[progress.step_in_epoch :],
-                collate_fn=collate,
-                num_workers=workers,
-                generator=torch.Generator(),
-            )
-            for batch in loader:
-                with accelerator.autocast():
-                    terms = objective(batch.to(accelerator.device))
-                    loss = plain.total(terms)
-                accelerator.backward(loss)
-                if settings.grad_clip:
-                    accelerator.clip_grad_norm_(trained, settings.grad_clip)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad(set_to_none=True)
-                progress.step += 1
-                progress.step_in_epoch += 1
-                progress.seconds = time.monotonic() - started
-                if progress.step % settings.log_every == 0 or progress.step == total:
-                    _note(progress, {"loss": loss, **terms}, label)
-                    values = {**progress.means, **monitor(), "lr": schedule.get_last_lr()[0]}
-                    log(
-                        stage=label,
-                        epoch=progress.epoch,
-                        step=progress.step,
-                        seconds=round(progress.seconds, 3),
-                        **values,
-                    )
-                    bar.show(progress.step, {**progress.means, **monitor()})
-                due = time.monotonic() - saved > 60 * settings.save_minutes
-                stopping, saving = _agree(accelerator, stop.asked, due)
-                if stopping or saving:
-                    _save(accelerator, checkpoint)
-                    saved = time.monotonic()
-                if stopping:
-                    bar.close()
-                    raise Interrupted
-            progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
-            last = progress.epoch == settings.epochs
-            if validate is not None and settings.valid_every and (last or progress.epoch % settings.valid_every == 0):
-                # All processes must go on, or stop, together: the main one's numbers count.
-                values = broadcast_object_list([validate()])[0]
-                log(stage=label, epoch=progress.epoch, step=progress.step, **values)
-                bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
-                value = values["valid"]
-                if value > progress.best:
-                    progress.best, progress.best_epoch = value, progress.epoch
-                    if accelerator.is_main_process:
-                        checkpoint.mkdir(parents=True, exist_ok=True)
-                        save_file({k: v.contiguous().clone() for k, v in plain.state_dict().items()}, best_file)
-                elif (
-                    settings.patience
-                    and progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
-                ):
-                    break
-        stopping = _agree(accelerator, stop.asked)[0]
-    bar.close()
-    if stopping:  # asked during the last validation
-        progress.epoch = settings.epochs
-        _save(accelerator, checkpoint)
-        raise Interrupted
-    accelerator.wait_for_everyone()
-    if progress.best_epoch >= 0:
-        plain.load_state_dict(load_file(best_file))  # copied to where the parameters are
-    accelerator.free_memory()
-    return progress
+    training = _Training(objective, num_examples, settings, accelerator, checkpoint, seed, label, log)
+    training.resume()
+    with training.bar, _Stop() as stop:
+        while not training.done:
+            for batch in training.batches(collate):
+                terms = training.step(batch)
+                if training.logs_this_step:
+                    training.note(terms, monitor)
+                training.save_when_due(stop)
+            training.end_epoch()
+            if validate is not None and training.validates_this_epoch:
+                training.keep_best(validate())
+        training.stop_if_asked(stop)
+    return training.finished()
 
 
-def _note(progress: Progress, terms: dict[str, torch.Tensor], label: str) -> None:
-    """Update the running means, about the last ten noted steps."""
-    for name, value in terms.items():
-        value = float(value.detach())
-        if value != value or value in (float("inf"), float("-inf")):
-            raise PmdError(f"{label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr")
-        progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
+class _Training:
+    """One training in progress: the steps that `fit` is made of, and what they share."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        num_examples: int,
+        settings: LoopConfig,
+        accelerator: Accelerator,
+        checkpoint: Path,
+        seed: int,
+        label: str,
+        log: Callable[..., None],
+    ):
+        self.num_examples, self.settings, self.seed = num_examples, settings, seed
+        self.checkpoint, self.label, self.log = checkpoint, label, log
+        self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
+        self.trained = [p for p in objective.parameters() if p.requires_grad]
+        optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
+        self.schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, self.steps // 10), self.steps)
+        self.progress = Progress()
+        # Of the same processes and devices, but new: what is registered for checkpoints cannot be taken back.
+        self.accelerator = Accelerator(mixed_precision=accelerator.mixed_precision)
+        self.accelerator.register_for_checkpointing(self.progress, self.schedule)
+        self.objective = objective
+        self.wrapped, self.optimizer = self.accelerator.prepare(objective, optimizer)
+        self.out_of_patience = False
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if (self.checkpoint / "state").is_dir():
+            self.accelerator.load_state(str(self.checkpoint / "state"))
+        self.bar = _Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
+        self.started, self.saved = time.monotonic() - self.progress.seconds, time.monotonic()
+        self.wrapped.train()
+
+    @property
+    def done(self) -> bool:
+        return self.out_of_patience or self.progress.epoch >= self.settings.epochs
+
+    @property
+    def logs_this_step(self) -> bool:
+        return self.progress.step % self.settings.log_every == 0 or self.progress.step == self.steps
+
+    @property
+    def validates_this_epoch(self) -> bool:
+        epoch, every = self.progress.epoch, self.settings.valid_every
+        return every > 0 and (epoch % every == 0 or epoch == self.settings.epochs)
+
+    def batches(self, collate: Callable[[list[int]], Any]) -> DataLoader:
+        """What is left of this process's batches of the epoch."""
+        positions = epoch_batches(
+            self.num_examples,
+            self.settings.batch_size,
+            seed=self.seed,
+            epoch=self.progress.epoch,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        # Iterating a DataLoader draws from the global generator, unless it has one of its own.
+        return DataLoader(
+            range(self.num_examples),
+            batch_sampler=positions[self.progress.step_in_epoch :],
+            collate_fn=collate,
+            num_workers=self.settings.workers,
+            generator=torch.Generator(),
+        )
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """Learn from one batch; its loss terms, and the loss that they add up to."""
+        with self.accelerator.autocast():
+            terms = self.wrapped(batch.to(self.accelerator.device))
+            loss = self.objective.total(terms)
+        self.accelerator.backward(loss)
+        if self.settings.grad_clip:
+            self.accelerator.clip_grad_norm_(self.trained, self.settings.grad_clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step += 1
+        self.progress.step_in_epoch += 1
+        self.progress.seconds = time.monotonic() - self.started
+        return {"loss": loss, **terms}
+
+    def note(self, terms: dict[str, Tensor], monitor: Callable[[], dict[str, float]]) -> None:
+        """Log a step, and show it: running means of the terms, over about the last ten noted steps."""
+        progress = self.progress
+        for name, term in terms.items():
+            value = float(term.detach())
+            if not math.isfinite(value):
+                raise PmdError(
+                    f"{self.label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr"
+                )
+            progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
+        values = {**progress.means, **monitor()}
+        where = {"stage": self.label, "epoch": progress.epoch, "step": progress.step}
+        self.log(**where, seconds=round(progress.seconds, 3), **values, lr=self.schedule.get_last_lr()[0])
+        self.bar.show(progress.step, values)
+
+    def end_epoch(self) -> None:
+        self.progress.epoch, self.progress.step_in_epoch = self.progress.epoch + 1, 0
+
+    def keep_best(self, values: dict[str, float]) -> None:
+        """Log a validation and save the weights if it is the best one; without a better one for long, patience ends."""
+        progress, settings = self.progress, self.settings
+        # All processes must go on, or stop, together: the main one's numbers count.
+        values = broadcast_object_list([values])[0]
+        self.log(stage=self.label, epoch=progress.epoch, step=progress.step, **values)
+        self.bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
+        if values["valid"] > progress.best:
+            progress.best, progress.best_epoch = values["valid"], progress.epoch
+            if self.accelerator.is_main_process:
+                self.checkpoint.mkdir(parents=True, exist_ok=True)
+                weights = {name: value.contiguous().clone() for name, value in self.objective.state_dict().items()}
+                save_file(weights, self.checkpoint / BEST)
+        elif settings.patience:
+            self.out_of_patience = progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
+
+    def save_when_due(self, stop: _Stop) -> None:
+        """Save the state if it was not saved for long, or if any process was asked to stop; then raise Interrupted."""
+        due = time.monotonic() - self.saved > 60 * self.settings.save_minutes
+        stopping, saving = _agree(self.accelerator, stop.asked, due)
+        if stopping or saving:
+            _save(self.accelerator, self.checkpoint)
+            self.saved = time.monotonic()
+        if stopping:
+            raise Interrupted
+
+    def stop_if_asked(self, stop: _Stop) -> None:
+        """Raise Interrupted, with a state that is trained to the end, if that was asked for in the last validation."""
+        if _agree(self.accelerator, stop.asked)[0]:
+            self.progress.epoch = self.settings.epochs
+            _save(self.accelerator, self.checkpoint)
+            raise Interrupted
+
+    def finished(self) -> Progress:
+        """Where training ended, with the best weights in the objective."""
+        self.accelerator.wait_for_everyone()
+        if self.progress.best_epoch >= 0:
+            self.objective.load_state_dict(load_file(self.checkpoint / BEST))  # copied to where the parameters are
+        self.accelerator.free_memory()
+        return self.progress
 
 
 def _save(accelerator: Accelerator, checkpoint: Path) -> None:
@@ -287,6 +328,9 @@ class _Bar:
         if self.shown:
             tqdm.write(f"{self.label}  {text}", file=sys.stderr)
 
-    def close(self) -> None:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: Any) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -41,7 +41,6 @@ from pmd.data.graphs.negatives import SampledNegatives
 from pmd.data.graphs.sources import load_graph
 from pmd.distill.kge_supervised import KgeSupervised
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.stages import fit_settings
 from pmd.recipes.tables import markdown
 from pmd.settings.kge import KgeTrainConfig, LossConfig
 from pmd.train.device import accelerator_for
@@ -124,9 +123,9 @@ class Ours:
         model = KgeModel(task.name, **task.sizes, dim=task.dim, norm=f"l{task.norm}").to(accelerator.device)
         model.sparse_gradients(self.optimizer == "sparse_adam")
         collate = SampledNegatives(task.triples, task.num_entities, task.negatives, self.shared)
-        objective, settings = KgeSupervised(model, LOSSES[task.loss]), fit_settings(config, seed=0)
+        objective = KgeSupervised(model, LOSSES[task.loss])
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-            fit(objective, steps * task.batch, collate, settings, accelerator, Path(folder))
+            fit(objective, steps * task.batch, collate, config, accelerator, Path(folder), seed=0)
 
 
 def main(

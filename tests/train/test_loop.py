@@ -8,7 +8,8 @@ from torch import nn
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
-from pmd.train.loop import FitSettings, Interrupted, fit
+from pmd.settings.shared import LoopConfig
+from pmd.train.loop import Interrupted, fit
 
 
 class Batch:
@@ -43,8 +44,8 @@ DATA = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
 
 
 def settings(**changes):
-    values = {"epochs": 4, "batch_size": 8, "lr": 1e-2, "weight_decay": 0.1, "warmup": 4, "grad_clip": 1.0, "seed": 0}
-    return FitSettings(**{**values, "log_every": 1, **changes})
+    values = {"epochs": 4, "batch_size": 8, "lr": 1e-2, "weight_decay": 0.1, "warmup": 4, "grad_clip": 1.0}
+    return LoopConfig(**{**values, "log_every": 1, **changes})
 
 
 def train(folder, *, collate=None, objective=None, **options):
@@ -57,6 +58,7 @@ def train(folder, *, collate=None, objective=None, **options):
         options.pop("settings", settings()),
         Accelerator(cpu=True),
         folder / "checkpoint",
+        seed=0,
         **options,
     )
     return objective, progress
