@@ -1,4 +1,4 @@
-"""InfoNCE with the negatives of SimKGC (Wang et al., ACL 2022, Eq. 3 and section 3.3). Numbers in, numbers out."""
+"""InfoNCE with the negatives of SimKGC (Wang et al., ACL 2022, Eq. 3 and section 3.3). Stateless: logits in, a loss out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-NEVER = -1e4
-"""Logit of an entry that must not count: far below any real one, yet finite in half precision."""
+MASKED = -1e4
+"""Logit of an entry that does not count: far below any real one, yet finite in half precision."""
 
 
 def contrastive_loss(
@@ -22,7 +22,7 @@ def contrastive_loss(
     """Cross-entropy of each query's answer among the negatives, plus that of each answer's query.
 
     Args:
-        logits: (b, b) of query i and entity j; the answer of query i is entity i, margin subtracted.
+        logits: (b, b) of query i and entity j, margin subtracted; the answer of query i is entity i.
         false_negatives: (b, b) bool, true where entity j ≠ i is a known answer of query i.
         own: (b,) logits of each query's own head as an answer (self-negatives).
         own_is_answer: (b,) bool, true where the head is a known answer of its query.
@@ -33,10 +33,10 @@ def contrastive_loss(
         A scalar: the mean over rows (query → entity) plus the mean over columns (entity → query).
     """
     labels = torch.arange(len(logits), device=logits.device)
-    logits = logits.masked_fill(false_negatives, NEVER)
+    logits = logits.masked_fill(false_negatives, MASKED)
     rows = [logits]
     if own is not None:
-        rows.append(own.masked_fill(own_is_answer, NEVER).unsqueeze(1))
+        rows.append(own.masked_fill(own_is_answer, MASKED).unsqueeze(1))
     if pre_batch is not None:
-        rows.append(pre_batch.masked_fill(pre_batch_is_answer, NEVER))
+        rows.append(pre_batch.masked_fill(pre_batch_is_answer, MASKED))
     return cross_entropy(torch.cat(rows, dim=1), labels) + cross_entropy(logits.T, labels)

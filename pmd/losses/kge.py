@@ -1,8 +1,8 @@
-"""Losses of embedding models on matrices of scores. Numbers in, numbers out.
+"""Losses of embedding models on matrices of scores. Stateless: scores in, a loss out.
 
-Scores of sampled negatives are (b, 1 + k): the true triple first, then its negatives; `weights` (b, k) say
-how much each negative counts and sum to 1 in a row. Higher scores are more plausible; a distance arrives as
-its negative. All losses are means over rows, so processes with equal rows average to the global loss.
+Scores with sampled negatives are (b, 1 + k): the true triple first, then its negatives; `weights` (b, k) say how
+much each negative counts and sum to 1 in a row. Higher scores are more plausible; a distance comes as its
+negative. All losses are means over rows: the mean over processes with equally many rows is the global loss.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid, relu, softmax
 
-NEVER = float("-inf")
-
 
 def negative_weights(scores: Tensor, false: Tensor | None = None, temperature: float = 0.0) -> Tensor:
     """Weights (b, k) of negatives from their scores (b, k).
 
-    With a temperature the self-adversarial ones, softmax(temperature · score), without gradient (Sun et
-    al., ICLR 2019, Eq. 5), else even ones. Those marked `false` get none; a row of such gets zeros.
+    With a temperature they are self-adversarial, softmax(temperature · score), without gradient (Sun et al., ICLR
+    2019, Eq. 5); without, even. Negatives marked `false` (b, k) weigh nothing; where all of a row are, its weights are 0.
     """
     logits = scores.detach() * temperature if temperature else torch.zeros_like(scores)
     if false is None:
         return softmax(logits, dim=-1)
-    return softmax(logits.masked_fill(false, NEVER), dim=-1).nan_to_num(0.0)
+    return softmax(logits.masked_fill(false, -torch.inf), dim=-1).nan_to_num(0.0)
 
 
 def margin_loss(scores: Tensor, weights: Tensor, margin: float) -> Tensor:
@@ -32,24 +30,24 @@ def margin_loss(scores: Tensor, weights: Tensor, margin: float) -> Tensor:
 
 
 def logistic_loss(logits: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy of σ(logit) with labels 1 and 0, true triples and negatives half each (Sun et al., Eq. 6)."""
+    """Cross-entropy of σ(logit) with the labels 1 and 0, true triples and negatives half each (Sun et al., Eq. 6)."""
     return balanced(-torch.cat([logsigmoid(logits[:, :1]), logsigmoid(-logits[:, 1:])], dim=1), weights)
 
 
 def softmax_loss(logits: Tensor, false: Tensor | None = None) -> Tensor:
-    """Cross-entropy of the true triple against its negatives; `false` (b, k) ones do not compete."""
+    """Cross-entropy of the softmax over the true triple and its negatives; those marked `false` (b, k) are left out."""
     if false is not None:
-        logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(false, NEVER)], dim=1)
+        logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(false, -torch.inf)], dim=1)
     return -logits.log_softmax(-1)[:, 0].mean()
 
 
 def one_vs_all_loss(logits: Tensor, answers: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of the answers (b,) against all entities, (b, n) (Lacroix et al., ICML 2018)."""
+    """Cross-entropy of the softmax over all entities, (b, n), with the answers (b,) (Lacroix et al., ICML 2018)."""
     return cross_entropy(logits, answers, label_smoothing=label_smoothing)
 
 
 def k_vs_all_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Binary cross-entropy of every entity, (b, n), labels (2, m) row and column of the true ones.
+    """Binary cross-entropy of every entity, (b, n); labels (2, m) are row and column of the true ones.
 
     Smoothed labels are (1 − ε)·label + ε / n (Dettmers et al., AAAI 2018).
     """
@@ -59,19 +57,19 @@ def k_vs_all_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 
 
 def balanced(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean over rows of the true triple's value and the weighted sum of its negatives', (b, 1 + k), half each."""
+    """Of values (b, 1 + k), the mean over rows of the true triple's and of the weighted sum of its negatives', half each."""
     return (values[:, 0] + (values[:, 1:] * weights).sum(-1)).mean() / 2
 
 
 def soft_score_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Absolute difference of scores (Eq. 4 of DistilE), `balanced`. The teacher's have no gradient."""
+    """Absolute difference of the scores (b, 1 + k) (Eq. 4 of DistilE), `balanced`. No gradient reaches the teacher."""
     return balanced((student - teacher.detach()).abs(), weights)
 
 
 def soft_label_loss(student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of σ(student) under σ(teacher) (Eq. 8 of DistilE), logits in; the teacher's have no gradient.
+    """Cross-entropy of σ(student) with σ(teacher) as labels (Eq. 8 of DistilE), from logits (b, columns).
 
-    `balanced` with weights, else the mean over all.
+    `balanced` with weights, else the mean over all. No gradient reaches the teacher.
     """
     target = teacher.detach().sigmoid()
     if weights is None:
@@ -80,17 +78,20 @@ def soft_label_loss(student: Tensor, teacher: Tensor, weights: Tensor | None = N
 
 
 def soft_softmax_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The same where a row is one choice: cross-entropy of the student's softmax under the teacher's."""
+    """Cross-entropy of the student's softmax with the teacher's as labels, from logits (b, columns): a row is one choice.
+
+    No gradient reaches the teacher.
+    """
     return cross_entropy(student, softmax(teacher.detach(), dim=-1))
 
 
 def n3(*factors: Tensor, complex_parts: bool) -> Tensor:
     """Σ |x|³ over the factors (b, parts, dim) of a triple, mean over triples (Lacroix et al., ICML 2018, Eq. 4).
 
-    |x| is the modulus where the parts are real and imaginary.
+    With `complex_parts` the parts are real and imaginary, and |x| is the modulus.
     """
-    sizes = [torch.linalg.vector_norm(x, dim=-2) if complex_parts else x.abs() for x in factors]
-    return sum(size.pow(3).flatten(1).sum(1) for size in sizes).mean()
+    moduli = [torch.linalg.vector_norm(x, dim=-2) if complex_parts else x.abs() for x in factors]
+    return sum(modulus.pow(3).flatten(1).sum(1) for modulus in moduli).mean()
 
 
 def longer_than_one(entities: Tensor) -> Tensor:
@@ -99,6 +100,6 @@ def longer_than_one(entities: Tensor) -> Tensor:
 
 
 def out_of_plane(normal: Tensor, translation: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Mean of [(w·d)² / ‖d‖² − ε²]₊ over relations (b, dim), w made a unit (Wang et al., AAAI 2014, Eq. 4)."""
+    """Mean of [(w·d)² / ‖d‖² − ε²]₊ over relations (b, dim), w scaled to length 1 (Wang et al., AAAI 2014, Eq. 4)."""
     cosine = torch.cosine_similarity(normal, translation, dim=-1)
     return relu(cosine.square() - epsilon**2).mean()

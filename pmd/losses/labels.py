@@ -1,4 +1,4 @@
-"""The loss of a classifier, or of a regression, on labels. Stateless: logits and labels in, numbers out."""
+"""The loss of a classifier or a regression on labels. Stateless: logits and labels in, losses out."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from torch.nn.functional import cross_entropy
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over a batch, for each of n models (n,), from their logits (n, b, C).
+    """The mean over a batch for each of n models, (n,): cross-entropy, or squared error where labels are floats.
 
     Args:
-        labels: (b,) class ids: cross-entropy; or floats, for which C is 1: squared error.
+        logits: (n, b, C); C is 1 for a regression.
+        labels: (b,) class ids, or floats.
     """
     if labels.is_floating_point():
         return (logits[..., 0] - labels).square().mean(-1)

@@ -1,8 +1,8 @@
 """What MED (Zhu et al., ACL 2025) adds to the losses of embedding models: weights and agreement between neighbouring widths.
 
-Everything is (n, …): one entry for each sub-model, narrowest first. Logits of sampled negatives are (n, b, 1 + k), the true
-triple first. The losses go over a few widths at a time and know their own gradients: a table of all widths is too large for
-the cache of a CPU, and every operation on it would be a pass through the memory.
+Tensors are (n, …), an entry for each sub-model, narrowest first. Logits of sampled negatives are (n, b, 1 + k), the true
+triple first. Losses are computed for a few widths at a time, with hand-written gradients: a table of all widths does not fit
+into the cache of a CPU, and every operation on it would be a pass through the memory.
 """
 
 from __future__ import annotations
@@ -15,54 +15,50 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid, softmax
 
-NEVER = float("-inf")
-
 BLOCK = 2**18
-"""Logits that are looked at at a time on a CPU: few enough for its cache."""
+"""Logits that are computed at a time on a CPU: few enough for its cache."""
 
 FLOOR = 0.1
-"""The least belief in a true triple that its weight tells apart."""
+"""Probabilities below this count as this much in the weights of true triples, which bounds them."""
 
 
-def positive_weights(logits: Tensor, w1: Tensor | float) -> Tensor:
-    """Weights (n, b) of a batch's true triples for each sub-model, from the logits (n, b) of all (Eq. 3).
+def _positive_weights(narrower: Tensor, w1: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Weights (m, b) of a batch's true triples from the logits (m, b) of the narrower neighbours (Eq. 3), and the doubts
+    (m, b) that w1 is multiplied by: the weights are softmax(w1 · doubt).
 
-    A triple weighs the more the less its narrower neighbour believes in it; even for the narrowest. The paper
-    divides by the score, which is negative for a distance and passes zero for a product. Here it is the
-    neighbour's probability σ(logit), no less than `FLOOR`: positive and bounded for every input. No gradient
-    reaches the neighbour.
+    A triple weighs the more, the less the neighbour believes in it. The paper's doubt is 1 / score; a score is negative for
+    a distance and passes zero for a product. Here it is 1 / σ(logit), with σ(logit) at least `FLOOR`: positive and bounded.
+
+    Example: for logits (2, −1) the doubts are 1 / 0.88 = 1.14 and 1 / 0.27 = 3.72, so with w1 = 0.5 the weights are
+    e^0.57 and e^1.86 by their sum: 0.22 and 0.78.
     """
-    weights = _of_positives(logits[:-1].detach(), w1)[0]
-    return torch.cat([torch.full_like(logits[:1], 1 / logits.shape[-1]), weights])
-
-
-def negative_weights(logits: Tensor, w2: Tensor | float, false: Tensor | None = None) -> Tensor:
-    """Weights (n, b, k) of a batch's negatives for each sub-model, from the logits (n, b, k) of all (Eq. 4).
-
-    A negative weighs the more the higher the narrower neighbour scores it; even for the narrowest. Those marked
-    `false` (b, k) are known answers and get none; where all are, nothing weighs anything.
-    """
-    first = _of_negatives(torch.zeros_like(logits[:1]), w2, false)
-    return torch.cat([first, _of_negatives(logits[:-1].detach(), w2, false)])
-
-
-def _of_positives(narrower: Tensor, w1: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Logits (m, b) of the narrower neighbours -> weights (m, b), and what w1 is multiplied by in them."""
     doubt = 1 / narrower.sigmoid().clamp(min=FLOOR)
     return softmax(w1 * doubt, dim=-1), doubt
 
 
-def _of_negatives(narrower: Tensor, w2: Tensor | float, false: Tensor | None) -> Tensor:
-    """Logits (m, b, k) of the narrower neighbours -> weights (m, b, k)."""
+def _negative_weights(narrower: Tensor, w2: Tensor | float, false: Tensor | None) -> Tensor:
+    """Weights (m, b, k) of a batch's negatives from the logits (m, b, k) of the narrower neighbours (Eq. 4).
+
+    A negative weighs the more, the higher the neighbour scores it. Those marked `false` (b, k) are known answers and weigh
+    nothing; where all are, all weights are 0.
+    """
     scores = w2 * narrower
     if false is not None:
-        scores = scores.masked_fill(false, NEVER)
+        scores = scores.masked_fill(false, -torch.inf)
     weights = softmax(scores.flatten(1), dim=-1).view_as(scores)
     return weights if false is None else weights.nan_to_num(0.0)
 
 
 def evolutionary_loss(logits: Tensor, w1: Tensor | float, w2: Tensor | float, false: Tensor | None = None) -> Tensor:
-    """The cross-entropy of σ(logit) of each sub-model (n,), weighted by its narrower neighbour (Eq. 5)."""
+    """The cross-entropy of σ(logit) of each sub-model (n,), weighted by its narrower neighbour (Eq. 5).
+
+    Weights of the narrowest are even. No gradient reaches a neighbour through the weights.
+
+    Args:
+        logits: (n, b, 1 + k), the true triple first.
+        w1, w2: scalars of the weights of true triples and of negatives.
+        false: (b, k) bool, negatives that are known answers.
+    """
     w1, w2 = (torch.as_tensor(w, dtype=logits.dtype, device=logits.device) for w in (w1, w2))
     return _Evolution.apply(logits, w1, w2, false)
 
@@ -71,39 +67,43 @@ class _Evolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, w1: Tensor, w2: Tensor, false: Tensor | None) -> Tensor:
         losses, slopes = logits.new_empty(len(logits)), torch.empty_like(logits)
-        by_w1, by_w2 = torch.zeros_like(losses), torch.zeros_like(losses)
-        for some in _pieces(logits):
-            own, narrower = logits[some], logits[some.start - 1 : some.stop - 1]
-            if some.start == 0:  # of the narrowest all weigh the same
+        w1_slopes, w2_slopes = torch.zeros_like(losses), torch.zeros_like(losses)
+        for block in _width_blocks(logits):
+            own, narrower = logits[block], logits[block.start - 1 : block.stop - 1]
+            if block.start == 0:  # the narrowest: equal logits give even weights
                 narrower = torch.zeros_like(own)
-            # −log σ(x) of true triples, −log σ(−x) = −log σ(x) + x of the others
-            true, rest = own[..., 0], own[..., 1:]
-            hard_true, hard_rest = -logsigmoid(true), -logsigmoid(-rest)
-            weight_true, doubt = _of_positives(narrower[..., 0], w1)
-            weight_rest = _of_negatives(narrower[..., 1:], w2, false)
-            slopes[some, :, 0] = -weight_true * (-true).sigmoid()
-            torch.mul(weight_rest, rest.sigmoid(), out=slopes[some, :, 1:])
-            positive, doubted = hard_true.mul_(weight_true), weight_true.mul_(doubt).sum(1)
-            negative = hard_rest.mul_(weight_rest).sum((1, 2))
-            losses[some] = positive.sum(1) + negative
-            # The derivative of a softmax's mean: the mean of the products less the product of the means.
-            by_w1[some] = (positive * doubt).sum(1) - doubted * positive.sum(1)
-            believed = weight_rest.mul_(narrower[..., 1:]).sum((1, 2))
-            by_w2[some] = hard_rest.mul_(narrower[..., 1:]).sum((1, 2)) - believed * negative
-        ctx.save_for_backward(slopes, by_w1, by_w2)
+            positives, negatives = own[..., 0], own[..., 1:]
+            # Losses: −log σ(x) of true triples, −log σ(−x) of negatives.
+            positive, negative = -logsigmoid(positives), -logsigmoid(-negatives)
+            positive_weight, doubt = _positive_weights(narrower[..., 0], w1)
+            negative_weight = _negative_weights(narrower[..., 1:], w2, false)
+            # Their slopes: −σ(−x) and σ(x), times the weight.
+            slopes[block, :, 0] = -positive_weight * (-positives).sigmoid()
+            torch.mul(negative_weight, negatives.sigmoid(), out=slopes[block, :, 1:])
+            # From here on in place: losses become weighted losses, weights become weighted doubts and logits.
+            positive, mean_doubt = positive.mul_(positive_weight), positive_weight.mul_(doubt).sum(1)
+            negative_sum = negative.mul_(negative_weight).sum((1, 2))
+            losses[block] = positive.sum(1) + negative_sum
+            # d/dw Σ softmax(w·x)·l = Σ p·x·l − Σ p·x · Σ p·l: the mean of the products less the product of the means.
+            w1_slopes[block] = (positive * doubt).sum(1) - mean_doubt * positive.sum(1)
+            mean_logit = negative_weight.mul_(narrower[..., 1:]).sum((1, 2))
+            w2_slopes[block] = negative.mul_(narrower[..., 1:]).sum((1, 2)) - mean_logit * negative_sum
+        ctx.save_for_backward(slopes, w1_slopes, w2_slopes)
         return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        slopes, by_w1, by_w2 = ctx.saved_tensors
-        return slopes * gradient[:, None, None], by_w1 @ gradient, by_w2 @ gradient, None
+        slopes, w1_slopes, w2_slopes = ctx.saved_tensors
+        return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None
 
 
 def mutual_loss(scores: Tensor) -> Tensor:
-    """Huber distance (δ = 1) between the scores (n, b, 1 + k) of neighbours, mean over all (Eq. 2).
+    """Huber distance (δ = 1) between the scores (n, b, 1 + k) of neighbouring widths, mean over all: a scalar (Eq. 2).
 
-    Both learn from each other. A single width has no neighbour, and a loss of 0.
+    Both neighbours learn. A single width has none: its loss is 0.
+
+    Example: two widths that score one triple 0 and 0.5, another 3 and 1, are 0.5 and 2 apart: (½·0.5² + (2 − ½)) / 2 = 0.81.
     """
     return _Mutual.apply(scores)
 
@@ -113,9 +113,10 @@ class _Mutual(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor) -> Tensor:
         ctx.save_for_backward(scores)
         total = scores.new_zeros(())
-        for some in _pieces(scores[1:]):
-            difference = scores[1:][some] - scores[:-1][some]
+        for block in _width_blocks(scores[1:]):
+            difference = scores[1:][block] - scores[:-1][block]
             clipped = difference.clamp(-1, 1)
+            # c·(x − c/2) with c = x clipped to ±1: ½x² up to 1, |x| − ½ beyond.
             total += difference.sub_(clipped, alpha=0.5).mul_(clipped).sum()
         return total / max(1, scores[1:].numel())
 
@@ -124,15 +125,15 @@ class _Mutual(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (scores,) = ctx.saved_tensors
         slopes, factor = torch.zeros_like(scores), gradient / max(1, scores[1:].numel())
-        for some in _pieces(scores[1:]):
-            pull = (scores[1:][some] - scores[:-1][some]).clamp_(-1, 1).mul_(factor)
-            slopes[1:][some] += pull
-            slopes[:-1][some] -= pull
+        for block in _width_blocks(scores[1:]):
+            slope = (scores[1:][block] - scores[:-1][block]).clamp_(-1, 1).mul_(factor)
+            slopes[1:][block] += slope
+            slopes[:-1][block] -= slope
         return slopes
 
 
-def _pieces(x: Tensor) -> Iterator[slice]:
-    """A few of the n widths at a time, the narrowest by itself; on other devices all at once."""
+def _width_blocks(x: Tensor) -> Iterator[slice]:
+    """Blocks of the n widths, the first by itself; on a CPU of no more than BLOCK numbers, elsewhere all the others at once."""
     step = len(x) if x.device.type != "cpu" else max(1, BLOCK // max(1, x[:1].numel()))
     starts = [0, *range(1, len(x), max(1, step))]
     return (slice(start, end) for start, end in zip(starts, [*starts[1:], len(x)]) if start < end)

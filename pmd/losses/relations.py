@@ -1,6 +1,6 @@
-"""What a student learns of how things relate within a teacher: tokens of a text, or texts of a batch. Stateless.
+"""What a student learns from relations within its teacher: of the tokens of a text, or of the texts of a batch. Stateless.
 
-Relations have no width, so teacher and student may differ in theirs without a projection between them.
+Relations do not have the width of a model, so teacher and student may differ in theirs without a projection between them.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ def token_relations(left: Tensor, right: Tensor, heads: int, mask: Tensor) -> Te
 
     Args:
         left, right: (b, L, w), split into `heads` of equal size.
-        mask: (b, L), 1 for real tokens; the others are related to by none.
+        mask: (b, L), 1 for real tokens; no token has a relation to the others.
 
     Returns:
         (b, heads, L, L): each row the log-probabilities over the tokens.
     """
     left, right = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (left, right))  # (b, heads, L, size)
-    with autocast(left.device.type, enabled=False):  # divergences of near distributions are lost in half precision
+    with autocast(left.device.type, enabled=False):  # half precision loses small divergences
         products = left @ right.transpose(-1, -2) / left.shape[-1] ** 0.5
     return log_softmax(products.masked_fill(mask[:, None, None, :] == 0, -1e4), dim=-1)
 
 
 def relation_errors(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """KL divergences of the teacher's relations from the student's (b, heads, L, L): (m,), of every head and real token."""
+    """KL(teacher ‖ student) of relations (b, heads, L, L): (m,), one for every head and real token."""
     each = (teacher.exp() * (teacher - student)).sum(-1)  # (b, heads, L)
     return each[mask[:, None, :].expand_as(each).bool()]
 
 
 def distances(vectors: Tensor) -> Tensor:
-    """Distances between n vectors (n, d), in units of their mean: (n, n) (RKD, Park et al., CVPR 2019, Eq. 5-6)."""
-    found = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
-    apart = found > 0
-    return found / (found[apart].mean() if apart.any() else 1.0)
+    """Distances (n, n) between vectors (n, d), in units of their mean (RKD, Park et al., CVPR 2019, Eq. 5-6)."""
+    distance = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = distance > 0
+    return distance / (distance[apart].mean() if apart.any() else 1.0)
 
 
 def angles(vectors: Tensor) -> Tensor:
-    """Cosines of the angles at vector j between vectors i and k: (n, n, n), [j, i, k] (RKD, Eq. 8)."""
+    """Cosines (n, n, n), at [j, i, k] of the angle at vector j between vectors i and k of (n, d) (RKD, Eq. 8)."""
     directions = normalize(vectors[None] - vectors[:, None], dim=-1)  # (j, i, d)
     with autocast(vectors.device.type, enabled=False):
         return directions @ directions.transpose(1, 2)
 
 
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber distance (δ = 1) of relations of one shape, mean over all (RKD, Eq. 7 and 9)."""
+    """Huber distance (δ = 1) between relations of the same shape, mean over all (RKD, Eq. 7 and 9)."""
     return smooth_l1_loss(student, teacher)

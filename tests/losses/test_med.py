@@ -7,11 +7,23 @@ import torch
 from torch.nn.functional import huber_loss, logsigmoid
 
 from pmd.losses import med
-from pmd.losses.med import FLOOR, evolutionary_loss, mutual_loss, negative_weights, positive_weights
+from pmd.losses.med import FLOOR, evolutionary_loss, mutual_loss
 
 
 def sigmoid(x):
     return 1 / (1 + math.exp(-x))
+
+
+def positive_weights(logits, w1):
+    """(n, b) of all sub-models: even for the narrowest."""
+    weights, _ = med._positive_weights(logits[:-1].detach(), w1)
+    return torch.cat([torch.full_like(logits[:1], 1 / logits.shape[1]), weights])
+
+
+def negative_weights(logits, w2, false=None):
+    """(n, b, k) of all sub-models: even for the narrowest."""
+    narrower = torch.cat([torch.zeros_like(logits[:1]), logits[:-1].detach()])
+    return med._negative_weights(narrower, w2, false)
 
 
 def test_a_positive_weighs_more_where_the_neighbour_doubts_it():
