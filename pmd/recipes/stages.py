@@ -116,7 +116,8 @@ def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str)
     """How the config says that a split is ranked, as options of `ranks`."""
     rerank = None
     if config.rerank_hops:
-        rerank = NeighbourRerank.from_graph(graph, split, hops=config.rerank_hops, weight=config.rerank_weight)
+        seen = graph.visible_triples(split)
+        rerank = NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
     return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
 
 
