@@ -56,9 +56,11 @@ class Command:
         examples = "\n".join(["examples:", *(f"  {example}" for example in self.examples)])
         parser = parser_for(resolve_name(self.config), self.text, prog=prog, usage=usage, epilog=examples)
         for name, metavar in zip(self.positional, metavars):
-            more = {"type": type_of(parser._option_string_actions[f"--{name}"]), "metavar": metavar}
-            more |= {"nargs": "*" if self.repeated else "?", "default": argparse.SUPPRESS}
-            parser.add_argument(name, **more, help=f"same as --{name}")
+            more = {"metavar": metavar, "help": f"same as --{name}", "default": argparse.SUPPRESS}
+            if self.repeated:
+                parser.add_argument(name, nargs="*", **more)
+            else:
+                parser.add_argument(name, nargs="?", type=type_of(parser._option_string_actions[f"--{name}"]), **more)
         for abbreviation, option in self.short.items():
             action = parser._option_string_actions[abbreviation] = parser._option_string_actions[option]
             action.option_strings.insert(0, abbreviation)

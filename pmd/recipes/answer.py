@@ -15,6 +15,7 @@ from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
 from pmd.use.load import current_index, load, settings_of
 from pmd.use.locate import locate
+from pmd.use.names import label
 from pmd.use.questions import read_questions
 
 
@@ -103,15 +104,10 @@ def table(answers: Answers) -> str:
 
     known = answers.text if answers.text is None else f"“{answers.text}”"
     ends = {
-        part: "?" if part == answers.target else known or spelt(getattr(answers, part)) for part in ("head", "tail")
+        part: "?" if part == answers.target else known or label(getattr(answers, part)) for part in ("head", "tail")
     }
     rows = [
         (found.rank, found.name, found.id, f"{found.score:.4f}", ", ".join(found.known)) for found in answers.answers
     ]
     body = markdown(("rank", "name", "id", "score", "known"), rows, ("right", "left", "left", "right", "left"))
-    return f"({ends['head']}, {spelt(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"
-
-
-def spelt(pair: tuple[str, str]) -> str:
-    """`name (id)`, or the name alone where it is the id."""
-    return pair[1] if pair[0] == pair[1] else f"{pair[1]} ({pair[0]})"
+    return f"({ends['head']}, {label(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"

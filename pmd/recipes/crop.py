@@ -11,7 +11,6 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.models.families import kind_of
-from pmd.use.index import crop_index
 from pmd.use.load import current_index
 from pmd.use.locate import locate
 from pmd.use.trained_models import TrainedKge
@@ -69,7 +68,10 @@ def crop(config: CropConfig) -> str:
 def take_index(folder: Path, out: Path, width: int) -> None:
     """Crop the index that a model answers by along with it: built now, if its graph is at hand and it has none."""
     with contextlib.suppress(PmdError):  # without one, or with one that is broken, there is still a model
-        crop_index(current_index(folder), out, width)
+        index = current_index(folder)
+        from pmd.use.index_writer import crop_index  # loads torch
+
+        crop_index(index, out, width)
 
 
 def crop_embeddings(folder: str, config: CropConfig) -> str:

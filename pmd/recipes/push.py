@@ -171,12 +171,12 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
             (folder / "entities.safetensors").unlink(missing_ok=True)
     if kind != "bert":
         index = Index(folder / "index")
-        if Run(stage.parent).data_checksum not in (None, index.facts["graph"]):
+        if Run(stage.parent).data_checksum not in (None, index.metadata["graph"]):
             raise PmdError(
                 f"'{stage.parent}' was run on another graph than the index holds that would be sent, and its metrics are "
                 "of that one; restore what data.path names, or start a new run"
             )
-        index.restamp(graph_files={})  # what else lies beside the graph is nobody's business
+        index.update(graph_files={})  # what else lies beside the graph is nobody's business
     (folder / "README.md").write_text(card(facts_of(config, kind, stage, folder)), encoding="utf-8")
 
 
@@ -252,7 +252,7 @@ def tables_of(kind: str, asked: Mapping[str, Any], results: dict[str, dict[str, 
 
 def graph_of(index: Index) -> Graph:
     """Name and sizes of an index's graph."""
-    bits, facts = index.column("tail_splits"), index.facts
+    bits, facts = index.column("tail_splits"), index.metadata
     triples = {name: int((bits >> place & 1).sum()) for place, name in enumerate(facts["splits"])}
     return Graph(facts["graph_name"], index.num_entities, index.num_relations, triples)
 
@@ -262,7 +262,7 @@ def example_of(folder: Path, index: Index) -> Example | None:
     keys, bits = index.column("tail_keys"), index.column("tail_splits")
     if not len(keys):
         return None
-    tested = (bits >> index.facts["splits"].index("test") & 1).nonzero()[0]
+    tested = (bits >> index.metadata["splits"].index("test") & 1).nonzero()[0]
     query = int(keys[tested[0] if len(tested) else 0]) // index.num_entities
     question = {
         part: spoken(names, row)

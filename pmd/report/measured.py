@@ -21,8 +21,8 @@ from pmd.core.run import Run
 from pmd.report.pictures import some
 from pmd.report.record import Record, read_object
 from pmd.settings.shared import DataConfig
-from pmd.use.index import checksum, model_files
-from pmd.use.load import graph_stamps, loaded
+from pmd.use.index import files_checksum, model_files
+from pmd.use.load import graph_file_stats, loaded
 
 FORMAT = 1
 TIMED = 6
@@ -58,8 +58,8 @@ class Measured:
 
     def _check_graph(self) -> None:
         """Forget what was measured on another graph. A graph that is not here is taken to be as it was."""
-        stamps = graph_stamps(self.data)
-        if "graph" in self.facts and stamps in (None, self.facts["graph_files"]):
+        stats = graph_file_stats(self.data)
+        if "graph" in self.facts and stats in (None, self.facts["graph_files"]):
             return
         self.graph = loaded(self.data)
         found = self.graph.checksum()
@@ -70,12 +70,12 @@ class Measured:
             self.facts = {"format": FORMAT}
         triples = [len(self.graph.split(name)) for name in ("train", "valid", "test")]
         sizes = {"entities": self.graph.num_entities, "relations": self.graph.num_relations, "triples": triples}
-        self.facts |= {"graph": found, "graph_files": stamps, "sizes": sizes}
+        self.facts |= {"graph": found, "graph_files": stats, "sizes": sizes}
 
     def model(self, stage: str) -> str:
         """The checksum of a stage's model; empty if it has none any more."""
         files = model_files(self.record.folder / stage)
-        return checksum(files) if files else ""
+        return files_checksum(files) if files else ""
 
     def details(self, stages: Sequence[str], split: str) -> dict[str, dict[str, Any]]:
         """By stage, what `pmd.report.ranking.details` finds."""

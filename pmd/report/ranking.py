@@ -26,7 +26,7 @@ from pmd.recipes.stages import ranking_options
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for
-from pmd.use.answers import best
+from pmd.use.answers import best_entities
 
 EXAMPLES = 8
 """So many right answers, and so many wrong ones."""
@@ -129,7 +129,7 @@ def answered(
 
     first = [
         {**entity(place), "known": place in facts, "wanted": place == wanted}
-        for place in best(scores.numpy(), FIRST).tolist()
+        for place in best_entities(scores.numpy(), FIRST).tolist()
     ]
     return {
         "target": target,

@@ -1,7 +1,7 @@
 """Questions to a trained model: which entities complete (h, r, ?) or (?, r, t), best first.
 
-What is already known is marked with the splits that say so. Every kind of model answers through this module; what
-differs is `scores`.
+An answer names the splits that already have its triple. Models of every family answer through this module; they differ
+in `scores`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pmd.use.index import Index
 if TYPE_CHECKING:  # its module loads torch
     from pmd.core.types import Target
 
-BLOCK = 64
-"""Questions that are scored together: what bounds the memory, to so many rows of scores."""
+QUESTIONS_PER_BLOCK = 64
+"""Questions that are scored together; the memory holds that many rows of scores."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One entity: its place in the ranking, from 1, its id and name, its score, and the splits that know the triple."""
+    """An entity: its rank, from 1, its id and name, its score, and the splits that have the completed triple."""
 
     rank: int
     id: str
@@ -36,8 +36,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose names are found: `target` is open, `entity` is the position of the known entity, or None
-    where `text` describes one that is not in the graph."""
+    """A question by positions in the graph: `target` is the missing end, `entity` the known one; where that is not in
+    the graph, `text` describes it and `entity` is None."""
 
     target: Target
     relation: int
@@ -49,7 +49,7 @@ class Question:
 class Answers(Sequence):
     """The answers to a question, best first.
 
-    `head`, `relation` and `tail` are (id, name) pairs, None for what is asked or described by `text`.
+    `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`.
     """
 
     target: Target
@@ -59,35 +59,35 @@ class Answers(Sequence):
     text: str | None
     answers: tuple[Answer, ...]
 
-    def __getitem__(self, place):
-        return self.answers[place]
+    def __getitem__(self, index):
+        return self.answers[index]
 
     def __len__(self) -> int:
         return len(self.answers)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ids and names apart, what is asked as null."""
+        """The answers for JSON; the missing end is null."""
         pairs = {part: getattr(self, part) for part in ("head", "relation", "tail")}
-        named = {part: pair and {"id": pair[0], "name": pair[1]} for part, pair in pairs.items()}
-        found = [{**asdict(answer), "known": list(answer.known)} for answer in self.answers]
-        return {"target": self.target, **named, "text": self.text, "answers": found}
+        triple = {part: pair and {"id": pair[0], "name": pair[1]} for part, pair in pairs.items()}
+        answers = [{**asdict(answer), "known": list(answer.known)} for answer in self.answers]
+        return {"target": self.target, **triple, "text": self.text, "answers": answers}
 
 
-class Answering:
-    """A model that can be asked. Subclasses give `scores`."""
+class AnsweringModel:
+    """A model that answers questions; a subclass gives `scores`."""
 
     open_index: Callable[[], Index] | None
-    """Gives the index of the model's folder, built if need be."""
+    """Opens the index of the model's folder, which is built first if necessary; None for a model without a folder."""
 
     @cached_property
     def index(self) -> Index:
-        """Names, known triples and entities. PmdError if the model comes from no folder."""
+        """Names, known triples and entities. PmdError if the model was not loaded from a folder."""
         if self.open_index is None:
             raise PmdError("this model has no index of its graph; save it, and load it again with pmd.load(folder)")
         return self.open_index()
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The scores (b, num_entities) of every entity as the answer to each question."""
+        """The scores (b, num_entities) of all entities as answers to the questions (b)."""
         raise NotImplementedError
 
     def answer(
@@ -104,85 +104,88 @@ class Answering:
         """The best completions of (head, relation, ?) or (?, relation, tail).
 
         Args:
-            head, tail: the known entity, one of the two, by id or name.
+            head, tail: the known entity, by id or name; give one of the two.
             relation: by id or name.
-            text: for a text model, a description of an entity that is not in the graph, in the place of the known one.
-            target: what is asked for with a `text`: `tail` (default) or `head`.
+            text: for text models, a description of a known entity that is not in the graph.
+            target: with `text`, the missing end: `tail` (default) or `head`.
             top_k: how many answers.
-            new: leave out what is already known.
+            new: leave out triples that are already in a split.
 
         Raises:
-            PmdError: for names that are not there or that several share, and for no or two known entities.
+            PmdError: for a name that nothing has or that several have, and unless exactly one entity is known.
         """
         question = self.question(head=head, relation=relation, tail=tail, text=text, target=target)
         return next(self.answer_all([question], top_k=top_k, new=new))
 
     def question(self, **parts: str | None) -> Question:
-        """Find the names of a question; its parts are those of `answer`, None where they are not given."""
+        """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
         known = [part for part in ("head", "tail", "text") if parts.get(part) is not None]
         if len(known) != 1:
-            said = f"{' and '.join(known)} are" if known else "none is"
-            raise PmdError(f"give one of head, tail and text ({said} given); the other end is what is asked for")
+            given = f"{' and '.join(known)} are" if known else "none is"
+            raise PmdError(f"give one of head, tail and text ({given} given); the other end is what is asked for")
         if parts.get("relation") is None:
             raise PmdError("relation: none is given; name one by its id or name")
-        (part,), target = known, parts.get("target")
-        if part == "text":
-            target = target or "tail"
-        elif target is not None:
-            raise PmdError(f"target: the {part} is known, so the other end is asked for; leave target out")
-        else:
-            target = "tail" if part == "head" else "head"
-        if target not in ("head", "tail"):
-            raise PmdError(f"target: {target!r} is neither head nor tail")
+        target = _missing_end(known[0], parts.get("target"))
         relation = self.index.relations.find(parts["relation"], "relation")
-        if part == "text":
+        if known == ["text"]:
             self.check_text(parts["text"])
             return Question(target, relation, text=parts["text"])
-        return Question(target, relation, self.index.entities.find(parts[part], part))
+        return Question(target, relation, self.index.entities.find(parts[known[0]], known[0]))
 
     def check_text(self, text: str) -> None:
-        """PmdError if this model cannot read a description."""
+        """PmdError for a description that this model cannot read."""
         if not text.strip():
             raise PmdError("text: it is empty; describe the entity")
 
     def answer_all(self, questions: Sequence[Question], *, top_k: int = 10, new: bool = False) -> Iterator[Answers]:
-        """The answers to questions, one after the other; several are scored together."""
+        """The answers to each question; questions are scored in blocks."""
         if top_k < 1:
-            raise PmdError(f"top_k: {top_k} answers are none; ask for one at least")
-        for start in range(0, len(questions), BLOCK):
-            block = questions[start : start + BLOCK]
+            raise PmdError(f"top_k: {top_k} answers are none; ask for at least 1")
+        for start in range(0, len(questions), QUESTIONS_PER_BLOCK):
+            block = questions[start : start + QUESTIONS_PER_BLOCK]
             for question, scores in zip(block, self.scores(block)):
-                yield self._best(question, scores, top_k, new)
+                yield self._answers(question, scores, top_k, new)
 
-    def _best(self, question: Question, scores: np.ndarray, top_k: int, new: bool) -> Answers:
+    def _answers(self, question: Question, scores: np.ndarray, top_k: int, new: bool) -> Answers:
         if np.isnan(scores).any():
-            raise PmdError("the model gives NaN as a score: has its training diverged?")
-        index, known, bits = self.index, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+            raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
+        index, known, split_bits = self.index, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if question.entity is not None:
-            known, bits = index.known(question.target, question.entity, question.relation)
-            if index.parts is not None and index.parts[question.entity]:
-                scores = np.where(index.parts == index.parts[question.entity], scores, -np.inf)
+            known, split_bits = index.known_answers(question.target, question.entity, question.relation)
+            if index.subgraphs is not None and (subgraph := index.subgraphs[question.entity]):
+                scores = np.where(index.subgraphs == subgraph, scores, -np.inf)
         if new and len(known):
             scores = scores.copy()
             scores[known] = -np.inf
-        splits = dict(zip(known.tolist(), bits.tolist()))
-        found = [
-            Answer(rank, *index.entities.pair(row), float(scores[row]), tuple(index.splits(splits.get(row, 0))))
-            for rank, row in enumerate(best(scores, top_k).tolist(), 1)
-        ]
-        ends: dict[str, tuple[str, str] | None] = {"head": None, "tail": None}
-        if question.entity is not None:
-            ends["tail" if question.target == "head" else "head"] = index.entities.pair(question.entity)
-        relation = index.relations.pair(question.relation)
-        return Answers(question.target, ends["head"], relation, ends["tail"], question.text, tuple(found))
+        bits_of = dict(zip(known.tolist(), split_bits.tolist()))
+        answers = tuple(
+            Answer(rank, *index.entities.pair(entity), float(scores[entity]), index.split_names(bits_of.get(entity, 0)))
+            for rank, entity in enumerate(best_entities(scores, top_k).tolist(), 1)
+        )
+        entity = None if question.entity is None else index.entities.pair(question.entity)
+        head, tail = (None, entity) if question.target == "head" else (entity, None)
+        return Answers(question.target, head, index.relations.pair(question.relation), tail, question.text, answers)
 
 
-def best(scores: np.ndarray, count: int) -> np.ndarray:
-    """The places of the `count` highest scores (n,), best first, of equal ones the first; without those of -inf."""
+def _missing_end(known: str, target: str | None) -> Target:
+    """The end that a question asks for; `target` may only be given with a text."""
+    if known == "text":
+        target = target or "tail"
+    elif target is not None:
+        raise PmdError(f"target: the {known} is known, so the other end is asked for; leave target out")
+    else:
+        target = "tail" if known == "head" else "head"
+    if target not in ("head", "tail"):
+        raise PmdError(f"target: {target!r} is neither head nor tail")
+    return target
+
+
+def best_entities(scores: np.ndarray, count: int) -> np.ndarray:
+    """The entities (≤ count,) of the highest scores (n,), best first, ties by position; a score of -inf is none."""
     if count < len(scores):
         lowest = np.partition(scores, len(scores) - count)[len(scores) - count]
-        places = np.flatnonzero(scores >= lowest)
+        candidates = np.flatnonzero(scores >= lowest)
     else:
-        places = np.arange(len(scores))
-    order = places[np.lexsort((places, -scores[places]))][:count]
+        candidates = np.arange(len(scores))
+    order = candidates[np.lexsort((candidates, -scores[candidates]))][:count]
     return order[scores[order] > -np.inf]

@@ -1,11 +1,11 @@
-"""What a model's folder keeps to answer questions at once: names, known triples, and of a text model its entities.
+"""The index in a model's folder, read to answer questions at once: names, known triples, and the entities of a text model.
 
-index/index.json             format, checksums of graph and model, sizes, and how texts are formed
+index/index.json             metadata: format, checksums of graph and model, sizes, and how texts are composed
 index/columns.safetensors    names as bytes and offsets, known triples as sorted keys, tokens of the texts
 index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, memory-mapped
 
-Columns are read when they are asked for, by NumPy alone. Graph and model are compared with the index by size and time
-of their files, which takes no time; only where these differ are the checksums.
+NumPy alone reads a column when it is first needed. To notice a changed graph or model, sizes and times of its files are
+compared, which is instant; checksums are compared only where those differ. `pmd.use.index_writer` writes the folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -23,47 +22,47 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError
-from pmd.core.files import write_folder, write_json
+from pmd.core.files import write_json
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.use.names import Names, Strings
 
 FORMAT = 1
-FACTS = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
-"""What `index.json` says beside its format and sizes."""
-TEXT_FACTS = ("cls", "sep", "pad", "max_length")
-"""What it says besides of a text model."""
-Stamps = dict[str, list[int]]
-"""Size in bytes and time of change in nanoseconds of files by name."""
+METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
+"""Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
+TEXT_METADATA = ("cls", "sep", "pad", "max_length")
+"""Keys that only the index of a text model has."""
+FileStats = dict[str, list[int]]
+"""By file name: its size in bytes, and when it was changed, in nanoseconds."""
 MODEL_FILES = ("config.json", "tokenizer.json", "model*.safetensors")
-GRAPH_ENDINGS = (".tsv", ".gz", ".txt", ".json", ".jsonl", ".csv", ".parquet")
+GRAPH_SUFFIXES = (".tsv", ".gz", ".txt", ".json", ".jsonl", ".csv", ".parquet")
 
 
 class Index:
     """An index on disk.
 
     Args:
-        folder: its own, `index` in a model's.
+        folder: `index` in the folder of a model.
 
     Raises:
-        PmdError: if it is broken, there or when a column is read.
+        PmdError: if it is broken; columns are read, and may raise, later.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         try:
-            self.facts: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-            if self.facts["format"] != FORMAT:
-                raise ValueError(f"it has format {self.facts['format']}, this version reads {FORMAT}")
-            self.num_entities, self.num_relations = self.facts["num_entities"], self.facts["num_relations"]
-            for name in FACTS if self.facts["kind"] == "embedding" else (*FACTS, *TEXT_FACTS):
-                self.facts[name]  # a KeyError names what is missing
+            self.metadata: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            if self.metadata["format"] != FORMAT:
+                raise ValueError(f"it has format {self.metadata['format']}, this version reads {FORMAT}")
+            self.num_entities, self.num_relations = self.metadata["num_entities"], self.metadata["num_relations"]
+            for key in METADATA if self.metadata["kind"] == "embedding" else (*METADATA, *TEXT_METADATA):
+                self.metadata[key]  # a KeyError names the missing one
             self._columns = safe_open(folder / "columns.safetensors", "numpy")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._broken(error) from None
 
     def column(self, name: str) -> np.ndarray:
-        """A column by its name."""
+        """A column of columns.safetensors."""
         try:
             return self._columns.get_tensor(name)
         except (SafetensorError, ValueError) as error:
@@ -76,7 +75,7 @@ class Index:
             vectors = np.load(self.folder / "vectors.npy", mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise self._broken(error) from None
-        if vectors.shape != (self.num_entities, self.facts["dim"]):
+        if vectors.shape != (self.num_entities, self.metadata["dim"]):
             raise self._broken(f"vectors.npy has shape {vectors.shape}")
         return np.asarray(vectors)
 
@@ -93,97 +92,89 @@ class Index:
     @cached_property
     def texts(self) -> TokenTexts:
         """The tokens of a text model's texts, as they were when its entities were encoded."""
-        rows, relations = self._ragged("tokens"), self._ragged("relation_tokens")
-        return TokenTexts(rows, relations, self.facts["cls"], self.facts["sep"], self.facts["max_length"])
+        entities, relations = self._ragged("tokens"), self._ragged("relation_tokens")
+        cls, sep, max_length = (self.metadata[key] for key in ("cls", "sep", "max_length"))
+        return TokenTexts(entities, relations, cls, sep, max_length)
 
-    def known(self, target: str, entity: int, relation: int) -> tuple[np.ndarray, np.ndarray]:
-        """The known answers (m,) of a query, ascending, and in which splits they are: bit i for split i."""
-        keys, splits = self._known[target]
-        first = (entity * self.num_relations + relation) * self.num_entities
-        begin, end = np.searchsorted(keys, [first, first + self.num_entities])
-        return keys[begin:end] - first, splits[begin:end]
+    def known_answers(self, target: str, entity: int, relation: int) -> tuple[np.ndarray, np.ndarray]:
+        """The known answers of a query.
 
-    def splits(self, bits: int) -> list[str]:
-        """The names of splits by their bits."""
-        return [name for place, name in enumerate(self.facts["splits"]) if bits >> place & 1]
+        Returns:
+            Entities (m,), ascending, and for each the splits (m,) that have the triple: bit i stands for split i.
+        """
+        keys, splits = self._known_triples[target]
+        first_key = (entity * self.num_relations + relation) * self.num_entities
+        begin, end = np.searchsorted(keys, [first_key, first_key + self.num_entities])
+        return keys[begin:end] - first_key, splits[begin:end]
+
+    def split_names(self, bits: int) -> tuple[str, ...]:
+        """The names of the splits whose bits are set."""
+        return tuple(name for i, name in enumerate(self.metadata["splits"]) if bits >> i & 1)
 
     @cached_property
-    def parts(self) -> np.ndarray | None:
-        """Of an inductive data set, to which of its two graphs each entity (num_entities,) belongs: 1 train, valid and
-        test, 2 inductive, 0 neither. None for other data."""
-        return self.column("parts") if self.facts["inductive"] else None
+    def subgraphs(self) -> np.ndarray | None:
+        """Of an inductive data set, the graph (num_entities,) of each entity: 1 for that of train, valid and test, 2 for
+        the inductive one, 0 for neither. None for other data."""
+        return self.column("parts") if self.metadata["inductive"] else None
+
+    def update(self, **metadata: Any) -> None:
+        """Change values of the metadata, on disk too unless the folder is read-only."""
+        self.metadata |= metadata
+        with contextlib.suppress(OSError):
+            write_json(self.folder / "index.json", self.metadata)
 
     @cached_property
-    def _known(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _known_triples(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         return {target: (self.column(f"{target}_keys"), self.column(f"{target}_splits")) for target in ("head", "tail")}
 
     def _names(self, kind: str, descriptions: Strings | None = None) -> Names:
-        ids, names = (Strings(self._ragged(f"{kind}_{what}")) for what in ("ids", "names"))
-        orders = (self.column(f"{kind}_by_id"), self.column(f"{kind}_by_name"))
-        return Names(kind, ids, names, *orders, descriptions)
+        ids, names = Strings(self._ragged(f"{kind}_ids")), Strings(self._ragged(f"{kind}_names"))
+        return Names(kind, ids, names, self.column(f"{kind}_by_id"), self.column(f"{kind}_by_name"), descriptions)
 
     def _ragged(self, name: str) -> Ragged:
         return Ragged(self.column(name), self.column(f"{name}_offsets"))
 
     def _broken(self, why: object) -> PmdError:
         reason = f"it has no {why}" if isinstance(why, KeyError) else str(why).strip().splitlines()[0]
-        return PmdError(f"{self.folder} is broken ({reason}); build it anew: pmd answer {self.folder.parent} --build")
-
-    def restamp(self, **stamps: Stamps) -> None:
-        """Note files whose size or time changed while their content did not; where nothing can be written, not."""
-        self.facts |= stamps
-        with contextlib.suppress(OSError):
-            write_json(self.folder / "index.json", self.facts)
+        return PmdError(f"{self.folder} is broken ({reason}); rebuild it: pmd answer {self.folder.parent} --build")
 
 
-def has_index(model: Path, *, old: bool = False) -> bool:
-    """Whether a model's folder has an index that this version reads, or with `old` any; one that is broken counts."""
+def has_index(model: Path, *, any_format: bool = False) -> bool:
+    """Whether a model's folder has an index of this version's format, or of any; a broken one counts."""
     try:
-        facts = json.loads((model / "index" / "index.json").read_text(encoding="utf-8"))
+        metadata = json.loads((model / "index" / "index.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
         return True
-    return old or not isinstance(facts, dict) or facts.get("format") == FORMAT
+    return any_format or not isinstance(metadata, dict) or metadata.get("format") == FORMAT
 
 
-def crop_index(index: Index, model: Path, width: int) -> None:
-    """Write an index into the folder of a model that is the leading `width` dimensions of the index's own."""
-
-    def fill(aside: Path) -> None:
-        shutil.copyfile(index.folder / "columns.safetensors", aside / "columns.safetensors")
-        if index.facts["kind"] == "text":
-            np.save(aside / "vectors.npy", leading(index.vectors, width))
-        write_json(aside / "index.json", index.facts | model_facts(model) | {"dim": width})
-
-    write_folder(model / "index", fill)
-
-
-def leading(vectors: np.ndarray, width: int | None) -> np.ndarray:
-    """The first `width` dimensions of unit vectors (n, d) as unit vectors again; all of them for None."""
+def crop_vectors(vectors: np.ndarray, width: int | None) -> np.ndarray:
+    """The first `width` dimensions of unit vectors (n, d), scaled to length 1 again; all dimensions for None."""
     if width is None or width == vectors.shape[1]:
         return vectors
-    part = vectors[:, :width]
-    return part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    cropped = vectors[:, :width]
+    return cropped / np.maximum(np.linalg.norm(cropped, axis=1, keepdims=True), 1e-12)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that decide on its answers."""
+    """The files of a model's folder on which its answers depend."""
     return sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """The files of a graph's folder, and of the folders in it, that may hold data."""
-    return sorted(path for depth in ("*", "*/*") for path in folder.glob(depth) if path.suffix in GRAPH_ENDINGS)
+    """The files in a graph's folder and its subfolders that may hold data."""
+    return sorted(path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix in GRAPH_SUFFIXES)
 
 
-def stamps_of(folder: Path, files: Iterable[Path]) -> Stamps:
-    """Size and time of change of files."""
-    found = ((path.relative_to(folder), path.stat()) for path in files)
-    return {path.as_posix(): [status.st_size, status.st_mtime_ns] for path, status in found}
+def file_stats(folder: Path, files: Iterable[Path]) -> FileStats:
+    """Size and time of change of files, by their paths in the folder."""
+    stats = {path.relative_to(folder).as_posix(): path.stat() for path in files}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
-def checksum(files: Iterable[Path]) -> str:
+def files_checksum(files: Iterable[Path]) -> str:
     """SHA-256 of the names and contents of files."""
     digest = hashlib.sha256()
     for path in files:
@@ -192,15 +183,3 @@ def checksum(files: Iterable[Path]) -> str:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def model_facts(folder: Path) -> dict[str, Any]:
-    """Of a model's folder what its index notes."""
-    files = model_files(folder)
-    stamps = stamps_of(folder, files)  # before the reading: a file that changes meanwhile is looked at again
-    return {"model": checksum(files), "model_files": stamps}
-
-
-def ragged_columns(name: str, rows: Ragged) -> dict[str, np.ndarray]:
-    """The two columns as which ragged rows are kept."""
-    return {name: rows.flat, f"{name}_offsets": rows.offsets}

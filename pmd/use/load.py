@@ -18,7 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.core.run import read_settings
 from pmd.models.families import kind_of, refuse_bert
 from pmd.settings.shared import DataConfig
-from pmd.use.index import Index, Stamps, checksum, graph_files, has_index, model_files, stamps_of
+from pmd.use.index import FileStats, Index, file_stats, files_checksum, graph_files, has_index, model_files
 from pmd.use.locate import locate
 from pmd.use.trained_models import TrainedKge, TrainedText
 
@@ -81,7 +81,7 @@ def current_index(
     source = graph if graph is not None else graph_of_run(model)
     if isinstance(source, str):
         source = DataConfig(path=source)
-    if rebuild or not has_index(model, old=source is None):
+    if rebuild or not has_index(model, any_format=source is None):
         return build(model, source)
     index = Index(model / "index")
     checks = {"the model": other_model(index, model), "the graph": other_graph(index, source, graph is not None)}
@@ -116,23 +116,23 @@ def graph_of_run(model: Path) -> DataConfig | None:
         raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None
 
 
-def graph_stamps(source: DataConfig) -> Stamps | None:
+def graph_file_stats(source: DataConfig) -> FileStats | None:
     """Size and time of the files of a graph; None if it is in no folder here."""
     bundled, folder = DATA / source.path, Path(source.path).expanduser()
     if (bundled / "train.tsv").is_file():
         folder = bundled
-    return stamps_of(folder, graph_files(folder)) if folder.is_dir() else None
+    return file_stats(folder, graph_files(folder)) if folder.is_dir() else None
 
 
 def other_model(index: Index, model: Path) -> bool:
     """Whether the model's files are others than those that the index was built with."""
     files = model_files(model)
-    stamps = stamps_of(model, files)
-    if stamps == index.facts["model_files"]:
+    stats = file_stats(model, files)
+    if stats == index.metadata["model_files"]:
         return False
-    if checksum(files) != index.facts["model"]:
+    if files_checksum(files) != index.metadata["model"]:
         return True
-    index.restamp(model_files=stamps)
+    index.update(model_files=stats)
     return False
 
 
@@ -141,17 +141,17 @@ def other_graph(index: Index, source: KnowledgeGraph | DataConfig | None, named:
     if source is None:
         return False
     if not isinstance(source, DataConfig):
-        return source.checksum() != index.facts["graph"]
-    stamps = graph_stamps(source)
-    if stamps is None and not named:
+        return source.checksum() != index.metadata["graph"]
+    stats = graph_file_stats(source)
+    if stats is None and not named:
         return False
     # The same files may be read in another way.
-    if stamps is not None and stamps == index.facts["graph_files"] and not (named and source.options):
+    if stats is not None and stats == index.metadata["graph_files"] and not (named and source.options):
         return False
-    if loaded(source).checksum() != index.facts["graph"]:
+    if loaded(source).checksum() != index.metadata["graph"]:
         return True
-    if stamps is not None:
-        index.restamp(graph_files=stamps)
+    if stats is not None:
+        index.update(graph_files=stats)
     return False
 
 
@@ -171,6 +171,6 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     from pmd.use.index_writer import build_index
 
     # Before the reading: what changes meanwhile is looked at again.
-    stamps = (graph_stamps(source) if isinstance(source, DataConfig) else None) or {}
+    stats = (graph_file_stats(source) if isinstance(source, DataConfig) else None) or {}
     graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
-    return build_index(model, graph, stamps, embedding=kind_of(settings_of(model)) != "text", cache=cache)
+    return build_index(model, graph, stats, embedding=kind_of(settings_of(model)) != "text", cache=cache)

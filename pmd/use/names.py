@@ -1,7 +1,7 @@
 """From what a person types to an entity or a relation: by id, by name, or with a proposal.
 
-Texts lie as UTF-8 bytes in one array, with the order of their folded forms beside them, so that a name is found by
-bisection and a vocabulary of millions is open at once. Only a misspelling reads all names.
+Texts are UTF-8 bytes in one array, and their order by folded spelling is stored beside them: a name is found by bisection,
+and a vocabulary of millions opens at once. Only a misspelt name makes all names be read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from pmd.core.errors import PmdError
 from pmd.data.texts.ragged import Ragged
 
-SHOWN = 5
-"""So many ids of an ambiguous name are said."""
+SHOWN_IDS = 5
+"""How many ids an error lists for a name that several have."""
 
 
 class Strings:
-    """A column of texts; text i is row i of `bytes`."""
+    """A sequence of texts, stored as the rows of one array of UTF-8 bytes."""
 
     def __init__(self, rows: Ragged):
         self.rows = rows
@@ -42,12 +42,12 @@ class Strings:
 
 
 def fold(text: str) -> str:
-    """The form in which spellings are the same: in lower case, underscores as blanks, blanks once."""
+    """The text without differences of case, underscores, runs of blanks and Unicode forms."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("_", " ").split())
 
 
 def folded_order(texts: Sequence[str]) -> np.ndarray:
-    """The rows (n,) of texts, sorted by their folded forms."""
+    """The rows (n,) of texts, sorted by folded spelling."""
     folded = [fold(text) for text in texts]
     return np.array(sorted(range(len(folded)), key=folded.__getitem__), dtype=np.int64)
 
@@ -58,8 +58,8 @@ class Names:
     Args:
         kind: `entity` or `relation`.
         ids, names: texts by position.
-        by_id, by_name: their `folded_order`.
-        descriptions: tell entities of one name apart.
+        by_id, by_name: the `folded_order` of each.
+        descriptions: shown to tell entities of the same name apart.
     """
 
     def __init__(
@@ -77,24 +77,21 @@ class Names:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def find(self, given: str, place: str) -> int:
-        """The position of an id or a name: by exact id, exact name, then in any case and with underscores for blanks.
+    def find(self, text: str, option: str) -> int:
+        """The position of an id or a name: the same id, the same name, then the same by folded spelling.
 
         Raises:
-            PmdError: for none, with what is spelt alike, or several, with their ids; `place` names the option.
+            PmdError: for none, with similar names, or for several, with their ids; `option` is named.
         """
-        same_id, same_name = _same(self.ids, self.by_id, given), _same(self.names, self.by_name, given)
-        for found in (
-            [row for row in same_id if self.ids[row] == given],
-            [row for row in same_name if self.names[row] == given],
-            same_name,
-            same_id,
-        ):
-            if len(found) == 1:
-                return found[0]
-            if found:
-                raise PmdError(f"{place}: {given!r} is the name of {len(found)}: {self._listed(found)}; give an id")
-        raise PmdError(f"{place}: no {self.kind} {given!r}{self._hint(given)}")
+        like_id, like_name = _same_folded(self.ids, self.by_id, text), _same_folded(self.names, self.by_name, text)
+        same_id = [row for row in like_id if self.ids[row] == text]
+        same_name = [row for row in like_name if self.names[row] == text]
+        for rows in (same_id, same_name, like_name, like_id):
+            if len(rows) == 1:
+                return rows[0]
+            if rows:
+                raise PmdError(f"{option}: {len(rows)} have the name {text!r}: {self._list_ids(rows)}; give an id")
+        raise PmdError(f"{option}: no {self.kind} {text!r}{self._proposal(text)}")
 
     def pair(self, row: int) -> tuple[str, str]:
         """Id and name."""
@@ -102,27 +99,24 @@ class Names:
 
     def label(self, row: int) -> str:
         """`name (id)`, or the name alone where it is the id."""
-        name, key = self.names[row], self.ids[row]
-        return name if name == key else f"{name} ({key})"
+        return label(self.pair(row))
 
-    def _listed(self, rows: list[int]) -> str:
-        """Ids with the beginning of what tells them apart."""
-        said = []
-        for row in sorted(rows)[:SHOWN]:
-            more = self.descriptions[row] if self.descriptions else self.names[row]
-            said.append(f"{self.ids[row]} ({more[:40]}{'…' * (len(more) > 40)})" if more else self.ids[row])
-        return ", ".join(said) + (f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+    def _list_ids(self, rows: list[int]) -> str:
+        """Ids, each with the beginning of its description or name."""
+        shown = []
+        for row in sorted(rows)[:SHOWN_IDS]:
+            about = self.descriptions[row] if self.descriptions else self.names[row]
+            shown.append(f"{self.ids[row]} ({about[:40]}{'…' * (len(about) > 40)})" if about else self.ids[row])
+        return ", ".join(shown) + (f" and {len(rows) - SHOWN_IDS} more" if len(rows) > SHOWN_IDS else "")
 
-    def _hint(self, given: str) -> str:
-        """What is spelt alike, or all of a few."""
+    def _proposal(self, text: str) -> str:
+        """The names most similar to a text; if there are none, all names of a short list."""
         from rapidfuzz import fuzz, process
 
         best: dict[int, float] = {}
         for column in (self.names, self.ids):
-            close = process.extract(
-                fold(given), [fold(text) for text in column], scorer=fuzz.ratio, limit=3, score_cutoff=70
-            )
-            for _, score, row in close:
+            folded = [fold(known) for known in column]
+            for _, score, row in process.extract(fold(text), folded, scorer=fuzz.ratio, limit=3, score_cutoff=70):
                 best[row] = max(score, best.get(row, 0))
         rows = sorted(best, key=lambda row: (-best[row], row))[:3]
         if rows:
@@ -132,11 +126,17 @@ class Names:
         return "; give an id or a name of the graph"
 
 
-def _same(column: Strings, order: np.ndarray, given: str) -> list[int]:
-    """The rows of a column whose texts have the folded form of this one."""
-    wanted, found = fold(given), []
-    place = bisect_left(order, wanted, key=lambda row: fold(column[row]))
-    while place < len(order) and fold(column[order[place]]) == wanted:
-        found.append(int(order[place]))
-        place += 1
-    return found
+def label(pair: tuple[str, str]) -> str:
+    """`name (id)` of an (id, name) pair, or the name alone where it is the id."""
+    key, name = pair
+    return name if name == key else f"{name} ({key})"
+
+
+def _same_folded(column: Strings, order: np.ndarray, text: str) -> list[int]:
+    """The rows of a column, sorted by `order`, whose folded spelling is that of a text."""
+    folded, rows = fold(text), []
+    position = bisect_left(order, folded, key=lambda row: fold(column[row]))
+    while position < len(order) and fold(column[order[position]]) == folded:
+        rows.append(int(order[position]))
+        position += 1
+    return rows

@@ -1,9 +1,9 @@
-"""A file of questions: one a line, in either of two spellings.
+"""A file of questions, one a line, in either of two forms.
 
-    Austria<TAB>official language<TAB>?                              head, relation, tail; `?` is what is asked for
+    Austria<TAB>official language<TAB>?                              head, relation, tail; ? is the missing end
     {"head": "Austria", "relation": "official language"}             JSON; also "tail", "text", "target"
 
-Every name is found before the first question is answered; errors name the line.
+All names are looked up before the first question is answered; an error names its line.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import json
 from collections.abc import Iterable
 
 from pmd.core.errors import PmdError
-from pmd.use.answers import Answering, Question
+from pmd.use.answers import AnsweringModel, Question
 
 KEYS = ("head", "relation", "tail", "text", "target")
 
 
-def read_questions(model: Answering, lines: Iterable[str], file: str) -> list[Question]:
-    """The questions of lines; blank ones are skipped. PmdError with `file` and line for what cannot be asked."""
+def read_questions(model: AnsweringModel, lines: Iterable[str], file: str) -> list[Question]:
+    """The questions of lines; empty lines are skipped. PmdError with `file` and line for what is not a question."""
     questions = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            questions.append(model.question(**parts_of(line.rstrip("\r\n"))))
+            questions.append(model.question(**parse_question(line.rstrip("\r\n"))))
         except PmdError as error:
             raise PmdError(f"{file}, line {number}: {error}") from None
     if not questions:
@@ -33,30 +33,31 @@ def read_questions(model: Answering, lines: Iterable[str], file: str) -> list[Qu
     return questions
 
 
-def parts_of(line: str) -> dict[str, str]:
-    """The parts of one question by their names."""
+def parse_question(line: str) -> dict[str, str | None]:
+    """The parts of a question by their keys."""
     if line.lstrip().startswith("{"):
-        return _parts_of_json(line)
-    row = line.split("\t")
-    if len(row) != 3:
+        return _parse_json(line)
+    columns = line.split("\t")
+    if len(columns) != 3:
         raise PmdError(
-            f"{len(row)} column{'s' * (len(row) != 1)}, 3 are needed: head, relation, tail, by tabs, one of them ?"
+            f"{len(columns)} column{'s' * (len(columns) != 1)} instead of 3; write head, relation and tail between tabs, "
+            "one end as ?"
         )
-    if [row[0], row[2]].count("?") != 1:
-        raise PmdError("one of head and tail must be ?, which is what is asked for")
-    return {part: value for part, value in zip(("head", "relation", "tail"), row) if value != "?"}
+    if [columns[0], columns[2]].count("?") != 1:
+        raise PmdError("one of head and tail must be ?, the end that is asked for")
+    return {part: value for part, value in zip(("head", "relation", "tail"), columns) if value != "?"}
 
 
-def _parts_of_json(line: str) -> dict[str, str]:
+def _parse_json(line: str) -> dict[str, str | None]:
     try:
         parts = json.loads(line)
     except ValueError as error:
-        raise PmdError(f"no JSON object ({error}); write one a line") from None
+        raise PmdError(f"not a JSON object ({error}); write one on each line") from None
     for key, value in parts.items():
         if key not in KEYS:
             close = difflib.get_close_matches(key, KEYS, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise PmdError(f"'{key}' is no part of a question, those are {', '.join(KEYS)}{hint}")
+            raise PmdError(f"'{key}' is not a key of a question; the keys are {', '.join(KEYS)}{hint}")
         if value is not None and not isinstance(value, str):
-            raise PmdError(f"{key}: {value!r} is no text; write ids and names in quotes")
+            raise PmdError(f"{key}: {value!r} is not a text; write ids and names in quotes")
     return parts

@@ -19,8 +19,8 @@ from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.text.numpy_bert import NumpyBert, reads
-from pmd.use.answers import Answering, Question
-from pmd.use.index import Index, leading
+from pmd.use.answers import AnsweringModel, Question
+from pmd.use.index import Index, crop_vectors
 
 if TYPE_CHECKING:
     from pmd.models.kge.folder import Vocabulary
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedKge(Answering):
+class TrainedKge(AnsweringModel):
     """An embedding model and the vocabulary of its graph; what stands alone of it is again one.
 
     `model` is the `KgeModel`, `vocabulary` says which entity and which relation its rows are; `open_index` gives the
@@ -77,7 +77,7 @@ class TrainedKge(Answering):
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedText(Answering):
+class TrainedText(AnsweringModel):
     """A text model in its folder, ready to be asked.
 
     `settings` is its config.json; `width`, so many leading dimensions of its vectors, for None all.
@@ -106,7 +106,7 @@ class TrainedText(Answering):
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
         """(b, num_entities): the cosines that are ranked."""
-        return leading(self.queries(questions), self.width) @ self._candidates.T
+        return crop_vectors(self.queries(questions), self.width) @ self._candidates.T
 
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
         """The vectors (b, d) of questions."""
@@ -127,7 +127,7 @@ class TrainedText(Answering):
 
     @cached_property
     def _candidates(self) -> np.ndarray:
-        return leading(self.index.vectors, self.width)
+        return crop_vectors(self.index.vectors, self.width)
 
     @cached_property
     def _tokenizer(self):
@@ -150,4 +150,4 @@ class TrainedText(Answering):
         from pmd.models.text.scorer import encode_texts
 
         model = BiEncoder.from_pretrained(self.folder)
-        return lambda texts: encode_texts(model, "query", texts, self.index.facts["pad"]).numpy()
+        return lambda texts: encode_texts(model, "query", texts, self.index.metadata["pad"]).numpy()

@@ -30,7 +30,7 @@ from pmd.models.text.folder import TextModel, save
 from pmd.models.text.start import start
 from pmd.recipes.tables import markdown
 from pmd.settings.text import EncoderConfig
-from pmd.use.answers import best
+from pmd.use.answers import best_entities
 
 ASK = "from pmd.cli.main import dispatch; dispatch(['answer', *__import__('sys').argv[1:]])"
 BERT = "import torch, transformers.models.bert.modeling_bert"
@@ -110,7 +110,7 @@ def main(
         lambda: call(lambda: list(model.answer_all([next_question()]))),
         lambda: call(lambda: model.queries([next_question()])),
         lambda: call(lambda: vectors @ query),
-        lambda: call(lambda: best(vectors @ query, 10)),
+        lambda: call(lambda: best_entities(vectors @ query, 10)),
     )
     names = ("an answer, batch 1", "of it the query's vector", "bare product", "product and top 10")
     rows += [(what, *(f"{1000 * value:.2f} ms" for value in times)) for what, times in zip(names, parts)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -14,7 +15,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig
-from pmd.settings.parse import parse, read_config
+from pmd.settings.parse import instantiate, parse, read_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +68,10 @@ def test_a_script_is_a_command_of_its_own_name(script):
 
 
 def options(name, *arguments):
-    return parse(COMMANDS[name].parser(), arguments)
+    """The config of a command."""
+    command = COMMANDS[name]
+    parser = command.parser()
+    return instantiate(parser, parse(parser, arguments), resolve_name(command.config))
 
 
 def test_some_values_need_no_name():
@@ -75,6 +79,7 @@ def test_some_values_need_no_name():
     assert options("answer", "--head=a", "run").model == "run"
     assert options("push", "run", "user/name").repo == "user/name"
     assert options("report", "a", "b", "--out=c").run == options("report", "--run=[a,b]").run == ["a", "b"]
+    assert options("evaluate", "a").models == options("evaluate", "--model=a").models == ["a"]
     info = COMMANDS["data"]["info"].parser()
     assert [parse(info, words).data.path for words in (["a"], ["--data.path=b"], [])] == ["a", "b", "world"]
 

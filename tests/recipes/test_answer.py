@@ -18,11 +18,11 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import load_named
 from pmd.models.kge.folder import save as save_kge
+from pmd.models.text import scorer as text_scorer
 from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
 from pmd.recipes.tables import cells_of
 from pmd.use import load as trained
-from pmd.use import text_index_writer as text_index
 from pmd.use.trained_models import TrainedKge
 
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
@@ -307,7 +307,7 @@ def builds(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     count(trained, "build", "built")
-    count(text_index, "encode_texts", "encoded")
+    count(text_scorer, "encode_texts", "encoded")
     return counts
 
 
@@ -415,9 +415,7 @@ def test_a_broken_index_says_how_to_mend_it(run, capsys):
     for name in sorted(path.name for path in index.iterdir()):
         whole = (index / name).read_bytes()
         (index / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(
-            PmdError, match=rf"index is broken \(.*\); build it anew: pmd answer {run / 'narrow'} --build"
-        ):
+        with pytest.raises(PmdError, match=rf"index is broken \(.*\); rebuild it: pmd answer {run / 'narrow'} --build"):
             first_answer(run)
         ask(run, "--build")
         assert capsys.readouterr().err.endswith(f"{index}: 48 entities\n")
@@ -432,7 +430,7 @@ def test_an_index_that_lacks_something_is_broken(run):
     assert len(needed) == (15 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
-        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); build it anew"):
+        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); rebuild it"):
             first_answer(run)
 
 
@@ -456,7 +454,7 @@ def test_a_crop_has_the_index_of_its_model(run, builds, tmp_path):
         assert [a.id for a in answers] == [a.id for a in expected]
         assert [a.score for a in answers] == pytest.approx([a.score for a in expected], abs=1e-6)
         assert [a.known for a in answers] == [a.known for a in expected]
-    assert builds["built"] == 1 and small[0].index.facts["dim"] == 4  # the whole model's
+    assert builds["built"] == 1 and small[0].index.metadata["dim"] == 4  # the whole model's
 
 
 def test_a_crop_has_no_index_of_another_model_or_graph(run, tmp_path, builds):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.use.answers import Answering, best
-from pmd.use.questions import parts_of, read_questions
+from pmd.use.answers import AnsweringModel, best_entities
+from pmd.use.questions import parse_question, read_questions
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -13,11 +13,11 @@ def test_the_best_are_those_of_a_sort(seed):
     scores[random.integers(0, 40, 8)] = -np.inf
     order = sorted((-score, place) for place, score in enumerate(scores.tolist()) if score > -np.inf)
     for count in (1, 5, 31, 40, 99):
-        assert best(scores, count).tolist() == [place for _, place in order][:count]
+        assert best_entities(scores, count).tolist() == [place for _, place in order][:count]
 
 
 def test_a_model_without_a_folder_cannot_be_asked():
-    class Loose(Answering):
+    class Loose(AnsweringModel):
         open_index = None
 
     with pytest.raises(PmdError, match=r"no index of its graph; save it, and load it again"):
@@ -34,23 +34,23 @@ def test_a_model_without_a_folder_cannot_be_asked():
     ],
 )
 def test_a_line_is_a_question(line, parts):
-    assert parts_of(line) == parts
+    assert parse_question(line) == parts
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("Ada near ?", "1 column, 3 are needed"),
-        ("a\tb\tc\t?", "4 columns, 3 are needed"),
+        ("Ada near ?", "1 column instead of 3"),
+        ("a\tb\tc\t?", "4 columns instead of 3"),
         ("a\tb\tc", "one of head and tail must be ?"),
         ("?\tb\t?", "one of head and tail must be ?"),
-        ("{", "no JSON object"),
-        ('{"haed": "a"}', "'haed' is no part of a question, .*; did you mean 'head'?"),
-        ('{"head": 7, "relation": "r"}', "head: 7 is no text"),
+        ("{", "not a JSON object"),
+        ('{"haed": "a"}', "'haed' is not a key .*; did you mean 'head'?"),
+        ('{"head": 7, "relation": "r"}', "head: 7 is not a text"),
     ],
 )
 def test_a_line_that_is_none_is_named(line, message):
-    class Echo(Answering):
+    class Echo(AnsweringModel):
         def question(self, **parts):
             return parts
 

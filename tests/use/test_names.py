@@ -49,13 +49,11 @@ def error(names, given):
     return str(caught.value)
 
 
-def test_several_of_one_name_are_said_with_their_ids(names):
-    assert error(names, "grace HOPPER") == "head: 'grace HOPPER' is the name of 2: Q2, q3; give an id"
+def test_several_of_one_name_are_listed_with_their_ids(names):
+    assert error(names, "grace HOPPER").startswith("head: 2 have the name 'grace HOPPER': Q2, q3; ")
     many = [f"e{i}" for i in range(8)]
     same = Names("entity", Strings.of(many), Strings.of(["x"] * 8), folded_order(many), folded_order(["x"] * 8))
-    assert error(same, "x") == (
-        "head: 'x' is the name of 8: e0 (x), e1 (x), e2 (x), e3 (x), e4 (x) and 3 more; give an id"
-    )
+    assert ": e0 (x), e1 (x), e2 (x), e3 (x), e4 (x) and 3 more; " in error(same, "x")
     same = Names(
         "entity",
         Strings.of(IDS[:5]),
@@ -64,9 +62,7 @@ def test_several_of_one_name_are_said_with_their_ids(names):
         folded_order(TEXTS[:5]),
         Strings.of(ABOUT[:5]),
     )
-    assert error(same, "Ada") == (
-        "head: 'Ada' is the name of 2: Q1 (wrote the first program, long before the…), Q5 (an island); give an id"
-    )
+    assert ": Q1 (wrote the first program, long before the…), Q5 (an island); " in error(same, "Ada")
 
 
 def test_close_spellings_are_proposed(names):
@@ -93,5 +89,5 @@ def test_names_of_a_large_graph(shared_data):
             assert names.find(texts[row], "head") == row
             assert fold(texts[row].upper()) == fold(texts[row])
         else:
-            assert f"is the name of {len(same)}: {ids[same[0]]} (" in error(names, texts[row])
+            assert f"{len(same)} have the name {texts[row]!r}: {ids[same[0]]} (" in error(names, texts[row])
     assert error(names, "physcal entity").startswith("head: no entity 'physcal entity'; did you mean physical entity (")
