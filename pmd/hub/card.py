@@ -1,58 +1,59 @@
 """The model card of a published model: a function from facts to the text of its README.md.
 
-Its YAML head has the metrics as `model-index` entries, which the Hub shows; its body is `card.md.jinja`. All numbers
-are those of the run.
+`card.md.jinja` has every sentence. The YAML head holds the metrics as `model-index` entries, which the Hub shows beside a
+model. All numbers are those of the run, unrounded in the head.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader
 
 from pmd.hub.facts import Facts, Metrics
-from pmd.hub.metrics import SIDES, eval_results
-from pmd.hub.papers import bibtex
-from pmd.hub.sentences import cited, limits, settings, speed, summary
-from pmd.settings.tasks import task_of
+from pmd.settings.catalogue import METRICS
 
-TEMPLATE = Path(__file__).with_name("card.md.jinja")
+NARROW_METRICS = ("mrr", "hits_at_10")
+"""The metrics of widths below the published one."""
+
+SIDES = {"head": "(?, r, t)", "tail": "(h, r, ?)"}
+"""The queries of either side."""
 
 
 def card(facts: Facts) -> str:
     """The text of a model's README.md."""
-    filled = ModelCard.from_template(
-        card_data(facts),
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
+    environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
+    ranking = METRICS["ranking"]
+    filled = environment.get_template("card.md.jinja").render(
         facts=facts,
-        summary=summary(facts),
-        of_branch=f', revision="{facts.revision}"' if facts.revision else "",
-        size=f"{facts.size / 1e6:.1f} MB" if facts.size >= 1e6 else f"{facts.size / 1e3:.1f} kB",
-        call=_call(facts) if facts.kind == "bert" else "",
-        question=_question(facts),
-        rows=_rows,
-        speed=speed(facts),
-        limits=limits(facts),
-        training=training(facts),
-        settings=yaml.safe_dump(settings(facts), sort_keys=False, allow_unicode=True, default_flow_style=None).strip(),
-        citations=bibtex(cited(facts)),
+        head=card_data(facts).to_yaml().strip(),
+        metrics=[*ranking.values()],
+        narrow_metrics=[ranking[key] for key in NARROW_METRICS],
+        sides=SIDES,
+        settings=yaml.safe_dump(
+            published_settings(facts.config), sort_keys=False, allow_unicode=True, default_flow_style=None
+        ).strip(),
+        citations="\n\n".join(bibtex_entries(facts.citations)),
     )
-    return re.sub(r"\n{3,}", "\n\n", str(filled)).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", filled).strip() + "\n"
 
 
 def card_data(facts: Facts) -> ModelCardData:
     """The YAML head of the card."""
-    bert = facts.kind == "bert"
-    tags = [facts.kind if not bert else "glue", *(["croppable"] if len(facts.widths) > 1 else [])]
-    if not bert:
-        tags = ["knowledge-graph", "knowledge-graph-completion", "link-prediction", *tags]
-    if facts.result.get("teacher") not in (None, "none"):
+    bert = facts.family == "bert"
+    tags = ["glue"] if bert else ["knowledge-graph", "knowledge-graph-completion", "link-prediction", facts.family]
+    if len(facts.widths) > 1:
+        tags.append("croppable")
+    if facts.teacher:
         tags.append("knowledge-distillation")
-    results = eval_results(facts)
+    results = [*eval_results(facts)]
     return ModelCardData(
         model_name=facts.name if results else None,
         eval_results=results or None,
@@ -65,42 +66,68 @@ def card_data(facts: Facts) -> ModelCardData:
     )
 
 
-def training(facts: Facts) -> str:
-    """How the stage was trained, in a sentence or two."""
-    result, environment = facts.result, facts.environment
-    counts = {key: result[key] for key in ("epochs", "steps") if key in result}
-    parts = [f"{count:,} {key if count != 1 else key.removesuffix('s')}" for key, count in counts.items()]
-    if "best_epoch" in result:
-        parts.append(f"the best on the validation split, epoch {result['best_epoch']}, was kept")
-    if result.get("train_seconds"):
-        parts.append(f"{result['train_seconds']:,.0f} s")
-    where = [environment.get("device"), f"seed {facts.config['seed']}" if "seed" in facts.config else None]
-    if environment.get("processes", 1) > 1:
-        where.insert(1, f"{environment['processes']} processes")
-    said = "; ".join([", ".join(filter(None, where)), *parts])
-    versions = {name: found for name, found in environment.get("versions", {}).items() if found}
-    if versions:
-        listed = ", ".join(f"{name} {found}" for name, found in versions.items())
-        said += f". Python {environment['python']}, {listed}"
-    return said + "."
+def eval_results(facts: Facts) -> Iterator[EvalResult]:
+    """The `model-index` entries: all metrics of the published width, some of narrower ones that can be cropped from it."""
+    task = _task(facts)
+    for split, cells in facts.by_width.items():
+        for width, metrics in sorted(cells.items(), reverse=True):
+            whole = width == facts.dim
+            suffix, arguments = ("", {}) if whole else (f", width {width}", {"width": width})
+            for key, name, value, more in _values(metrics, whole):
+                yield EvalResult(
+                    **task,
+                    dataset_split=split,
+                    metric_type=key,
+                    metric_name=f"{name}{suffix}",
+                    metric_value=value,
+                    metric_args={**more, **arguments} or None,
+                )
 
 
-def _question(facts: Facts) -> str:
-    parts = facts.example.question if facts.example else {}
-    return ", ".join(f"{part}={json.dumps(value, ensure_ascii=False)}" for part, value in parts.items())
+def _task(facts: Facts) -> dict[str, Any]:
+    """What was measured, as a `model-index` names it."""
+    if facts.family == "bert":
+        task = facts.config["task"]
+        named = {"task_type": "text-classification", "dataset_config": task, "dataset_name": f"GLUE {task}"}
+        return {**named, "dataset_type": facts.dataset or "glue"}
+    named = {"task_type": "graph-ml", "task_name": "Link prediction", "dataset_name": facts.graph.name}
+    return {**named, "dataset_type": facts.dataset or facts.graph.name}
 
 
-def _call(facts: Facts) -> str:
-    """What the pipeline of a classifier is given: one text, or two, cut as in training."""
-    columns, length = task_of(facts.config["task"]).columns, facts.config.get("model", {}).get("max_length")
-    texts = [f"the {name}" for name in columns]
-    given = json.dumps(texts[0] if len(texts) == 1 else dict(zip(("text", "text_pair"), texts)))
-    return f"classify({given}, truncation=True{f', max_length={length}' if length else ''})"
-
-
-def _rows(metrics: Metrics) -> Iterator[tuple[str, Metrics]]:
-    """The lines of the table of a split: all queries, then those of either side."""
-    yield "both", metrics
-    for side, query in SIDES.items():
+def _values(metrics: Metrics, whole: bool) -> Iterator[tuple[str, str, float, dict[str, str]]]:
+    """Key, name, value and arguments of each metric."""
+    ranking = METRICS["ranking"]
+    if "mrr" not in metrics:
+        yield from ((key, key, value, {}) for key, value in metrics.items())
+        return
+    for key in ranking if whole else NARROW_METRICS:
+        if key in metrics:
+            yield key, ranking[key].title, metrics[key], {}
+    for side, query in SIDES.items() if whole else ():
         if side in metrics:
-            yield query, metrics[side]
+            yield "mrr", f"MRR of {query}", metrics[side]["mrr"], {"target": side}
+
+
+def bibtex_entries(keys: Sequence[str]) -> list[str]:
+    """Entries of `papers.bib` as they stand there."""
+    entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
+    by_key = {re.match(r"@\w+\{([^,]+)", entry)[1]: entry for entry in entries}
+    return [by_key[key] for key in keys if key in by_key]
+
+
+def published_settings(settings: Any) -> Any:
+    """A run's settings without those that only say where files lay."""
+    shown = {key: value for key, value in settings.items() if key not in ("runs", "name")}
+    shown["data"] = {key: value for key, value in shown["data"].items() if key != "cache"}
+    return _without_folders(shown)
+
+
+def _without_folders(value: Any) -> Any:
+    """Paths shortened to the name of their file or folder."""
+    if isinstance(value, dict):
+        return {key: _without_folders(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    if isinstance(value, str) and value.startswith(("/", "~", "./", "../")):
+        return PurePath(value).name
+    return value

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from pmd.core.results import StageResult
+from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS, lookup
+from pmd.settings.kge_stages import usual_method
+from pmd.settings.rows import FamilyName, Interaction, Method
+from pmd.settings.tasks import GlueTask, task_of
 
 Metrics = Mapping[str, Any]
 
@@ -36,7 +42,7 @@ class Facts:
 
     Args:
         repo: its Hub id; `revision` the branch that it is on, None for main.
-        kind: `text`, `embedding`, or `bert` for one that was fine-tuned on GLUE.
+        family: of the catalogue; a `bert` is one that was fine-tuned on GLUE.
         stage: of the run.
         config, results, environment: config.yaml, results.json and env.json of the run.
         dim, whole: the width of what is published, and that of the stage.
@@ -50,10 +56,10 @@ class Facts:
     """
 
     repo: str
-    kind: Literal["text", "embedding", "bert"]
+    family: FamilyName
     stage: str
     config: Mapping[str, Any]
-    results: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, StageResult]
     environment: Mapping[str, Any]
     dim: int
     whole: int
@@ -75,32 +81,71 @@ class Facts:
         return self.repo.split("/")[-1]
 
     @property
-    def result(self) -> Mapping[str, Any]:
+    def result(self) -> StageResult:
         """What the run noted of the stage."""
         return self.results[self.stage]
 
     @property
-    def listed(self) -> Mapping[str, Any]:
-        """What the run's config says of the stage by name; empty where it leaves the stages to their defaults."""
-        return next((of for of in self.config.get("stages") or () if of["name"] == self.stage), {})
+    def stage_settings(self) -> Mapping[str, Any]:
+        """What the run's config lists of the stage; empty where it leaves the stages to their defaults."""
+        return next((stage for stage in self.config.get("stages") or () if stage["name"] == self.stage), {})
+
+    @property
+    def interaction(self) -> Interaction:
+        """Of an embedding model."""
+        return lookup(INTERACTIONS, self.result.interaction, "interaction")
+
+    @property
+    def task(self) -> GlueTask:
+        """Of a BERT."""
+        return task_of(self.config["task"])
+
+    @property
+    def method(self) -> Method:
+        """How the stage was trained; of a method that the catalogue does not have, all that is known is its name."""
+        name = self.result.method or usual_method(self.result.widths, self.teacher)
+        return METHODS[self.family].get(name) or Method(name, name, self.family, "", f"with the method `{name}`")
+
+    @property
+    def teacher(self) -> str | None:
+        """The stage that taught it."""
+        return None if self.result.teacher == "none" else self.result.teacher
+
+    @property
+    def teacher_dim(self) -> int | None:
+        """The width of its teacher, where that is another one."""
+        dim = self.results[self.teacher].dim if self.teacher in self.results else None
+        return dim if dim != self.whole else None
+
+    @property
+    def citations(self) -> list[str]:
+        """The papers that the model stands on, by their keys in papers.bib."""
+        keys = [self.method.citation, *FAMILIES[self.family].citations]
+        if self.family == "embedding":
+            keys.append(self.interaction.citation)
+        if self.family == "text" and len(self.widths) > 1:
+            keys.append(METHODS["embedding"]["med"].citation)
+        return [*dict.fromkeys(filter(None, keys))]
+
+    @property
+    def sub_model(self) -> Mapping[str, Any]:
+        """What the run measured of a BERT of the published width."""
+        return self.result.sub_models.get(self.dim, {})
 
     @property
     def by_width(self) -> dict[str, dict[int, Metrics]]:
         """The metrics of every split, by the widths of what is published that the run measured."""
-        if self.kind == "bert":
-            found: dict[str, dict[int, Metrics]] = {}
-            for width, of in self.result["widths"].items():
-                for split, metrics in of["metrics"].items():
-                    found.setdefault(split, {})[int(width)] = metrics
+        widths: dict[str, dict[int, Metrics]] = {}
+        if self.family == "bert":
+            for width, sub_model in self.result.sub_models.items():
+                for split, metrics in sub_model.metrics.items():
+                    widths.setdefault(split, {})[width] = metrics
         else:
-            widths = self.result.get("widths", {})
-            found = {
-                split: {self.whole: metrics, **{int(width): of for width, of in widths.get(split, {}).items()}}
-                for split, metrics in self.result["metrics"].items()
-            }
+            widths = {split: self.result.by_width(split) for split in self.result.metrics}
+        published = (*self.widths, self.dim)
         return {
-            split: {width: of for width, of in sorted(cells.items()) if width in (*self.widths, self.dim)}
-            for split, cells in found.items()
+            split: {width: metrics for width, metrics in sorted(cells.items()) if width in published}
+            for split, cells in widths.items()
         }
 
     @property

@@ -207,7 +207,7 @@ def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
     return Facts(
         repo=config.repo,
         revision=config.revision,
-        kind=kind,
+        family=kind,
         stage=stage.name,
         config=asked,
         results=run.results,

@@ -46,7 +46,7 @@ class Method:
         title: in papers.
         family: of the models that it trains.
         objective: its class, a `pmd.core.types.Objective` with a class method `for_stage`.
-        summary: how it trains, to follow the word "by" in a sentence.
+        summary: how it trains: the end of a sentence that begins with "It was trained".
         teacher: whether it needs one.
         croppable: whether it trains all widths of one model.
         masks: whether texts are read with a share of their tokens masked (`mask_rate`).

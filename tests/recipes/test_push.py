@@ -231,7 +231,11 @@ def test_a_student_and_its_teacher(students, tmp_path):
     out, result = written(students, tmp_path / "out"), results_of(students, "taught-4")
     assert entries(out) == expected_entries(result["metrics"], {}, 4)
     card = (out / "README.md").read_text()
-    assert "A TransE embedding model of width 4" in card and "`teacher` of width 8" in card and "{dualde2022," in card
+    assert (
+        "A TransE embedding model of width 4" in card
+        and "`teacher` of the same run (width 8)" in card
+        and "{dualde2022," in card
+    )
     assert "it began as `first-4`" in card
     out = written(students / "teacher", tmp_path / "teacher")
     assert entries(out) == expected_entries(results_of(students, "teacher")["metrics"], {}, 8)
