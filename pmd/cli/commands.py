@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -18,12 +17,6 @@ from pmd.settings.glue_stages import check_glue
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import instantiate, parse
 
-WORLD_CONFIG = Path(__file__).parents[1] / "configs" / "pmd" / "world.yaml"
-"""The config of `pmd progressive` without --config."""
-
-GLUE_CONFIG = WORLD_CONFIG.parents[1] / "glue" / "bert_base.yaml"
-"""The config of `pmd glue` without --config: the paper's widths."""
-
 RESUME = ("--resume", "--runs")
 """The options that a resumed run understands."""
 
@@ -34,12 +27,12 @@ class StagesCommand(Command):
 
     Args:
         key: a setting that only runs of this kind have.
-        default: the config without --config.
+        default: the name of the bundled config that applies without --config.
         check: refuses a config that cannot work.
     """
 
     key: str
-    default: Path | None = None
+    default: str | None = None
     check: Callable[[Any], None] = lambda config: None
 
     stopped = "go on with --resume"
@@ -54,8 +47,8 @@ class StagesCommand(Command):
         given = arguments
         # A config stands for itself: it does not inherit from that of the default run.
         named = any(argument.split("=")[0] == "--config" for argument in arguments)
-        if self.default is not None and self.default.is_file() and not named:
-            arguments = ["--config", str(self.default), *arguments]
+        if self.default is not None and not named:
+            arguments = ["--config", self.default, *arguments]
         options = parse(parser, arguments)
         run, finished = None, None
         if options.resume:
@@ -81,7 +74,7 @@ COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
     commands={
         "progressive": StagesCommand(
-            text="distil a text model, grade by grade; by default as in configs/pmd/world.yaml",
+            text="distil a text model, grade by grade; by default with the config pmd/world",
             config="pmd.settings.text:ProgressiveConfig",
             recipe="pmd.recipes.text:progressive",
             examples=(
@@ -89,7 +82,7 @@ COMMANDS = Group(
                 "pmd progressive --resume runs/my_graph-…",
             ),
             key="encoder",
-            default=WORLD_CONFIG,
+            default="pmd/world",
         ),
         "train": StagesCommand(
             text="train embedding models: one, a croppable one, or a teacher and its students",
@@ -103,15 +96,15 @@ COMMANDS = Group(
             check=check_kge_run,
         ),
         "glue": StagesCommand(
-            text="fine-tune a BERT and its sub-models on a GLUE task; by default as in configs/glue/bert_base.yaml",
+            text="fine-tune a BERT and its sub-models on a GLUE task; by default with the config glue/bert_base",
             config="pmd.settings.glue:GlueConfig",
             recipe="pmd.recipes.glue:train_glue",
             examples=(
                 "pmd glue --task rte",
-                "pmd glue --config configs/glue/minilm.yaml --task stsb --data.path DIR/glue",
+                "pmd glue --config glue/minilm --task stsb --data.path DIR/glue",
             ),
             key="task",
-            default=GLUE_CONFIG,
+            default="glue/bert_base",
             check=check_glue,
         ),
         "evaluate": Command(
@@ -210,13 +203,13 @@ COMMANDS = Group(
                     text="distillation methods by grades",
                     config="pmd.papers.compare:CompareConfig",
                     recipe="pmd.papers.compare:compare",
-                    examples=("pmd table compare --base configs/pmd/world.yaml --seeds '[0,1,2]'",),
+                    examples=("pmd table compare --base pmd/world --seeds '[0,1,2]'",),
                 ),
                 "dualde": Command(
                     text="embedding models with and without a teacher (DualDE)",
                     config="pmd.papers.dualde:DualdeConfig",
                     recipe="pmd.papers.dualde:dualde",
-                    examples=("pmd table dualde --configs '[configs/dualde/umls_rotate.yaml]'",),
+                    examples=("pmd table dualde --configs '[dualde/umls_rotate]'",),
                 ),
                 "med": Command(
                     text="croppable embedding models beside their rivals, width by width (MED)",
@@ -230,7 +223,7 @@ COMMANDS = Group(
                     text="BERTs of every width on GLUE tasks (MED)",
                     config="pmd.papers.glue_table:GlueTableConfig",
                     recipe="pmd.papers.glue_table:glue_table",
-                    examples=("pmd table glue --config configs/glue/minilm_table.yaml --base.data.path DIR/glue",),
+                    examples=("pmd table glue --config glue/minilm_table --base.data.path DIR/glue",),
                 ),
                 "downstream": Command(
                     text="what embeddings of every width add to other models (MED)",

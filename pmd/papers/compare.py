@@ -54,7 +54,7 @@ class CompareConfig:
     """Several methods, several seeds, one table.
 
     Args:
-        base: the YAML of `scripts/progressive.py` that all variants start from.
+        base: the config of `scripts/progressive.py`, a YAML or the name of a bundled one, that all variants start from.
         out: folder of the comparison; an existing one is continued.
         seeds: one run of every variant for each.
         variants: the rows; by default the paper's Table 3.

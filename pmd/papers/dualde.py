@@ -31,7 +31,7 @@ class DualdeConfig:
     """DualDE's Tables 3 and 6 for one graph.
 
     Args:
-        configs: YAMLs of `scripts/train.py`, one for each interaction, all of one graph.
+        configs: of `scripts/train.py`, YAMLs or names of bundled ones, one for each interaction, all of one graph.
         out: folder of the comparison; an existing one is continued.
         seeds: one run of every config for each.
         options: options of `scripts/train.py` for all configs.

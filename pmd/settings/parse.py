@@ -12,6 +12,7 @@ from typing import Any, get_args
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from pmd.core.errors import PmdError
+from pmd.settings.config_files import config_file
 from pmd.settings.parse_errors import explain
 
 
@@ -36,7 +37,11 @@ def parser_for(config_class: type, description: str = "", **options: Any) -> Arg
         description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False, **options
     )
     parser.add_class_arguments(config_class, as_group=False)
-    parser.add_argument("--config", action="config", help="a YAML file of settings; later options override it")
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="a YAML file of settings, or the name of a bundled one (pmd/world); later options override it",
+    )
     parser._option_string_actions["--print_config"].help = "print the resulting settings as YAML, and stop"
     for action in parser._actions:
         if is_flag(action):
@@ -55,16 +60,28 @@ def is_flag(action: argparse.Action) -> bool:
     return bool in (hint, *get_args(hint))
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str] | None = None) -> Namespace:
-    """The parsed options.
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """The parsed options; a config may be given by its name.
 
     Raises:
         PmdError: for arguments that do not fit the config class, with the nearest known key.
     """
     try:
-        return parser.parse_args(arguments)
+        return parser.parse_args(_with_config_files(parser, arguments))
     except ArgumentError as error:
         raise PmdError(explain(str(error), parser)) from None
+
+
+def _with_config_files(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the file of a config in the place of its name."""
+    options = {action.dest.partition(".")[0] for action in parser._actions}
+    replaced = list(arguments)
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            replaced[position] = f"--config={config_file(argument.removeprefix('--config='), options)}"
+        elif argument == "--config" and position + 1 < len(arguments):
+            replaced[position + 1] = config_file(arguments[position + 1], options)
+    return replaced
 
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:

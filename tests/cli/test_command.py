@@ -55,7 +55,6 @@ def test_the_help_of_a_command(prog, command, capsys):
 @pytest.mark.parametrize(("prog", "command"), all_commands())
 def test_examples_can_be_typed(prog, command, monkeypatch):
     monkeypatch.setattr(type(command), "act", lambda self, parser, arguments: parse(parser, arguments))
-    monkeypatch.chdir(ROOT)  # where the configs are
     for example in command.examples:
         words = shlex.split(example[example.index(prog) :].split(">")[0].strip(" )"))
         command(words[len(prog.split()) :], prog)

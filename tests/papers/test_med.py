@@ -12,6 +12,7 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.distill.kge_dimension_order import dimension_order
 from pmd.papers.figures import curves
+from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import LossConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import (
@@ -25,7 +26,7 @@ from pmd.settings.med_table import (
 )
 from pmd.settings.parse import instantiate, parse, parser_for
 
-from ..recipes.test_kge import ROOT, TINY, train
+from ..recipes.test_kge import TINY, train
 
 figure_command = COMMANDS["figure"]
 med_command = COMMANDS["table"]["med"]
@@ -325,7 +326,7 @@ def test_commands_by_name(capsys):
         dispatch(["corp"])
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs/med/tables").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((CONFIGS / "med" / "tables").glob("*.yaml")), ids=lambda file: file.stem)
 def test_configs_of_tables_can_be_filled(file):
     parser = parser_for(MedTableConfig, "")
     config = instantiate(parser, parse(parser, ["--config", str(file)]), MedTableConfig)

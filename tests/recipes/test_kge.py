@@ -19,6 +19,7 @@ from pmd.core.errors import PmdError
 from pmd.papers.dualde import dual_table, role
 from pmd.papers.figures import curves
 from pmd.recipes import kge
+from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import instantiate, parse, parser_for
@@ -373,10 +374,10 @@ def test_cost_by_width(folder, capsys):
     assert rows[2][2].endswith("(1.00×)")
 
 
-CONFIGS = [file for folder in ("kge", "dualde", "med") for file in sorted((ROOT / "configs" / folder).glob("*.yaml"))]
+BUNDLED = [file for folder in ("kge", "dualde", "med") for file in sorted((CONFIGS / folder).glob("*.yaml"))]
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: f"{file.parent.name}-{file.stem}")
+@pytest.mark.parametrize("file", BUNDLED, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_configs_of_embedding_models_can_be_read(file):
     parser = parser_for(KgeConfig, "")
     config = instantiate(parser, parse(parser, ["--config", str(file)]), KgeConfig)
@@ -421,9 +422,7 @@ def test_embeddings_are_not_reranked_by_hops(run, folder):
 def test_dualde_needs_a_student(folder, tmp_path):
     options = json.dumps([*TINY, f"--data.path={folder}"])
     with pytest.raises(PmdError, match=r"has no student with both stages; give it dual.students"):
-        dualde_command(
-            [f"--configs=[{ROOT}/configs/kge/wn18rr_rotate.yaml]", f"--options={options}", f"--out={tmp_path}"]
-        )
+        dualde_command(["--configs=[kge/wn18rr_rotate]", f"--options={options}", f"--out={tmp_path}"])
 
 
 def test_a_run_that_was_cut_before_its_ranking_remembers_its_training(folder, tmp_path):

@@ -3,7 +3,6 @@
 import json
 import shutil
 import statistics
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from pmd.models.text.bi_encoder import leading
 from pmd.papers.figures import curves
 from pmd.recipes.stages import measure_widths
 from pmd.recipes.tables import widths_tables
+from pmd.settings.config_files import CONFIGS
 from pmd.settings.parse import read_config
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import ProgressiveConfig
@@ -31,7 +31,6 @@ from .test_text import TINY
 evaluate_command = COMMANDS["evaluate"]
 progressive_command = COMMANDS["progressive"]
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = [4, 8, 16]
 GRADES = ["teacher", "grade2", "grade1"]
 KEYS = ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")
@@ -243,7 +242,7 @@ def test_widths_of_a_pretrained_encoder(run, folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["world", "umls"])
 def test_the_configs_say_what_they_are(name):
-    file = ROOT / "configs" / "pmd" / f"{name}_widths.yaml"
+    file = CONFIGS / "pmd" / f"{name}_widths.yaml"
     config = read_config(ProgressiveConfig, ["--config", str(file)])
     check(config)
     assert config.encoder.widths == [8, 16, 32, 64] and config.encoder.widths[-1] == config.encoder.hidden_size
@@ -252,8 +251,6 @@ def test_the_configs_say_what_they_are(name):
 
 
 def test_world_widths_is_world_with_widths():
-    settings = [
-        yaml.safe_load((ROOT / "configs" / "pmd" / f"{name}.yaml").read_text()) for name in ("world", "world_widths")
-    ]
+    settings = [yaml.safe_load((CONFIGS / "pmd" / f"{name}.yaml").read_text()) for name in ("world", "world_widths")]
     assert settings[1].pop("name") == "world-widths" and settings[1]["encoder"].pop("widths") == [8, 16, 32, 64]
     assert settings[0] == settings[1]

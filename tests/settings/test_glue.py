@@ -1,10 +1,10 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pmd.core.errors import PmdError
 from pmd.papers.glue_table import GlueTableConfig
+from pmd.settings.config_files import CONFIGS
 from pmd.settings.glue import GlueConfig, GlueModelConfig, GlueStageConfig
 from pmd.settings.glue_stages import check_glue, resolve_bert_med, resolve_glue_stages
 from pmd.settings.med import MedConfig
@@ -146,7 +146,7 @@ def test_settings_that_cannot_work_are_refused(change, message):
         check_glue(replace(config(), **change))
 
 
-@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "configs" / "glue").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize("file", sorted((CONFIGS / "glue").glob("*.yaml")), ids=str)
 def test_configs_are_understood(file):
     first = file.read_text().splitlines()[:3]
     assert all(line.startswith("# ") for line in first)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.downstream import table as recipe
 from pmd.papers.downstream.labelling import LabellingConfig, prefix_labels, train_labelling
+from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import read_config
 
@@ -167,7 +167,7 @@ def test_world_is_labelled_by_its_prefixes(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["shop", "world"])
 def test_configs_can_run(name):
-    path = Path(__file__).parents[3] / "configs" / "downstream" / f"{name}.yaml"
+    path = CONFIGS / "downstream" / f"{name}.yaml"
     config = read_config(recipe.DownstreamConfig, ["--config", str(path)])
     stages = {stage.name: stage.lr for stage in resolve_kge_stages(recipe.run_settings(config))}
     assert config.base.data.path == name and config.seeds == [0, 1, 2]
