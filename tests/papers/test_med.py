@@ -65,7 +65,7 @@ def test_curves_are_drawn(run, tmp_path, folder):
     figure_command([f"--run={run}", f"--out={tmp_path}/widths.png"])
     assert (tmp_path / "widths.png").read_bytes()[:4] == b"\x89PNG"
     plain = train(folder, tmp_path, "plain", "--train.valid_every=0")
-    with pytest.raises(PmdError, match=r"nothing was validated yet \(train.valid_every\)"):
+    with pytest.raises(PmdError, match=r"train\.valid_every"):
         figure_command([f"--run={plain}"])
 
 
@@ -207,22 +207,19 @@ def test_methods_have_settings_of_their_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--base.model.widths=[4,2]"], "base.model.widths: .* must increase"),
+        (["--base.model.widths=[4,2]"], "base.model.widths:"),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "joint"}]'],
-            "--croppable: row 'joint' has med.recipe best; set that, or name it otherwise",
+            "--croppable.*'joint'.*med.recipe",
         ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "all", "widths": [2, 8]}]'],
-            "--croppable: row 'all' has no width 4, a column of the table; add it",
+            "--croppable.*'all'.*width 4",
         ),
-        (
-            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "dt"}]'],
-            "--croppable: 'dt' is the name of another row; choose one of your own",
-        ),
+        (["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "dt"}]'], "--croppable: 'dt'"),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 4}, {"width": 4, "lr": 1}]'],
-            "--tuned: width 4 stands there twice",
+            "--tuned: width 4",
         ),
         (
             [
@@ -230,29 +227,26 @@ def test_methods_have_settings_of_their_own():
                 "--base.model.dim=8",
                 '--tuned=[{"width": 4, "methods": ["bkd", "dt"]}, {"width": 4, "methods": ["bkd"]}]',
             ],
-            "--tuned: width 4 stands there twice",
+            "--tuned: width 4",
         ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 4, "methods": ["ext"]}]'],
-            "--tuned: 'ext' is cropped, not trained; tune dt at width 8",
+            "--tuned: 'ext'.*width 8",
         ),
-        (
-            ["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.seed=3"],
-            "--base.seed: 3 is not used; .* --seeds",
-        ),
+        (["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.seed=3"], "--base.seed: 3.*--seeds"),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "all", "widths": [8, 4]}]'],
-            "croppable: widths of all: .* must increase",
+            "croppable: widths of all:",
         ),
-        ([], "--base.model.widths and --seeds: give at least two widths"),
-        (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5 is none of"),
+        ([], "--base.model.widths.*--seeds.*widths"),
+        (["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 5}]'], "--tuned: width 5"),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.train.valid_every=0"],
-            "--methods: 'ta' chooses its assistants on the validation triples; set --base.train.valid_every",
+            "--methods: 'ta'.*validation.*--base.train.valid_every",
         ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 8, "methods": ["bkd"]}]'],
-            "--tuned: width 8: the table trains no 'bkd' there, only dt",
+            "--tuned: width 8.*'bkd'",
         ),
         (
             [
@@ -261,11 +255,11 @@ def test_methods_have_settings_of_their_own():
                 "--methods=[dt,bkd]",
                 '--tuned=[{"width": 4, "methods": ["dualde"]}]',
             ],
-            "--tuned: width 4: the table trains no 'dualde' there, only dt, bkd",
+            "--tuned: width 4.*'dualde'.*bkd",
         ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--tuned=[{"width": 8, "alpha": 0.3}]'],
-            "--tuned: width 8: alpha is of taught models, none is tuned here",
+            "--tuned: width 8:",
         ),
         (
             [
@@ -273,7 +267,7 @@ def test_methods_have_settings_of_their_own():
                 "--base.model.dim=8",
                 '--tuned=[{"width": 4, "methods": ["bkd"], "second_lr": 1}]',
             ],
-            "--tuned: width 4: second_lr is of dualde, none is tuned here",
+            "--tuned: width 4: second_lr",
         ),
     ],
 )
@@ -303,8 +297,8 @@ def test_a_crop_stands_alone(run, folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--width=9", "--out={tmp_path}/x"], "width 9 is outside 1 to 8"),
-        (["--width=2", "--out={run}"], "exists and is not an empty folder"),
+        (["--width=9", "--out={tmp_path}/x"], "width 9.*outside 1.*8"),
+        (["--width=2", "--out={run}"], "exists"),
         (["--width=two", "--out={tmp_path}/x"], "two"),
     ],
 )
@@ -315,14 +309,14 @@ def test_what_cannot_be_cropped(arguments, message, run, tmp_path):
 
 
 def test_methods_are_drawn_of_their_folder_alone(run):
-    with pytest.raises(PmdError, match=r"is not a folder of scripts/med.py"):
+    with pytest.raises(PmdError, match=r"scripts/med.py"):
         figure_command([f"--run={run}", "--what=methods"])
 
 
 def test_commands_by_name(capsys):
     dispatch(["--help"])
     assert "crop" in capsys.readouterr().out
-    with pytest.raises(PmdError, match=r"no command 'corp'; there are .*; did you mean 'crop'"):
+    with pytest.raises(PmdError, match=r"'corp'.*'crop'"):
         dispatch(["corp"])
 
 

@@ -222,28 +222,28 @@ def test_errors_of_a_file_name_the_line_before_anything_is_answered(run, tmp_pat
     with pytest.raises(PmdError, match=message):
         ask(run, f"--batch={file}", "--json")
     assert capsys.readouterr().out == ""
-    with pytest.raises(PmdError, match="batch: cannot read 'nowhere'"):
+    with pytest.raises(PmdError, match=r"batch.*'nowhere'"):
         ask(run, "--batch=nowhere")
-    with pytest.raises(PmdError, match=r"batch: .* leave out --head"):
+    with pytest.raises(PmdError, match=r"batch.*--head"):
         ask(run, f"--batch={file}", "--head=e01")
     file.write_bytes("Zürich\tr_in\t?".encode("latin1"))
-    with pytest.raises(PmdError, match="is not UTF-8 at byte 1"):
+    with pytest.raises(PmdError, match=r"UTF-8.*byte 1"):
         ask(run, f"--batch={file}")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--head=Findland", "--relation=lies in"], r"head: no entity 'Findland'; did you mean Finland \(e00\)"),
-        (["--head=Finland", "--relation=lise in"], r"relation: no relation 'lise in'; did you mean lies in \(r_in\)\?"),
-        (["--head=Finland", "--relation=owns"], r"no relation 'owns'; there are lies in \(r_in\), speaks \(r_speaks\)"),
-        (["--relation=lies in"], r"give one of head, tail and text \(none is given\)"),
-        (["--head=e01", "--tail=e02", "--relation=r_in"], r"give one of .* \(head and tail are given\)"),
-        (["--head=e01"], "relation: none is given"),
-        (["--head=e01", "--relation=r_in", "--target=tail"], "target: the head is known, .*; leave target out"),
-        (["--head=e01", "--relation=r_in", "-k", "0"], "top_k: 0 answers are none"),
-        (["--head=e01", "--relation=r_in", "--stage=narow"], "no finished stage 'narow'; .* did you mean 'narrow'"),
-        (["--head=e01", "--relation=r_in", "--width=64"], "width 64 is outside 1 to"),
+        (["--head=Findland", "--relation=lies in"], r"head:.*'Findland'.*Finland \(e00\)"),
+        (["--head=Finland", "--relation=lise in"], r"relation:.*'lise in'.*lies in \(r_in\)"),
+        (["--head=Finland", "--relation=owns"], r"'owns'.*lies in \(r_in\), speaks \(r_speaks\)"),
+        (["--relation=lies in"], r"head, tail.*text.*none"),
+        (["--head=e01", "--tail=e02", "--relation=r_in"], r"one of.*head and tail"),
+        (["--head=e01"], "relation: none"),
+        (["--head=e01", "--relation=r_in", "--target=tail"], "target:.*head"),
+        (["--head=e01", "--relation=r_in", "-k", "0"], "top_k: 0"),
+        (["--head=e01", "--relation=r_in", "--stage=narow"], "'narow'.*'narrow'"),
+        (["--head=e01", "--relation=r_in", "--width=64"], "width 64.*outside 1"),
         (["--text= ", "--relation=r_in"], "text: "),
     ],
 )
@@ -255,22 +255,22 @@ def test_what_cannot_be_asked(run, options, message):
 
 def test_a_description_is_for_text_models(tmp_path):
     model = pmd.load(write_model("rotate", tmp_path / "model", tiny_graph()), tiny_graph())
-    with pytest.raises(PmdError, match=r"text: an embedding model knows the entities of its graph alone"):
+    with pytest.raises(PmdError, match=r"text.*embedding"):
         model.answer(text="a lake", relation="near")
 
 
 def test_models_that_are_none(run, tmp_path):
     for model, message in (
-        (tmp_path / "nowhere", "model: no folder '.*nowhere'"),
+        (tmp_path / "nowhere", "model:.*'.*nowhere'"),
         (run / "wide" / "index", "model: no folder"),
         (tmp_path, "holds no model"),
     ):
         with pytest.raises(PmdError, match=message):
             ask(model, *QUESTION)
-    with pytest.raises(PmdError, match="is no run folder, and only a run has stages"):
+    with pytest.raises(PmdError, match="no run folder"):
         ask(run / "wide", *QUESTION, "--stage=wide")
     (run / "results.json").unlink()
-    with pytest.raises(PmdError, match="no stage is finished yet; go on with --resume"):
+    with pytest.raises(PmdError, match="--resume"):
         ask(run, *QUESTION)
 
 
@@ -278,13 +278,13 @@ def test_a_folder_of_no_known_graph(tmp_path, capsys):
     folder = write_model("rotate", tmp_path / "alone", tiny_graph())
     with pytest.raises(
         PmdError,
-        match=r"is in no run folder here, so say which graph its index is to be built of: --data.path my_graph$",
+        match=r"no run folder.*--data.path my_graph$",
     ):
         ask(folder, "--head=e7", "--relation=r0")
-    with pytest.raises(PmdError, match="was trained on 13 entities, 'world' has 1,887 others"):
+    with pytest.raises(PmdError, match=r"13.*'world'.*1,887"):
         ask(folder, "--head=e7", "--relation=r0", "--data.path=world")
     assert not (folder / "index").exists()
-    with pytest.raises(PmdError, match="no index of its graph"):
+    with pytest.raises(PmdError, match="no index"):
         TrainedKge(*load_named(folder)).answer(head="e7", relation="r0")
     first = pmd.load(folder, tiny_graph()).answer(head="e7", relation="r0")
     assert pmd.load(folder).answer(head="e7", relation="r0") == first  # by its own index from now on
@@ -355,7 +355,7 @@ def test_a_graph_that_is_named_must_be_there(run, builds):
     named = pmd.load(run, str(run.parent / "towns")).answer(head="Finland town 2", relation="lies in")
     assert named == first and builds["built"] == 1
     for wrong in ("towsn", str(run.parent / "nowhere")):
-        with pytest.raises(PmdError, match="is neither a folder, nor a registered graph"):
+        with pytest.raises(PmdError, match="neither a folder"):
             pmd.load(run, wrong).answer(head="Finland town 2", relation="lies in")
 
 
@@ -415,7 +415,7 @@ def test_a_broken_index_says_how_to_mend_it(run, capsys):
     for name in sorted(path.name for path in index.iterdir()):
         whole = (index / name).read_bytes()
         (index / name).write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(PmdError, match=rf"index is broken \(.*\); rebuild it: pmd answer {run / 'narrow'} --build"):
+        with pytest.raises(PmdError, match=rf"index.*broken.*pmd answer {run / 'narrow'} --build"):
             first_answer(run)
         ask(run, "--build")
         assert capsys.readouterr().err.endswith(f"{index}: 48 entities\n")
@@ -430,14 +430,14 @@ def test_an_index_that_lacks_something_is_broken(run):
     assert len(needed) == (15 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
-        with pytest.raises(PmdError, match=rf"index is broken \(it has no '{name}'\); rebuild it"):
+        with pytest.raises(PmdError, match=rf"index.*broken.*'{name}'"):
             first_answer(run)
 
 
 def test_an_index_of_another_format_is_built_anew_where_the_graph_is_known(run, builds):
     first, file = first_answer(run), run / "narrow" / "index" / "index.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "format": 99}))
-    with pytest.raises(PmdError, match=r"is broken \(it has format 99, this version reads 1\)"):
+    with pytest.raises(PmdError, match=r"broken.*99.* 1\)"):
         pmd.load(shutil.copytree(run / "narrow", run.parent / "alone")).answer(head="e08", relation="r_in")
     assert first_answer(run) == first and builds["built"] == 2
 
@@ -505,8 +505,8 @@ def test_the_command_fails_with_one_line(folder, tmp_path):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("data: [", r"cannot be read \(.*\); restore it"),
-        ("data: {pth: a}", r"data .*'pth'; restore it, or say which graph"),
+        ("data: [", r"cannot be read \("),
+        ("data: {pth: a}", r"data.*'pth'"),
     ],
 )
 def test_a_broken_config_is_named(run, command, text, told):

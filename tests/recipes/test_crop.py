@@ -36,7 +36,7 @@ def test_a_width_that_was_not_trained_is_noted(widths, width, note, saved, tmp_p
 
 
 def test_nothing_is_noted_of_a_width_that_is_refused(saved, tmp_path, capsys):
-    with pytest.raises(PmdError, match="width 9 is outside 1 to 8"):
+    with pytest.raises(PmdError, match=r"width 9.*outside 1.*8"):
         dispatch(["crop", str(saved()), "--width=9", f"--out={tmp_path}/small"])
     assert capsys.readouterr().err == ""
 
@@ -44,9 +44,9 @@ def test_nothing_is_noted_of_a_width_that_is_refused(saved, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("[1]", r"it is no settings by name but \[1\]"),
-        ("5", "it is no settings by name but 5"),
-        ("{}", "'.*' is neither an embedding model nor"),
+        ("[1]", r"\[1\]"),
+        ("5", " 5"),
+        ("{}", "'.*'.*neither"),
         ("{", "cannot read"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
     (model / "config.json").write_text(settings)
     with pytest.raises(PmdError, match=message):
         dispatch(["crop", str(model), "--width=4", f"--out={tmp_path}/small"])
-    with pytest.raises(PmdError, match=f"cannot load an embedding model from '{model}'"):
+    with pytest.raises(PmdError, match=rf"embedding.*'{model}'"):
         pmd.load(model)
 
 
@@ -63,7 +63,7 @@ def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
 def test_a_broken_config_is_no_scorer(settings, saved, folder):
     model = saved()
     (model / "config.json").write_text(settings)
-    with pytest.raises(PmdError, match=f"cannot read the config.json of '{model}'"):
+    with pytest.raises(PmdError, match=rf"config.json.*'{model}'"):
         pmd.load_scorer(model, pmd.load_graph(folder))
 
 
@@ -84,5 +84,5 @@ def test_another_graph_is_refused_whatever_the_option_is_called(saved, folder, t
     shutil.copytree(folder, tmp_path / "other")
     path = tmp_path / "other" / "entities.tsv"
     path.write_text(path.read_text() + "e48\tnowhere\t\n")
-    with pytest.raises(PmdError, match=r"on 48 entities, 'other' has 49 others; .*: give that as the data path$"):
+    with pytest.raises(PmdError, match=r"48.*'other'.*49.*data path$"):
         pmd.load_scorer(saved(), pmd.load_graph(tmp_path / "other"))

@@ -132,7 +132,7 @@ def test_int8_says_what_it_costs(runtime, make_run, tmp_path, capsys):
 
 def test_a_graph_that_is_not_the_model_is_not_written(runtime, make_run, tmp_path, monkeypatch):
     monkeypatch.setattr(export_text, "TOLERANCE", 0.0)
-    with pytest.raises(PmdError, match=r"to: vectors of the exported 'bert' encoder are .* from PyTorch's"):
+    with pytest.raises(PmdError, match=r"to:.*'bert'.*PyTorch"):
         export(make_run(), "onnx", f"--out={tmp_path}/out")
     assert not (tmp_path / "out").exists()
 
@@ -172,9 +172,7 @@ def test_embeddings_of_a_stage(folder, tmp_path, monkeypatch, capsys):
     )
     with pytest.raises(PmdError, match="run-rotate-embeddings: exists"):
         export("run", "embeddings")
-    with pytest.raises(
-        PmdError, match=r"to: 'run/rotate' is an embedding model; it exports to embeddings, not to onnx$"
-    ):
+    with pytest.raises(PmdError, match=r"to: 'run/rotate'.*embedding.*onnx$"):
         export("run", "onnx")
 
 
@@ -184,24 +182,24 @@ def test_what_cannot_be_exported(make_run, folder, tmp_path, monkeypatch):
         (
             "embeddings",
             run,
-            r"is a text model; it exports to onnx, onnx-int8, sentence-transformers, not to embeddings$",
+            r"text.*onnx, onnx-int8.*embeddings$",
         ),
         ("onnx", tmp_path / "nowhere", "model: no folder"),
     ):
         with pytest.raises(PmdError, match=message):
             export(model, to, f"--out={tmp_path}/out")
     alone = shutil.copytree(run / "grade1", tmp_path / "alone")
-    with pytest.raises(PmdError, match=r"is in no run folder here, so say which graph it is of: --data.path world$"):
+    with pytest.raises(PmdError, match=r"no run folder.*--data.path world$"):
         export(alone, "onnx", f"--out={tmp_path}/out")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(PmdError, match="is neither a text nor an embedding model"):
+    with pytest.raises(PmdError, match=r"neither.*text.*embedding"):
         export(tmp_path / "bert", "onnx", f"--out={tmp_path}/out")
 
     def missing(name):
         raise ImportError(name)
 
     monkeypatch.setattr("pmd.use.onnx.import_module", missing)
-    with pytest.raises(PmdError, match=r"^export to ONNX needs onnx: pip install 'pmd\[export\]'$"):
+    with pytest.raises(PmdError, match=r"needs onnx:.*'pmd\[export\]'$"):
         export(run, "onnx-int8", f"--out={tmp_path}/out")
     assert not (tmp_path / "out").exists()

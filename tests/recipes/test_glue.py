@@ -97,9 +97,9 @@ def test_a_bert_is_asked_for_no_triples(done):
     run, _ = done
     asked = ["answer", f"{run}/med", "--head=Austria", "--relation=x"]
     for command in (["evaluate", "--model", f"{run}/med"], asked, [*asked, "--build=true"]):
-        with pytest.raises(PmdError, match=r"med' is a BERT and knows no triples; transformers loads it"):
+        with pytest.raises(PmdError, match=r"med'.*BERT.*triples.*transformers"):
             dispatch(command)
-    with pytest.raises(PmdError, match=r"is a BERT and knows no triples"):
+    with pytest.raises(PmdError, match=r"BERT.*triples"):
         pmd.load_scorer(run / "finetune", pmd.load_graph("world"))
 
 
@@ -306,9 +306,7 @@ def test_ctrl_c_before_there_is_a_run_is_answered(place, monkeypatch, capsys):
 def test_a_stage_needs_an_example_for_every_process(place, monkeypatch):
     monkeypatch.setattr(glue, "accelerator_for", lambda train: SimpleNamespace(num_processes=4))
     stages = json.dumps([{"name": "finetune"}, {"name": "med", "method": "med", "batch_size": 2}])
-    with pytest.raises(
-        PmdError, match=r"^stages \(med\)\.batch_size: 2 leaves a process without a batch; use a larger"
-    ):
+    with pytest.raises(PmdError, match=r"^stages \(med\)\.batch_size: 2"):
         train(place, "many", stages=stages)
 
 
@@ -377,37 +375,34 @@ def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (["--model.widht=3"], "did you mean 'model.widths'"),
-        (['--stages=[{"name": "a", "witdh": 3}]'], "did you mean 'stages.width'"),
-        (["--task=rta"], "did you mean 'rte'"),
-        (
-            ["--model.widths=[8,12,32]"],
-            "model.widths: width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32",
-        ),
-        (["--model.max_length=65"], "max_length: 65 is more than the 64"),
+        (["--model.widht=3"], "'model.widths'"),
+        (['--stages=[{"name": "a", "witdh": 3}]'], "'stages.width'"),
+        (["--task=rta"], "'rte'"),
+        (["--model.widths=[8,12,32]"], "model.widths: width 12.*heads.*8.*among 8, 16, 24, 32"),
+        (["--model.max_length=65"], "max_length: 65.*64"),
         (["--model.name=nowhere/nothing"], "cannot load 'nowhere/nothing'"),
-        (["--data.path=PLACE/RTE", "--task=cola"], "is the folder of RTE, not of CoLA"),
-        (["--model.name=PLACE/no_tokenizer"], "no_tokenizer' has no tokenizer .*give a folder with tokenizer files"),
-        (["--model.name=PLACE/few_ids"], r"has ids up to \d+, and the model knows those below 50"),
-        (["--model.name=PLACE/one_segment"], "model.name: the BERT knows no second segment, and RTE has two texts"),
-        (['--stages=[{"name": "s", "width": 12}]'], r"stages \(s\).width: width 12 does not cut whole heads of 8"),
+        (["--data.path=PLACE/RTE", "--task=cola"], "folder of RTE.*CoLA"),
+        (["--model.name=PLACE/no_tokenizer"], "no_tokenizer'.*give"),
+        (["--model.name=PLACE/few_ids"], r"\d+.*below 50"),
+        (["--model.name=PLACE/one_segment"], "model.name.*BERT.*RTE"),
+        (['--stages=[{"name": "s", "width": 12}]'], r"stages \(s\).width: width 12.*heads.*8"),
         (
             ['--stages=[{"name": "finetune"}, {"name": "s", "method": "bkd", "layers": 9}]'],
-            r"stages \(s\).layers: 9 of a BERT of 2; choose 1 to 2",
+            r"stages \(s\).layers: 9.*BERT.*2.*1.*2",
         ),
         (
             ["--model.widths=[24,32]", "--methods=[finetune,minilm]"],
-            r"stages \(minilm-24\).width: the teacher's 32 dimensions cannot be split into 3 heads",
+            r"stages \(minilm-24\).width.*teacher's 32.*3 heads",
         ),
         (
             [
                 '--stages=[{"name": "finetune"}, {"name": "t", "method": "bkd", "width": 16},'
                 ' {"name": "s", "method": "minilm", "width": 24, "teacher": "t", "start": "finetune"}]'
             ],
-            r"stages \(s\).width: the teacher's 16 dimensions cannot be split into 3 heads",
+            r"stages \(s\).width.*teacher's 16.*3 heads",
         ),
-        (['--stages=[{"name": "a", "width": 32}]'], r"stages \(a\).width: 32 is that of the whole BERT; leave it out"),
-        (["--model.widths=null", "--methods=[finetune,bkd]"], "methods: bkd trains a student for every width below"),
+        (['--stages=[{"name": "a", "width": 32}]'], r"stages \(a\).width: 32.*BERT"),
+        (["--model.widths=null", "--methods=[finetune,bkd]"], "methods: bkd.*width"),
         (["--resume"], "leave out"),
     ],
 )
@@ -420,7 +415,7 @@ def test_what_cannot_work_is_said_before_anything_starts(change, message, place,
 
 
 def test_a_crop_has_a_tokenizer_or_is_not_written(place, tmp_path):
-    with pytest.raises(PmdError, match="no_tokenizer' has no tokenizer"):
+    with pytest.raises(PmdError, match="no_tokenizer'"):
         dispatch(["crop", str(place / "no_tokenizer"), "--width=16", f"--out={tmp_path}/crop"])
     assert not (tmp_path / "crop").exists()
 
@@ -463,12 +458,12 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     monkeypatch.setattr(glue_table, "prepared", lambda *_: pytest.fail("read again"))
     glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
     assert (out / "table.md").read_text() == table
-    with pytest.raises(PmdError, match=r"was run with train\.epochs 1, not 3; choose another folder"):
+    with pytest.raises(PmdError, match=r"train\.epochs 1.*3"):
         glue_table_command(
             table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned, "--base.train.epochs=3")
         )
     for less, left in (("--tasks=[rte]", "mrpc of seed 0"), ("--seeds=[1]", "mrpc of seed 0")):
-        with pytest.raises(PmdError, match=rf"has {left}, which this table would leave out; add it to --tasks and"):
+        with pytest.raises(PmdError, match=rf"{left}.*--tasks"):
             glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", less))
     assert (out / "table.md").read_text() == table
 
@@ -476,19 +471,16 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--tasks=[]"], "--tasks and --seeds: give at least one of each"),
-        (
-            ["--tasks=[rte]", '--tuned=[{"task": "colla", "lr": 1}]'],
-            "tuned: GLUE has no task 'colla'; .* did you mean 'cola'",
-        ),
-        (["--tasks=[rte,stbs]"], "tasks: GLUE has no task 'stbs'; .* did you mean 'stsb'"),
+        (["--tasks=[]"], "--tasks.*--seeds:"),
+        (["--tasks=[rte]", '--tuned=[{"task": "colla", "lr": 1}]'], "tuned: GLUE.*'colla'.*'cola'"),
+        (["--tasks=[rte,stbs]"], "tasks: GLUE.*'stbs'.*'stsb'"),
         (["--tasks=[rte]", "--base.methods=[medd]"], "medd"),
-        (["--tasks=[rte,RTE]"], "--tasks: rte is there twice"),
-        (["--tasks=[rte]", "--seeds=[1,1]"], "--seeds: 1 is there twice"),
-        (["--tasks=[rte]", "--base.seed=4"], "--base.seed: 4 is not used"),
-        (["--tasks=[rte]", "--base.task=nonsense"], "--base.task: nonsense is not used; a table has --tasks"),
-        (["--tasks=[rte]", "--base.name=mine"], "--base.name: mine is not used; a table has --out"),
-        (["--tasks=[rte]", "--base.runs=mine"], "--base.runs: mine is not used; a table has --out"),
+        (["--tasks=[rte,RTE]"], "--tasks: rte"),
+        (["--tasks=[rte]", "--seeds=[1,1]"], "--seeds: 1"),
+        (["--tasks=[rte]", "--base.seed=4"], "--base.seed: 4"),
+        (["--tasks=[rte]", "--base.task=nonsense"], "--base.task: nonsense.*--tasks"),
+        (["--tasks=[rte]", "--base.name=mine"], "--base.name: mine.*--out"),
+        (["--tasks=[rte]", "--base.runs=mine"], "--base.runs: mine.*--out"),
     ],
 )
 def test_tables_that_cannot_be_filled_are_refused(more, message, place, tmp_path):
@@ -498,22 +490,22 @@ def test_tables_that_cannot_be_filled_are_refused(more, message, place, tmp_path
 
 def test_a_table_looks_at_all_its_data_and_its_folder_first(done, place, tmp_path, monkeypatch):
     monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained first"))
-    with pytest.raises(PmdError, match=r"has no train\.jsonl and no folder 'QNLI'"):
+    with pytest.raises(PmdError, match=r"train\.jsonl.*'QNLI'"):
         glue_table_command(table_options(place, tmp_path / "late", "--tasks=[rte,qnli]"))
-    with pytest.raises(PmdError, match=r"model\.widths: width 12 does not cut whole heads"):
+    with pytest.raises(PmdError, match=r"model\.widths: width 12.*heads"):
         glue_table_command(table_options(place, tmp_path / "late", "--tasks=[rte]", "--base.model.widths=[12,32]"))
     assert not (tmp_path / "late").exists()
     (tmp_path / "med").mkdir()
     (tmp_path / "med" / "results.json").write_text('{"best": []}')
-    with pytest.raises(PmdError, match="med' has other results than those of a GLUE table; choose another folder"):
+    with pytest.raises(PmdError, match=r"med'.*GLUE"):
         glue_table_command(table_options(place, tmp_path / "med", "--tasks=[rte]"))
-    with pytest.raises(PmdError, match=r"--out: '.*done-.*' is the folder of a run, not of a table; choose another"):
+    with pytest.raises(PmdError, match=r"--out: '.*done-.*'"):
         glue_table_command(table_options(place, done[0], "--tasks=[rte]"))
 
 
 def test_one_process_writes_a_table(place, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(PmdError, match="2 processes were started, and each would write the table; start one"):
+    with pytest.raises(PmdError, match="2 processes"):
         glue_table_command(table_options(place, tmp_path / "table", "--tasks=[rte]"))
     assert not (tmp_path / "table").exists()
 

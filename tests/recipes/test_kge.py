@@ -167,7 +167,7 @@ def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):
     old, new = (load_file(place / "model.safetensors") for place in (run / "teacher", again / "wide"))
     assert all(torch.equal(old[key], new[key]) for key in old)
     wrong = json.dumps([{"name": "wide", "dim": 16, "load": str(run / "teacher")}])
-    with pytest.raises(PmdError, match="has dim 8, this stage 16"):
+    with pytest.raises(PmdError, match=r"dim 8.*stage 16"):
         train(folder, tmp_path, "wrong", f"--stages={wrong}")
 
 
@@ -184,12 +184,12 @@ def test_a_stage_has_a_constraint_of_its_own(folder, tmp_path):
 
 def test_a_loaded_model_must_be_what_the_config_says(run, folder, tmp_path):
     stages = json.dumps([{"name": "wide", "load": str(run / "teacher")}])
-    with pytest.raises(PmdError, match="has norm l2, this stage l1"):
+    with pytest.raises(PmdError, match=r"norm l2.*l1"):
         train(folder, tmp_path, "norm", f"--stages={stages}", "--model.norm=l1")
-    with pytest.raises(PmdError, match="has reciprocal False, this stage True"):
+    with pytest.raises(PmdError, match=r"reciprocal False.*True"):
         train(folder, tmp_path, "reciprocal", f"--stages={stages}", "--model.reciprocal=true")
     both = json.dumps([{"name": "a"}, {"name": "b", "teacher": "a", "load": str(run / "teacher")}])
-    with pytest.raises(PmdError, match="a loaded model is not trained; leave out teacher and start"):
+    with pytest.raises(PmdError, match="teacher and start"):
         train(folder, tmp_path, "both", f"--stages={both}")
 
 
@@ -204,7 +204,7 @@ def test_a_model_without_its_vocabulary_or_with_another_order_is_refused(run, fo
     shutil.copytree(folder, turned)
     lines = (folder / "entities.tsv").read_text().splitlines(keepends=True)
     (turned / "entities.tsv").write_text("".join(reversed(lines)))
-    with pytest.raises(PmdError, match="48 in another order or with other ids"):
+    with pytest.raises(PmdError, match=r"48.*order"):
         pmd.load_scorer(run / "teacher", pmd.load_graph(turned))
 
 
@@ -215,7 +215,7 @@ def test_entities_that_were_never_trained_are_not_ranked(folder, tmp_path):
     (inductive / "entities.tsv").write_text((folder / "entities.tsv").read_text() + more)
     for name in ("train", "valid", "test"):
         (inductive / f"inductive_{name}.tsv").write_text("n0\tr_in\tn1\nn2\tr_in\tn3\n")
-    with pytest.raises(PmdError, match="has learned nothing of the entities of 'inductive_test'"):
+    with pytest.raises(PmdError, match="'inductive_test'"):
         train(inductive, tmp_path, "unseen", "--evaluation.split=inductive_test")
     # The rows of the other graph's entities are not even negatives: they stay where they started.
     for loss in ("softmax", "one_vs_all", "k_vs_all"):
@@ -249,14 +249,14 @@ def test_resume_goes_on_with_runs_of_its_own_kind(run, tmp_path):
     other = tmp_path / "text-20300101-000000"
     other.mkdir()
     (other / "config.yaml").write_text("encoder: {}\n")
-    with pytest.raises(PmdError, match="no run of this script"):
+    with pytest.raises(PmdError, match="no run"):
         train_command(["--resume", f"--runs={tmp_path}"])
-    with pytest.raises(PmdError, match="is a run of another script"):
+    with pytest.raises(PmdError, match="another script"):
         train_command([f"--resume={other}"])
 
 
 def test_a_stage_key_that_is_misspelt_gets_a_proposal(folder, tmp_path):
-    with pytest.raises(PmdError, match=r"did you mean 'stages\.release'"):
+    with pytest.raises(PmdError, match=r"'stages\.release'"):
         train(folder, tmp_path, "wrong", '--stages=[{"name": "a", "realease": true}]')
 
 
@@ -292,7 +292,7 @@ def test_text_and_embedding_models_in_one_table(run, folder, tmp_path, capsys):
 
 
 def test_an_embedding_model_refuses_another_graph(run, capsys):
-    with pytest.raises(PmdError, match="was trained on 48 entities, 'world' has 1,887 others"):
+    with pytest.raises(PmdError, match=r"48.*'world'.*1,887"):
         evaluate_command([f"--model={run}/teacher", "--data.path=world"])
 
 
@@ -340,10 +340,10 @@ def test_configs_that_belong_in_two_tables_are_refused(folder, tmp_path):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     for file, path in ((one, "a"), (two, "b")):
         file.write_text(f"data: {{path: {path}}}\nmodel: {{interaction: transe}}\ndual: {{students: [4]}}\n")
-    with pytest.raises(PmdError, match="two of them are of transe"):
+    with pytest.raises(PmdError, match=r"two.*transe"):
         dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
     two.write_text(two.read_text().replace("transe", "rotate"))
-    with pytest.raises(PmdError, match="they are of several graphs, a and b"):
+    with pytest.raises(PmdError, match="graphs, a and b"):
         dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
 
 
@@ -352,9 +352,9 @@ def test_pictures(run, tmp_path, capsys):
         figure_command([f"--run={run}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
         assert (tmp_path / f"{what}.png").read_bytes().startswith(PNG)
     assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
-    with pytest.raises(PmdError, match=r"end it with \.png"):
+    with pytest.raises(PmdError, match=r"\.png"):
         figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
-    with pytest.raises(PmdError, match="--dim: no student of width 5 with both stages"):
+    with pytest.raises(PmdError, match=r"--dim.*width 5.*stages"):
         figure_command([f"--run={run}", "--dim=5"])
 
 
@@ -400,7 +400,7 @@ def test_a_misspelt_option_is_answered_at_once():
 
 def test_a_path_that_is_no_model_never_asks_the_hub(run, folder):
     graph = pmd.load_graph(folder)
-    with pytest.raises(PmdError, match="is a run; choose one of its stages: alone-4"):
+    with pytest.raises(PmdError, match=r"is a run.*alone-4"):
         pmd.load_scorer(run, graph)
     with pytest.raises(PmdError, match="holds no model"):
         pmd.load_scorer(folder, graph)
@@ -408,21 +408,23 @@ def test_a_path_that_is_no_model_never_asks_the_hub(run, folder):
 
 def test_a_graph_of_another_size_is_refused(run, folder):
     model = pmd.load_scorer(run / "teacher", pmd.load_graph(folder))
-    with pytest.raises(PmdError, match="the model knows 48 entities, graph 'world' has 1,887"):
+    with pytest.raises(PmdError, match=r"48.*'world'.*1,887"):
         pmd.rank(model, pmd.load_graph("world"))
 
 
 def test_embeddings_are_not_reranked_by_hops(run, folder):
-    with pytest.raises(PmdError, match=r"evaluation.rerank_hops: it adds to the cosine of a text model"):
+    with pytest.raises(PmdError, match=r"evaluation.rerank_hops:.*text"):
         train_command([*TINY, f"--data.path={folder}", "--evaluation.rerank_hops=2"])
-    with pytest.raises(PmdError, match="has no cosines to add to"):
+    with pytest.raises(PmdError, match="cosines"):
         evaluate_command([f"--model={run}/teacher", "--evaluation.rerank_hops=2"])
 
 
 def test_dualde_needs_a_student(folder, tmp_path):
     options = json.dumps([*TINY, f"--data.path={folder}"])
-    with pytest.raises(PmdError, match=r"has no student with both stages; give it dual.students"):
-        dualde_command(["--configs=[kge/wn18rr_rotate]", f"--options={options}", f"--out={tmp_path}"])
+    with pytest.raises(PmdError, match=r"stages.*dual.students"):
+        dualde_command(
+            [f"--configs=[{ROOT}/configs/kge/wn18rr_rotate.yaml]", f"--options={options}", f"--out={tmp_path}"]
+        )
 
 
 def test_a_run_that_was_cut_before_its_ranking_remembers_its_training(folder, tmp_path):

@@ -280,7 +280,7 @@ def test_a_written_folder_is_sent_as_it_is(croppable, hub, tmp_path):  # noqa: F
     (out / "README.md").write_text(card)
     dispatch(["push", str(out), "user/edited"])
     assert hub.files("user/edited")["README.md"].decode() == card
-    with pytest.raises(PmdError, match=r"width: '.*' is written already and is sent as it is; leave the option out"):
+    with pytest.raises(PmdError, match=r"width: '.*'.*written already"):
         dispatch(["push", str(out), "user/edited", "--width=4"])
 
 
@@ -293,9 +293,7 @@ def test_a_graph_that_changed_since_the_run_is_not_sent(name, folder, tmp_path, 
     with open(graph / "train.tsv", "a") as file:
         file.write("e00\tr_in\te01\n")
     for options in ([], ["--width=4"]):
-        with pytest.raises(
-            PmdError, match=r"was run on another graph than the index holds that would be sent"
-        ) as caught:
+        with pytest.raises(PmdError, match=r"another graph") as caught:
             dispatch(["push", str(run), "user/name", f"--out={tmp_path}/out", *options])
         assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists() and hub.repos == {}
     (run / name).unlink()
@@ -325,7 +323,7 @@ def test_a_link_is_to_what_is_on_the_hub(tmp_path, monkeypatch):
 def test_no_token_is_said_before_anything_is_built(folder, runs, hub, monkeypatch):  # noqa: F811
     run = embeddings(folder, runs, "bare")
     monkeypatch.setattr("pmd.hub.push.get_token", lambda: None)
-    with pytest.raises(PmdError, match=r"no token: set HF_TOKEN"):
+    with pytest.raises(PmdError, match=r"HF_TOKEN"):
         dispatch(["push", str(run), "user/name"])
     assert not (run / "rotate" / "index").exists() and hub.requests == []
     dispatch(["push", str(run), "user/name", "--token=hf_right"])
@@ -346,13 +344,13 @@ def test_one_line_and_exit_code_2(token, croppable, hub, monkeypatch, capsys):  
 
 def test_a_broken_connection_leaves_the_written_folder(croppable, hub, tmp_path, capsys):  # noqa: F811
     hub.drops = -1
-    with pytest.raises(PmdError, match=r"the connection to the Hub broke .* the same command goes on"):
+    with pytest.raises(PmdError, match=r"connection"):
         dispatch(["push", str(croppable), "user/name", f"--out={tmp_path}/out"])
     hub.drops = 0
     dispatch(["push", f"{tmp_path}/out", "user/name"])
     held = hub.files("user/name")
     assert held["model.safetensors"] == (croppable / "rotate" / "model.safetensors").read_bytes()
-    with pytest.raises(PmdError, match=r"'user/name' holds .* files already; add --update"):
+    with pytest.raises(PmdError, match=r"'user/name'.*--update"):
         dispatch(["push", f"{tmp_path}/out", "user/name"])
     (tmp_path / "out" / "README.md").write_text("---\nlicense: mit\n---\n")
     dispatch(["push", f"{tmp_path}/out", "user/name", "--update"])
@@ -362,13 +360,13 @@ def test_a_broken_connection_leaves_the_written_folder(croppable, hub, tmp_path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--grade=7"], "has no finished stage 'grade7'; there are rotate"),
-        (["--stage=rotat"], "did you mean 'rotate'"),
-        (["--grade=3", "--stage=rotate"], "grade: the stage is named already"),
-        (["--dry-run"], "dry_run: say where the folder goes: --out FOLDER"),
-        (["--width=9", "--dry-run", "--out={out}"], "width 9 is outside 1 to 8"),
-        (["--dry-run", "--out={full}"], "exists and is not an empty folder"),
-        (["--updat"], "did you mean 'update'"),
+        (["--grade=7"], "'grade7'.*rotate"),
+        (["--stage=rotat"], "'rotate'"),
+        (["--grade=3", "--stage=rotate"], "grade:"),
+        (["--dry-run"], "dry_run.*--out FOLDER"),
+        (["--width=9", "--dry-run", "--out={out}"], "width 9.*outside 1.*8"),
+        (["--dry-run", "--out={full}"], "exists"),
+        (["--updat"], "'update'"),
     ],
 )
 def test_what_cannot_be_pushed(options, message, croppable, hub, tmp_path):  # noqa: F811
@@ -381,11 +379,9 @@ def test_what_cannot_be_pushed(options, message, croppable, hub, tmp_path):  # n
 
 def test_models_that_are_in_no_run(croppable, tmp_path):
     dispatch(["crop", str(croppable), "--width=4", f"--out={tmp_path}/small"])
-    with pytest.raises(
-        PmdError, match="is neither a run nor a finished stage of one, and a card is written from a run"
-    ):
+    with pytest.raises(PmdError, match="card"):
         dispatch(["push", f"{tmp_path}/small", "user/name"])
-    with pytest.raises(PmdError, match="is one already; leave out --stage and --grade"):
+    with pytest.raises(PmdError, match=r"--stage.*--grade"):
         dispatch(["push", str(croppable / "rotate"), "user/name", "--stage=rotate"])
-    with pytest.raises(PmdError, match="repo: 'name' says not whose it is; give user/name"):
+    with pytest.raises(PmdError, match=r"repo: 'name'.*user/name"):
         dispatch(["push", str(croppable), "name"])

@@ -19,6 +19,8 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.recipes import text as progressive
 
+from ..says import says
+
 evaluate_command = COMMANDS["evaluate"]
 progressive_command = COMMANDS["progressive"]
 
@@ -98,7 +100,7 @@ def test_a_run_on_other_data_does_not_go_on(run, folder, tmp_path):
     settings = yaml.safe_load((again / "config.yaml").read_text())
     settings["data"]["path"] = str(other)
     (again / "config.yaml").write_text(yaml.safe_dump(settings))
-    with pytest.raises(PmdError, match="was run on other data"):
+    with pytest.raises(PmdError, match="other data"):
         progressive_command(["--resume", str(again)])
 
 
@@ -116,7 +118,7 @@ def test_a_plain_encoder_is_no_trained_model(tmp_path):
     BertModel(BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)).save_pretrained(
         tmp_path
     )
-    with pytest.raises(PmdError, match="is a BERT and knows no triples") as caught:
+    with pytest.raises(PmdError, match=r"BERT.*triples") as caught:
         pmd.load_scorer(tmp_path, None)
     assert "\n" not in str(caught.value)
 
@@ -158,35 +160,35 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train.lrr=1"], "did you mean 'train.lr'?"),
+        (["--train.lrr=1"], "'train.lr'"),
         (["--train.lr=fast"], "train.lr"),
         (["--config=nowhere.yaml"], "nowhere.yaml"),
         (["--data.path=wordl"], "world"),
         (["--train.batch_size=1"], "at least 2"),
-        (["--encoder.heads=3"], "not a multiple of encoder.heads (3)"),
-        (["--encoder.name=package:no_such_package/model"], "no package 'no_such_package' is installed"),
-        (["--resume", "nowhere"], "not a run folder"),
-        (["--evaluation.split=tset"], "has no split 'tset'"),
-        (["--distill.mask_rates=[0.1]"], "1 rates for 4 grades"),
+        (["--encoder.heads=3"], "encoder.heads (3)"),
+        (["--encoder.name=package:no_such_package/model"], "'no_such_package'"),
+        (["--resume", "nowhere"], "run folder"),
+        (["--evaluation.split=tset"], "'tset'"),
+        (["--distill.mask_rates=[0.1]"], "1 rates…4 grades"),
         (["--resume", "--train.lr=77"], "leave out --train.lr=77"),
-        (["--seed=-1"], "seed: -1 must not be negative"),
+        (["--seed=-1"], "seed: -1"),
         (["--train.workers=-1"], "train.workers"),
         (["--train.threads=-1"], "train.threads"),
-        (["--train.lora.r=0"], "train.lora.r: 0 must be positive"),
-        (["--train.lora.targets=[foo]"], "no linear layer 'foo'"),
-        (["--encoder.dropout=2"], "encoder.dropout: 2.0 is not in [0, 1)"),
+        (["--train.lora.r=0"], "train.lora.r: 0"),
+        (["--train.lora.targets=[foo]"], "'foo'"),
+        (["--encoder.dropout=2"], "encoder.dropout: 2.0…[0, 1)"),
         (["--encoder.vocab_size=-5"], "encoder.vocab_size"),
-        (["--encoder.layers=0"], "encoder.layers: 0 must be positive"),
+        (["--encoder.layers=0"], "encoder.layers: 0"),
         (["--evaluation.rerank_hops=-1"], "evaluation.rerank_hops"),
         (["--contrastive.pre_batches=-1"], "contrastive.pre_batches"),
-        (["--name=a/b"], "cannot name a folder"),
-        (['--stages=[{"name": "a", "load": "nowhere"}]'], "cannot load a text model from 'nowhere'"),
+        (["--name=a/b"], "name: 'a/b'"),
+        (['--stages=[{"name": "a", "load": "nowhere"}]'], "text…'nowhere'"),
     ],
 )
 def test_what_cannot_work_is_one_line(arguments, message, tmp_path):
     with pytest.raises(PmdError) as caught:
         progressive_command([f"--runs={tmp_path}", *arguments])
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert says(str(caught.value), message)
     assert not list(tmp_path.iterdir())
 
 

@@ -160,8 +160,8 @@ def test_crops_that_are_noted_and_refused(run, tmp_path, capsys):
     note = "note: width 5 was not trained by itself; it is between two of the model's: 4, 8, 16"
     assert capsys.readouterr().err.strip() == note
     for arguments, message in (
-        (["--width=17", f"--out={tmp_path}/x"], "width 17 is outside 1 to 16"),
-        (["--width=8", f"--out={run}"], "exists and is not an empty folder"),
+        (["--width=17", f"--out={tmp_path}/x"], "width 17.*outside 1.*16"),
+        (["--width=8", f"--out={run}"], "exists"),
     ):
         with pytest.raises(PmdError, match=message):
             dispatch(["crop", str(run / "grade1"), *arguments])
@@ -204,13 +204,13 @@ def test_without_widths_there_is_one_table(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--encoder.widths=[16]"], r"encoder.widths: \[16\] is a single width; leave it out for a plain model"),
-        (["--encoder.widths=[8,4,16]"], r"encoder.widths: \[8, 4, 16\] must increase, from 1 on"),
-        (["--encoder.widths=[0,16]"], r"encoder.widths: \[0, 16\] must increase, from 1 on"),
-        (["--encoder.widths=[8,32]"], "encoder.widths: 32 exceeds the dimension 16; raise encoder.hidden_size or drop"),
-        (["--encoder.widths=[4,8]"], "dimensions after 8 would not be trained; add 16 or set encoder.hidden_size to 8"),
+        (["--encoder.widths=[16]"], r"encoder.widths: \[16\].*single"),
+        (["--encoder.widths=[8,4,16]"], r"encoder.widths: \[8, 4, 16\]"),
+        (["--encoder.widths=[0,16]"], r"encoder.widths: \[0, 16\]"),
+        (["--encoder.widths=[8,32]"], "encoder.widths: 32.*dimension 16.*encoder.hidden_size"),
+        (["--encoder.widths=[4,8]"], "after 8.*16.*encoder.hidden_size.*8"),
         (["--encoder.widths=[a]"], "encoder.widths"),
-        (["--encoder.width=[8,16]"], "did you mean 'encoder.widths'"),
+        (["--encoder.width=[8,16]"], "'encoder.widths'"),
     ],
 )
 def test_widths_that_cannot_be_trained(options, message, tmp_path):
@@ -232,8 +232,8 @@ def test_widths_of_a_pretrained_encoder(run, folder, tmp_path):
         "--encoder.max_length=24",
     ]
     for widths, message in (
-        ("[8,32]", "encoder.widths: 32 exceeds the dimension 16; raise the width of encoder.name or drop it"),
-        ("[4,8]", "dimensions after 8 would not be trained; add 16 or set the width of encoder.name to 8"),
+        ("[8,32]", "encoder.widths: 32.*dimension 16.*width.*encoder.name"),
+        ("[4,8]", "after 8.*16.*width.*encoder.name.*8"),
     ):
         with pytest.raises(PmdError, match=message):
             progressive_command([*common, f"--encoder.widths={widths}"])

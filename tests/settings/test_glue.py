@@ -24,7 +24,7 @@ def test_tasks_have_the_names_of_papers_and_hub():
         assert task.num_labels == (1 if task.regression else len(task.labels))
         assert len(task.files) == len(task.validation) == len(task.test)
     assert [key for key, task in TASKS.items() if task.regression] == ["stsb"]
-    with pytest.raises(PmdError, match=r"GLUE has no task 'mprc'; there are cola, .*; did you mean 'mrpc'"):
+    with pytest.raises(PmdError, match=r"'mprc'.*cola,.*'mrpc'"):
         task_of("mprc")
 
 
@@ -91,7 +91,7 @@ def test_recipes_leave_out_what_embeddings_alone_have():
         med = resolve_bert_med(MedConfig(recipe))
         assert (med.prefix, med.power, med.calibrated) == (1.0, 0.0, False)
     assert resolve_bert_med(MedConfig("med")).evolutionary
-    with pytest.raises(PmdError, match=r"med\.power: is of embedding models"):
+    with pytest.raises(PmdError, match=r"med\.power.*embedding"):
         resolve_bert_med(MedConfig("med", power=0.5))
 
 
@@ -101,20 +101,17 @@ FULL = GlueStageConfig("finetune")
 @pytest.mark.parametrize(
     "stages, message",
     [
-        ([GlueStageConfig("a", method="med", width=128)], "med trains all of model.widths; leave out width"),
-        (
-            [GlueStageConfig("a", method="bkd", width=128)],
-            "bkd needs a teacher, a full `finetune` stage before it",
-        ),
-        ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune has none; choose among bkd"),
-        ([GlueStageConfig("a", med=MedConfig("med"))], r"stages \(a\).med: finetune does not read it; leave it out"),
-        ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages \(a\).med: hat does not read it"),
-        ([GlueStageConfig("a", order="taylor")], r"stages \(a\).order: no width is cut here"),
-        ([FULL, GlueStageConfig("a", start="finetun")], "'finetun' is no earlier stage of full size"),
-        ([GlueStageConfig("n", width=128), GlueStageConfig("a", start="n")], "'n' is no earlier stage of full size"),
+        ([GlueStageConfig("a", method="med", width=128)], "med.*model.widths.*width"),
+        ([GlueStageConfig("a", method="bkd", width=128)], "bkd.*teacher.*`finetune`"),
+        ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune.*bkd"),
+        ([GlueStageConfig("a", med=MedConfig("med"))], r"stages \(a\).med: finetune"),
+        ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages \(a\).med: hat"),
+        ([GlueStageConfig("a", order="taylor")], r"stages \(a\).order.*width"),
+        ([FULL, GlueStageConfig("a", start="finetun")], "'finetun'"),
+        ([GlueStageConfig("n", width=128), GlueStageConfig("a", start="n")], "'n'"),
         ([FULL, FULL], "'finetune' is taken"),
-        ([GlueStageConfig("pretrained")], "choose another name"),
-        ([GlueStageConfig("a", epochs=0)], r"stages \(a\).epochs: 0 must be positive"),
+        ([GlueStageConfig("pretrained")], "another name"),
+        ([GlueStageConfig("a", epochs=0)], r"stages \(a\).epochs: 0"),
     ],
 )
 def test_stages_that_cannot_run_are_refused(stages, message):
@@ -126,19 +123,16 @@ def test_stages_that_cannot_run_are_refused(stages, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"task": "sst"}, "did you mean 'sst2'"),
+        ({"task": "sst"}, "'sst2'"),
         ({"methods": []}, "nothing to train"),
-        ({"methods": ["hat"], "stages": [FULL]}, "methods: `stages` lists the trainings one by one; leave methods out"),
+        ({"methods": ["hat"], "stages": [FULL]}, "methods: `stages`"),
         ({"model": GlueModelConfig()}, "med needs model.widths"),
-        (
-            {"med": MedConfig(draw=3), "model": GlueModelConfig(widths=[8, 16])},
-            r"med\.draw: 3 of 2 widths cannot be drawn; 0 takes all",
-        ),
+        ({"med": MedConfig(draw=3), "model": GlueModelConfig(widths=[8, 16])}, r"med\.draw: 3.*2 widths.*drawn; 0"),
         ({"model": GlueModelConfig(widths=[8, 16], max_length=3)}, "max_length: 3"),
-        ({"name": "a/b"}, "cannot name a folder"),
-        ({"model": GlueModelConfig(widths=[8, 16], dropout=1.5)}, r"model\.dropout: 1\.5 is not in \[0, 1\)"),
-        ({"model": GlueModelConfig(widths=[8, 16], dropout=-1)}, r"model\.dropout: -1 is not in \[0, 1\)"),
-        ({"seed": -1}, "seed: -1 must not be negative"),
+        ({"name": "a/b"}, "name"),
+        ({"model": GlueModelConfig(widths=[8, 16], dropout=1.5)}, r"model\.dropout: 1\.5.*\[0, 1\)"),
+        ({"model": GlueModelConfig(widths=[8, 16], dropout=-1)}, r"model\.dropout: -1.*\[0, 1\)"),
+        ({"seed": -1}, "seed: -1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, message):

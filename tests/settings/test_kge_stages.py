@@ -8,6 +8,8 @@ from pmd.core.errors import PmdError
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.kge_stages import check_kge, resolve_kge_stages
 
+from ..says import says
+
 DUALDE = [
     KgeStageConfig("teacher"),
     KgeStageConfig("first", dim=8, teacher="teacher"),
@@ -93,68 +95,61 @@ def test_students_are_trained_alone_and_taught_in_two_stages():
 def resolve_error(stages) -> str:
     with pytest.raises(PmdError) as caught:
         resolve_kge_stages(KgeConfig(model=ModelConfig(dim=16), stages=stages))
-    assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (KgeStageConfig("a"), "stages[1].name: 'a' is taken; every stage needs a name of its own"),
-        (
-            KgeStageConfig("b/c"),
-            "stages[1].name: 'b/c' cannot name a folder of a run; use letters, digits, '-' and '_'",
-        ),
-        (KgeStageConfig(""), "stages[1].name: '' cannot name a folder of a run; use letters, digits, '-' and '_'"),
-        (KgeStageConfig("checkpoint"), "stages[1].name: 'checkpoint' cannot name a folder of a run"),
-        (KgeStageConfig("ranks"), "stages[1].name: 'ranks' cannot name a folder of a run"),
-        (KgeStageConfig("b", teacher="c"), "stages[1] (b).teacher: no earlier stage 'c'; there is a"),
-        (KgeStageConfig("b", teacher="b"), "stages[1] (b).teacher: no earlier stage 'b'; there is a"),
-        (KgeStageConfig("b", start="c"), "stages[1] (b).start: no earlier stage 'c'; there is a"),
-        (KgeStageConfig("b", dim=8, start="a"), "stages[1] (b).start: 'a' has dim 16, not 8"),
-        (KgeStageConfig("b", release=True), "stages[1] (b).release: there is no teacher to release; name one"),
-        (KgeStageConfig("b", alpha=1.5), "stages[1] (b).alpha: 1.5 is not in [0, 1]; 0.5 weighs labels evenly"),
-        (KgeStageConfig("b", beta=-0.5), "stages[1] (b).beta: -0.5 is not in [0, 1]; 0.5 weighs labels evenly"),
-        (KgeStageConfig("b", alpha=float("nan")), "stages[1] (b).alpha: nan is not in [0, 1]"),
-        (KgeStageConfig("b", dim=0), "stages[1] (b).dim: 0 must be positive"),
-        (KgeStageConfig("b", epochs=0), "stages[1] (b).epochs: 0 must be positive"),
-        (KgeStageConfig("b", lr=-1.0), "stages[1] (b).lr: -1.0 must be positive"),
-        (KgeStageConfig("b", scale=0.0), "stages[1] (b).scale: 0.0 must be positive"),
-        (
-            KgeStageConfig("b", loss="logistic", adversarial=-1.0),
-            "stages[1] (b).adversarial: -1.0 must not be negative",
-        ),
-        (KgeStageConfig("b", adversarial=1.0), "stages[1] (b).adversarial: the softmax loss has no use for it"),
-        (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0 must not be negative"),
+        (KgeStageConfig("a"), "stages[1].name: 'a'"),
+        (KgeStageConfig("b/c"), "stages[1].name: 'b/c'"),
+        (KgeStageConfig(""), "stages[1].name: ''"),
+        (KgeStageConfig("checkpoint"), "stages[1].name: 'checkpoint'"),
+        (KgeStageConfig("ranks"), "stages[1].name: 'ranks'"),
+        (KgeStageConfig("b", teacher="c"), "stages[1] (b).teacher…'c'"),
+        (KgeStageConfig("b", teacher="b"), "stages[1] (b).teacher…'b'"),
+        (KgeStageConfig("b", start="c"), "stages[1] (b).start…'c'"),
+        (KgeStageConfig("b", dim=8, start="a"), "stages[1] (b).start: 'a'…dim 16…8"),
+        (KgeStageConfig("b", release=True), "stages[1] (b).release:…teacher"),
+        (KgeStageConfig("b", alpha=1.5), "stages[1] (b).alpha: 1.5…[0, 1]"),
+        (KgeStageConfig("b", beta=-0.5), "stages[1] (b).beta: -0.5…[0, 1]"),
+        (KgeStageConfig("b", alpha=float("nan")), "stages[1] (b).alpha: nan"),
+        (KgeStageConfig("b", dim=0), "stages[1] (b).dim: 0"),
+        (KgeStageConfig("b", epochs=0), "stages[1] (b).epochs: 0"),
+        (KgeStageConfig("b", lr=-1.0), "stages[1] (b).lr: -1.0"),
+        (KgeStageConfig("b", scale=0.0), "stages[1] (b).scale: 0.0"),
+        (KgeStageConfig("b", loss="logistic", adversarial=-1.0), "stages[1] (b).adversarial: -1.0"),
+        (KgeStageConfig("b", adversarial=1.0), "stages[1] (b).adversarial…softmax"),
+        (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0"),
     ],
 )
 def test_a_stage_that_cannot_run_names_its_key(stage, message):
-    assert resolve_error([KgeStageConfig("a"), stage]).startswith(message)
+    assert says(resolve_error([KgeStageConfig("a"), stage]), message)
 
 
 def test_lists_of_stages_that_cannot_run():
-    assert resolve_error([]) == "stages: the list is empty; leave it out for one model"
+    assert says(resolve_error([]), "stages: ")
     found = resolve_error([KgeStageConfig("a", teacher="b"), KgeStageConfig("b")])
-    assert found == "stages[0] (a).teacher: no earlier stage 'b'; there is none"
+    assert says(found, "stages[0] (a).teacher: …'b'")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        *((f"train.{key}", 0, "0 must be positive") for key in ("epochs", "batch_size", "lr", "log_every")),
-        *((f"train.{key}", -1, "-1 must not be negative") for key in ("warmup", "grad_clip", "patience", "workers")),
-        *((f"loss.{key}", 0, "0 must be positive") for key in ("negatives", "shared", "scale")),
-        *((f"loss.{key}", -0.5, "-0.5 must not be negative") for key in ("adversarial", "n3", "constraint")),
-        ("loss.label_smoothing", 0.1, "the softmax loss has no use for it; leave it out or choose another loss.name"),
-        ("loss.adversarial", 1.0, "the softmax loss has no use for it; leave it out or choose another loss.name"),
-        ("dual.ablations", True, "there are no students; name their widths in dual.students"),
-        ("dual.lrs", [0.1], "there are no students; name their widths in dual.students"),
-        ("loss.n3", 0.1, "the 3-norm fits complex and simple, not rotate; set it to 0"),
-        ("model.dim", 0, "0 must be positive"),
-        ("dual.temperature", 0.0, "0.0 must be positive"),
-        ("model.init", 0.0, "0.0 must be positive"),
-        ("evaluation.batch_size", 0, "0 must be positive"),
-        ("train.weight_decay", 0.1, "adam has none; use adamw, or loss.n3"),
+        *((f"train.{key}", 0, "0") for key in ("epochs", "batch_size", "lr", "log_every")),
+        *((f"train.{key}", -1, "-1") for key in ("warmup", "grad_clip", "patience", "workers")),
+        *((f"loss.{key}", 0, "0") for key in ("negatives", "shared", "scale")),
+        *((f"loss.{key}", -0.5, "-0.5") for key in ("adversarial", "n3", "constraint")),
+        ("loss.label_smoothing", 0.1, "softmax…loss.name"),
+        ("loss.adversarial", 1.0, "softmax…loss.name"),
+        ("dual.ablations", True, "dual.students"),
+        ("dual.lrs", [0.1], "dual.students"),
+        ("loss.n3", 0.1, "complex…simple…rotate"),
+        ("model.dim", 0, "0"),
+        ("dual.temperature", 0.0, "0.0"),
+        ("model.init", 0.0, "0.0"),
+        ("evaluation.batch_size", 0, "0"),
+        ("train.weight_decay", 0.1, "adam…adamw…loss.n3"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(key, value, message):
@@ -163,39 +158,30 @@ def test_a_setting_that_cannot_work_is_named(key, value, message):
     setattr(getattr(config, part), name, value)
     with pytest.raises(PmdError) as caught:
         check_kge(config)
-    assert str(caught.value) == f"{key}: {message}"
+    assert says(str(caught.value), f"{key}: …{message}")
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            KgeConfig(model=ModelConfig("simple", norm="l1")),
-            "model.norm: simple is a product, not a distance; leave the norm out",
-        ),
+        (KgeConfig(model=ModelConfig("simple", norm="l1")), "model.norm: simple…norm"),
         *(
             (
                 KgeConfig(loss=LossConfig(loss), train=KgeTrainConfig(optimizer="sparse_adam")),
-                f"train.optimizer: sparse_adam needs sampled negatives, {loss} reads every row; use adam",
+                f"train.optimizer: sparse_adam…{loss}…adam",
             )
             for loss in ("one_vs_all", "k_vs_all")
         ),
-        (
-            KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam", grad_clip=1.0)),
-            "train.grad_clip: gradients of single rows cannot be clipped; set it to 0",
-        ),
-        (
-            KgeConfig(loss=LossConfig(margin=3.0)),
-            "loss.margin: the softmax loss has no use for it; leave it out or choose another loss.name",
-        ),
-        (KgeConfig(name="a/b"), "name: 'a/b' cannot name a folder; use letters, digits, '-' and '_'"),
-        (KgeConfig(seed=-1), "seed: -1 must not be negative"),
+        (KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam", grad_clip=1.0)), "train.grad_clip…0"),
+        (KgeConfig(loss=LossConfig(margin=3.0)), "loss.margin…softmax…loss.name"),
+        (KgeConfig(name="a/b"), "name: 'a/b'"),
+        (KgeConfig(seed=-1), "seed: -1"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, message):
     with pytest.raises(PmdError) as caught:
         check_kge(config)
-    assert str(caught.value) == message
+    assert says(str(caught.value), message)
 
 
 @pytest.mark.parametrize(

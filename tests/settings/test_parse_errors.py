@@ -9,28 +9,27 @@ from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig
 from pmd.settings.parse import read_config
 
+from ..says import says
+
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--model.widths=10,64", "model.widths: '10,64' is not a list; write '[10,64]'"),
-        ("--model.widths=[a,64]", "model.widths: 'a' is not a whole number"),
-        ("--train.epochs=1.5", "train.epochs: '1.5' is not a whole number"),
-        ("--train.lr=fast", "train.lr: 'fast' is not a number"),
-        ("--loss.filtered=maybe", "loss.filtered: 'maybe' is not true or false"),
-        ("--med.draw=x", "med.draw: 'x' is not a whole number"),
-        (
-            "--loss.name=softmx",
-            "loss.name: 'softmx' is not one of margin, logistic, softmax, one_vs_all, k_vs_all; did you mean 'softmax'?",
-        ),
-        ("--model.norm=l3", "model.norm: 'l3' is not one of l1, l2, squared"),
-        ('--stages=[{"name": "a", "lr": "x"}]', "stages.lr: 'x' is not a number"),
+        ("--model.widths=10,64", "model.widths: '10,64'…'[10,64]'"),
+        ("--model.widths=[a,64]", "model.widths: 'a'"),
+        ("--train.epochs=1.5", "train.epochs: '1.5'"),
+        ("--train.lr=fast", "train.lr: 'fast'"),
+        ("--loss.filtered=maybe", "loss.filtered: 'maybe'"),
+        ("--med.draw=x", "med.draw: 'x'"),
+        ("--loss.name=softmx", "loss.name: 'softmx'…margin, logistic, softmax, one_vs_all, k_vs_all…'softmax'"),
+        ("--model.norm=l3", "model.norm: 'l3'…l1, l2, squared"),
+        ('--stages=[{"name": "a", "lr": "x"}]', "stages.lr: 'x'"),
     ],
 )
 def test_wrong_values(option, message):
     with pytest.raises(PmdError) as error:
         read_config(KgeConfig, [option])
-    assert str(error.value) == message
+    assert says(str(error.value), message)
 
 
 @pytest.mark.parametrize("module", ["pmd.recipes.crop", "pmd.papers.figures", "pmd.settings.med_table"])

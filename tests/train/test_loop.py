@@ -139,7 +139,7 @@ def test_patience_stops(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path):
-    with pytest.raises(PmdError, match=r"loss term 'loss' became nan at step 1; lower train.lr") as caught:
+    with pytest.raises(PmdError, match=r"'loss'.*nan.*step 1.*train.lr") as caught:
         train(tmp_path, collate=lambda positions: Batch(DATA[positions] * float("nan")))
     assert "\n" not in str(caught.value)
 

@@ -20,7 +20,7 @@ def test_a_model_without_a_folder_cannot_be_asked():
     class Loose(AnsweringModel):
         open_index = None
 
-    with pytest.raises(PmdError, match=r"no index of its graph; save it, and load it again"):
+    with pytest.raises(PmdError, match=r"no index"):
         Loose().answer(head="a", relation="r")
 
 
@@ -40,13 +40,13 @@ def test_a_line_is_a_question(line, parts):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("Ada near ?", "1 column instead of 3"),
-        ("a\tb\tc\t?", "4 columns instead of 3"),
-        ("a\tb\tc", "one of head and tail must be ?"),
-        ("?\tb\t?", "one of head and tail must be ?"),
-        ("{", "not a JSON object"),
-        ('{"haed": "a"}', "'haed' is not a key .*; did you mean 'head'?"),
-        ('{"head": 7, "relation": "r"}', "head: 7 is not a text"),
+        ("Ada near ?", "1 column.*3"),
+        ("a\tb\tc\t?", "4 columns.*3"),
+        ("a\tb\tc", "head and tail"),
+        ("?\tb\t?", "head and tail"),
+        ("{", "JSON object"),
+        ('{"haed": "a"}', "'haed'.*'head'"),
+        ('{"head": 7, "relation": "r"}', "head: 7.*text"),
     ],
 )
 def test_a_line_that_is_none_is_named(line, message):
@@ -54,8 +54,8 @@ def test_a_line_that_is_none_is_named(line, message):
         def question(self, **parts):
             return parts
 
-    with pytest.raises(PmdError, match=rf"^asked\.tsv, line 3: {message}"):
+    with pytest.raises(PmdError, match=rf"^asked\.tsv, line 3:.*{message}"):
         read_questions(Echo(), ["a\tr\t?", "", line], "asked.tsv")
     assert read_questions(Echo(), ["a\tr\t?\r", "", " "], "asked.tsv") == [{"head": "a", "relation": "r"}]
-    with pytest.raises(PmdError, match=r"^asked\.tsv: no questions"):
+    with pytest.raises(PmdError, match=r"^asked\.tsv:.*questions"):
         read_questions(Echo(), ["", " "], "asked.tsv")

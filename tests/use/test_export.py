@@ -123,7 +123,7 @@ def test_a_missing_package_is_one_line(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(onnx, "import_module", missing)
-    with pytest.raises(PmdError, match=r"^export to ONNX needs onnxruntime: pip install 'pmd\[export\]'$"):
+    with pytest.raises(PmdError, match=r"needs onnxruntime:.*'pmd\[export\]'$"):
         onnx.needed("onnxruntime.quantization")
 
 

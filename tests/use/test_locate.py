@@ -41,7 +41,7 @@ def test_a_revision(repo):
     for revision, of in ((None, "main"), ("small", "small"), (repo.branches["small"], "small")):
         folder = locate("user/name", revision=revision)
         assert json.loads((folder / "config.json").read_text()) == {"of": of}
-    with pytest.raises(PmdError, match=r"no folder 'user/name', and the Hub gives none of that id in revision 'other'"):
+    with pytest.raises(PmdError, match=r"'user/name'.*revision 'other'"):
         pmd.load("user/name", revision="other")
 
 
@@ -50,5 +50,5 @@ def test_what_lies_here_has_no_revisions(tmp_path):
         lambda: pmd.load(tmp_path, revision="main"),
         lambda: dispatch(["answer", str(tmp_path), "--revision=main", "--head=a", "--relation=b"]),
     ):
-        with pytest.raises(PmdError, match=r"revision: '.*' is a folder here, and only the Hub has revisions; leave"):
+        with pytest.raises(PmdError, match=r"revision: '.*'.*folder"):
             act()

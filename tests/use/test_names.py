@@ -3,6 +3,8 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.use.names import Names, Strings, fold, folded_order
 
+from ..says import says
+
 IDS = ["Q1", "Q2", "q3", "Q_4", "Q5", "Q6", "Ada", "Q8"]
 TEXTS = ["Ada", "Grace Hopper", "GRACE hopper", "Zürich", "Ada", "naïve", "somebody", "日本"]
 ABOUT = ["wrote the first program, long before there were machines to run it", "", "", "a town", "an island"] + [""] * 3
@@ -45,15 +47,14 @@ def test_by_id_by_name_then_in_any_case(names, given, row):
 def error(names, given):
     with pytest.raises(PmdError) as caught:
         names.find(given, "head")
-    assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
-def test_several_of_one_name_are_listed_with_their_ids(names):
-    assert error(names, "grace HOPPER").startswith("head: 2 have the name 'grace HOPPER': Q2, q3; ")
+def test_several_of_one_name_are_said_with_their_ids(names):
+    assert says(error(names, "grace HOPPER"), "head: …'grace HOPPER'…Q2, q3")
     many = [f"e{i}" for i in range(8)]
     same = Names("entity", Strings.of(many), Strings.of(["x"] * 8), folded_order(many), folded_order(["x"] * 8))
-    assert ": e0 (x), e1 (x), e2 (x), e3 (x), e4 (x) and 3 more; " in error(same, "x")
+    assert says(error(same, "x"), "head: 8…'x'…e0 (x), e1 (x), e2 (x), e3 (x), e4 (x)…3")
     same = Names(
         "entity",
         Strings.of(IDS[:5]),
@@ -62,19 +63,17 @@ def test_several_of_one_name_are_listed_with_their_ids(names):
         folded_order(TEXTS[:5]),
         Strings.of(ABOUT[:5]),
     )
-    assert ": Q1 (wrote the first program, long before the…), Q5 (an island); " in error(same, "Ada")
+    assert "Q1 (wrote the first program, long before the…), Q5 (an island)" in error(same, "Ada")
 
 
 def test_close_spellings_are_proposed(names):
-    assert error(names, "Zurch").endswith("no entity 'Zurch'; did you mean Zürich (Q_4)?")
-    assert error(names, "Gracehoper").endswith("did you mean Grace Hopper (Q2) or GRACE hopper (q3)?")
-    assert "there are Ada (Q1), Grace Hopper (Q2)" in error(names, "xxxxxxxx")
+    assert says(error(names, "Zurch"), "'Zurch'…Zürich (Q_4)")
+    assert says(error(names, "Gracehoper"), "Grace Hopper (Q2)…GRACE hopper (q3)")
+    assert says(error(names, "xxxxxxxx"), "Ada (Q1), Grace Hopper (Q2)")
     many = [f"entity number {i}" for i in range(30)]
     large = Names("entity", Strings.of(many), Strings.of(many), folded_order(many), folded_order(many))
-    assert error(large, "@@@@") == "head: no entity '@@@@'; give an id or a name of the graph"
-    assert error(large, "entity numbr 7").endswith(
-        "did you mean entity number 7 or entity number 17 or entity number 27?"
-    )
+    assert says(error(large, "@@@@"), "head: …'@@@@'")
+    assert says(error(large, "entity numbr 7"), "entity number 7…entity number 17…entity number 27")
 
 
 def test_names_of_a_large_graph(shared_data):
@@ -89,5 +88,5 @@ def test_names_of_a_large_graph(shared_data):
             assert names.find(texts[row], "head") == row
             assert fold(texts[row].upper()) == fold(texts[row])
         else:
-            assert f"{len(same)} have the name {texts[row]!r}: {ids[same[0]]} (" in error(names, texts[row])
-    assert error(names, "physcal entity").startswith("head: no entity 'physcal entity'; did you mean physical entity (")
+            assert says(error(names, texts[row]), f"{len(same)}…{ids[same[0]]} (")
+    assert says(error(names, "physcal entity"), "head: …'physcal entity'…physical entity (")

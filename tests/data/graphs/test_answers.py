@@ -6,6 +6,8 @@ import torch
 from pmd.core.errors import PmdError
 from pmd.data.graphs.answers import KnownAnswers, triple_keys
 
+from ...says import says
+
 
 def slow_lookup(known, queries, target):
     """For each query row, in order, the sorted entities that complete it."""
@@ -94,28 +96,28 @@ def test_millions_of_entities_keep_their_keys_apart():
 @pytest.mark.parametrize(
     ("triples", "words"),
     [
-        ([[0, 0, 4]], "triple 0: tail 4 is outside 0 to 3"),
-        ([[0, 0, 0], [0, 2, 0]], "triple 1: relation 2 is outside 0 to 1"),
-        ([[-1, 0, 0]], "triple 0: head -1 is outside 0 to 3"),
+        ([[0, 0, 4]], "triple 0: tail 4…outside 0…3"),
+        ([[0, 0, 0], [0, 2, 0]], "triple 1: relation 2…outside 0…1"),
+        ([[-1, 0, 0]], "triple 0: head -1…outside 0…3"),
         ([[0, 0]], "shape (1, 2)"),
     ],
 )
 def test_bad_triples_are_refused(triples, words):
     with pytest.raises(PmdError) as caught:
         KnownAnswers(torch.tensor(triples), 4, 2)
-    assert words in str(caught.value)
+    assert says(str(caught.value), words)
     if "outside" in words:
         with pytest.raises(PmdError, match="outside"):
             KnownAnswers(torch.tensor([[0, 0, 1]]), 4, 2).contains(torch.tensor(triples))
 
 
 def test_an_unknown_target_is_refused():
-    with pytest.raises(PmdError, match="target 'tails' is unknown; use 'head' or 'tail'"):
+    with pytest.raises(PmdError, match=r"'tails'.*'head'.*'tail'"):
         KnownAnswers(torch.tensor([[0, 0, 1]]), 4, 2).lookup(torch.tensor([[0, 0, 1]]), "tails")
 
 
 def test_keys_that_do_not_fit_are_refused():
-    with pytest.raises(PmdError, match="do not fit into 64-bit keys"):
+    with pytest.raises(PmdError, match="64-bit"):
         KnownAnswers(torch.tensor([[0, 0, 1]]), 2**31, 3).contains(torch.tensor([[0, 0, 1]]))
 
 

@@ -58,9 +58,9 @@ def test_a_graph_without_inductive_splits_ranks_among_all(inductive):
 
 
 def test_an_unknown_split_says_which_there_are(inductive):
-    with pytest.raises(PmdError, match="no split 'dev'; it has train, valid, test, inductive_train"):
+    with pytest.raises(PmdError, match=r"'dev'.*train, valid, test, inductive_train"):
         inductive.split("dev")
-    with pytest.raises(PmdError, match="no split 'inductive_train'; it has train, valid, test"):
+    with pytest.raises(PmdError, match=r"'inductive_train'.*train, valid, test"):
         replace(inductive, splits={}).visible_triples("inductive_test")
 
 

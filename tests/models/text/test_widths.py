@@ -108,7 +108,7 @@ def test_a_width_that_there_is_not(width):
         TextScorer(model, tiny_text(), torch.zeros(13, 32), width=width)
     with pytest.raises(PmdError, match=message):
         TextScorer(model, tiny_text(), torch.zeros(13, 32)).score_all(tiny_graph().test, "tail", width)
-    with pytest.raises(PmdError, match="width 17 is outside 1 to 16"):
+    with pytest.raises(PmdError, match=r"width 17.*outside 1.*16"):
         model.crop(16).crop(17)
 
 
@@ -198,5 +198,5 @@ def test_ranking_widths_reads_every_text_once(targets, monkeypatch):
 
 
 def test_a_scorer_of_another_graph_is_refused(random_graph):
-    with pytest.raises(PmdError, match="the model knows 13 entities, graph 'random' has 12"):
+    with pytest.raises(PmdError, match=r"13.*'random'.*12"):
         rank(TextScorer(croppable(), tiny_text()), random_graph())

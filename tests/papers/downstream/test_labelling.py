@@ -69,11 +69,11 @@ def test_the_kinds_of_world_are_labels():
 def test_what_cannot_be_labelled():
     graph = pmd.load_graph("world")
     plain = replace(graph, entity_ids=[*graph.entity_ids[:-1], "nowhere"])
-    with pytest.raises(PmdError, match="entity 'nowhere' of 'world' has no prefix ending in a colon"):
+    with pytest.raises(PmdError, match=r"entity 'nowhere'.*'world'"):
         prefix_labels(plain)
-    with pytest.raises(PmdError, match=r"1 class\(es\) of at least 10 entities; two are needed"):
+    with pytest.raises(PmdError, match=r"1 class\(es\).*10"):
         large_classes(["a"] * 20 + ["b"] * 9, 10)
-    with pytest.raises(PmdError, match="class 'b' has 4 entities, too few for a split"):
+    with pytest.raises(PmdError, match=r"'b'.*4"):
         train_labelling(torch.randn(24, 2), ["a"] * 20 + ["b"] * 4, CONFIG, 0)
 
 
@@ -86,7 +86,7 @@ def test_vectors_are_crops_flattened():
     assert torch.equal(found, entity_vectors(model.crop(2), entities)) and not found.requires_grad
     assert torch.equal(entity_vectors(model, entities), model.entities[entities].flatten(1))
     for width in (0, 5):
-        with pytest.raises(PmdError, match=f"width {width} is outside 1 to 4"):
+        with pytest.raises(PmdError, match=rf"width {width}.*outside 1.*4"):
             entity_vectors(model, entities, width)
 
 
@@ -105,7 +105,7 @@ def test_principal_components_keep_most_of_the_variance():
     variances = torch.linalg.svdvals(centred.double()).square()
     found = pca_vectors(model, everyone, 2)  # two of six dimensions, of two parts each
     assert found.shape == (30, 4) and found.square().sum(0).tolist() == pytest.approx(variances[:4].tolist(), rel=1e-4)
-    with pytest.raises(PmdError, match="PCA: 14 components of 30 entities with 12 numbers"):
+    with pytest.raises(PmdError, match=r"PCA: 14.*30.*12"):
         pca_vectors(model, everyone, 7)
 
 

@@ -79,10 +79,10 @@ def test_folders_read_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("\ttest", "\tbest"), "line 241: part 'best' is none of train, valid, test"),
-        (("user:0\t", "user:x\t"), r"line 1: 'shop' has no entity 'user:x' \(did you mean"),
-        (("\tvalid", "\ttrain"), "interactions: 'user:0' has 0 of part valid, not one; add or drop some"),
-        (("", ""), "an item left out of 'user:0' is in the graph, in train or left out twice"),
+        (("\ttest", "\tbest"), "line 241.*'best'.*train, valid, test"),
+        (("user:0\t", "user:x\t"), r"line 1: 'shop'.*'user:x'"),
+        (("\tvalid", "\ttrain"), "interactions: 'user:0'.*0.*valid"),
+        (("", ""), "left out of 'user:0'"),
     ],
 )
 def test_interactions_that_cannot_be_used(change, message, tmp_path):
@@ -101,9 +101,9 @@ def test_interactions_that_cannot_be_used(change, message, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ShopConfig(items=17), "shop.items: 17 are too few where a user meets 17"),
-        (ShopConfig(users=0), "shop.users: 0 must be positive"),
-        (ShopConfig(sharpness=-1.0), "shop.sharpness: -1.0 must not be negative"),
+        (ShopConfig(items=17), "shop.items: 17.*meets 17"),
+        (ShopConfig(users=0), "shop.users: 0"),
+        (ShopConfig(sharpness=-1.0), "shop.sharpness: -1.0"),
     ],
 )
 def test_shops_that_cannot_be(config, message):

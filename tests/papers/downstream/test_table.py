@@ -114,9 +114,9 @@ def test_the_same_command_goes_on(out, monkeypatch, capsys):
     downstream_command(options)
     assert len(trained) == 1 and json.loads(results.read_text())["recommendation_best-2"] == dropped
     assert capsys.readouterr().out.strip() == table.strip()
-    with pytest.raises(PmdError, match=r"tasks' was run with ncf.factors 16, not 3; choose another folder"):
+    with pytest.raises(PmdError, match=r"tasks'.*ncf.factors 16.*3"):
         downstream_command([*options, "--ncf.factors=3"])
-    with pytest.raises(PmdError, match=r"shop' was drawn with other settings of --shop; choose another --out"):
+    with pytest.raises(PmdError, match=r"shop'.*--shop.*--out"):
         downstream_command([*options, "--shop.seed=5"])
 
 
@@ -136,9 +136,7 @@ def test_cells_of_other_data_are_refused(name, out, tmp_path):
             )
     options = [*TINY, f"--out={tmp_path}/copy", f"--base.data.path={shop}", "--methods=[pca,ext,dualde]"]
     key = "graph" if name == "train" else name
-    with pytest.raises(
-        PmdError, match=rf"seed0/tasks' was run with checksums.{key} '\w{{12}}', not '\w{{12}}'; choose"
-    ):
+    with pytest.raises(PmdError, match=rf"seed0/tasks'.*checksums.{key} '\w{{12}}'.*'\w{{12}}'"):
         downstream_command(options)
 
 
@@ -180,35 +178,35 @@ def test_what_cannot_be_done_is_said(tmp_path, out, folder):
     start = [*TINY, f"--out={tmp_path}/x"]
     wide = [*SHOP, f"--out={tmp_path}/x", "--base.model.dim=128", "--base.model.widths=[2,61,128]"]
     for task in ("labelling", "recommendation"):
-        with pytest.raises(PmdError, match="PCA: 61 components of 60 entities with 128 numbers; lower the width"):
+        with pytest.raises(PmdError, match=r"PCA: 61.*60.*128.*width"):
             downstream_command([*wide, f"--tasks=[{task}]"])
-    with pytest.raises(PmdError, match=r"--shop\.items: nothing is drawn, the graph is 'world'; leave it out, or"):
+    with pytest.raises(PmdError, match=r"--shop\.items.*'world'"):
         downstream_command([*start, "--base.data.path=world", "--shop.items=40"])
-    with pytest.raises(PmdError, match="give at least two widths and one seed"):
+    with pytest.raises(PmdError, match=r"two widths.*one seed"):
         downstream_command([*start, "--seeds=[]"])
-    with pytest.raises(PmdError, match=r"--tasks: 'towns.*' has neither labels .* nor interactions.tsv"):
+    with pytest.raises(PmdError, match=r"--tasks: 'towns.*'.*interactions.tsv"):
         downstream_command([*start, f"--base.data.path={folder}"])
-    with pytest.raises(PmdError, match="--tasks: 'world' has neither"):
+    with pytest.raises(PmdError, match="--tasks: 'world'"):
         downstream_command([*start, "--base.data.path=world", "--tasks=[recommendation]"])
-    with pytest.raises(PmdError, match="--croppable: 'pca' is the name of another row"):
+    with pytest.raises(PmdError, match="--croppable: 'pca'"):
         downstream_command([*start, '--croppable=[{"name": "pca"}]'])
-    with pytest.raises(PmdError, match=r"--tuned: width 3 is none of \[2, 4, 8\]"):
+    with pytest.raises(PmdError, match=r"--tuned: width 3.*\[2, 4, 8\]"):
         downstream_command([*start, '--tuned=[{"width": 3}]'])
-    with pytest.raises(PmdError, match=r"--croppable: row 'joint' has med\.recipe best"):
+    with pytest.raises(PmdError, match=r"--croppable.*'joint'.*med\.recipe"):
         downstream_command([*start, '--croppable=[{"name": "joint"}]'])
-    with pytest.raises(PmdError, match=r"ncf\.epochs: 0 must be positive"):
+    with pytest.raises(PmdError, match=r"ncf\.epochs: 0"):
         downstream_command([*start, "--ncf.epochs=0"])
-    with pytest.raises(PmdError, match=r"labelling\.l2: the list is empty; give at least one number"):
+    with pytest.raises(PmdError, match=r"labelling\.l2:"):
         downstream_command([*start, "--labelling.l2=[]"])
-    with pytest.raises(PmdError, match=r"labelling\.least: 4 entities are too few for a split; give at least 5"):
+    with pytest.raises(PmdError, match=r"labelling\.least: 4.*5"):
         downstream_command([*start, "--labelling.least=4"])
     labels = tmp_path / "labels.tsv"
     labels.write_text("currency:EUR\tmoney\ncurrency:EURO\tmoney\n")
-    with pytest.raises(PmdError, match=r"line 2: 'world' has no entity 'currency:EURO' \(did you mean 'currency:EUR"):
+    with pytest.raises(PmdError, match=r"line 2: 'world'.*'currency:EURO'.*'currency:EUR"):
         downstream_command([*start, "--base.data.path=world", f"--labels={labels}"])
     broken = tmp_path / "broken"
     shutil.copytree(out / "shop", broken)
     (broken / "interactions.tsv").write_text("user:0\titem:1\n")
-    with pytest.raises(PmdError, match=r"interactions.tsv, line 1: 2 columns .* 3 are needed \(user, item, part\)"):
+    with pytest.raises(PmdError, match=r"interactions.tsv, line 1: 2 columns.*3.*\(user, item, part\)"):
         downstream_command([*start, f"--base.data.path={broken}"])
     assert not [*tmp_path.glob("x/seed*")]
