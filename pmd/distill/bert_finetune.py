@@ -1,9 +1,9 @@
 """Labels alone: plain fine-tuning of a BERT, and a supernet that draws one of its widths for each step.
 
-The supernet is that of HAT (Wang et al., ACL 2020), without its search: sub-models share the leading parts of all
-weights, a step trains one of them, drawn evenly (by all processes alike), on the labels. So in as many epochs each of n
-sub-models reads one in n of the examples that it reads in MED, whose step trains all: that is the method, and a step
-costs less. One term, `hard`: cross-entropy, or squared error.
+The supernet is that of HAT (Wang et al., ACL 2020) without its search: sub-models share the leading parts of all
+weights, and a step trains one of them on the labels, drawn evenly and the same in all processes. So in the same epochs
+each of n sub-models reads one in n of the examples that it reads in MED, whose step trains all of them and costs more.
+One term, `hard`: cross-entropy, or squared error for a regression.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pmd.settings.glue import GlueConfig, GlueStageConfig
 
 @dataclass(frozen=True, eq=False)
 class BertSetup:
-    """What a stage of a GLUE run trains with; every objective takes what it needs (`for_stage`).
+    """What a stage of a GLUE run trains with; every objective takes from it what it needs (`for_stage`).
 
     Args:
         student: the model to train.
-        teacher: loads the teacher, plain; only for a stage that has one.
-        teacher_logits: the teacher's logits (N, C) for the N examples of the training split.
+        teacher: loads the teacher, a plain BERT; only for a stage that has one.
+        teacher_logits: computes the teacher's logits (N, C) for the N examples of the training split.
         config: of the run.
-        stage: every setting filled in.
+        stage: with every setting filled in.
     """
 
     student: BertForSequenceClassification
@@ -43,10 +43,10 @@ class BertSetup:
 
 
 class FineTuning(Objective):
-    """One model and the labels.
+    """A model of one size, and the labels.
 
     Args:
-        model: with as many labels as the task has classes, or one for a regression.
+        model: with as many outputs as the task has classes, or one for a regression.
     """
 
     def __init__(self, model: BertForSequenceClassification):
@@ -58,33 +58,42 @@ class FineTuning(Objective):
         return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        return {"hard": label_loss(read(self.model, batch)[None], batch.labels)[0]}
+        return {"hard": label_loss(batch_logits(self.model, batch)[None], batch.labels)[0]}
 
 
-def read(model: BertForSequenceClassification, batch: GlueBatch) -> Tensor:
-    """The fp32 logits (b, C) of a model of one size."""
-    texts, first = texts_of(batch, model)
-    hidden = model.bert(**texts).last_hidden_state
-    pooled = model.bert.pooler(hidden if first is None else hidden[first[0], first[1], None])
+def batch_logits(model: BertForSequenceClassification, batch: GlueBatch) -> Tensor:
+    """The logits (b, C), in single precision, of a model of one size."""
+    inputs, first_tokens = model_inputs(model, batch)
+    hidden = model.bert(**inputs).last_hidden_state
+    pooled = model.bert.pooler(hidden if first_tokens is None else hidden[first_tokens[0], first_tokens[1], None])
     return model.classifier(model.dropout(pooled)).float()
 
 
-def read_widths(model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]) -> Tensor:
-    """The fp32 logits (n, b, C) of sub-models."""
-    texts, first = texts_of(batch, model)
-    return model.forward_widths(**texts, first=first, widths=widths).float()
+def batch_logits_widths(
+    model: CroppableBertForSequenceClassification, batch: GlueBatch, widths: Sequence[int]
+) -> Tensor:
+    """The logits (n, b, C), in single precision, of sub-models."""
+    inputs, first_tokens = model_inputs(model, batch)
+    return model.forward_widths(**inputs, first=first_tokens, widths=widths).float()
 
 
-def texts_of(batch: GlueBatch, model: PreTrainedModel) -> tuple[dict[str, Tensor], Tensor | None]:
-    """What a model reads of a batch, and where texts begin: packed, or padded, every row a text (None), for an attention
-    kernel that takes no mask of true and false for pairs of tokens."""
+def model_inputs(model: PreTrainedModel, batch: GlueBatch) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The texts of a batch for a model, and row and column (2, b) of their first tokens.
+
+    They are packed if the attention kernel takes a boolean mask for pairs of tokens. If not, they are padded, and the
+    second value is None: every row is a text.
+    """
     if model.config._attn_implementation == "sdpa":
         return batch.packed.inputs, batch.packed.first
     return batch.inputs, None
 
 
 class Supernet(Objective):
-    """All sub-models of `model.widths`, one in each step. `model` is the model to train."""
+    """All sub-models of `model.widths`, one in each step.
+
+    Args:
+        model: the model to train.
+    """
 
     def __init__(self, model: CroppableBertForSequenceClassification):
         super().__init__()
@@ -95,6 +104,6 @@ class Supernet(Objective):
         return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        place = broadcast_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
-        logits = read_widths(self.model, batch, [self.model.widths[int(place)]])  # (1, b, C)
+        position = broadcast_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
+        logits = batch_logits_widths(self.model, batch, [self.model.widths[int(position)]])  # (1, b, C)
         return {"hard": label_loss(logits, batch.labels)[0]}

@@ -4,16 +4,16 @@ All sub-models read the batch, each in its own pass, and learn together. Terms:
 
 - `hard`: the label loss, mean over the sub-models: cross-entropy, or squared error for a regression (STS-B). With
   `evolutionary` the weighted loss of Eq. 3-5; with `dynamic` times exp(w3 · width / widest) (Eq. 6);
-- `mutual`: the Huber distance between the logits (the output, of a regression) of neighbours (Eq. 2), both ways;
-- `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
+- `mutual`: the Huber distance between the logits (for a regression, the outputs) of neighbours (Eq. 2), which both learn;
+- `soft`: soft labels from a wider sub-model, which gets no gradient: from wide to narrow only.
 
-The paper replaces "the triple score by the logits output for the corresponding category". What that makes of Eq. 3-5:
-an example with its own class is a true triple, and the same example with each of the other C - 1 classes is a
-negative. So the loss is the logistic one of every class against the rest; an example weighs the more the less its
-narrower neighbour believes in the right class, softmax(w1 / σ(logit)) over the batch, and a wrong class of an example
-the more the higher the neighbour scores it, softmax(w2 · logit) over all wrong classes of the batch. Both stay finite
-as in `pmd.losses.med`, and sum to 1 over the batch of all processes, which gather their logits. A regression has
-neither kind: it keeps its squared error, and only Eq. 2 and 6 apply.
+The paper replaces "the triple score by the logits output for the corresponding category". For Eq. 3-5 that means: an
+example with its own class is a true triple, and with each of the other C - 1 classes a negative. So the loss is the
+logistic one, of every class against the rest. An example weighs the more, the less the narrower neighbour believes in the
+right class, softmax(w1 / σ(logit)) over the batch; a wrong class of an example weighs the more, the higher the neighbour
+scores it, softmax(w2 · logit) over all wrong classes of the batch. Both are bounded as in `pmd.losses.med`, and sum to 1
+over the batch of all processes, which gather their logits. A regression has no classes: it keeps its squared error, and
+only Eq. 2 and 6 apply.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.nn.functional import mse_loss
 from pmd.core.distributed import all_gather
 from pmd.core.types import LossTerms
 from pmd.data.glue import GlueBatch
-from pmd.distill.bert_finetune import BertSetup, read_widths
+from pmd.distill.bert_finetune import BertSetup, batch_logits_widths
 from pmd.distill.widths import CroppableObjective
 from pmd.losses.distillation import softened_loss
 from pmd.losses.labels import label_loss
@@ -52,17 +52,15 @@ class BertMutualEvolution(CroppableObjective):
         return cls(setup.student, setup.stage.med)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        chosen, widths = self.drawn()
-        logits = read_widths(self.model, batch, widths)  # (n, b, C)
-        logits, labels = (
-            all_gather(logits.transpose(0, 1)).transpose(0, 1),
-            all_gather(batch.labels),
-        )  # of all processes
+        positions, widths = self.draw_widths()
+        logits = batch_logits_widths(self.model, batch, widths)  # (n, b, C)
+        logits = all_gather(logits.transpose(0, 1)).transpose(0, 1)  # b is now that of all processes
+        labels = all_gather(batch.labels)
         if self.evolutionary:
             hard = evolutionary_loss(true_first(logits, labels), self.w1, self.w2)
         else:
             hard = label_loss(logits, labels)
-        terms = {"hard": self.weighted(hard, chosen)}
+        terms = {"hard": self.mean_over_widths(hard, positions)}
         if self.med.mutual:
             terms["mutual"] = mutual_loss(logits)
         if self.med.soft:
@@ -70,7 +68,7 @@ class BertMutualEvolution(CroppableObjective):
         return terms | self.learned_weights()
 
     def soft(self, logits: Tensor) -> Tensor:
-        """Every sub-model but the widest taught by the next wider one, or by the widest."""
+        """The loss of every sub-model but the widest, taught by the next wider one or by the widest."""
         teachers = logits[1:] if self.med.teacher == "next" else logits[-1:].expand_as(logits[1:])
         students, teachers = logits[:-1], teachers.detach()
         if logits.shape[-1] == 1:
@@ -79,7 +77,7 @@ class BertMutualEvolution(CroppableObjective):
 
 
 def true_first(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (n, b, C) with that of the label (b,) first and those of the other classes after it."""
+    """Logits (n, b, C) with that of the label (b,) first, then those of the other classes."""
     classes = torch.arange(logits.shape[-1], device=labels.device)
-    order = (labels[:, None] + classes) % len(classes)  # (b, C)
+    order = (labels[:, None] + classes) % len(classes)  # (b, C): label 1 of 3 gives 1, 2, 0
     return logits.gather(-1, order.expand_as(logits))

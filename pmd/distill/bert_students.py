@@ -1,17 +1,17 @@
 """Students of one size, taught by a fine-tuned BERT: what MED is compared with on GLUE.
 
-All have the label loss as the term `hard`; the teacher's part is
+All have the label loss as the term `hard`; the terms from the teacher are
 
-- `BasicKd` (BKD, Hinton et al., 2015): `logits`, KL divergence of the softened logits (squared error for a
+- `BasicKd` (BKD, Hinton et al., 2015): `logits`, the KL divergence of the softened logits (squared error for a
   regression); L = (1 - α)·hard + α·logits;
-- `PatientKd` (PKD, Sun et al., EMNLP 2019, Eq. 7-8): also `layers`, the squared distance of normalised [CLS] states of
-  the student's middle layers to evenly skipped ones of the teacher; L = (1 - α)·hard + α·logits + β·layers. Where
-  widths differ a linear layer, learned and thrown away, lies between;
+- `PatientKd` (PKD, Sun et al., EMNLP 2019, Eq. 7-8): also `layers`, the squared distance between the normalised [CLS]
+  states of the student's middle layers and of evenly spaced layers of the teacher; L = (1 - α)·hard + α·logits +
+  β·layers. Where widths differ, a linear layer lies between, which is learned and thrown away;
 - `MiniLm` (Wang et al., NeurIPS 2020, Eq. 5-7): `attention` and `values`, the KL divergences of the last layers'
-  attention distributions and value relations. Where the numbers of heads differ the teacher's queries, keys and values
+  attention distributions and value relations. Where the numbers of heads differ, the teacher's queries, keys and values
   are split into as many relation heads as the student has (as in MiniLMv2, Wang et al., 2021);
 - `RelationalKd` (RKD, Park et al., CVPR 2019): `distance` and `angle`, the Huber distances between the distances and
-  angles among the batch's last [CLS] states, those of all processes.
+  angles among the last [CLS] states of the batch of all processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pmd.core.distributed import all_gather, global_mean
 from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
-from pmd.distill.bert_finetune import BertSetup, read
+from pmd.distill.bert_finetune import BertSetup, batch_logits
 from pmd.distill.teacher import Frozen
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
@@ -35,12 +35,12 @@ from pmd.settings.glue import GlueDistillConfig
 
 
 class BasicKd(Objective):
-    """A student and what its teacher says of the training split.
+    """A student and its teacher's logits for the training split.
 
     Args:
         model: the student.
-        teacher: logits (N, C) of the fine-tuned model, in eval mode, for the N examples of the split: they do not change, so
-            nobody computes them twice.
+        teacher: logits (N, C) of the fine-tuned model in eval mode for the N examples of the split, computed once, since
+            they do not change.
         distill: weight and temperature.
     """
 
@@ -55,21 +55,21 @@ class BasicKd(Objective):
         return cls(setup.student, setup.teacher_logits(), setup.config.distill)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        logits = read(self.model, batch)
+        logits = batch_logits(self.model, batch)
         hard = label_loss(logits[None], batch.labels)[0]
         return {"hard": hard, "logits": logit_loss(logits, self.teacher[batch.positions], self.temperature)}
 
 
-def logit_loss(mine: Tensor, other: Tensor, temperature: float) -> Tensor:
-    """The distance between logits (b, C): KL divergence when softened, or the squared error of a regression."""
-    return mse_loss(mine, other) if mine.shape[-1] == 1 else softened_loss(mine, other, temperature)
+def logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL divergence of softened logits (b, C), or the squared error of a regression (C = 1): a scalar."""
+    return mse_loss(student, teacher) if student.shape[-1] == 1 else softened_loss(student, teacher, temperature)
 
 
 class TaughtBert(Objective):
-    """What the others share: a student that is trained, and a teacher that is not, whose states it sees.
+    """What the other methods share: a student that is trained, and a frozen teacher whose hidden states it learns from.
 
     Args:
-        model: the student; teacher and student are plain, with all hidden states at hand.
+        model: the student, like the teacher a plain BERT.
         teacher: the fine-tuned model.
         distill: weights and temperature.
     """
@@ -92,10 +92,12 @@ class TaughtBert(Objective):
         with torch.no_grad():
             theirs = self.teacher.model(**batch.inputs, output_hidden_states=True)
         hard = label_loss(ours.logits.float()[None], batch.labels)[0]
-        return {"hard": hard, **self.taught(ours, theirs, batch)}
+        return {"hard": hard, **self.teacher_terms(ours, theirs, batch)}
 
-    def taught(self, ours: SequenceClassifierOutput, theirs: SequenceClassifierOutput, batch: GlueBatch) -> LossTerms:
-        """The terms of the teacher."""
+    def teacher_terms(
+        self, ours: SequenceClassifierOutput, theirs: SequenceClassifierOutput, batch: GlueBatch
+    ) -> LossTerms:
+        """The terms from the teacher, by the outputs of student and teacher."""
         raise NotImplementedError
 
 
@@ -105,17 +107,17 @@ class PatientKd(TaughtBert):
         self.pairs = patient_layers(model.config.num_hidden_layers, teacher.config.num_hidden_layers)
         self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha, "layers": distill.layers}
         sizes = model.config.hidden_size, teacher.config.hidden_size
-        # What no term reads is not learned: processes that share gradients would wait for it.
+        # A layer that no term reads gets no gradient, and processes that share gradients would wait for it.
         bridged = bool(self.pairs) and sizes[0] != sizes[1]
         self.project = nn.Linear(*sizes, bias=False) if bridged else nn.Identity()
 
-    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+    def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         terms = {"logits": logit_loss(ours.logits.float(), theirs.logits.float(), self.distill.temperature)}
         if not self.pairs:  # a single layer has none in the middle
             return terms
         errors = [
-            patient_errors(self.project(ours.hidden_states[own][:, 0]), theirs.hidden_states[other][:, 0])
-            for own, other in self.pairs.items()
+            patient_errors(self.project(ours.hidden_states[layer][:, 0]), theirs.hidden_states[other][:, 0])
+            for layer, other in self.pairs.items()
         ]
         return {**terms, "layers": torch.stack(errors).mean()}
 
@@ -127,22 +129,22 @@ class MiniLm(TaughtBert):
         if teacher.config.hidden_size % self.heads:
             size = teacher.config.hidden_size
             raise PmdError(
-                f"minilm: the teacher's {size} dimensions cannot be split into {self.heads} heads as its "
-                "student's; choose a width whose heads divide it"
+                f"minilm: the teacher's {size} dimensions cannot be split into the {self.heads} heads of its student; "
+                f"choose a width whose number of heads divides {size}"
             )
         self.weights = {"hard": 1.0, "attention": distill.relations, "values": distill.relations}
 
-    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+    def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         mask = batch.texts.attention_mask
-        mine = self.relations(self.model, ours, mask)
+        student = self.relations(self.model, ours, mask)
         with torch.no_grad():
-            other = self.relations(self.teacher.model, theirs, mask)
-        # Processes have different numbers of tokens.
-        attention, values = (global_mean(relation_errors(own, their, mask)) for own, their in zip(mine, other))
+            teacher = self.relations(self.teacher.model, theirs, mask)
+        # A global mean: processes have different numbers of tokens.
+        attention, values = (global_mean(relation_errors(*pair, mask)) for pair in zip(student, teacher))
         return {"attention": attention, "values": values}
 
     def relations(self, model: BertForSequenceClassification, output, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention and value relations of the last layer, whose queries, keys and values its input says once more."""
+        """Attention and value relations (b, heads, L, L) of the last layer, computed again from its input."""
         last, below = model.bert.encoder.layer[-1].attention.self, output.hidden_states[-2]
         query, key, value = (part(below).float() for part in (last.query, last.key, last.value))  # (b, L, w)
         return token_relations(query, key, self.heads, mask), token_relations(value, value, self.heads, mask)
@@ -153,10 +155,10 @@ class RelationalKd(TaughtBert):
         super().__init__(model, teacher, distill)
         self.weights = {"hard": 1.0, "distance": distill.distance, "angle": distill.angle}
 
-    def taught(self, ours, theirs, batch: GlueBatch) -> LossTerms:
-        # (b, w) and (b, d) of all processes: texts relate across them.
-        mine, other = (all_gather(output.hidden_states[-1][:, 0].float()) for output in (ours, theirs))
+    def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:
+        # (b, w) and (b, d), where b is the batch of all processes.
+        student, teacher = (all_gather(output.hidden_states[-1][:, 0].float()) for output in (ours, theirs))
         return {
-            "distance": agreement(distances(mine), distances(other)),
-            "angle": agreement(angles(mine), angles(other)),
+            "distance": agreement(distances(student), distances(teacher)),
+            "angle": agreement(angles(student), angles(teacher)),
         }

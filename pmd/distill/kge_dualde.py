@@ -3,9 +3,8 @@
 L = α·L_soft^S + (1 − α)·L_hard^S  (Eq. 5), and with the teacher released, in stage 2, also
 + β·L_soft^T + (1 − β)·L_hard^T  (Eq. 11), as terms `soft`, `hard`, `teacher_soft` and `teacher_hard`.
 
-Models of the margin loss take each other's scores as soft labels (Eq. 4, 9), those of the cross-entropy loss
-each other's σ(score) (Eq. 8, 10). Both models score the same triples, and neither's soft labels carry a
-gradient into the model that gave them.
+With the margin loss the soft labels are the other model's scores (Eq. 4, 9), with the cross-entropy loss its
+σ(score) (Eq. 8, 10). Both models score the same triples, and no gradient reaches a model through its soft labels.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ class DualDistillation(Objective):
 
     Args:
         model: the student.
-        teacher: trained; frozen here unless released.
+        teacher: a trained model; frozen here unless released.
         options: the student's loss.
-        teacher_options: the teacher's, whose margin and scale may differ.
+        teacher_options: the teacher's loss, whose margin and scale may differ.
         dual: α, β and the temperature of soft labels.
-        release: stage 2: the teacher learns too.
+        release: for stage 2, in which the teacher learns too.
     """
 
     def __init__(
@@ -52,8 +51,8 @@ class DualDistillation(Objective):
         self.released = teacher if release else None
         self.weights = _weights(dual.alpha, options)
         if release:
-            own = _weights(dual.beta, teacher_options)
-            self.weights |= {f"teacher_{name}": weight for name, weight in own.items()}
+            teacher_weights = _weights(dual.beta, teacher_options)
+            self.weights |= {f"teacher_{name}": weight for name, weight in teacher_weights.items()}
 
     @classmethod
     def for_stage(cls, setup: KgeSetup) -> DualDistillation:
@@ -75,12 +74,12 @@ class DualDistillation(Objective):
             **regularisers(self.model, batch, self.options),
         }
         if self.released is not None:
-            own = {
+            teacher_terms = {
                 "soft": self.teacher_labels.soft(theirs, ours, self.labels, self.temperature),
                 "hard": self.teacher_labels.hard(theirs, batch),
                 **regularisers(self.released, batch, self.teacher_options),
             }
-            terms |= {f"teacher_{name}": value for name, value in own.items()}
+            terms |= {f"teacher_{name}": value for name, value in teacher_terms.items()}
         return terms
 
 

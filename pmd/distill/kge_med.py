@@ -2,14 +2,13 @@
 
 All sub-models score the batch in one pass, and learn together. Terms:
 
-- `hard`: the label loss, mean over the sub-models; with `evolutionary` the cross-entropy that is weighted by how badly
-  the narrower neighbour does (Eq. 3-5), with `dynamic` times exp(w3 · width / widest) (Eq. 6);
-- `mutual`: the Huber distance between the scores of neighbours (Eq. 2), both ways;
-- `soft`: soft labels from a wider sub-model, without gradient for it: the one way from wide to narrow.
+- `hard`: the label loss, mean over the sub-models; with `evolutionary` the cross-entropy weighted by how badly the
+  narrower neighbour does (Eq. 3-5), with `dynamic` times exp(w3 · width / widest) (Eq. 6);
+- `mutual`: the Huber distance between the scores of neighbours (Eq. 2), which both learn;
+- `soft`: soft labels from a wider sub-model, which gets no gradient: from wide to narrow only.
 
-The paper sums over triples and sub-models what is averaged here, save for the evolutionary weights, which sum to 1 in a
-batch in either: taken to the letter, `mutual` would be as large as a batch has scores, thousands. Of several processes
-each weighs the rows that it has.
+The paper sums over triples and sub-models where means are taken here: its `mutual` would be thousands of times larger, by
+the number of scores in a batch. The evolutionary weights sum to 1 in a batch in both; each process weighs its own rows.
 """
 
 from __future__ import annotations
@@ -47,11 +46,11 @@ class MutualEvolution(CroppableObjective):
         return cls(setup.student, setup.loss, setup.stage.med)
 
     def forward(self, batch: KgeBatch) -> LossTerms:
-        chosen, widths = self.drawn()
+        positions, widths = self.draw_widths()
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
         if self.med.power or self.med.calibrated:
-            scores = scores * self.log_factors[chosen].exp()[:, None, None]
-        terms = {"hard": self.weighted(self.hard(scores, batch), chosen)}
+            scores = scores * self.log_factors[positions].exp()[:, None, None]
+        terms = {"hard": self.mean_over_widths(self.hard(scores, batch), positions)}
         if self.med.mutual and len(widths) > 1:
             terms["mutual"] = mutual_loss(scores)
         if self.med.soft and len(widths) > 1:
@@ -64,11 +63,11 @@ class MutualEvolution(CroppableObjective):
         """The label loss of each sub-model (n,)."""
         if self.evolutionary:
             return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false)
-        return torch.vmap(lambda own: self.labels.hard(own, batch))(scores)
+        return torch.vmap(lambda of_width: self.labels.hard(of_width, batch))(scores)
 
     def soft(self, scores: Tensor) -> Tensor:
-        """Every sub-model but the widest taught by the next wider one, or by the widest."""
+        """The loss of every sub-model but the widest, taught by the next wider one or by the widest."""
         teachers = scores[1:] if self.med.teacher == "next" else scores[-1:].expand_as(scores[1:])
         teachers = teachers.detach()
-        each = torch.vmap(lambda own, theirs: self.labels.soft(own, theirs, self.labels, self.med.temperature))
-        return each(scores[:-1], teachers).mean()
+        loss = torch.vmap(lambda ours, theirs: self.labels.soft(ours, theirs, self.labels, self.med.temperature))
+        return loss(scores[:-1], teachers).mean()

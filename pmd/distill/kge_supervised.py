@@ -1,6 +1,6 @@
-"""Learning embeddings from triples: the objective of a single model, and the label part of every distillation.
+"""Learning embeddings from triples: the objective of a single model, and the label terms of every distillation.
 
-Term `hard` is one of five label losses (`loss.name`); `n3` and `constraint` are regularisers on the rows that
+Term `hard` is one of five label losses (`loss.name`); `n3` and `constraint` are regularisers on the embeddings that
 a batch reads, each with its weight in the config.
 """
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pmd.core.types import LossTerms, Objective, Target
+from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.kge.interactions import TransH
-from pmd.models.kge.model import KgeModel
+from pmd.models.kge.model import Comparison, KgeModel
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
 
 
 @dataclass(frozen=True, eq=False)
 class KgeSetup:
-    """What a stage of embedding models trains with; every objective takes what it needs (`for_stage`).
+    """What a stage of embedding models trains with; every objective takes from it what it needs (`for_stage`).
 
-    `teacher` and its loss are None for a method without one; `stage` has every setting filled in, and `loss` is the run's
-    with those of the stage.
+    `teacher` and its loss are None for a method without one; `stage` has every setting filled in, and `loss` is that of the
+    run with the settings of the stage.
     """
 
     student: KgeModel
@@ -39,22 +39,23 @@ class KgeSetup:
 
 
 def batch_scores(model: KgeModel, batch: KgeBatch) -> Tensor:
-    """The scores of all sides, one row per query: (b, 1 + k), the true triple and its negatives, or
-    (b, candidates) where there are no negatives."""
+    """The scores of all sides, a row for each query: (b, 1 + k), the true triple and its negatives, or (b, candidates)
+    where there are no negatives."""
     if batch.sides[0].negatives is None:
         scores = torch.cat([model.score_all(side.triples, side.target) for side in batch.sides])
         return scores if batch.candidates is None else scores.index_select(1, batch.candidates)
-    return joined(batch, model.score_comparisons(comparisons(batch)))
+    return join_scores(batch, model.score_comparisons(comparisons(batch)))
 
 
 def batch_scores_widths(model: KgeModel, batch: KgeBatch, widths: Sequence[int], scale: float = 1.0) -> Tensor:
-    """The same of the sub-models of all widths: (n, b, 1 + k); `scale` as in `score_comparisons_widths`."""
-    return joined(batch, model.score_comparisons_widths(comparisons(batch), widths, scale))
+    """The scores (n, b, 1 + k) by the sub-models of all widths; `scale` is that of `KgeModel.score_comparisons_widths`."""
+    return join_scores(batch, model.score_comparisons_widths(comparisons(batch), widths, scale))
 
 
-def comparisons(batch: KgeBatch) -> list[tuple[Tensor, Target, Tensor]]:
-    """What sampled negatives ask a model to score: of each side the true triples with their own negatives; where
-    triples share negatives, the true ones of all sides first, then the negatives."""
+def comparisons(batch: KgeBatch) -> list[Comparison]:
+    """What a model is asked to score for a batch with sampled negatives, one comparison for each side: its triples with
+    their answers and negatives. Where triples share negatives, first one for the answers of each side, then one for the
+    negatives of each."""
     sides = batch.sides
     true = [(side.triples, side.target, side.answers[:, None]) for side in sides]
     if shares_negatives(batch):
@@ -65,32 +66,32 @@ def comparisons(batch: KgeBatch) -> list[tuple[Tensor, Target, Tensor]]:
     ]
 
 
-def joined(batch: KgeBatch, scores: list[Tensor]) -> Tensor:
-    """Scores (…, b, k) of all `comparisons` -> (…, b, 1 + k) of all sides, the true triple first."""
+def join_scores(batch: KgeBatch, scores: list[Tensor]) -> Tensor:
+    """The scores of all `comparisons` of a batch, (…, b', k') each -> (…, b, 1 + k) of all sides, the true triple first."""
     if not shares_negatives(batch):
         return torch.cat(scores, dim=-2)
-    half = len(batch.sides)
-    return torch.cat([torch.cat(scores[:half], dim=-2), torch.cat(scores[half:], dim=-2)], dim=-1)
+    sides = len(batch.sides)
+    return torch.cat([torch.cat(scores[:sides], dim=-2), torch.cat(scores[sides:], dim=-2)], dim=-1)
 
 
 def shares_negatives(batch: KgeBatch) -> bool:
-    """Whether a row of negatives belongs to several triples."""
+    """Whether several triples have the same negatives."""
     return any(len(side.negatives) < len(side.triples) for side in batch.sides)
 
 
 class LabelLoss:
-    """The hard-label and the soft-label loss of scores, in the form that `LossConfig` names."""
+    """The loss of scores on labels (hard) and on a teacher's scores (soft), in the form that `LossConfig` names."""
 
     def __init__(self, options: LossConfig):
         self.options = options
 
     def logits(self, scores: Tensor) -> Tensor:
-        """What σ or a softmax is taken of: scale · (score + margin); a pass over all scores costs time."""
+        """scale · (score + margin), of which σ or a softmax is taken. A pass over all scores that changes nothing is saved."""
         scores = scores + self.options.margin if self.options.margin else scores
         return self.options.scale * scores if self.options.scale != 1 else scores
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
-        """Scores (b, columns) of a batch against its labels."""
+        """The loss of scores (b, columns) on the labels of their batch: a scalar."""
         options, logits = self.options, self.logits(scores)
         if options.name == "one_vs_all":
             return losses.one_vs_all_loss(logits, batch.answers, options.label_smoothing)
@@ -106,10 +107,10 @@ class LabelLoss:
         return losses.logistic_loss(logits, weights)
 
     def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss, temperature: float = 1.0) -> Tensor:
-        """The student's scores against the teacher's, (b, columns) both; each has its own margin and scale.
+        """The loss of the student's scores on the teacher's, (b, columns) both; each has its own margin and scale.
 
-        Logits are divided by the temperature and the loss is multiplied by its square, so that its gradient
-        keeps its size (Hinton et al., 2015).
+        Logits are divided by the temperature and the loss is multiplied by its square, so that the size of its gradient
+        does not depend on it (Hinton et al., 2015).
         """
         name = self.options.name
         ours, theirs = self.logits(student) / temperature, teacher_loss.logits(teacher) / temperature
@@ -117,7 +118,7 @@ class LabelLoss:
             return losses.soft_softmax_loss(ours, theirs) * temperature**2
         if name == "k_vs_all":
             return losses.soft_label_loss(ours, theirs) * temperature**2
-        # A known answer among the negatives is no false label here: the teacher says what it is.
+        # Known answers among the negatives stay: here the teacher labels them, not the fact that they were drawn.
         if name == "margin":
             weights = losses.negative_weights(student[:, 1:], None, self.options.adversarial)
             return losses.soft_score_loss(student, teacher, weights)
@@ -126,16 +127,16 @@ class LabelLoss:
 
 
 def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossTerms:
-    """The terms `n3` and `constraint`, where they have a weight, of what the batch's queries and answers read."""
+    """The terms `n3` and `constraint`, where they have a weight, on the embeddings of the batch's queries and answers."""
     if not options.n3 and not options.constraint:
         return {}
     terms: LossTerms = {}
     sides = [query_factors(model, side) for side in batch.sides]
     if options.n3:
-        share = [len(side.triples) / len(batch.triples) for side in batch.sides]
+        shares = [len(side.triples) / len(batch.triples) for side in batch.sides]
         complex_parts = model.interaction.complex_parts
-        parts = [losses.n3(r, *entities, complex_parts=complex_parts) for r, entities in sides]
-        terms["n3"] = sum(weight * part for weight, part in zip(share, parts))
+        norms = [losses.n3(r, *entities, complex_parts=complex_parts) for r, entities in sides]
+        terms["n3"] = sum(share * norm for share, norm in zip(shares, norms))
     if options.constraint:
         relation = torch.cat([r for r, _ in sides])
         terms["constraint"] = losses.longer_than_one(torch.cat([e for _, entities in sides for e in entities]))
@@ -145,7 +146,7 @@ def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossT
 
 
 def query_factors(model: KgeModel, side: Side) -> tuple[Tensor, list[Tensor]]:
-    """The relation and the entities of a side's queries: with the answer, unless a query has many."""
+    """Embeddings of the relations and of the entities of a side's queries, with the answers unless a query has many."""
     head, relation, tail = model.embed(side.triples, target=side.target)
     if side.labels is None:
         return relation, [head, tail]

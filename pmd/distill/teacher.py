@@ -1,4 +1,4 @@
-"""A teacher that only answers: eval mode, no gradients, no part of what is trained, saved or counted."""
+"""A frozen teacher: in eval mode, without gradients, and no part of what is trained, saved or counted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import nn
 class Frozen:
     """Holds a model outside the module tree of its objective.
 
-    So `train()` cannot reach its dropout, data parallelism does not copy it, and checkpoints of the student
-    do not carry it.
+    So `train()` does not turn on its dropout, data parallelism does not copy it, and checkpoints of the student
+    do not contain it.
     """
 
     def __init__(self, model: nn.Module, device: torch.device | str = "cpu"):

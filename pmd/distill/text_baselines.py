@@ -1,9 +1,9 @@
-"""What PMD is compared with: logit distillation (LKD) and patient distillation (PKD), on the same rails.
+"""What PMD is compared with: logit distillation (LKD) and patient distillation (PKD), trained in the same way.
 
 - LKD (Hinton et al., 2015): terms `ce` and `logits`, the KL divergence of the softened in-batch logits in
   both directions; L = (1 − α)·ce + α·logits.
-- PKD (Sun et al., EMNLP 2019), "skip": also `layers`, the student's middle layers against evenly skipped
-  ones of the teacher; L = (1 − α)·ce + α·logits + β·layers. The paper compares [CLS] states; here a text
+- PKD (Sun et al., EMNLP 2019), "skip": also `layers`, the distance of the student's middle layers from evenly
+  spaced layers of the teacher; L = (1 − α)·ce + α·logits + β·layers. The paper compares [CLS] states; here a text
   is represented by the mean over its tokens, so that is what is compared.
 """
 
@@ -18,7 +18,7 @@ from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
 from pmd.distill.teacher import Frozen
-from pmd.distill.text_supervised import Supervised, TextSetup, spread
+from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded
@@ -48,18 +48,17 @@ class LogitDistillation(Supervised):
         ours = self.encode(self.student, batch, layers=list(self.pairs))
         with torch.no_grad():
             theirs = self.encode(self.teacher.model, batch, layers=sorted(set(self.pairs.values())))
-        vectors = spread(*ours, batch)
+        vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         softened = partial(two_way_softened_loss, temperature=self.temperature)
-        taught = self.taught(softened, vectors, spread(*theirs, batch), self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "logits": taught}
+        logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model)
+        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "logits": logit_loss}
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
-        return torch.cat(
-            [patient_errors(self.project(ours.layers[own]), theirs.layers[other]) for own, other in self.pairs.items()]
-        )
+        pairs = ((ours.layers[layer], theirs.layers[other]) for layer, other in self.pairs.items())
+        return torch.cat([patient_errors(self.project(student), teacher) for student, teacher in pairs])
 
 
 class PatientDistillation(LogitDistillation):

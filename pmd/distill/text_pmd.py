@@ -1,17 +1,17 @@
 """Masked generation feature distillation (PMD; Fan et al., AAAI 2024).
 
 L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`. Teacher and
-student always read the same texts. What is masked is a choice (`distill.masked_view`): with `same`, both
-read masked texts only, once each, for all three terms, as the authors' code does; with `separate`, labels
-and scores speak of the whole texts, and a share of the batch's texts is read once more with masks. An
-encoder that has not been pretrained on [MASK] needs the second.
+student always read the same texts. Which are masked is a choice (`distill.masked_view`): with `same`, both read
+masked texts only, once, for all three terms, as the authors' code does; with `separate`, labels and scores are
+of the whole texts, and a share of the batch's texts is read a second time with masks. An encoder that was not
+pretrained with [MASK] needs `separate`.
 
 - `ce`: the contrastive loss on the labels (Eq. 4).
-- `score`: mean squared error of the two logit matrices of the batch (Eq. 5), both without margin; with
-  `distill.score: kl`, our default by measurement, the KL divergence of the softened logits in its place. A student
+- `score`: mean squared error of the two logit matrices of the batch (Eq. 5), both without margin; or, with
+  `distill.score: kl`, the default since it measured better, the KL divergence of the softened logits. A student
   with several widths learns from them at every width.
-- `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), each by itself
-  (`token`) or averaged over a text and normalised (`pooled`). Texts without a mask have no part in it.
+- `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), of each by itself
+  (`token`) or of their normalised mean over a text (`pooled`). Texts without a mask are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.teacher import Frozen
-from pmd.distill.text_supervised import Supervised, TextSetup, spread
+from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded, pool_masked
@@ -37,10 +37,10 @@ class MaskedFeatureDistillation(Supervised):
     """A student taught by labels, scores and masked generation features.
 
     Args:
-        student: the model to train; the other arguments of `Supervised` follow in `arguments`.
+        student: the model to train; `arguments` and `options` are the further ones of `Supervised`.
         teacher: the grade above; frozen here.
         distill: weights and form of the terms; without `beta` there is no term `feature`, and nothing is masked.
-        mask_rate: fraction of the tokens that both see as [MASK].
+        mask_rate: fraction of the tokens that both read as [MASK].
         mask: id of [MASK].
         special: (s,) ids that are never masked.
     """
@@ -65,7 +65,7 @@ class MaskedFeatureDistillation(Supervised):
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
         self.register_buffer("special", special, persistent=False)
-        # Only used, trained and thrown away when teacher and student differ in width.
+        # Where teacher and student differ in width: trained here and thrown away.
         sizes = student.hidden_size, teacher.hidden_size
         self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
 
@@ -77,15 +77,14 @@ class MaskedFeatureDistillation(Supervised):
         return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
-        whole = self.separate or "feature" not in self.weights
-        seen, masks = (batch, (None, None)) if whole else self.masked(batch)
-        ours, theirs = self._encode_both(seen, masks)
-        vectors = spread(*ours, batch)
-        score = self.taught(self._score, vectors, spread(*theirs, batch), self.teacher.model)
+        unmasked = self.separate or "feature" not in self.weights
+        ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.mask_batch(batch)))
+        vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
+        score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model)
         terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "score": score}
         if "feature" in self.weights:
             if self.separate:
-                ours, theirs = self._encode_both(*self.masked(batch, self.share))
+                ours, theirs = self._encode_both(*self.mask_batch(batch, self.share))
             terms["feature"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms
 
@@ -94,8 +93,8 @@ class MaskedFeatureDistillation(Supervised):
             return score_loss(student, teacher)
         return two_way_softened_loss(student, teacher, self.temperature)
 
-    def masked(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
-        """A share of the batch's texts with tokens replaced by [MASK], and where, for queries and entities."""
+    def mask_batch(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
+        """A share of the batch's texts with tokens replaced by [MASK], and the masks of queries and of entities."""
         queries, query_masks = self._mask(batch.queries, share)
         entities, entity_masks = self._mask(batch.entities, share)
         return replace(batch, queries=queries, entities=entities), (query_masks, entity_masks)

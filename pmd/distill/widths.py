@@ -1,6 +1,6 @@
-"""What objectives of croppable models share, be they embeddings or BERTs: the widths of a step, and MED's weights.
+"""What objectives of croppable models share, embeddings and BERTs: the widths of a step, and MED's learned weights.
 
-Zhu et al., ACL 2025: w1 and w2 of the weights of true triples and negatives (Eq. 3-4), w3 of a width's loss (Eq. 6).
+Zhu et al., ACL 2025: w1 and w2 weigh true triples and negatives (Eq. 3-4), w3 the loss of a width (Eq. 6).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pmd.core.types import LossTerms, Objective
 from pmd.settings.med import MedConfig
 
 Positions = list[int] | slice
-"""Of the sub-models that learn in a step."""
+"""Positions, among the model's widths, of the sub-models that learn in a step."""
 
 
 class CroppableObjective(Objective):
@@ -30,29 +30,32 @@ class CroppableObjective(Objective):
     def __init__(self, widths: Sequence[int], med: MedConfig, evolutionary: bool):
         super().__init__()
         self.widths, self.med, self.evolutionary = list(widths), med, evolutionary
-        share = torch.tensor(self.widths, dtype=torch.float) / self.widths[-1]  # (n,)
+        share = torch.tensor(self.widths, dtype=torch.float) / self.widths[-1]  # (n,) of the widest
         self.register_buffer("share", share, persistent=False)
-        # What no term reads is not learned: processes that share gradients would wait for it.
+        # A weight that no term reads gets no gradient, and processes that share gradients would wait for it.
         used = {"w1": evolutionary, "w2": evolutionary, "w3": med.dynamic}
         self.learned = [name for name in used if med.learned and used[name]]
         for name in used:
             start = torch.tensor(float(getattr(med, name)))
             self.register_parameter(name, nn.Parameter(start, requires_grad=name in self.learned))
 
-    def drawn(self) -> tuple[Positions, list[int]]:
-        """The sub-models of this step, as positions and widths: all, or so many drawn anew, the widest always among
-        them. Without the widest a step would leave the last dimensions as they are. All processes have the same."""
+    def draw_widths(self) -> tuple[Positions, list[int]]:
+        """The sub-models of this step, as positions and as widths, the same in all processes.
+
+        All of them, or `draw` drawn anew, among them always the widest, without which a step would not train the last
+        dimensions.
+        """
         n = len(self.widths)
         if not self.med.draw or self.med.draw >= n:
             return slice(None), self.widths
         others = broadcast_first(torch.randperm(n - 1), self.share.device)[: self.med.draw - 1]
-        chosen = [*others.sort().values.tolist(), n - 1]
-        return chosen, [self.widths[i] for i in chosen]
+        positions = [*others.sort().values.tolist(), n - 1]
+        return positions, [self.widths[i] for i in positions]
 
-    def weighted(self, hard: Tensor, chosen: Positions) -> Tensor:
-        """The losses (n,) of the chosen widths -> their mean, with `dynamic` each exp(w3 · width / widest) times."""
-        return (hard * (self.w3 * self.share[chosen]).exp() if self.med.dynamic else hard).mean()
+    def mean_over_widths(self, losses: Tensor, positions: Positions) -> Tensor:
+        """The mean of the losses (n,) of some widths, each times exp(w3 · width / widest) with `dynamic` (Eq. 6)."""
+        return (losses * (self.w3 * self.share[positions]).exp() if self.med.dynamic else losses).mean()
 
     def learned_weights(self) -> LossTerms:
-        """Logged beside the terms: each can make its own task easy."""
+        """The learned ones of w1, w2 and w3, to be logged: each can lower the loss by making its own task easy."""
         return {name: getattr(self, name) for name in self.learned}

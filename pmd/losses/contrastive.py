@@ -14,8 +14,8 @@ def contrastive_loss(
     logits: Tensor,
     false_negatives: Tensor,
     *,
-    own: Tensor | None = None,
-    own_is_answer: Tensor | None = None,
+    head: Tensor | None = None,
+    head_is_answer: Tensor | None = None,
     pre_batch: Tensor | None = None,
     pre_batch_is_answer: Tensor | None = None,
 ) -> Tensor:
@@ -24,8 +24,8 @@ def contrastive_loss(
     Args:
         logits: (b, b) of query i and entity j, margin subtracted; the answer of query i is entity i.
         false_negatives: (b, b) bool, true where entity j ≠ i is a known answer of query i.
-        own: (b,) logits of each query's own head as an answer (self-negatives).
-        own_is_answer: (b,) bool, true where the head is a known answer of its query.
+        head: (b,) logits of each query's own head as an answer (self-negatives).
+        head_is_answer: (b,) bool, true where that head is a known answer of its query.
         pre_batch: (b, p) logits of entities of earlier batches.
         pre_batch_is_answer: (b, p) bool, true where such an entity is a known answer.
 
@@ -35,8 +35,8 @@ def contrastive_loss(
     labels = torch.arange(len(logits), device=logits.device)
     logits = logits.masked_fill(false_negatives, MASKED)
     rows = [logits]
-    if own is not None:
-        rows.append(own.masked_fill(own_is_answer, MASKED).unsqueeze(1))
+    if head is not None:
+        rows.append(head.masked_fill(head_is_answer, MASKED).unsqueeze(1))
     if pre_batch is not None:
         rows.append(pre_batch.masked_fill(pre_batch_is_answer, MASKED))
     return cross_entropy(torch.cat(rows, dim=1), labels) + cross_entropy(logits.T, labels)

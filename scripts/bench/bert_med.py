@@ -34,8 +34,7 @@ from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
 from pmd.data.glue import EncodedSplit, GlueBatch, load_glue
 from pmd.data.texts.batches import Chunk
-from pmd.distill.bert_finetune import read as read_one
-from pmd.distill.bert_finetune import read_widths
+from pmd.distill.bert_finetune import batch_logits, batch_logits_widths
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification, flops
 from pmd.models.bert.folder import tokenizer_of
 from pmd.recipes.tables import markdown
@@ -126,14 +125,16 @@ def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueB
     def croppable(widths: list[int], padded: bool = False) -> Step:
         def of(batch: GlueBatch) -> Tensor:
             logits = (
-                model.forward_widths(**batch.inputs, widths=widths) if padded else read_widths(model, batch, widths)
+                model.forward_widths(**batch.inputs, widths=widths)
+                if padded
+                else batch_logits_widths(model, batch, widths)
             )
             return loss(logits, batch)
 
         return step_of(model, of)
 
     def ordinary(small: nn.Module) -> Step:
-        return step_of(small, lambda batch: loss(read_one(small, batch)[None], batch))
+        return step_of(small, lambda batch: loss(batch_logits(small, batch)[None], batch))
 
     one_by_one = [ordinary(small) for small in apart]
     ways: dict[str, Step] = {

@@ -64,10 +64,10 @@ KINDS += [(name, norm) for name in ("transe", "transh", "rotate", "pairre") for 
 
 
 @pytest.mark.parametrize("unit", [False, True], ids=["", "unit"])
-@pytest.mark.parametrize("terms", [1, 500, importance.TERMS])
+@pytest.mark.parametrize("terms", [1, 500, importance.MAX_TERMS])
 @pytest.mark.parametrize(("name", "norm"), KINDS, ids=str)
 def test_of_every_interaction(name, norm, terms, unit, random_graph, monkeypatch):
-    monkeypatch.setattr(importance, "TERMS", terms)  # one dimension at a time, a few, and all
+    monkeypatch.setattr(importance, "MAX_TERMS", terms)  # one dimension at a time, a few, and all
     graph = random_graph(2)
     torch.manual_seed(0)
     sizes = (graph.num_entities, graph.num_relations)

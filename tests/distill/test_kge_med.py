@@ -167,15 +167,15 @@ def test_a_draw_keeps_the_widest_and_changes(random_graph):
     graph, options = random_graph(2), SAMPLED["softmax"]
     objective, batch = objective_of(graph, options, draw=2), batch_of(graph, options)
     torch.manual_seed(0)
-    seen = {tuple(objective.drawn()[0]) for _ in range(20)}
+    seen = {tuple(objective.draw_widths()[0]) for _ in range(20)}
     assert seen == {(0, 2), (1, 2)}
     torch.manual_seed(0)
-    chosen, _ = objective.drawn()
+    chosen, _ = objective.draw_widths()
     torch.manual_seed(0)
     found = objective(batch)["hard"].item()
     each = [LabelLoss(options).hard(batch_scores(objective.model.crop(WIDTHS[i]), batch), batch) for i in chosen]
     assert found == pytest.approx(sum(loss.item() for loss in each) / 2, rel=1e-5)
-    assert objective_of(graph, options, draw=3).drawn() == (slice(None), [*WIDTHS])
+    assert objective_of(graph, options, draw=3).draw_widths() == (slice(None), [*WIDTHS])
 
 
 def test_regularisers_see_the_whole_width(random_graph):

@@ -39,7 +39,7 @@ def terms_of(objective, seed: int = 7, tokens: int = 60) -> dict[str, torch.Tens
 def masked_of(objective, seed: int = 7):
     """The masked texts of `terms_of`: models without dropout draw nothing before."""
     torch.manual_seed(seed)
-    return objective.masked(tiny_batch(POSITIONS), objective.share if objective.separate else 1.0)
+    return objective.mask_batch(tiny_batch(POSITIONS), objective.share if objective.separate else 1.0)
 
 
 def slow_logits(model, batch) -> torch.Tensor:

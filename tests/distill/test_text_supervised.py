@@ -5,7 +5,7 @@ import torch
 from accelerate.utils import save
 from safetensors.torch import load_model
 
-from pmd.distill.text_supervised import Supervised, logits, spread
+from pmd.distill.text_supervised import Supervised, gather_vectors, logits
 from pmd.settings.text import ContrastiveConfig
 
 from .. import slow
@@ -177,6 +177,6 @@ def test_recomputing_gives_the_same_gradients():
 @torch.no_grad()
 def test_logits_are_cosines_over_the_temperature_without_margin():
     plain, batch = objective(), tiny_batch(BATCHES[0])
-    found = logits(spread(*plain.encode(plain.student, batch), batch), plain.student)
+    found = logits(gather_vectors(*plain.encode(plain.student, batch), batch), plain.student)
     query, tail, _ = vectors(plain.student, BATCHES[0])
     torch.testing.assert_close(found, query @ tail.T * 10, atol=1e-4, rtol=0)

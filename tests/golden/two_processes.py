@@ -84,7 +84,7 @@ def drawn_widths(accelerator: Accelerator, out: str) -> None:
     supernet, med = Supernet(model), CroppableObjective(widths, resolve_med(MedConfig(draw=3)), False)
     for _ in range(10):
         supernet(batch)
-        seen.extend(med.drawn()[1])
+        seen.extend(med.draw_widths()[1])
     every = accelerator.gather(torch.tensor([seen]))
     if accelerator.is_main_process:
         save_file({"drawn": every}, out)

@@ -36,8 +36,8 @@ def test_own_heads_and_earlier_entities_are_negatives_of_the_queries_alone():
     loss = contrastive_loss(
         logits,
         nothing(2),
-        own=own,
-        own_is_answer=torch.tensor([False, True]),
+        head=own,
+        head_is_answer=torch.tensor([False, True]),
         pre_batch=earlier,
         pre_batch_is_answer=seen,
     )
@@ -58,7 +58,7 @@ def test_it_is_the_loss_of_simkgc(own, earlier):
     more, options = {}, {}
     if own:
         more |= {"head": head, "head_is_answer": is_answer.tolist()}
-        options |= {"own": (query * head).sum(1) * scale, "own_is_answer": is_answer}
+        options |= {"head": (query * head).sum(1) * scale, "head_is_answer": is_answer}
     if earlier:
         more |= {"earlier": before, "earlier_is_answer": was_answer.tolist(), "earlier_weight": 0.3}
         options |= {"pre_batch": query @ before.T * scale * 0.3, "pre_batch_is_answer": was_answer}
@@ -81,7 +81,7 @@ def test_it_equals_a_double_loop_of_logarithms():
         column = sum(math.exp(logits[j, i]) for j in range(b) if not false[j, i])
         total += math.log(row) + math.log(column) - 2 * float(logits[i, i])
     found = contrastive_loss(
-        logits, false, own=own, own_is_answer=is_answer, pre_batch=earlier, pre_batch_is_answer=was_answer
+        logits, false, head=own, head_is_answer=is_answer, pre_batch=earlier, pre_batch_is_answer=was_answer
     )
     assert found.item() == pytest.approx(total / b, rel=1e-5)
 
@@ -91,7 +91,7 @@ def test_what_is_masked_gets_no_gradient():
     false = nothing(3)
     false[2, 0] = True
     is_answer = torch.tensor([False, True, False])
-    contrastive_loss(logits, false, own=own, own_is_answer=is_answer).backward()
+    contrastive_loss(logits, false, head=own, head_is_answer=is_answer).backward()
     assert logits.grad[2, 0] == 0 and own.grad[1] == 0
     assert (logits.grad.abs() > 0).sum() == 8 and (own.grad.abs() > 0).sum() == 2
 

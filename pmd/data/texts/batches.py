@@ -1,7 +1,7 @@
 """From training triples to padded, length-sorted chunks of distinct texts.
 
-A triple and its inverse are in the same batch, so that the text of a tail also serves as that of the
-inverse query's head (its self-negative), and every distinct text of the batch is encoded once.
+A batch holds every triple in both directions, so the tail's text also serves as the text of the inverse query's head
+(its self-negative), and every distinct text of the batch is encoded once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pmd.data.texts.graph_text import GraphText
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Padded texts of similar length: ids, mask, types (c, L); `rows` (c,) their places in the batch."""
+    """c padded texts of similar length: token ids, attention mask and token types (c, L), and their `rows` (c,) in the batch."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -30,13 +30,13 @@ class Chunk:
         return Chunk(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
     def sample(self, share: float) -> Chunk:
-        """A random share of the chunk's texts, one at least."""
+        """A random share of the chunk's texts, at least one."""
         chosen = torch.randperm(len(self.rows), device=self.rows.device)[: max(1, round(share * len(self.rows)))]
         return Chunk(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
-    """Texts sorted by falling length and cut into padded chunks of about `tokens` tokens each."""
+    """Texts in order of falling length, in padded chunks of at most `tokens` tokens, or of a single longer text."""
     lengths = texts.ids.lengths
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -44,22 +44,22 @@ def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
         longest = int(lengths[order[start]])
         rows = order[start : start + max(1, tokens // longest)]
         start += len(rows)
-        there = np.arange(longest)
-        real = there < lengths[rows, None]
+        columns = np.arange(longest)
+        real = columns < lengths[rows, None]
         ids = np.full(real.shape, pad, dtype=np.int64)
         ids[real] = texts.ids.take(rows).flat
-        types = real & (there >= texts.second[rows, None])
+        types = real & (columns >= texts.second[rows, None])
         arrays = (ids, real.astype(np.int64), types.astype(np.int64), rows.astype(np.int64))
         yield Chunk(*map(torch.from_numpy, arrays))
 
 
 @dataclass(frozen=True, eq=False)
 class TripleBatch:
-    """A batch of b examples: triples in both directions over distinct queries and entities.
+    """A batch of b examples: triples in both directions, over distinct texts of queries and entities.
 
-    `examples` (b, 3) holds (head, relation, tail) with inverse relations numbered from num_relations.
-    `query` (b,), `entity` (b,) and `own` (b,) say which distinct query is asked, which distinct entity text
-    is its answer, and which is that of its own head.
+    `examples` (b, 3) holds (head, relation, tail), with inverse relations numbered from num_relations on. For each example,
+    `query` (b,) is its text among the queries, `entity` (b,) that of its answer among the entities, and `head` (b,) that of
+    its own head among the entities.
     """
 
     queries: list[Chunk]
@@ -67,13 +67,11 @@ class TripleBatch:
     examples: Tensor
     query: Tensor
     entity: Tensor
-    own: Tensor
-    num_queries: int
-    num_entities: int
+    head: Tensor
 
     def to(self, device: torch.device) -> TripleBatch:
         moved = {
-            name: getattr(self, name).to(device, non_blocking=True) for name in ("examples", "query", "entity", "own")
+            name: getattr(self, name).to(device, non_blocking=True) for name in ("examples", "query", "entity", "head")
         }
         return replace(
             self,
@@ -90,23 +88,21 @@ class TripleCollator:
         self.triples, self.text, self.tokens = triples.numpy(), text, tokens_per_chunk
 
     def __call__(self, positions: list[int]) -> TripleBatch:
-        at = np.asarray(positions)
-        triples, text = self.triples[at], self.text
-        heads, tails = text.head_rows[at], text.tail_rows[at]
+        chosen, text = np.asarray(positions), self.text
+        triples, num_both_ways = self.triples[chosen], 2 * text.num_relations
+        heads, tails = text.head_rows[chosen], text.tail_rows[chosen]
         inverse = np.stack([triples[:, 2], triples[:, 1] + text.num_relations, triples[:, 0]], axis=1)
         examples = np.concatenate([triples, inverse])
-        own_rows, answer_rows = np.concatenate([heads, tails]), np.concatenate([tails, heads])
+        head_rows, answer_rows = np.concatenate([heads, tails]), np.concatenate([tails, heads])
         rows, entity = np.unique(answer_rows, return_inverse=True)
-        keys, query = np.unique(own_rows * (2 * text.num_relations) + examples[:, 1], return_inverse=True)
-        queries = text.queries(keys // (2 * text.num_relations), keys % (2 * text.num_relations))
+        keys, query = np.unique(head_rows * num_both_ways + examples[:, 1], return_inverse=True)
+        queries = text.queries(keys // num_both_ways, keys % num_both_ways)
         return TripleBatch(
             queries=list(chunks(queries, text.pad, self.tokens)),
             entities=list(chunks(text.entities(rows), text.pad, self.tokens)),
             examples=torch.from_numpy(examples),
             query=torch.from_numpy(query),
             entity=torch.from_numpy(entity),
-            # The heads of one direction are the tails of the other: the same texts, the halves swapped.
-            own=torch.from_numpy(np.roll(entity, len(at))),
-            num_queries=len(keys),
-            num_entities=len(rows),
+            # The heads of one direction are the answers of the other: the same texts with the halves swapped.
+            head=torch.from_numpy(np.roll(entity, len(chosen))),
         )

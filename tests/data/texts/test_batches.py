@@ -65,7 +65,7 @@ def test_every_example_points_to_its_texts(positions):
     for i, (query, answer, own) in enumerate(strings(positions)):
         assert queries[batch.query[i]][:2] == slow.tokens(tokenizer, *query, READING.max_length)
         assert entities[batch.entity[i]][:2] == slow.tokens(tokenizer, answer, None, READING.max_length)
-        assert entities[batch.own[i]][:2] == slow.tokens(tokenizer, own, None, READING.max_length)
+        assert entities[batch.head[i]][:2] == slow.tokens(tokenizer, own, None, READING.max_length)
 
 
 @pytest.mark.parametrize("positions", [EVERY, [11, 12], [1, 7, 8, 9]])
@@ -84,11 +84,11 @@ def test_distinct_texts_are_there_once():
         short = len(graph.entity_descriptions[head].split()) < READING.neighbours_below
         # What an entity reads depends on the answer only if that is one of its neighbours.
         reads.add((head, relation, tail if listed and short else None))
-    assert batch.num_queries == len(reads) == len(slow.unpadded(batch.queries))
-    assert batch.num_queries < 2 * len(EVERY)
-    assert batch.num_entities == len({(head, without) for head, _, without in reads})
-    assert sorted(set(batch.query.tolist())) == [*range(batch.num_queries)]
-    assert sorted(set(batch.entity.tolist())) == [*range(batch.num_entities)]
+    assert len(slow.unpadded(batch.queries)) == len(reads) < 2 * len(EVERY)
+    num_entities = len({(head, without) for head, _, without in reads})
+    assert len(slow.unpadded(batch.entities)) == num_entities
+    assert sorted(set(batch.query.tolist())) == [*range(len(reads))]
+    assert sorted(set(batch.entity.tolist())) == [*range(num_entities)]
 
 
 def test_moving_a_batch_keeps_it():
@@ -97,5 +97,5 @@ def test_moving_a_batch_keeps_it():
     moved = batch.to(torch.device("cpu"))
     assert slow.unpadded(moved.queries) == slow.unpadded(batch.queries)
     assert slow.unpadded(moved.entities) == slow.unpadded(batch.entities)
-    assert torch.equal(moved.own, batch.own) and torch.equal(moved.examples, batch.examples)
+    assert torch.equal(moved.head, batch.head) and torch.equal(moved.examples, batch.examples)
     assert batch.to(torch.device("meta")).entities[0].rows.device.type == "meta"

@@ -5,7 +5,7 @@ import torch
 from pmd.data.glue import EncodedSplit
 from pmd.data.texts.batches import Chunk
 from pmd.data.texts.packing import first_fit, pack
-from pmd.distill.bert_finetune import read, read_widths
+from pmd.distill.bert_finetune import batch_logits, batch_logits_widths
 
 from ...tiny import tiny_tokenizer
 from ...tiny_glue import WIDTHS, tiny_classifier, tiny_split
@@ -60,7 +60,7 @@ def test_a_packed_batch_is_read_as_the_padded_one(task, size, tmp_path):
     encoded = EncodedSplit(tiny_split(tmp_path, task), tiny_tokenizer(), 64, str(tmp_path / "cache"))
     batch, model = encoded(range(size)), tiny_classifier().eval()
     assert size == 1 or batch.packed.input_ids.numel() < batch.texts.input_ids.numel()
-    packed, padded = read_widths(model, batch, WIDTHS), model.forward_widths(**batch.inputs)
+    packed, padded = batch_logits_widths(model, batch, WIDTHS), model.forward_widths(**batch.inputs)
     torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
     places = ("bert.embeddings.word_embeddings", "bert.encoder.layer.0.attention.self.value", "classifier")
     weights = [model.get_submodule(place).weight for place in places]
@@ -68,17 +68,17 @@ def test_a_packed_batch_is_read_as_the_padded_one(task, size, tmp_path):
         torch.testing.assert_close(own, other, atol=1e-4, rtol=1e-4)
     for width in WIDTHS:
         small = model.crop(width)
-        torch.testing.assert_close(read(small, batch), small(**batch.inputs).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(batch_logits(small, batch), small(**batch.inputs).logits, atol=1e-5, rtol=1e-5)
 
 
 def test_attention_without_such_masks_reads_padded_texts(tmp_path):
     encoded = EncodedSplit(tiny_split(tmp_path, "rte"), tiny_tokenizer(), 64, str(tmp_path / "cache"))
     batch, model = encoded(range(9)), tiny_classifier().eval()
-    expected, small = read_widths(model, batch, WIDTHS), model.crop(32)
+    expected, small = batch_logits_widths(model, batch, WIDTHS), model.crop(32)
     model.set_attn_implementation("eager")
-    torch.testing.assert_close(read_widths(model, batch, WIDTHS), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(batch_logits_widths(model, batch, WIDTHS), expected, atol=1e-5, rtol=1e-5)
     small.set_attn_implementation("eager")
-    torch.testing.assert_close(read(small, batch), expected[-1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(batch_logits(small, batch), expected[-1], atol=1e-5, rtol=1e-5)
 
 
 def test_the_order_of_texts_does_not_matter():
