@@ -1,4 +1,4 @@
-"""A trained model for other programs: a folder that ONNX Runtime, sentence-transformers or any reader of tables takes."""
+"""`pmd export`: a trained model as a folder for ONNX Runtime, sentence-transformers or any reader of tables."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ExportConfig:
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
-        to: of a text model `onnx` (both encoders, fp32), `onnx-int8` (the same in 8-bit integers; the test split is
-            ranked to see what they cost) or `sentence-transformers` (the entity encoder); of an embedding model
+        to: for a text model `onnx` (both encoders, fp32), `onnx-int8` (the same in 8-bit integers; the test split is
+            ranked to measure what that costs) or `sentence-transformers` (the entity encoder); for an embedding model
             `embeddings` (safetensors and TSV).
-        stage: of a run folder; default its last finished one.
-        out: the new folder; by default of the name of the model and the format, in the current one.
-        data: the graph of a text model that is in no run folder.
+        stage: stage of a run folder; by default the last finished one.
+        out: the new folder; by default MODEL-FORMAT in the current folder.
+        data: the graph of a text model, needed if its folder is not in a run.
         revision: of a Hub id: a branch, a tag or a commit.
     """
 
@@ -43,44 +43,46 @@ class ExportConfig:
 
 
 def export(config: ExportConfig) -> str:
-    """Write the folder; a line that says what was written, and how near it is to the model.
+    """Write the folder; returns a line about what was written and how close it is to the model.
 
     Raises:
-        PmdError: for a model that there is not, or that has no such format, or a package that is not installed.
+        PmdError: if there is no such model, if it cannot be exported to this format, or if a package is missing.
     """
-    place = locate(config.model, config.stage, config.revision)
-    kind = kind_of(settings_of(place))
+    folder = locate(config.model, config.stage, config.revision)
+    kind = kind_of(settings_of(folder))
     if kind not in FORMATS:
-        raise PmdError(f"'{place}' is neither a text nor an embedding model; a BERT is one of transformers as it is")
+        raise PmdError(f"'{folder}' is neither a text nor an embedding model; a BERT is one of transformers as it is")
     if config.to not in FORMATS[kind]:
-        raise PmdError(f"to: '{place}' is {KINDS[kind]}; it exports to {', '.join(FORMATS[kind])}, not to {config.to}")
-    name = name_of(config.model, place)
+        raise PmdError(f"to: '{folder}' is {KINDS[kind]}; it exports to {', '.join(FORMATS[kind])}, not to {config.to}")
+    name = name_of(config.model, folder)
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
-        return export_embeddings(place, out, name)
-    source = config.data or graph_of_run(place)
+        return export_embeddings(folder, out, name)
+    source = config.data or graph_of_run(folder)
     if source is None:
-        raise PmdError(f"'{place}' is in no run folder here, so say which graph it is of: --data.path world")
+        raise PmdError(
+            f"'{folder}' is not in a run folder, so its graph is unknown; name it, such as --data.path world"
+        )
     from pmd.recipes.export_text import export_onnx, export_sentence_transformers
 
     if config.to == "sentence-transformers":
-        return export_sentence_transformers(place, out, name, source)
-    return export_onnx(place, out, name, source, int8=config.to == "onnx-int8")
+        return export_sentence_transformers(folder, out, name, source)
+    return export_onnx(folder, out, name, source, int8=config.to == "onnx-int8")
 
 
-def name_of(model: str, place: Path) -> str:
-    """RUN-STAGE of a folder in a run, the name of any other folder, and of a Hub id what follows the slash."""
+def name_of(model: str, folder: Path) -> str:
+    """RUN-STAGE for a folder in a run, the name of any other folder, and what follows the slash of a Hub id."""
     if not Path(model).expanduser().is_dir():
         return model.rsplit("/", 1)[-1]
-    place = place.resolve()
-    return f"{place.parent.name}-{place.name}" if (place.parent / "config.yaml").is_file() else place.name
+    folder = folder.resolve()
+    return f"{folder.parent.name}-{folder.name}" if (folder.parent / "config.yaml").is_file() else folder.name
 
 
-def export_embeddings(place: Path, out: Path, name: str) -> str:
-    """The numbers of an embedding model; a line about them."""
+def export_embeddings(folder: Path, out: Path, name: str) -> str:
+    """Write the tables of an embedding model; returns a line about them."""
     from pmd.models.kge.folder import load_named
     from pmd.use.export import write_embeddings
 
-    model, vocabulary = load_named(place)
-    write_folder(out, lambda aside: write_embeddings(aside, model, vocabulary, name))
+    model, vocabulary = load_named(folder)
+    write_folder(out, lambda new: write_embeddings(new, model, vocabulary, name))
     return f"{out}: {model.num_entities:,} entities and {model.num_relations:,} relations in safetensors and TSV"

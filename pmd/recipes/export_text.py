@@ -1,4 +1,4 @@
-"""Text models for other programs, each compared with what it was made from before it is put in place."""
+"""Text models for other programs; an ONNX graph is compared with its model before its folder is put in place."""
 
 from __future__ import annotations
 
@@ -13,93 +13,91 @@ from pmd.core.files import write_folder, write_json
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
-from pmd.models.text.folder import load, text_scorer
+from pmd.models.text.folder import TextModel, load, stored_entities
 from pmd.models.text.scorer import TextScorer
 from pmd.settings.shared import DataConfig
-from pmd.use.export import ExportedText, write_readme, write_sentence_transformers
+from pmd.use.export import template_values, write_readme, write_sentence_transformers, write_texts
 from pmd.use.load import loaded
-from pmd.use.onnx import FACTS, OnnxEncoders, OnnxScorer, needed, write_encoders
+from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, require, write_encoders
 
 TOLERANCE = 1e-4
-"""Largest difference of a number of a unit vector between ONNX Runtime and PyTorch, both in fp32."""
+"""The largest allowed difference of a number in a unit vector between ONNX Runtime and PyTorch, both in fp32."""
 SAMPLE = 64
-"""About so many texts of each encoder are compared."""
+"""About how many texts of each encoder are compared."""
 
 
-def export_sentence_transformers(place: Path, out: Path, name: str, source: DataConfig) -> str:
-    """The entity encoder as a model of sentence-transformers; a line about it."""
-    exported = exported_text(place, loaded(source))
-    write_folder(out, lambda aside: write_sentence_transformers(aside, exported, name))
-    return f"{out}: the entity encoder, {exported.model.depth} layers, vectors of {exported.model.dim} dimensions"
+def export_sentence_transformers(folder: Path, out: Path, name: str, source: DataConfig) -> str:
+    """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
+    trained, graph = _load(folder), loaded(source)
+    write_folder(out, lambda new: write_sentence_transformers(new, trained, graph, name))
+    return f"{out}: the entity encoder, {trained.model.depth} layers, vectors of {trained.model.dim} dimensions"
 
 
-def export_onnx(place: Path, out: Path, name: str, source: DataConfig, *, int8: bool) -> str:
-    """Both encoders; a line about them and how near they come to the model: by their vectors, or with 8-bit integers by
-    the ranking.
+def export_onnx(folder: Path, out: Path, name: str, source: DataConfig, *, int8: bool) -> str:
+    """Write both encoders as ONNX graphs; returns a line about them and how close they are to the model.
+
+    They are compared by their vectors in fp32, and by the ranking of the test split with 8-bit integers.
 
     Raises:
-        PmdError: if a package is missing, or if vectors in fp32 are not PyTorch's.
+        PmdError: if a package is missing, or if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
     for package in ("onnx", "onnxruntime"):
-        needed(package)
-    exported = exported_text(place, loaded(source))
-    graph, said = exported.graph, []
+        require(package)
+    trained, graph = _load(folder), loaded(source)
+    scorer = TextScorer(trained.model, trained.read(graph, source.cache), stored_entities(folder, graph))
+    comparison: list[str] = []
 
-    def fill(aside: Path) -> None:
-        facts = write_encoders(aside, exported.model, int8=int8)
-        encoders = OnnxEncoders(aside)
-        scorer = text_scorer(place, graph, cache=source.cache)
-        if int8:
-            print(f"encoding {graph.num_entities:,} entities and ranking the test split", file=sys.stderr)
-            entities, found = compared_ranks(scorer, encoders, graph)
-            said.append(
-                f"MRR on the test split {found['mrr_fp32']:.4f} in fp32, {found['mrr']:.4f} in int8, "
-                f"difference {found['mrr'] - found['mrr_fp32']:+.4f} ({found['queries']:,} queries)"
-            )
-        else:
-            entities, found = scorer.entities, compared_vectors(scorer, encoders)
-            said.append(f"vectors of {found['compared']} texts within {found['difference']:.1e} of PyTorch's")
-        np.save(aside / "entities.npy", entities.numpy())
-        exported.write_texts(aside)
-        write_json(aside / FACTS, facts | {"graph": graph.name, **found})
-        write_readme(aside, "onnx.md.jinja", name=name, **exported.facts | facts | found)
+    def fill(new: Path) -> None:
+        metadata = write_encoders(new, trained.model, int8=int8)
+        entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
+        comparison.append(words)
+        np.save(new / "entities.npy", entities.numpy())
+        write_texts(new, trained, graph)
+        write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
+        write_readme(new, "onnx.md.jinja", name=name, **template_values(trained, graph) | metadata | measured)
 
     write_folder(out, fill)
     files = sorted(out.glob("*.onnx"))
     size = sum(file.stat().st_size for file in files) / 1e6
-    return f"{out}: {' and '.join(file.name for file in files)}, {size:.1f} MB; {said[0]}"
+    return f"{out}: {' and '.join(file.name for file in files)}, {size:.1f} MB; {comparison[0]}"
 
 
-def exported_text(place: Path, graph: KnowledgeGraph) -> ExportedText:
-    """The model of a folder, and how it reads the graph."""
+def _load(folder: Path) -> TextModel:
     quiet()
-    trained = load(place)
-    return ExportedText(trained.model.eval(), trained.tokenizer, trained.reading, graph)
+    return load(folder)
 
 
-def compared_vectors(scorer: TextScorer, encoders: OnnxEncoders) -> dict[str, float]:
-    """The largest difference of vectors of texts of all lengths. PmdError if it is more than rounding."""
-    text = scorer.text
-    order = np.argsort(text.rows.lengths[: text.num_entities], kind="stable")
-    rows = order[:: max(1, len(order) // SAMPLE)]
-    asked = text.queries(rows, np.arange(len(rows)) % (2 * text.num_relations))
-    differences = [
-        float(np.abs(encoders.encode(role, texts, text.pad) - scorer.encode(role, texts).numpy()).max())
-        for role, texts in (("query", asked), ("entity", text.entities(rows)))
-    ]
-    if not max(differences) <= TOLERANCE:
-        kind = scorer.model.config.encoder.model_type
-        raise PmdError(
-            f"to: vectors of the exported '{kind}' encoder are {max(differences):.1e} from PyTorch's, "
-            f"more than {TOLERANCE:.0e}; this encoder cannot be exported"
-        )
-    return {"compared": 2 * len(rows), "difference": max(differences)}
-
-
-def compared_ranks(
+def _compare_vectors(
     scorer: TextScorer, encoders: OnnxEncoders, graph: KnowledgeGraph
-) -> tuple[Tensor, dict[str, float]]:
-    """The entities as the encoders encode them, and the MRR of the test split by the model and by the encoders."""
-    small = OnnxScorer(encoders, scorer.text)
-    of_model, of_encoders = rank(scorer, graph, "test"), rank(small, graph, "test")
-    return small.entities, {"queries": of_model.num_queries, "mrr_fp32": of_model.mrr, "mrr": of_encoders.mrr}
+) -> tuple[Tensor, dict[str, float], str]:
+    """Compare the vectors of texts of all lengths; returns the entities (n, d) of the model, the largest difference of a
+    number, and words about it."""
+    text = scorer.text
+    by_length = np.argsort(text.rows.lengths[: text.num_entities], kind="stable")
+    sample = by_length[:: max(1, len(by_length) // SAMPLE)]
+    queries = text.queries(sample, np.arange(len(sample)) % (2 * text.num_relations))
+    difference = max(
+        float(np.abs(encoders.encode(role, texts, text.pad) - scorer.encode(role, texts).numpy()).max())
+        for role, texts in (("query", queries), ("entity", text.entities(sample)))
+    )
+    if not difference <= TOLERANCE:
+        raise PmdError(
+            f"to: vectors of the exported '{scorer.model.config.encoder.model_type}' encoder are {difference:.1e} from "
+            f"PyTorch's, more than {TOLERANCE:.0e}; this encoder cannot be exported"
+        )
+    measured = {"compared": 2 * len(sample), "difference": difference}
+    return scorer.entities, measured, f"vectors of {2 * len(sample)} texts within {difference:.1e} of PyTorch's"
+
+
+def _compare_ranks(
+    scorer: TextScorer, encoders: OnnxEncoders, graph: KnowledgeGraph
+) -> tuple[Tensor, dict[str, float], str]:
+    """Rank the test split by the model and by the encoders; returns the entities (n, d) as encoded by them, the MRR of
+    both, and words about them."""
+    print(f"encoding {graph.num_entities:,} entities and ranking the test split", file=sys.stderr)
+    quantised = OnnxScorer(encoders, scorer.text)
+    fp32, int8 = rank(scorer, graph, "test"), rank(quantised, graph, "test")
+    measured = {"queries": fp32.num_queries, "mrr_fp32": fp32.mrr, "mrr": int8.mrr}
+    words = f"MRR on the test split {fp32.mrr:.4f} in fp32, {int8.mrr:.4f} in int8, "
+    words += f"difference {int8.mrr - fp32.mrr:+.4f} ({fp32.num_queries:,} queries)"
+    return quantised.entities, measured, words

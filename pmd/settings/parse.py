@@ -86,9 +86,6 @@ def _with_config_files(parser: ArgumentParser, arguments: Sequence[str]) -> list
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:
     """The config object of parsed options."""
-    for action in parser._actions:  # one value, by its name, of an option that takes several without
-        if action.nargs == "*" and isinstance(options.get(action.dest), str):
-            options[action.dest] = [options[action.dest]]
     values = parser.instantiate(options)
     # By key: `vars` renames a field that is called like a method of Namespace, such as `update`.
     return config_class(**{name: values[name] for name in config_class.__dataclass_fields__ if name in values})

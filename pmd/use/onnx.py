@@ -1,8 +1,8 @@
 """Bi-encoders as ONNX graphs, which run without torch: token ids in, unit vectors out.
 
-Mean over the tokens, crop and length are in the graph; batch and length are free. It is made of ONNX's own operators,
-by the exporter that traces: of a BERT its graph runs faster than that of the `torch.export` one, which needs another
-package and takes minutes.
+A graph includes the mean over the tokens, the crop and the normalisation; batch size and length are free. The tracing
+exporter of torch makes it: for a BERT, its graph runs faster than that of `torch.onnx.export(dynamo=True)`, which needs
+another package and takes minutes.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from pmd.models.text.scorer import TextScorer
 
 ROLES: tuple[Role, Role] = ("query", "entity")
 OUTPUT = "vectors"
-FACTS = "export.json"
-OPSET = 17  # the first with layer normalisation as one operator
+METADATA_FILE = "export.json"
+OPSET = 17  # the first with layer normalisation as a single operator
 
 
-def needed(module: str) -> ModuleType:
-    """A module of the extra `export`. PmdError if it is not installed."""
+def require(module: str) -> ModuleType:
+    """Import a module of the extra `export`. PmdError if it is not installed."""
     try:
         return import_module(module)
     except ImportError:
         raise PmdError(f"export to ONNX needs {module.split('.')[0]}: pip install 'pmd[export]'") from None
 
 
-class _Encoder(nn.Module):
-    """An encoder with its pooling, as one graph."""
+class _PooledEncoder(nn.Module):
+    """An encoder and its pooling."""
 
     def __init__(self, model: BiEncoder, role: Role):
         super().__init__()
@@ -57,21 +57,21 @@ class _Encoder(nn.Module):
         return pool(hidden, attention_mask, self.model.dim)
 
 
-def inputs_of(model: BiEncoder) -> list[str]:
-    """What its encoders read, integers (b, L) each."""
+def input_names(model: BiEncoder) -> list[str]:
+    """The inputs of its encoders: integers (b, L) each."""
     types = getattr(model.config.encoder, "type_vocab_size", 0) > 1
     return ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
 
 
 def write_encoders(folder: Path, model: BiEncoder, *, int8: bool = False) -> dict[str, Any]:
-    """Write the encoders of a model into a folder, a tied one once, and export.json, which says what they are.
+    """Write the encoders of a model, a tied one once, and export.json, which describes them, into a folder.
 
     Args:
         model: on the CPU.
-        int8: matrices and embeddings as 8-bit integers, see `quantise`.
+        int8: store matrices and embeddings as 8-bit integers, see `quantise`.
 
     Returns:
-        What export.json says.
+        The content of export.json.
     """
     tied = model.entity_encoder is None
     files = {role: "encoder.onnx" if tied else f"{role}_encoder.onnx" for role in ROLES}
@@ -79,29 +79,29 @@ def write_encoders(folder: Path, model: BiEncoder, *, int8: bool = False) -> dic
         if not int8:
             write_encoder(folder / file, model, role)
             continue
-        with TemporaryDirectory(dir=folder) as aside:
-            write_encoder(Path(aside) / file, model, role)
-            quantise(Path(aside) / file, folder / file)
-    facts = {"format": 1, "precision": "int8" if int8 else "fp32", "encoders": files, "inputs": inputs_of(model)}
-    facts |= {"output": OUTPUT, "dim": model.dim, "widths": list(model.widths)}
-    facts |= {"max_tokens": model.config.max_tokens, "inverse_temperature": model.inverse_temperature.item()}
-    write_json(folder / FACTS, facts)
-    return facts
+        with TemporaryDirectory(dir=folder) as temporary:
+            write_encoder(Path(temporary) / file, model, role)
+            quantise(Path(temporary) / file, folder / file)
+    metadata = {"format": 1, "precision": "int8" if int8 else "fp32", "encoders": files, "inputs": input_names(model)}
+    metadata |= {"output": OUTPUT, "dim": model.dim, "widths": list(model.widths)}
+    metadata |= {"max_tokens": model.config.max_tokens, "inverse_temperature": model.inverse_temperature.item()}
+    write_json(folder / METADATA_FILE, metadata)
+    return metadata
 
 
 @torch.no_grad()
 def write_encoder(file: Path, model: BiEncoder, role: Role) -> None:
     """Write one encoder of a model on the CPU as an ONNX graph in fp32."""
-    names = inputs_of(model)
-    # Two texts, one of them padded: all that is asked of batch, length and mask is in the traced graph.
+    names = input_names(model)
+    # Two texts of different lengths, so that everything that depends on the mask is traced.
     example = [torch.ones(2, 3, dtype=torch.long) for _ in names]
     example[1][1, 2] = 0
     if len(names) > 2:
         example[2].zero_()
     axes = {name: {0: "batch", 1: "length"} for name in names} | {OUTPUT: {0: "batch"}}
-    was_training, graph = model.training, _Encoder(model, role).eval()
+    was_training, graph = model.training, _PooledEncoder(model, role).eval()
     with _plain_attention(model.encoder(role)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing; whether the graph is right is measured
+        warnings.simplefilter("ignore")  # tracing warns of constants; the graph is compared with the model afterwards
         torch.onnx.export(
             graph,
             tuple(example),
@@ -117,7 +117,7 @@ def write_encoder(file: Path, model: BiEncoder, role: Role) -> None:
 
 @contextmanager
 def _plain_attention(encoder: PreTrainedModel) -> Iterator[None]:
-    """Attention as products and a softmax: its graph is shorter than that of the fused kernel."""
+    """Compute attention as products and a softmax: their graph is shorter than that of the fused kernel."""
     before = encoder.config._attn_implementation
     encoder.set_attn_implementation("eager")
     try:
@@ -127,15 +127,14 @@ def _plain_attention(encoder: PreTrainedModel) -> Iterator[None]:
 
 
 def quantise(file: Path, out: Path) -> None:
-    """Matrices, with a scale for each output, and embeddings as 8-bit integers; inputs of a product are scaled as they
-    come.
+    """Write the graph of a file with 8-bit integers for matrices, with a scale for each output, and for embeddings.
 
-    Of the range of a weight half is used: where a processor has no VNNI, sums of two products of whole range overflow
-    their 16 bits, unseen.
+    The inputs of a product are scaled when it is computed. Weights use half of the 8-bit range: on processors without
+    VNNI, the sum of two products of the full range overflows 16 bits without notice.
     """
-    quantization = needed("onnxruntime.quantization")
+    quantization = require("onnxruntime.quantization")
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it advises to optimise the graph first, which ONNX Runtime does on loading
+    logging.disable(logging.WARNING)  # it advises optimising the graph first, which ONNX Runtime does on loading
     try:
         quantization.quantize_dynamic(
             file,
@@ -154,27 +153,27 @@ class OnnxEncoders:
 
     Args:
         folder: with export.json.
-        threads: of a call; by default as many as torch has.
+        threads: CPU threads for a call; by default those of torch.
     """
 
     def __init__(self, folder: str | os.PathLike[str], threads: int | None = None):
-        facts = json.loads((Path(folder) / FACTS).read_text(encoding="utf-8"))
-        self.dim, self.widths, self.inputs = facts["dim"], tuple(facts["widths"]), facts["inputs"]
-        runtime = needed("onnxruntime")
+        metadata = json.loads((Path(folder) / METADATA_FILE).read_text(encoding="utf-8"))
+        self.dim, self.widths, self.inputs = metadata["dim"], tuple(metadata["widths"]), metadata["inputs"]
+        runtime = require("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         sessions = {
             file: runtime.InferenceSession(Path(folder) / file, options, providers=["CPUExecutionProvider"])
-            for file in set(facts["encoders"].values())
+            for file in set(metadata["encoders"].values())
         }
-        self._sessions = {role: sessions[file] for role, file in facts["encoders"].items()}
+        self._sessions = {role: sessions[file] for role, file in metadata["encoders"].items()}
 
     def vectors(self, role: Role, *inputs: np.ndarray) -> np.ndarray:
-        """Unit vectors (b, d) of ids, mask and, where they are read, token types, (b, L) each."""
+        """Unit vectors (b, d) of ids, mask and, if the encoder has them, token types: (b, L) each."""
         return self._sessions[role].run([OUTPUT], dict(zip(self.inputs, inputs)))[0]
 
     def encode(self, role: Role, texts: Texts, pad: int, tokens: int = 4096) -> np.ndarray:
-        """Unit vectors (n, d) fp32 of texts, sorted by length on the way."""
+        """Unit vectors (n, d) fp32 of texts, in their order; they are encoded sorted by length."""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for chunk in chunks(texts, pad, tokens):
             inputs = (chunk.input_ids.numpy(), chunk.attention_mask.numpy(), chunk.token_type_ids.numpy())
@@ -183,7 +182,7 @@ class OnnxEncoders:
 
 
 class OnnxScorer(TextScorer):
-    """Cosines by ONNX encoders on a graph: the ranking of a `TextScorer`, its texts encoded by them."""
+    """A `TextScorer` whose texts are encoded by ONNX graphs."""
 
     model: OnnxEncoders
 

@@ -14,9 +14,10 @@ from pmd.core.errors import PmdError
 from pmd.data.texts.graph_text import whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, pool
+from pmd.models.text.folder import TextModel
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.use import onnx
-from pmd.use.export import ExportedText, write_embeddings
+from pmd.use.export import template_values, write_embeddings
 from pmd.use.onnx import OnnxEncoders, OnnxScorer, write_encoders
 
 from .. import slow
@@ -124,7 +125,7 @@ def test_a_missing_package_is_one_line(monkeypatch):
 
     monkeypatch.setattr(onnx, "import_module", missing)
     with pytest.raises(PmdError, match=r"needs onnxruntime:.*'pmd\[export\]'$"):
-        onnx.needed("onnxruntime.quantization")
+        onnx.require("onnxruntime.quantization")
 
 
 def test_texts_are_those_that_are_read():
@@ -182,6 +183,6 @@ def test_embeddings(interaction, options, tmp_path, monkeypatch):
 def test_a_graph_without_a_test_split_has_an_example_of_train():
     graph = tiny_graph()
     for of, split in ((graph, graph.test), (replace(graph, test=graph.test[:0]), graph.train)):
-        facts = ExportedText(tiny_model(), tiny_tokenizer(), READING, of).facts
+        values = template_values(TextModel(tiny_model(), tiny_tokenizer()), of)
         head, relation, _ = split[0].tolist()
-        assert (facts["head"], facts["relation"]) == (graph.entity_ids[head], graph.relation_names[relation])
+        assert (values["head"], values["relation"]) == (graph.entity_ids[head], graph.relation_names[relation])
