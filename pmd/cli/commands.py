@@ -16,6 +16,7 @@ from pmd.core.run import Run
 from pmd.settings.glue_stages import check_glue
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import instantiate, parse
+from pmd.settings.text_stages import check
 
 RESUME = ("--resume", "--runs")
 """The options that a resumed run understands."""
@@ -83,6 +84,7 @@ COMMANDS = Group(
             ),
             key="encoder",
             default="pmd/world",
+            check=check,
         ),
         "train": StagesCommand(
             text="train embedding models: one, a croppable one, or a teacher and its students",

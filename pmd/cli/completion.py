@@ -13,15 +13,11 @@ from jsonargparse import ArgumentParser
 
 from pmd.cli.command import Group
 from pmd.cli.commands import COMMANDS
-from pmd.settings.kge_stages import INTERACTIONS
-from pmd.settings.parse import is_flag
-from pmd.settings.tasks import TASKS
+from pmd.settings.catalogue import choices
+from pmd.settings.parse import is_flag, type_of
 
 PATHS = ("config", "path", "data_path", "model", "run", "runs", "out", "batch", "cache", "types", "load", "resume")
 """Options that take files or folders: the last part of their names."""
-
-NAMES = {"model.interaction": [*INTERACTIONS], "task": [*TASKS]}
-"""The choices of options whose values are checked after parsing."""
 
 
 @dataclass
@@ -60,6 +56,6 @@ def completed(parser: ArgumentParser) -> ArgumentParser:
             action.nargs = 0  # or `shtab` would offer nothing but true and false after it
         elif action.dest.rpartition(".")[2].lower() in PATHS:
             action.complete = shtab.FILE
-        elif action.dest in NAMES:
-            action.choices = NAMES[action.dest]
+        elif (names := choices(type_of(action))) and not action.metavar.startswith("["):  # a list is no word
+            action.choices = names
     return parser

@@ -19,7 +19,9 @@ from pmd.models.text.start import depth_of
 from pmd.papers.seeds import finished_run, slug
 from pmd.recipes.tables import markdown, spread
 from pmd.recipes.text import progressive
+from pmd.settings.catalogue import METRICS, lookup
 from pmd.settings.parse import read_config
+from pmd.settings.rows import RankingMetric
 from pmd.settings.text import ProgressiveConfig
 from pmd.settings.text_stages import resolve_stages
 
@@ -59,7 +61,7 @@ class CompareConfig:
         seeds: one run of every variant for each.
         variants: the rows; by default the paper's Table 3.
         options: options of `scripts/progressive.py` for all variants.
-        metric: what the cells show: mrr, hits_at_1, hits_at_3, hits_at_10 or mr.
+        metric: what the cells show.
     """
 
     base: str
@@ -67,7 +69,7 @@ class CompareConfig:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     variants: list[Variant] = field(default_factory=paper_methods)
     options: list[str] = field(default_factory=list)
-    metric: str = "mrr"
+    metric: RankingMetric = "mrr"
 
 
 def compare(config: CompareConfig) -> str:
@@ -76,8 +78,7 @@ def compare(config: CompareConfig) -> str:
     Raises:
         PmdError: for variants that cannot be run, before the first of them starts.
     """
-    if config.metric not in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr"):
-        raise PmdError(f"metric: '{config.metric}' is none of mrr, hits_at_1, hits_at_3, hits_at_10, mr")
+    lookup(METRICS["ranking"], config.metric, "metric")
     names = [variant.name for variant in config.variants]
     folders = ["teacher", *(slug(name) for name in names)]
     for name in names:

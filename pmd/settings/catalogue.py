@@ -6,14 +6,27 @@ row from outside the package, and every reader then knows it. Nothing heavy is i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, get_args
 
 from pmd.core.errors import PmdError
-from pmd.settings.rows import Family, Interaction, Method, Metric
+from pmd.settings.rows import (
+    BertMethod,
+    EmbeddingMethod,
+    Family,
+    Interaction,
+    InteractionName,
+    Method,
+    Metric,
+    RankingMetric,
+    Row,
+    TaskName,
+    TextMethod,
+    lookup,
+)
+from pmd.settings.tasks import TASKS
 
-Row = TypeVar("Row", Interaction, Method, Metric, Family)
+__all__ = ["FAMILIES", "INTERACTIONS", "METHODS", "METRICS", "choices", "lookup", "register"]
 
 
 def _by_name(*rows: Row) -> dict[str, Row]:
@@ -205,15 +218,6 @@ METRICS: dict[str, dict[str, Metric]] = {
 }
 
 
-def lookup(rows: Mapping[str, Row], name: str, place: str) -> Row:
-    """The row of a name. PmdError, with the nearest name, if there is none; `place` is the setting that names it."""
-    if name not in rows:
-        close = difflib.get_close_matches(name, rows, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise PmdError(f"{place}: '{name}' is not one of {', '.join(rows)}{hint}")
-    return rows[name]
-
-
 def register(row: Interaction | Method | Metric) -> None:
     """Add a row. PmdError if its name is taken."""
     rows: dict[str, Any] = INTERACTIONS
@@ -226,12 +230,14 @@ def register(row: Interaction | Method | Metric) -> None:
     rows[row.name] = row
 
 
-def choices(option: str) -> list[str]:
-    """The names that an option of the command line takes, such as `model.interaction`; empty for other options."""
-    tables: dict[str, Mapping[str, Any]] = {
-        "model.interaction": INTERACTIONS,
-        "distill.method": METHODS["text"],
-        "methods": METHODS["bert"],
-        "metric": METRICS["ranking"],
+def choices(hint: Any) -> list[str]:
+    """The names that a setting of this type takes, where the catalogue has them; empty for other types."""
+    tables: dict[Any, Mapping[str, Any]] = {
+        InteractionName: INTERACTIONS,
+        TextMethod: METHODS["text"],
+        EmbeddingMethod: METHODS["embedding"],
+        BertMethod: METHODS["bert"],
+        RankingMetric: METRICS["ranking"],
+        TaskName: TASKS,
     }
-    return next(([*rows] for name, rows in tables.items() if f".{option}".endswith(f".{name}")), [])
+    return next(([*tables[part]] for part in (hint, *get_args(hint)) if part in tables), [])

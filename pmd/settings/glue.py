@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pmd.settings.med import MedConfig
+from pmd.settings.rows import BertMethod, TaskName
 from pmd.settings.shared import LoopConfig
 
 Order = Literal["none", "magnitude", "taylor"]
@@ -107,7 +108,7 @@ class GlueStageConfig:
     """
 
     name: str
-    method: str = "finetune"
+    method: BertMethod = "finetune"
     width: int | None = None
     layers: int | None = None
     teacher: str | None = None
@@ -140,7 +141,7 @@ class GlueConfig:
     """Fine-tune a BERT and its sub-models on one GLUE task.
 
     Args:
-        task: cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte or wnli.
+        task: in any spelling of its name: `SST-2` is `sst2`.
         name: the run's name; by default that of the task.
         seed: of everything random.
         runs: folder of the run folders.
@@ -154,11 +155,11 @@ class GlueConfig:
         evaluation: what is measured.
     """
 
-    task: str = "rte"
+    task: TaskName = "rte"
     name: str | None = None
     seed: int = 0
     runs: str = "runs"
-    methods: list[str] = field(default_factory=lambda: ["finetune", "med"])
+    methods: list[BertMethod] = field(default_factory=lambda: ["finetune", "med"])
     data: GlueDataConfig = field(default_factory=GlueDataConfig)
     model: GlueModelConfig = field(default_factory=GlueModelConfig)
     med: MedConfig = field(default_factory=MedConfig)

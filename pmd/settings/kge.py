@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pmd.settings.med import MedConfig
+from pmd.settings.rows import EmbeddingMethod, InteractionName
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Loss = Literal["margin", "logistic", "softmax", "one_vs_all", "k_vs_all"]
@@ -16,7 +17,7 @@ class ModelConfig:
     """The embedding model.
 
     Args:
-        interaction: transe, transh, complex, rotate, simple or pairre, in any case of letters.
+        interaction: what a triple scores, in any case of letters.
         dim: width: numbers in each part of an embedding (ComplEx, RotatE and SimplE entities have two parts).
         widths: train one croppable model: its leading dimensions are models of these widths, the last one `dim`.
         norm: of a distance: l1, l2 or squared; null is the interaction's own.
@@ -25,7 +26,7 @@ class ModelConfig:
         init: entities start uniform in ±init; null gives them a length of about 1.
     """
 
-    interaction: str = "rotate"
+    interaction: InteractionName = "rotate"
     dim: int = 64
     widths: list[int] | None = None
     norm: Literal["l1", "l2", "squared"] | None = None
@@ -34,7 +35,7 @@ class ModelConfig:
     init: float | None = None
 
     def __post_init__(self) -> None:
-        self.interaction = self.interaction.lower()
+        self.interaction = InteractionName(self.interaction.lower())
 
 
 @dataclass
@@ -154,7 +155,7 @@ class KgeStageConfig:
     teacher: str | None = None
     start: str | None = None
     release: bool = False
-    method: str | None = None
+    method: EmbeddingMethod | None = None
     alpha: float | None = None
     beta: float | None = None
     epochs: float | None = None

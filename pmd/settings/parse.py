@@ -12,6 +12,7 @@ from typing import Any, get_args
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from pmd.core.errors import PmdError
+from pmd.settings.catalogue import choices
 from pmd.settings.config_files import config_file
 from pmd.settings.parse_errors import explain
 
@@ -23,7 +24,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
         text = super()._get_help_string(action)
         if action.default in (None, ""):
             text = text.replace(", default: %(default)s", "").replace(" (default: %(default)s)", "")
-        if action.metavar and action.metavar.startswith("{"):  # choices or true,false
+        if action.metavar and action.metavar.startswith(("{", "[{")):  # choices or true,false
             text = text.replace("type: %(type)s, ", "").replace(", type: %(type)s", "")
         return text
 
@@ -46,6 +47,9 @@ def parser_for(config_class: type, description: str = "", **options: Any) -> Arg
     for action in parser._actions:
         if is_flag(action):
             action.nargs, action.const = "?", True
+        elif names := choices(type_of(action)):
+            one = f"{{{','.join(names)}}}"
+            action.metavar = f"[{one},...]" if action.metavar else one
     return parser
 
 

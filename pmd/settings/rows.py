@@ -5,9 +5,23 @@ A class is written `MODULE:NAME` and imported by `load`, when it is needed.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any, Literal, NewType, TypeVar
+
+from pmd.core.errors import PmdError
+
+Row = TypeVar("Row")
+
+# Settings that name a row: `pmd.settings.catalogue.choices` knows what each takes, for help and completion.
+InteractionName = NewType("InteractionName", str)
+TextMethod = NewType("TextMethod", str)
+EmbeddingMethod = NewType("EmbeddingMethod", str)
+BertMethod = NewType("BertMethod", str)
+RankingMetric = NewType("RankingMetric", str)
+TaskName = NewType("TaskName", str)
 
 FamilyName = Literal["text", "embedding", "bert"]
 
@@ -119,3 +133,12 @@ class Family:
     key: str
     model_type: str | None = None
     citations: tuple[str, ...] = ()
+
+
+def lookup(rows: Mapping[str, Row], name: str, place: str) -> Row:
+    """The row of a name. PmdError, with the nearest name, if there is none; `place` is the setting that names it."""
+    if name not in rows:
+        close = difflib.get_close_matches(name, rows, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise PmdError(f"{place}: '{name}' is not one of {', '.join(rows)}{hint}")
+    return rows[name]

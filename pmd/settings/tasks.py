@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from pmd.core.errors import PmdError
+from pmd.settings.rows import lookup
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,4 @@ def key_of(name: str) -> str:
 
 def task_of(name: str, place: str = "task") -> GlueTask:
     """A task by its name on the Hub or in papers, in any case of letters. PmdError, with the nearest, if there is none."""
-    found = TASKS.get(key_of(name))
-    if found is None:
-        close = difflib.get_close_matches(key_of(name), TASKS, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise PmdError(f"{place}: GLUE has no task '{name}'; there are {', '.join(TASKS)}{hint}")
-    return found
+    return lookup(TASKS, key_of(name), place)

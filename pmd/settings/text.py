@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pmd.settings.rows import TextMethod
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Init = Literal["teacher", "pretrained"]
@@ -131,7 +132,7 @@ class DistillConfig:
         lr: of a distilled stage; default `train.lr`.
     """
 
-    method: str = "pmd"
+    method: TextMethod = "pmd"
     alpha: float = 0.5
     beta: float = 0.1
     score: Literal["mse", "kl"] = "kl"
@@ -174,7 +175,7 @@ class StageConfig:
     pretrained_layers: list[int] | None = None
     teacher_layers: list[int] | None = None
     load: str | None = None
-    method: str | None = None
+    method: TextMethod | None = None
     init: Init | None = None
     alpha: float | None = None
     beta: float | None = None

@@ -28,6 +28,8 @@ ASKED = {
     "pmd train --med.dynamic --model.d": ["--model.dim"],  # a flag that may be null takes no value either
     "pmd train --resume my_": ["my_run"],
     "pmd glue --task st": ["stsb"],
+    "pmd progressive --distill.method pmd_": ["pmd_no_mgfd"],
+    "pmd table compare --metric hits": ["hits_at_1", "hits_at_3", "hits_at_10"],
     "pmd data info my_": ["my_run"],
     "pmd data con": ["convert"],
     "pmd data convert my_run --to k": ["kg-bert"],
