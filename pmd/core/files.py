@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 
-ABANDONED = 24 * 3600
-"""Seconds after which a folder that was begun and not put in its place is nobody's any more."""
-
-
-EXCHANGES = 100
-"""So often a folder is put in the place of one that others have put there meanwhile."""
+ABANDONED_AFTER = 24 * 3600
+"""Seconds after which a temporary folder is taken to be that of a process that was killed, and removed."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or the new one, never half of it."""
+    """Write a file: whoever reads it meanwhile gets the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         file.write(content)
@@ -33,12 +29,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of UTF-8."""
+    """Write a text file in UTF-8, as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_text` of indented JSON."""
+    """Write indented JSON, as `write_bytes` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -54,36 +50,35 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a folder beside `path`, then put it in the place of `path`.
+    """Let `fill` write into a temporary folder beside `path`, then move that to `path`.
 
-    Of several that write the same one at once, the last stays; where `fill` or the exchange fails, the old one does.
+    If several processes write the same folder at once, the last one wins. If `fill` or the move fails, what was at `path`
+    is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear(path)
-    # A name of its own for each process; the folder in it, unlike this one, is open to whom the umask says.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as place:
-        aside = Path(place) / "new"
-        aside.mkdir()
-        fill(aside)
-        for file in aside.rglob("*"):  # safetensors are written for their owner alone
+    _remove_abandoned(path)
+    # tempfile makes a folder for its owner only; the one inside it gets the usual permissions.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        fill(new)
+        for file in new.rglob("*"):  # safetensors makes files for their owner only
             if file.is_file():
                 file.chmod(0o644)
-        for attempt in range(EXCHANGES):
-            if _exchange(aside, path, Path(place) / f"old{attempt}"):
-                return
-    raise PmdError(f"{path}: others write there all the time; go on when they are done, or choose another place")
+        while not _move(new, path, Path(tempfile.mkdtemp(dir=temporary)) / "old"):
+            pass
 
 
-def _clear(path: Path) -> None:
-    """Remove what processes that were killed left beside a folder; where that is missing, it may be all there is of it."""
-    for left in path.parent.glob(f".{path.name}.*") if path.exists() else ():
-        with contextlib.suppress(FileNotFoundError):  # another process was quicker
-            if left.is_dir() and time.time() - left.stat().st_mtime > ABANDONED:
-                shutil.rmtree(left, ignore_errors=True)
+def _remove_abandoned(path: Path) -> None:
+    """Remove the temporary folders of killed processes; only if `path` exists, for else one may hold its old content."""
+    for temporary in path.parent.glob(f".{path.name}.*") if path.exists() else ():
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
+            if temporary.is_dir() and time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _exchange(new: Path, path: Path, old: Path) -> bool:
-    """Move what is at `path` to `old` and `new` to `path`; False if another process was quicker to put something there."""
+def _move(new: Path, path: Path, old: Path) -> bool:
+    """Move what is at `path` to `old`, and `new` to `path`; False if another process has put a folder there in between."""
     try:
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, old)
@@ -99,12 +94,12 @@ def _exchange(new: Path, path: Path, old: Path) -> bool:
 
 
 def new_folder(path: str | os.PathLike[str]) -> Path:
-    """The path of a folder to be made. PmdError if there is something already, save for an empty folder."""
+    """The path of a folder to be made. PmdError if anything but an empty folder is there."""
     folder = Path(path).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
+        raise PmdError(f"{folder}: exists and is not an empty folder; choose another name, or remove it first")
     if folder.exists():
         if folder.samefile(os.curdir):
-            raise PmdError(f"{folder}: is the current folder; name a new one in it, or go elsewhere")
+            raise PmdError(f"{folder}: is the current folder; name a new folder in it")
         folder.rmdir()
     return folder

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pkgutil import resolve_name
 
 from jsonargparse import ArgumentParser
@@ -31,7 +31,7 @@ def _wrong_value(message: str, key: str) -> str | None:
     if value is None or not (types or choices):
         return None
     fitting = [*dict.fromkeys(TYPES[name] for name in types), *([f"one of {', '.join(choices)}"] if choices else [])]
-    close = difflib.get_close_matches(value[1], choices, 1)
+    close = get_close_matches(value[1], choices, 1)
     remedy = f"; write '[{value[1]}]'" if "list" in types else f"; did you mean '{close[0]}'?" if close else ""
     return f"{key}: '{value[1]}' is not {' or '.join(fitting)}{remedy}"
 
@@ -58,14 +58,15 @@ def _unknown_key(message: str, key: str, keys: Sequence[str]) -> str | None:
 
 
 def _nearest(name: str, keys: Sequence[str]) -> str | None:
-    """The known key that is spelt most alike: in the same group if that is known, else anywhere."""
+    """The known key that is spelt most alike: in the same group if there is such a group, else anywhere."""
     group, _, leaf = name.rpartition(".")
-    by_leaf = {key.rpartition(".")[2]: key for key in keys}
-    siblings = {leaf: key for leaf, key in by_leaf.items() if key.rpartition(".")[0] == group}
-    for wanted, known in ((leaf, siblings), (name, dict(zip(keys, keys)) if not siblings else {}), (name, by_leaf)):
-        for match in difflib.get_close_matches(wanted, known, 1):
-            return known[match]
-    return None
+    siblings = {key.rpartition(".")[2]: key for key in keys if key.rpartition(".")[0] == group}
+    leaves = {key.rpartition(".")[2]: key for key in reversed(keys)}  # of several, the first
+    if group:
+        searches = [(leaf, siblings)] if siblings else [(name, dict(zip(keys, keys)))]
+    else:
+        searches = [(leaf, siblings), (leaf, leaves)]
+    return next((known[match] for word, known in searches for match in get_close_matches(word, known, 1)), None)
 
 
 def _other(message: str, key: str) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig
 from pmd.settings.parse import read_config
+from pmd.settings.text import ProgressiveConfig
 
 from ..says import says
 
@@ -29,6 +30,47 @@ from ..says import says
 def test_wrong_values(option, message):
     with pytest.raises(PmdError) as error:
         read_config(KgeConfig, [option])
+    assert says(str(error.value), message)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--sed=1", "sed: …'seed'"),
+        ("--lr=1", "lr: …'train.lr'"),
+        ("--epoch=1", "epoch: …'train.epochs'"),  # not that of distill
+        ("--train.lrr=1", "train.lrr: …'train.lr'"),
+        ("--trian.lr=1", "trian.lr: …'train.lr'"),
+        ("--train.quite_another=1", "train.quite_another: …--help"),
+        ("--train.lora.rr=1", "train.lora.rr: …'train.lora.r'"),
+        ('--train={"lrr": 1}', "train.lrr: …'train.lr'"),
+        ('--stages=[{"name": "a", "lrr": 1}]', "stages.lrr: …'stages.lr'"),
+        ('--stages=[{"lr": 1}]', "stages.name: not given"),
+        ("--data=world", "data: 'world'…--data.NAME"),
+        ("--train.lr", "--train.lr: the value is missing"),
+        ("world", "'world'…--NAME VALUE"),
+    ],
+)
+def test_wrong_options(option, message):
+    with pytest.raises(PmdError) as error:
+        read_config(ProgressiveConfig, [option])
+    assert says(str(error.value), message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed: 1", "sed: …'seed'"),
+        ("train: {lrr: 1}", "train.lrr: …'train.lr'"),
+        ("train: {lr: x}", "train.lr: 'x'"),
+        ("train: [b", "--config: …YAML"),
+        ("- 1", "--config: …YAML"),
+    ],
+)
+def test_wrong_files(text, message, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(PmdError) as error:
+        read_config(ProgressiveConfig, [f"--config={tmp_path}/config.yaml"])
     assert says(str(error.value), message)
 
 
