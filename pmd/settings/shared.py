@@ -14,12 +14,12 @@ class DataConfig:
     """Which knowledge graph.
 
     Args:
-        path: `world` (bundled), a folder with train.tsv … entities.tsv, relations.tsv, a KG-BERT style
-            folder, or the name of a Hugging Face Hub data set with head/relation/tail columns.
+        path: `world` (bundled), a folder with train.tsv … entities.tsv, relations.tsv, a folder in the layout of
+            KG-BERT, or the name of a data set on the Hugging Face Hub with the columns head, relation and tail.
         subset: configuration of a Hub data set.
-        columns: of a Hub data set, where its columns have other names, such as {head: subject}.
-        revision: of a Hub data set.
-        cache: folder for tokenised texts; default is `pmd` in the user's cache folder.
+        columns: columns of a Hub data set that have other names, such as {head: subject}.
+        revision: revision of a Hub data set.
+        cache: folder for tokenised texts; by default `pmd` in the user's cache folder.
     """
 
     path: str = "world"
@@ -37,24 +37,24 @@ class DataConfig:
 
 @dataclass
 class LoopConfig:
-    """What the training loop needs to know, whatever it trains.
+    """Settings of the training loop, whatever it trains.
 
     Args:
         epochs: passes over the training examples.
-        batch_size: examples in a batch over all processes; of a graph they are triples.
+        batch_size: examples in a batch, over all processes; an example of a graph is a triple.
         lr: peak learning rate.
-        weight_decay: of AdamW, on matrices only.
-        warmup: steps of linear warm-up, then linear decay to zero; at most a tenth of all steps.
-        grad_clip: largest gradient norm; 0 for any.
-        precision: `no` is fp32; bf16 pays on GPUs and on CPUs that compute in it (AMX), fp16 on GPUs only.
+        weight_decay: weight decay of AdamW, for matrices only.
+        warmup: steps of linear warm-up, followed by linear decay to zero; at most a tenth of all steps.
+        grad_clip: largest gradient norm; 0 for no limit.
+        precision: `no` is fp32; bf16 is faster on GPUs and on CPUs that compute in it (AMX), fp16 on GPUs only.
         log_every: steps between two lines in metrics.jsonl.
-        save_minutes: a checkpoint at least that often, in minutes; one is always written on Ctrl-C.
-        valid_every: epochs between two validations; 0 for never. The best model is then the one that is kept: by the
-            MRR of the validation split, or a task's score, averaged over the widths.
-        patience: stop after so many validations without a better one; 0 for never.
+        save_minutes: largest number of minutes between two checkpoints; Ctrl-C always writes one.
+        valid_every: epochs between two validations; 0 for none. If there are any, the best model is kept, by the MRR
+            of the validation split or the score of the task, averaged over the widths.
+        patience: stop after this many validations without improvement; 0 for never.
         threads: CPU threads of a process; 0 shares the cores evenly. OMP_NUM_THREADS is not read, for
             `accelerate launch` sets it to 1.
-        workers: processes that prepare batches; 0 prepares them in the training process.
+        workers: processes that prepare batches; 0 for the training process itself.
     """
 
     epochs: int = 20
@@ -77,13 +77,13 @@ class LoopConfig:
 
 @dataclass
 class EvaluationConfig:
-    """The final ranking of every stage: exact, filtered, both directions, realistic ranks.
+    """The final ranking of every stage: exact, filtered, for heads and tails, by realistic ranks.
 
     Args:
-        split: which split; a list of names for several.
-        batch_size: triples ranked at a time, the one size that bounds the memory.
-        rerank_hops: add `rerank_weight` to entities within so many hops of the query's; 0 for never.
-        rerank_weight: in units of cosine.
+        split: the split to rank; a list of names for several.
+        batch_size: triples that are ranked at a time; the memory needed grows with it.
+        rerank_hops: add `rerank_weight` to the score of entities at most this many hops from the query's; 0 for none.
+        rerank_weight: what is added, in units of the cosine.
     """
 
     split: str | list[str] = "test"
@@ -101,8 +101,8 @@ class EvaluateConfig:
     """Rank a split with trained models, text and embedding models alike.
 
     Args:
-        model: a stage's folder in a run, or a Hub id; a list of them for one table of several.
-        data: the knowledge graph; by default the one of the run that the first folder is in.
+        model: a stage's folder in a run, or a Hub id; several for a table of all.
+        data: the knowledge graph; by default that of the run that holds the first folder.
         evaluation: what is ranked, and how.
         threads: CPU threads; 0 for all cores.
     """

@@ -1,39 +1,15 @@
-"""A run folder: what it holds comes back, what is broken is named, and folders are written whole."""
+"""A run folder: what it holds comes back, and what is broken is named."""
 
-import os
-import threading
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder, write_folder
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig
 from pmd.settings.text import ProgressiveConfig
-
-
-def test_what_was_left_beside_a_folder_goes_after_a_day(tmp_path):
-    folder = tmp_path / "index"
-    for name, days in ((".index.killed", 2), (".index.running", 0), (".other.killed", 2)):
-        (tmp_path / name / "new").mkdir(parents=True)
-        os.utime(tmp_path / name, times=(time.time() - days * 86400,) * 2)
-    for text in ("one", "two"):  # where there is no folder, what is left may be all there is of it
-        write_folder(folder, lambda aside, text=text: (aside / "file").write_text(text))
-        found = {path.name for path in tmp_path.iterdir()} - {"index"}
-        assert found == {".index.running", ".other.killed", *([".index.killed"] if text == "one" else [])}
-    assert (folder / "file").read_text() == "two"
-
-
-def test_the_current_folder_is_no_new_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(PmdError, match=r"^\.: is the current folder"):
-        new_folder(".")
-    assert new_folder("other") == Path("other")
 
 
 def test_results_come_back_by_stage(tmp_path):
@@ -68,80 +44,6 @@ def test_a_run_goes_on_with_its_own_data_alone(name, tmp_path):
     with pytest.raises(PmdError, match=r"data\.path"):
         run.refuse_other_data("b2")
     assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_a_folder_is_written_in_the_place_of_another(tmp_path):
-    place = tmp_path / "runs" / "index"
-    for text in ("one", "two"):
-        write_folder(place, lambda aside, text=text: (aside / text).write_text(text))
-        assert [path.name for path in place.iterdir()] == [text] and os.listdir(place.parent) == ["index"]
-    (tmp_path / "plain").mkdir()
-    assert place.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_fails_leaves_the_old_folder_alone(error, tmp_path, monkeypatch):
-    def fail(*_):
-        raise error
-
-    place = tmp_path / "index"
-    write_folder(place, lambda aside: (aside / "old").touch())
-    with pytest.raises(error):
-        write_folder(place, fail)
-    assert os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["old"]
-    moved = []
-
-    def second(source, target):
-        moved.append(target)
-        return fail() if len(moved) == 2 else replace(source, target)
-
-    replace = os.replace
-    monkeypatch.setattr(os, "replace", second)
-    with pytest.raises(error):
-        write_folder(place, lambda aside: (aside / "new").touch())
-    assert len(moved) == 3 and os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["old"]
-
-
-def test_a_writer_that_was_quicker_is_replaced(tmp_path, monkeypatch):
-    place, replace, moved = tmp_path / "index", os.replace, []
-
-    def beside_another(source, target):
-        moved.append(target)
-        if len(moved) == 2:  # between moving the old folder away and the new one in
-            place.mkdir()
-            (place / "theirs").touch()
-        replace(source, target)
-
-    write_folder(place, lambda aside: (aside / "old").touch())
-    monkeypatch.setattr(os, "replace", beside_another)
-    write_folder(place, lambda aside: (aside / "ours").touch())
-    assert len(moved) == 4 and os.listdir(tmp_path) == ["index"] and os.listdir(place) == ["ours"]
-
-
-def test_several_write_one_folder_at_once(tmp_path):
-    place, everyone, failed = tmp_path / "index", threading.Barrier(4), []
-
-    def fill(aside, name):
-        for part in ("first", "second"):
-            (aside / part).write_text(name)
-            everyone.wait(timeout=60)  # all of them are half done at the same time
-
-    def write(name):
-        try:
-            for _ in range(20):
-                write_folder(place, lambda aside: fill(aside, name))
-        except BaseException as error:
-            failed.append(error)
-            everyone.abort()
-
-    threads = [threading.Thread(target=write, args=(f"writer {i}",)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == [] and os.listdir(tmp_path) == ["index"]
-    written = {path.name: path.read_text() for path in place.iterdir()}
-    assert written.keys() == {"first", "second"} and len(set(written.values())) == 1
 
 
 def started(folder, runs, model, **more):

@@ -1,0 +1,104 @@
+"""Folders are written completely or not at all, whoever else writes them."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.core.files import new_folder, write_folder
+
+
+def test_a_folder_is_written_in_the_place_of_another(tmp_path):
+    path = tmp_path / "runs" / "index"
+    for text in ("one", "two"):
+        write_folder(path, lambda new, text=text: (new / text).write_text(text))
+        assert [path.name for path in path.iterdir()] == [text] and os.listdir(path.parent) == ["index"]
+    (tmp_path / "plain").mkdir()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_fails_leaves_the_old_folder_alone(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    path = tmp_path / "index"
+    write_folder(path, lambda new: (new / "old").touch())
+    with pytest.raises(error):
+        write_folder(path, fail)
+    assert os.listdir(tmp_path) == ["index"] and os.listdir(path) == ["old"]
+    moved = []
+
+    def second(source, target):
+        moved.append(target)
+        return fail() if len(moved) == 2 else replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", second)
+    with pytest.raises(error):
+        write_folder(path, lambda new: (new / "new").touch())
+    assert len(moved) == 3 and os.listdir(tmp_path) == ["index"] and os.listdir(path) == ["old"]
+
+
+def test_a_writer_that_was_quicker_is_replaced(tmp_path, monkeypatch):
+    path, replace, moved = tmp_path / "index", os.replace, []
+
+    def beside_another(source, target):
+        moved.append(target)
+        if len(moved) == 2:  # between moving the old folder away and the new one in
+            path.mkdir()
+            (path / "theirs").touch()
+        replace(source, target)
+
+    write_folder(path, lambda new: (new / "old").touch())
+    monkeypatch.setattr(os, "replace", beside_another)
+    write_folder(path, lambda new: (new / "ours").touch())
+    assert len(moved) == 4 and os.listdir(tmp_path) == ["index"] and os.listdir(path) == ["ours"]
+
+
+def test_several_write_one_folder_at_once(tmp_path):
+    path, everyone, failed = tmp_path / "index", threading.Barrier(4), []
+
+    def fill(new, name):
+        for part in ("first", "second"):
+            (new / part).write_text(name)
+            everyone.wait(timeout=60)  # all of them are half done at the same time
+
+    def write(name):
+        try:
+            for _ in range(20):
+                write_folder(path, lambda new: fill(new, name))
+        except BaseException as error:
+            failed.append(error)
+            everyone.abort()
+
+    threads = [threading.Thread(target=write, args=(f"writer {i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == [] and os.listdir(tmp_path) == ["index"]
+    written = {path.name: path.read_text() for path in path.iterdir()}
+    assert written.keys() == {"first", "second"} and len(set(written.values())) == 1
+
+
+def test_temporary_folders_are_removed_after_a_day(tmp_path):
+    folder = tmp_path / "index"
+    for name, days in ((".index.killed", 2), (".index.running", 0), (".other.killed", 2)):
+        (tmp_path / name / "new").mkdir(parents=True)
+        os.utime(tmp_path / name, times=(time.time() - days * 86400,) * 2)
+    for text in ("one", "two"):  # where there is no folder, what is left may be all there is of it
+        write_folder(folder, lambda new, text=text: (new / "file").write_text(text))
+        found = {path.name for path in tmp_path.iterdir()} - {"index"}
+        assert found == {".index.running", ".other.killed", *([".index.killed"] if text == "one" else [])}
+    assert (folder / "file").read_text() == "two"
+
+
+def test_the_current_folder_is_not_new(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PmdError, match=r"^\.: is the current folder"):
+        new_folder(".")
+    assert new_folder("other") == Path("other")
