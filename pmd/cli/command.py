@@ -10,14 +10,16 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from pmd.cli.errors import FLAGS
+from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
 from pmd.settings.parse import instantiate, parse, parser_for, type_of
 
@@ -35,6 +37,7 @@ class Command:
         repeated: the positional option takes any number of values.
         short: abbreviations by option, such as `-k` for `--top_k`.
         environment: variables that are set, unless they are already, before anything is imported.
+        measures_load: before the recipe is imported the load of the machine is measured, which takes a quarter of a second.
     """
 
     text: str
@@ -45,6 +48,7 @@ class Command:
     repeated: bool = False
     short: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    measures_load: bool = True
 
     stopped = "the same command goes on"
     """What is printed after Ctrl-C if the run can go on."""
@@ -85,9 +89,15 @@ class Command:
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
         """Run the recipe and print its result."""
         config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
-        result = resolve_name(self.recipe)(config)
+        result = self.imported_recipe()(config)
         for text in [result] if isinstance(result, (str, Path)) else result:
             print(text)
+
+    def imported_recipe(self) -> Callable[..., Any]:
+        """The recipe, imported after it is settled how the threads of torch wait for each other."""
+        if self.measures_load:
+            sleep_while_waiting()
+        return resolve_name(self.recipe)
 
 
 def _underscored(argument: str) -> str:

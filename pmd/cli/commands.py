@@ -63,7 +63,7 @@ class StagesCommand(Command):
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # Heavy imports come after the options have been understood.
-        run = resolve_name(self.recipe)(config, run)
+        run = self.imported_recipe()(config, run)
         if run.main:
             if finished == run.finished:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
@@ -133,6 +133,7 @@ COMMANDS = Group(
             # NumPy reads it when it is imported. Its threads spin while they wait for each other: for products as small
             # as those of one question that gains little on idle cores, and on busy ones costs many times the product.
             environment={"OPENBLAS_NUM_THREADS": "1"},
+            measures_load=False,
         ),
         "crop": Command(
             text="cut a trained model down to its leading dimensions, without training",
@@ -250,6 +251,7 @@ COMMANDS = Group(
                 "source <(pmd completion zsh)",
             ),
             positional=("shell",),
+            measures_load=False,
         ),
     },
 )

@@ -122,6 +122,14 @@ class Run:
                     f"'{self.folder}' was run with {key} {values[0]!r}, not {values[1]!r}; choose another folder"
                 )
 
+    def threads_of(self, processes: int) -> int:
+        """The CPU threads of each of so many processes that env.json notes; 0 if it notes none, or other processes."""
+        try:
+            noted = json.loads((self.folder / "env.json").read_text(encoding="utf-8"))
+            return int(noted["threads"]) if noted["processes"] == processes else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
     @property
     def data_checksum(self) -> str | None:
         """The checksum of the data, a graph's or a task's, that the run was started on; None if it noted none."""

@@ -36,7 +36,7 @@ class CostConfig:
         max_triples: rank a fixed sample of so many; 0 for all.
         batch_size: triples ranked at a time.
         repetitions: how often each is timed; the median counts.
-        threads: CPU threads; 0 for all cores.
+        threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
     """
 
     data: DataConfig = field(default_factory=DataConfig)

@@ -34,7 +34,7 @@ class Measured:
 
     Args:
         record: of a run that ranks.
-        threads: for the ranking on a CPU; 0 for all cores.
+        threads: for the ranking on a CPU; 0 for OMP_NUM_THREADS, or else for all free cores.
         fresh: forget what was measured before.
 
     `note` says why nothing can be measured, where that is so.

@@ -34,7 +34,7 @@ class ReportConfig:
         rank: rank and time what the run did not note itself (relations, examples, retention, latency).
         min_queries: queries that one of the hardest relations has at least.
         latency_rounds: single queries that each model is timed with; 0 for none.
-        threads: CPU threads of the ranking; 0 for all cores.
+        threads: CPU threads of the ranking; 0 for OMP_NUM_THREADS, or else for all free cores.
         fresh: measure anew what an earlier report has measured.
     """
 

@@ -52,8 +52,8 @@ class LoopConfig:
         valid_every: epochs between two validations; 0 for none. If there are any, the best model is kept, by the MRR
             of the validation split or the score of the task, averaged over the widths.
         patience: stop after this many validations without improvement; 0 for never.
-        threads: CPU threads of a process; 0 shares the cores evenly. OMP_NUM_THREADS is not read, for
-            `accelerate launch` sets it to 1.
+        threads: CPU threads of each process; 0 for what the user sets by OMP_NUM_THREADS, or else for the cores that are
+            free at the start, shared evenly by the processes. A resumed run keeps its number.
         workers: processes that prepare batches; 0 for the training process itself.
     """
 
@@ -104,7 +104,7 @@ class EvaluateConfig:
         model: a stage's folder in a run, or a Hub id; several for a table of all.
         data: the knowledge graph; by default that of the run that holds the first folder.
         evaluation: what is ranked, and how.
-        threads: CPU threads; 0 for all cores.
+        threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
     """
 
     model: str | list[str]

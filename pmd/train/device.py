@@ -9,13 +9,19 @@ import warnings
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
+from pmd.core.cores import thread_count
 from pmd.core.errors import PmdError
+from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
 
 
-def accelerator_for(config: TrainConfig) -> Accelerator:
+def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     """The accelerator of a run, with the threads of a CPU run set.
+
+    Those that the settings say come first, then those that a run that goes on had, on which its sums depend, then those
+    that the user's environment says and at last as many as there are free cores.
 
     Raises:
         PmdError: if the launcher started several processes that do not know of each other.
@@ -29,10 +35,11 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
             "on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N scripts/…`"
         )
     if accelerator.device.type == "cpu":
-        # `accelerate launch` gives a lone CPU process one thread, however many cores there are.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        shared = max(1, cores // accelerator.num_processes)
-        torch.set_num_threads(config.threads or shared)
+        noted = run.threads_of(accelerator.num_processes) if run else 0
+        threads = (
+            config.threads or noted or thread_count(int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
+        )
+        torch.set_num_threads(broadcast_object_list([threads])[0])
         keep_freed_memory()
         if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
             warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
 from pmd.core.run import read_settings
 from pmd.models.families import kind_of, refuse_bert
@@ -168,6 +169,7 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
         raise PmdError(
             f"'{model}' is in no run folder here, so say which graph its index is to be built of: --data.path my_graph"
         )
+    sleep_while_waiting()
     from pmd.use.index_writer import build_index
 
     # Before the reading: what changes meanwhile is looked at again.

@@ -1,10 +1,13 @@
 """What the machine is asked before a run."""
 
+import json
 import warnings
 
 import pytest
 import torch
 
+from pmd.core import cores
+from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for, computes_bf16
 
@@ -45,3 +48,35 @@ def test_what_is_slow_on_this_cpu_is_warned_of(monkeypatch):
     capabilities(monkeypatch, amx_bf16=False)
     with pytest.warns(UserWarning, match=r"train\.precision bf16.*fp32.*CPUs"):
         accelerator_for(TrainConfig(precision="bf16"))
+
+
+@pytest.fixture
+def free_cores(monkeypatch):
+    """Three free cores of four, and nothing asked for by the environment."""
+    monkeypatch.setattr(cores, "cores_at_start", lambda: cores.Cores(4, 3))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def noted(folder, **environment):
+    (folder / "env.json").write_text(json.dumps(environment))
+    return Run(folder)
+
+
+def test_a_run_takes_the_free_cores_unless_it_is_told_otherwise(free_cores, tmp_path, monkeypatch):
+    def threads(asked=0, run=None):
+        accelerator_for(TrainConfig(threads=asked), run)
+        return torch.get_num_threads()
+
+    assert threads() == threads(run=Run(tmp_path)) == 3
+    before = noted(tmp_path, threads=2, processes=1)
+    assert threads(run=before) == 2 and threads(asked=1, run=before) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert threads() == 4 and threads(run=before) == 2 and threads(asked=1) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ['{"threads": 2, "processes": 2}', '{"threads": null, "processes": 1}', "[]", "{", "{}"]
+)
+def test_threads_of_other_processes_or_of_a_broken_note_do_not_count(text, tmp_path):
+    (tmp_path / "env.json").write_text(text)
+    assert Run(tmp_path).threads_of(1) == 0
