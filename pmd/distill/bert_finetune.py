@@ -74,7 +74,7 @@ def batch_logits_widths(
 ) -> Tensor:
     """The logits (n, b, C), in single precision, of sub-models."""
     inputs, first_tokens = model_inputs(model, batch)
-    return model.forward_widths(**inputs, first=first_tokens, widths=widths).float()
+    return model.forward_widths(**inputs, first_tokens=first_tokens, widths=widths).float()
 
 
 def model_inputs(model: PreTrainedModel, batch: GlueBatch) -> tuple[dict[str, Tensor], Tensor | None]:
@@ -84,7 +84,7 @@ def model_inputs(model: PreTrainedModel, batch: GlueBatch) -> tuple[dict[str, Te
     second value is None: every row is a text.
     """
     if model.config._attn_implementation == "sdpa":
-        return batch.packed.inputs, batch.packed.first
+        return batch.packed.inputs, batch.packed.first_tokens
     return batch.inputs, None
 
 

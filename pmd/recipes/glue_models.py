@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pmd.core.errors import PmdError
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
-from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_widths
+from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_bert_widths
 from pmd.models.bert.folder import Model
 from pmd.models.bert.importance import magnitude, reorder_, taylor
 from pmd.models.text.students import shallower
@@ -30,7 +30,7 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
     size_of = {stage.name: stage.width or full.hidden_size for stage in stages}
     for stage in stages:
         place, width = f"stages ({stage.name})", stage.width or full.hidden_size
-        check_widths([width], full, option=f"{place}.width")
+        check_bert_widths([width], full, option=f"{place}.width")
         if stage.width == full.hidden_size:
             raise PmdError(f"{place}.width: {width} is that of the whole BERT; leave it out")
         if (stage.layers or 1) > full.num_hidden_layers:

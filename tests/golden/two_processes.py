@@ -73,14 +73,14 @@ def drawn_widths(accelerator: Accelerator, out: str) -> None:
     torch.manual_seed(accelerator.process_index)
     seen, widths = [], [1, 2, 3, 4, 5, 6, 7, 8]
 
-    def forward_widths(widths: list[int], first: None) -> torch.Tensor:
+    def forward_widths(widths: list[int], first_tokens: None) -> torch.Tensor:
         seen.extend(widths)
         return torch.zeros(1, 2, 2)
 
     model = torch.nn.Module()
     model.widths, model.forward_widths = widths, forward_widths
     model.config = SimpleNamespace(_attn_implementation="sdpa")
-    batch = SimpleNamespace(labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first=None))
+    batch = SimpleNamespace(labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first_tokens=None))
     supernet, med = Supernet(model), CroppableObjective(widths, resolve_med(MedConfig(draw=3)), False)
     for _ in range(10):
         supernet(batch)

@@ -1,18 +1,18 @@
 """BERT-MED: one BERT that holds a narrower BERT in the leading part of every one of its matrices.
 
 Zhu et al., *MED*, ACL 2025, section 5.5 and appendix D.3, with whole heads: of a matrix x × y the sub-model of
-hidden size w reads the leading (w/d)·x × (w/d)·y part, and of embeddings, biases and LayerNorms the leading part
-too. A LayerNorm is taken over the w numbers that are there; attention is scaled by the size of a head, which is
-the same at every width.
+hidden size w reads the leading (w/d)·x × (w/d)·y part, and likewise the leading parts of embeddings, biases and
+LayerNorms. A LayerNorm normalises the w numbers that it is given; attention is scaled by the size of a head, which
+is the same at every width.
 
-Token ids go in; hidden states or logits of one sub-model or of all come out.
+In: token ids. Out: hidden states or logits of one sub-model or of all.
 
-The classes are `transformers`' own with two kinds of module exchanged: a linear layer and a LayerNorm that use as
-much of themselves as their input is wide. A sub-model then runs through `transformers`' code unchanged, because a
-hidden state of width w asks each layer for no more than w, and everything that BERT can do (any attention kernel,
-gradient checkpointing, `save_pretrained`, a `Trainer`) works at full width as ever. Nothing is copied to crop: views
-of the weights go to the kernels as they lie. `forward_widths` makes these views once for all widths and puts them in the
-place of the parameters.
+The classes are those of `transformers` with two kinds of module exchanged: a linear layer and a LayerNorm that use
+only as much of themselves as their input is wide. A sub-model then runs through the code of `transformers` unchanged,
+because a hidden state of width w asks each layer for no more than w; and everything that a BERT can do (any attention
+kernel, gradient checkpointing, `save_pretrained`, a `Trainer`) works at full width as before. Nothing is copied for a
+sub-model: it computes with views of the weights. `forward_widths` makes these views once for all widths and puts them in
+the place of the parameters.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from pmd.core.errors import PmdError
-from pmd.models.bert.leading_parts import LEADING, Cut, LeadingParts, leading, leading_parameters
+from pmd.models.bert.leading_parts import CROPPABLE_CLASSES, LeadingParts, croppable_parameters, leading_slices
 from pmd.models.text.start import locate
 
 
 class CroppableBertConfig(BertConfig):
-    """Configuration of a BERT with sub-models. To `transformers` it is that of a BERT with one more attribute.
+    """Configuration of a BERT with sub-models: for `transformers`, that of a BERT with one more attribute.
 
     Args:
         widths: hidden sizes of the sub-models, increasing, the last one `hidden_size`; None for that alone.
@@ -49,18 +49,18 @@ class CroppableBertConfig(BertConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As `transformers` has it, for checkpoints of BERT only (it would warn and go on with random weights)."""
-        found, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        kind = found.get("model_type", "bert")
-        if kind != "bert":
+        """As in `transformers`, but checkpoints of other models are refused (it would warn and use random weights)."""
+        settings, kwargs = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        model_type = settings.get("model_type", "bert")
+        if model_type != "bert":
             raise PmdError(
-                f"'{pretrained_model_name_or_path}' is a '{kind}' model; only a 'bert' can be made croppable"
+                f"'{pretrained_model_name_or_path}' is a '{model_type}' model; only a 'bert' can be made croppable"
             )
-        return found, kwargs
+        return settings, kwargs
 
 
 class _Croppable:
-    """What both croppable models share: their widths, loading, saving and cropping."""
+    """What both croppable models share: widths, loading, saving and cropping."""
 
     config_class = CroppableBertConfig
     plain_class: type[PreTrainedModel]
@@ -77,11 +77,11 @@ class _Croppable:
         """Any BERT: a Hub id, a folder, or `package:NAME/FOLDER`.
 
         Args:
-            widths: of the sub-models; default those that the folder was saved with, else the full width alone.
-            args, kwargs: as in `transformers`, among them `num_labels`.
+            widths: of the sub-models; default those that the folder was saved with, or else the full width alone.
+            args, kwargs: as in `transformers`, for example `num_labels`.
 
         Raises:
-            PmdError: if it cannot be loaded, is no BERT, lacks weights of the encoder, or has no such widths.
+            PmdError: if it cannot be loaded, is not a BERT, lacks weights of the encoder, or cannot have these widths.
         """
         name = str(pretrained_model_name_or_path)
         wants_loading = kwargs.pop("output_loading_info", False)
@@ -105,7 +105,7 @@ class _Croppable:
         return (model, loading) if wants_loading else model
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """An ordinary BERT folder of the full model, with `widths` in its config."""
+        """Save the full model as an ordinary BERT folder, with `widths` in its config."""
         plain = self._plain(self._config_at(self.config.hidden_size), self.state_dict())
         plain.config.widths = list(self.widths)
         plain.save_pretrained(save_directory, *args, **kwargs)
@@ -114,12 +114,12 @@ class _Croppable:
         """The stand-alone sub-model: a plain `BertModel` or `BertForSequenceClassification` with weights of its own.
 
         Args:
-            width: any hidden size that cuts whole heads, in `widths` or not.
+            width: any hidden size of whole heads, in `widths` or not.
 
         Raises:
-            PmdError: for a width that does not.
+            PmdError: for a width that would cut a head or a neuron in two.
         """
-        check_widths([width], self.config)
+        check_bert_widths([width], self.config)
         return self._plain(self._config_at(width), self.state_dict()).train(self.training)
 
     def _config_at(self, width: int) -> BertConfig:
@@ -130,15 +130,15 @@ class _Croppable:
         return BertConfig.from_dict(settings)
 
     def _plain(self, config: BertConfig, state: dict[str, Tensor]) -> PreTrainedModel:
-        """A plain BERT of the leading parts of `state`, copied."""
+        """A plain BERT with copies of the leading parts of `state`."""
         with torch.device("meta"):
             plain = self.plain_class(config, **self._options())
         shapes = {name: tensor.shape for name, tensor in plain.state_dict().items()}
         if missing := sorted(shapes.keys() - state.keys()):
             raise PmdError(f"the model has no '{missing[0]}' to crop; merge adapters into it first")
-        parts = {name: state[name][leading(shape)] for name, shape in shapes.items()}
+        parts = {name: state[name][leading_slices(shape)] for name, shape in shapes.items()}
         plain.load_state_dict({name: tensor.detach().clone() for name, tensor in parts.items()}, assign=True)
-        for name, buffer in self.named_buffers():  # positions: in no state dict, and the same at every width
+        for name, buffer in self.named_buffers():  # positions, which are in no state dict and the same at every width
             owner, _, leaf = name.rpartition(".")
             plain.get_submodule(owner).register_buffer(leaf, buffer.clone(), persistent=False)
         return plain
@@ -163,11 +163,11 @@ class CroppableBert(_Croppable, BertModel):
     def __init__(self, config: CroppableBertConfig, add_pooling_layer: bool = True):
         if config.is_decoder:
             raise PmdError("is_decoder: a decoder cannot be made croppable; set it to false for an encoder")
-        config.widths = check_widths(getattr(config, "widths", None) or [config.hidden_size], config, full=True)
+        config.widths = check_bert_widths(getattr(config, "widths", None) or [config.hidden_size], config, full=True)
         super().__init__(config, add_pooling_layer)
         for module in self.modules():
-            if type(module) in LEADING:  # parameters stay where they are and keep their names
-                module.__class__ = LEADING[type(module)]
+            if type(module) in CROPPABLE_CLASSES:  # parameters and their names stay as they are
+                module.__class__ = CROPPABLE_CLASSES[type(module)]
 
     def forward_widths(
         self,
@@ -176,23 +176,24 @@ class CroppableBert(_Croppable, BertModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
-        first: Tensor | None = None,
+        first_tokens: Tensor | None = None,
     ) -> list[BaseModelOutputWithPooling]:
         """The outputs of sub-models for a batch, narrowest first.
 
-        Embeddings are gathered and the mask is built once. At full width this is `forward`.
+        Embeddings are looked up and the mask is built once for all. At full width this is `forward`.
 
         Args:
-            input_ids: (b, L) integers; the others, of the same shape, as in `BertModel`. For rows of several texts
-                (`pmd.data.texts.packing`) the mask is (b, 1, L, L), true where a token sees another (with attention `sdpa`).
-            widths: of which sub-models, increasing; all in `widths` by default.
-            first: (2, t) row and column of the tokens that are pooled; default the first of every row, t = b.
+            input_ids: (b, L) integers; attention_mask, token_type_ids and position_ids, of the same shape, as in
+                `BertModel`. For rows of several texts (`pmd.data.texts.packing`) the mask is (b, 1, L, L), true where one
+                token sees the other (with attention `sdpa`).
+            widths: of the sub-models, increasing; default all.
+            first_tokens: (2, t) row and column of the tokens that are pooled; default the first of every row, t = b.
 
         Returns:
             For each width w `last_hidden_state` (b, L, w) and `pooler_output` (t, w), None without a pooling layer.
 
         Raises:
-            PmdError: for widths that do not cut whole heads, or parameters that a BERT has not.
+            PmdError: for widths that cut a head or a neuron in two, or parameters that a BERT does not have.
         """
         embeddings, outputs = self.embeddings, []
         if position_ids is None:
@@ -202,27 +203,30 @@ class CroppableBert(_Croppable, BertModel):
         summed = embeddings.word_embeddings(input_ids) + embeddings.token_type_embeddings(token_type_ids)
         summed = summed + embeddings.position_embeddings(position_ids)  # (b, L, d)
         mask = create_bidirectional_mask(self.config, summed, attention_mask)
-        for width, parts in self._cut(self.widths if widths is None else check_widths(widths, self.config)).items():
+        widths = self.widths if widths is None else check_bert_widths(widths, self.config)
+        for width, parts in self._cropped_parameters(widths).items():
             norm = functional_call(embeddings.LayerNorm, parts["embeddings.LayerNorm"], (summed[..., :width],))
             hidden = embeddings.dropout(norm)  # (b, L, w)
             masked = {"attention_mask": mask}
             hidden = functional_call(self.encoder, parts["encoder"], (hidden,), masked).last_hidden_state
             pooled = None
             if self.pooler is not None:
-                texts = hidden if first is None else hidden[first[0], first[1], None]  # (b, L, w) or (t, 1, w)
+                # (b, L, w) or (t, 1, w), of which the pooler reads the first token
+                texts = hidden if first_tokens is None else hidden[first_tokens[0], first_tokens[1], None]
                 pooled = functional_call(self.pooler, parts["pooler"], (texts,))
             outputs.append(BaseModelOutputWithPooling(last_hidden_state=hidden, pooler_output=pooled))
         return outputs
 
-    def _cut(self, widths: Sequence[int]) -> Cut:
-        """The parameters of sub-models, as parts of this model's own through which gradients reach it."""
-        parts: Cut = {width: {} for width in widths}
-        for place in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
-            for name, whole in leading_parameters(self.get_submodule(place), place):
+    def _cropped_parameters(self, widths: Sequence[int]) -> dict[int, dict[str, dict[str, Tensor]]]:
+        """The parameters of sub-models, by width, module and name: parts of this model's own, through which gradients
+        reach them."""
+        by_width: dict[int, dict[str, dict[str, Tensor]]] = {width: {} for width in widths}
+        for module in ("embeddings.LayerNorm", "encoder", *(["pooler"] if self.pooler is not None else [])):
+            for name, whole in croppable_parameters(self.get_submodule(module), module):
                 shapes = [[size * width // self.config.hidden_size for size in whole.shape] for width in widths]
-                for own, part in zip(parts.values(), LeadingParts.apply(whole, *shapes)):
-                    own.setdefault(place, {})[name] = part
-        return parts
+                for modules, part in zip(by_width.values(), LeadingParts.apply(whole, *shapes)):
+                    modules.setdefault(module, {})[name] = part
+        return by_width
 
     def _options(self) -> dict[str, Any]:
         return {"add_pooling_layer": self.pooler is not None}
@@ -251,30 +255,35 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         widths: Sequence[int] | None = None,
-        first: Tensor | None = None,
+        first_tokens: Tensor | None = None,
     ) -> Tensor:
-        """The logits of sub-models for a batch, (n, t, num_labels), narrowest first; arguments and t as in `CroppableBert`."""
-        outputs = self.bert.forward_widths(input_ids, attention_mask, token_type_ids, position_ids, widths, first)
+        """The logits of sub-models for a batch, (n, t, num_labels), narrowest first.
+
+        Arguments, t and errors as for `CroppableBert.forward_widths`.
+        """
+        outputs = self.bert.forward_widths(
+            input_ids, attention_mask, token_type_ids, position_ids, widths, first_tokens
+        )
         return torch.stack([self._logits(output.pooler_output) for output in outputs])
 
     def _logits(self, pooled: Tensor) -> Tensor:
-        """(b, w) -> (b, num_labels): every width has all classes."""
+        """(t, w) -> (t, num_labels): the classifier is cropped on its input only."""
         return linear(self.dropout(pooled), self.classifier.weight[:, : pooled.shape[-1]], self.classifier.bias)
 
 
 def allowed_widths(config: BertConfig) -> list[int]:
     """All hidden sizes that a BERT can be cropped to: whole heads, and a whole number of intermediate neurons."""
-    head = config.hidden_size // config.num_attention_heads
-    sizes = range(head, config.hidden_size + 1, head)
+    head_size = config.hidden_size // config.num_attention_heads
+    sizes = range(head_size, config.hidden_size + 1, head_size)
     return [size for size in sizes if config.intermediate_size * size % config.hidden_size == 0]
 
 
-def check_widths(widths: Sequence[int], config: BertConfig, full: bool = False, option: str = "") -> list[int]:
+def check_bert_widths(widths: Sequence[int], config: BertConfig, full: bool = False, option: str = "") -> list[int]:
     """The widths as a list.
 
     Args:
-        full: the last one must be the hidden size.
-        option: where they come from, for messages.
+        full: whether the last one must be the hidden size.
+        option: the setting that they come from, for messages.
 
     Raises:
         PmdError: if they do not increase, or a BERT of this `config` cannot be cropped to one of them.
@@ -283,25 +292,25 @@ def check_widths(widths: Sequence[int], config: BertConfig, full: bool = False, 
     hint = f"choose among {', '.join(map(str, allowed))}"
     for width in widths:
         if width not in allowed:
-            head = config.hidden_size // config.num_attention_heads
+            head_size = config.hidden_size // config.num_attention_heads
             why = (
                 f"exceeds the hidden size {config.hidden_size}"
                 if width > config.hidden_size
-                else f"does not cut whole heads of {head}"
-                if width < 1 or width % head
-                else f"cuts the intermediate size {config.intermediate_size} to no whole number"
+                else f"is not a multiple of the heads' size {head_size}"
+                if width < 1 or width % head_size
+                else f"cannot cut the intermediate size {config.intermediate_size} in proportion"
             )
             raise PmdError(f"{place}width {width} {why}; {hint}")
     if not widths or sorted(set(widths)) != widths:
-        raise PmdError(f"{place}widths {widths}: must be at least one and increase; {hint}")
+        raise PmdError(f"{place}widths {widths}: give at least one, in increasing order; {hint}")
     if full and widths[-1] != config.hidden_size:
         raise PmdError(f"{place}widths {widths}: the last must be the hidden size {config.hidden_size}; {hint}")
     return widths
 
 
 def flops(config: BertConfig, length: int) -> int:
-    """Floating point operations (2 per multiply-add) to encode a sequence of `length` tokens: the linear layers and
-    the two products of attention of every layer; embeddings, norms, pooling and heads are left out."""
+    """Floating point operations (2 for each multiply-add) to encode `length` tokens: those of the linear layers and of the
+    two matrix products of attention. Embeddings, norms, pooling and classifiers are left out."""
     d = config.hidden_size
     linears = 4 * d * d + 2 * d * config.intermediate_size
     return 2 * length * config.num_hidden_layers * (linears + 2 * length * d)

@@ -11,7 +11,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
-from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_widths
+from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_bert_widths
 from pmd.models.text.start import load_tokenizer, locate
 from pmd.settings.glue import GlueModelConfig
 
@@ -29,7 +29,7 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
         raise PmdError(
             f"model.name: cannot load '{model.name}' ({reason}); give a Hub id, a folder or package:NAME/FOLDER of a BERT"
         ) from None
-    found.widths = check_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
+    found.widths = check_bert_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
     if model.max_length > found.max_position_embeddings:
         raise PmdError(
             f"model.max_length: {model.max_length} is more than the {found.max_position_embeddings} that "

@@ -1,6 +1,7 @@
 """The leading parts of linear layers, norms and their parameters, of which the sub-models of a croppable BERT are made.
 
-An input of width w, or the shape of a part, goes in; what the leading part of a module or parameter makes of it comes out.
+Example: of a layer from 4 to 8 numbers, an input of width 2 reads the leading 2 · 8 / 4 = 4 rows and 2 columns of the weight,
+and 4 numbers of the bias.
 """
 
 from __future__ import annotations
@@ -16,73 +17,71 @@ from pmd.core.errors import PmdError
 
 
 class LeadingLinear(nn.Linear):
-    """(…, w) -> (…, w · out / in) by the leading part of weight and bias, for any input width w."""
+    """Inputs (…, w) of any width w -> (…, w · out / in), by the leading parts of weight and bias."""
 
     def forward(self, input: Tensor) -> Tensor:
         width, (rows, columns) = input.shape[-1], self.weight.shape
-        if width == columns:  # of the whole model, or cut already
+        if width == columns:  # of the full model, or of parameters that are cropped already
             return super().forward(input)
-        # Gradient checkpointing computes again in the backward pass, when whole parameters are back in their place.
+        # Also under `forward_widths` with gradient checkpointing, whose second forward pass finds whole parameters again.
         out = rows * width // columns
         return linear(input, self.weight[:out, :width], self.bias[:out])
 
 
 class LeadingLayerNorm(nn.LayerNorm):
-    """(…, w) -> (…, w), over the last dimension, whatever its width."""
+    """Inputs (…, w) of any width w -> (…, w), normalised over the last dimension."""
 
     def forward(self, input: Tensor) -> Tensor:
         width = input.shape[-1]
         return layer_norm(input, (width,), self.weight[:width], self.bias[:width], self.eps)
 
 
-LEADING = {nn.Linear: LeadingLinear, nn.LayerNorm: LeadingLayerNorm}
+CROPPABLE_CLASSES = {nn.Linear: LeadingLinear, nn.LayerNorm: LeadingLayerNorm}
+"""The class that replaces each of PyTorch's in a croppable model."""
 
 
 class LeadingParts(Function):
-    """A parameter and some shapes -> its leading parts of these shapes, as views.
+    """A parameter and some shapes, increasing -> its leading parts of these shapes, as views.
 
-    The gradients of all parts are added up in one tensor. Plain slices would fill a tensor of the whole parameter's size
-    with zeros for each of them.
+    The gradients of all parts are added up in one tensor. Plain slices would fill a tensor of the parameter's size with zeros
+    for each of them.
     """
 
     @staticmethod
     def forward(whole: Tensor, *shapes: Sequence[int]) -> tuple[Tensor, ...]:
-        return tuple(whole[leading(shape)] for shape in shapes)
+        return tuple(whole[leading_slices(shape)] for shape in shapes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-        ctx.size = inputs[0].shape
+        ctx.shape = inputs[0].shape
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *narrow, widest = grads
-        if widest.shape == ctx.size:
+        if widest.shape == ctx.shape:
             total = widest.clone()
         else:
-            total = widest.new_zeros(ctx.size)
+            total = widest.new_zeros(ctx.shape)
             narrow.append(widest)
         for grad in narrow:
-            total[leading(grad.shape)] += grad
+            total[leading_slices(grad.shape)] += grad
         return total, *(None for _ in grads)
 
 
-def leading(shape: Sequence[int]) -> tuple[slice, ...]:
-    """The index of the leading part of a shape."""
+def leading_slices(shape: Sequence[int]) -> tuple[slice, ...]:
+    """The index of the leading part of a shape: (4, 2) -> [:4, :2]."""
     return tuple(slice(size) for size in shape)
 
 
-Cut = dict[int, dict[str, dict[str, Tensor]]]
-"""By width and module the leading parts of parameters."""
-
-
-def leading_parameters(module: nn.Module, place: str) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters below a module, all of linear layers and norms that can be cut.
+def croppable_parameters(module: nn.Module, module_name: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters of all linear layers and norms in a module.
 
     Raises:
-        PmdError: for any other, such as those of an adapter, whose axes are no widths.
+        PmdError: for any other parameter, such as that of an adapter, whose axes are not widths.
     """
     for name, parameter in module.named_parameters():
         owner, _, leaf = name.rpartition(".")
-        if not isinstance(module.get_submodule(owner), (*LEADING.values(),)) or leaf not in ("weight", "bias"):
-            raise PmdError(f"'{place}.{name}' cannot be cut to a width; merge adapters into the model first")
+        croppable = isinstance(module.get_submodule(owner), (*CROPPABLE_CLASSES.values(),))
+        if not croppable or leaf not in ("weight", "bias"):
+            raise PmdError(f"'{module_name}.{name}' cannot be cropped to a width; merge adapters into the model first")
         yield name, parameter

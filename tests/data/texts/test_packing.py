@@ -24,12 +24,12 @@ def test_texts_share_rows():
     assert packed.input_ids.tolist() == [[1, 1, 1, 1, 1], [2, 2, 2, 2, 5], [3, 3, 3, 4, 4]]
     assert packed.token_type_ids.tolist() == [[0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 0, 1]]
     assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 0], [0, 1, 2, 0, 1]]
-    assert packed.first.tolist() == [[0, 1, 2, 2, 1], [0, 0, 0, 3, 4]]
+    assert packed.first_tokens.tolist() == [[0, 1, 2, 2, 1], [0, 0, 0, 3, 4]]
 
 
 def test_tokens_see_their_own_text_and_padding_sees_padding():
     packed = pack(chunk(4, 3, 3))
-    assert packed.owner.tolist() == [[1, 1, 1, 1], [2, 2, 2, 0], [3, 3, 3, 0]]
+    assert packed.text.tolist() == [[1, 1, 1, 1], [2, 2, 2, 0], [3, 3, 3, 0]]
     mask = packed.inputs["attention_mask"]
     assert mask.shape == (3, 1, 4, 4) and mask.any(-1).all()
     assert mask[1, 0].tolist() == [[True, True, True, False]] * 3 + [[False, False, False, True]]
@@ -51,7 +51,7 @@ def test_a_row_takes_the_first_texts_that_fit():
     "lengths, size", [((4, 3, 3), 4), ((60,) * 8, 60), ((50, *[30] * 15), 63), ((25, *[11] * 9), 44)]
 )
 def test_rows_are_longer_than_the_longest_text_where_that_saves_more_than_attention_costs(lengths, size):
-    assert pack(chunk(*lengths)).owner.shape[1] == size
+    assert pack(chunk(*lengths)).text.shape[1] == size
 
 
 @pytest.mark.parametrize("task", ["rte", "cola"])
@@ -87,7 +87,7 @@ def test_the_order_of_texts_does_not_matter():
         *(part.flip(0) for part in (texts.input_ids, texts.attention_mask, texts.token_type_ids, texts.rows))
     )
     packed = pack(turned)
-    assert packed.input_ids[tuple(packed.first)].tolist() == [5, 4, 3, 2, 1]
+    assert packed.input_ids[tuple(packed.first_tokens)].tolist() == [5, 4, 3, 2, 1]
     assert packed.input_ids.flatten().bincount().tolist()[1:] == [5, 4, 3, 2, 1]
 
 
@@ -95,4 +95,4 @@ def test_many_texts_need_few_rows(tmp_path):
     encoded = EncodedSplit(tiny_split(tmp_path, "rte"), tiny_tokenizer(), 64, str(tmp_path / "cache"))
     batch = encoded(range(len(encoded)))
     real = int(batch.texts.attention_mask.sum())
-    assert real == int((batch.packed.owner > 0).sum()) <= batch.packed.owner.numel() < batch.texts.input_ids.numel()
+    assert real == int((batch.packed.text > 0).sum()) <= batch.packed.text.numel() < batch.texts.input_ids.numel()

@@ -202,7 +202,7 @@ def test_gradients_are_those_of_the_cropped_models_put_back_in_place(widths):
 def test_tokens_that_begin_texts_are_pooled_wherever_they_are():
     model, texts = tiny(), batch()
     first = torch.tensor([[2, 0, 2], [0, 3, 1]])
-    for own, plain in zip(model.bert.forward_widths(**texts, first=first), model.bert.forward_widths(**texts)):
+    for own, plain in zip(model.bert.forward_widths(**texts, first_tokens=first), model.bert.forward_widths(**texts)):
         assert torch.equal(own.last_hidden_state, plain.last_hidden_state)
         width = own.last_hidden_state.shape[-1]
         pooled = model.crop(width).bert.pooler(own.last_hidden_state[first[0], first[1]][:, None])
