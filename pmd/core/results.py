@@ -44,7 +44,8 @@ class SubModelResult(Record):
 class StageResult(Record):
     """What a stage is, how it was trained, and how good it is. The comments say which families have a field."""
 
-    # All: the stage that taught it, the seconds of its training.
+    # All: how it was trained, by which stage, and for how many seconds.
+    method: str | None
     teacher: str | None
     train_seconds: float | None
 
@@ -56,7 +57,6 @@ class StageResult(Record):
 
     # Text models and BERTs.
     layers: int | None
-    method: str | None
 
     # Text models.
     mask_rate: float | None

@@ -205,6 +205,7 @@ def run_stage(context: Context, stage: KgeStageConfig, position: int) -> None:
         StageResult(
             interaction=model.name,
             dim=model.dim,
+            method=None if stage.load or stage.crop else stage.method,
             teacher=stage.teacher,
             released=stage.release,
             start=stage.start,
