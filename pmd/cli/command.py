@@ -10,11 +10,10 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 from jsonargparse import ArgumentParser
 
@@ -37,7 +36,7 @@ class Command:
         repeated: the positional option takes any number of values.
         short: abbreviations by option, such as `-k` for `--top_k`.
         environment: variables that are set, unless they are already, before anything is imported.
-        measures_load: before the recipe is imported the load of the machine is measured, which takes a quarter of a second.
+        measures_load: the load of the machine is measured first, which takes a quarter of a second.
     """
 
     text: str
@@ -78,6 +77,8 @@ class Command:
             os.environ.setdefault(name, value)
         arguments = sys.argv[1:] if arguments is None else arguments
         try:
+            if self.measures_load and not {"-h", "--help"} & {*arguments}:
+                sleep_while_waiting()
             self.act(self.parser(prog), [_underscored(argument) for argument in arguments])
         except KeyboardInterrupt as interrupt:
             # A run that can go on raises a subclass. Of several processes, one prints.
@@ -89,15 +90,9 @@ class Command:
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
         """Run the recipe and print its result."""
         config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
-        result = self.imported_recipe()(config)
+        result = resolve_name(self.recipe)(config)
         for text in [result] if isinstance(result, (str, Path)) else result:
             print(text)
-
-    def imported_recipe(self) -> Callable[..., Any]:
-        """The recipe, imported after it is settled how the threads of torch wait for each other."""
-        if self.measures_load:
-            sleep_while_waiting()
-        return resolve_name(self.recipe)
 
 
 def _underscored(argument: str) -> str:

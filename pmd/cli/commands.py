@@ -63,7 +63,7 @@ class StagesCommand(Command):
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # Heavy imports come after the options have been understood.
-        run = self.imported_recipe()(config, run)
+        run = resolve_name(self.recipe)(config, run)
         if run.main:
             if finished == run.finished:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
@@ -182,6 +182,7 @@ COMMANDS = Group(
                     recipe="pmd.recipes.data:info",
                     examples=("pmd data info my_graph", "pmd data info world --json"),
                     positional=("data.path",),
+                    measures_load=False,
                 ),
                 "convert": Command(
                     text="convert a graph to another layout",
@@ -189,6 +190,7 @@ COMMANDS = Group(
                     recipe="pmd.recipes.data:convert_graph",
                     examples=("pmd data convert my_graph --to kg-bert --out new",),
                     positional=("data.path",),
+                    measures_load=False,
                 ),
             },
         ),

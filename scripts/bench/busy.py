@@ -1,0 +1,106 @@
+"""The same work on an idle machine and beside one busy process. By hand, on a machine that does nothing else.
+
+    python scripts/bench/busy.py
+
+The jobs are whole processes, taken in turn: each idle and busy, in every round. The main job is shown as it is by default,
+and with one thread for each core that spin while they wait, which is what OpenMP does by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from pmd.cli.errors import run
+from pmd.core.cores import cores_at_start
+from pmd.recipes.tables import markdown
+
+PMD = [sys.executable, "-c", "from pmd.cli.main import main; main()"]
+CHOSEN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OPENBLAS_NUM_THREADS")
+SPINS = {"GOMP_SPINCOUNT": "300000"}
+"""What GNU's OpenMP takes by default. It is set so that nothing else is chosen."""
+
+
+@contextmanager
+def busy_process():
+    """One core is taken."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(1)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> float:
+    """Seconds by the clock of a process; what the shell says of threads is not handed on."""
+    environment = {name: value for name, value in os.environ.items() if name not in CHOSEN}
+    began = time.perf_counter()
+    done = subprocess.run(command, env=environment | variables, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return time.perf_counter() - began
+
+
+def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses"):
+    """Time jobs idle and beside a busy process.
+
+    Args:
+        rounds: times that each job is run idle, and busy.
+        epochs: of every stage of the main job.
+        tests: what pytest runs.
+    """
+    usable, work = cores_at_start().usable, Path(tempfile.mkdtemp(prefix="pmd-busy-"))
+    job = [*PMD, "progressive", f"--runs={work}", f"--train.epochs={epochs}", f"--distill.epochs={epochs}"]
+    embedding = [*PMD, "train", f"--runs={work}", "--train.epochs=1", "--data.path=world"]
+    seconds_of([*job, "--name=asked", "--train.epochs=1", "--distill.epochs=1"], {})
+    seconds_of([*embedding, "--name=embedding"], {})
+    question = ["--head=Austria", "--relation=official language"]
+    text, table = (next(work.glob(f"{name}-*")) for name in ("asked", "embedding"))
+    jobs = {
+        "main job": ([*job, "--name=default"], {}),
+        f"{usable} threads that spin": ([*job, "--name=spinning", f"--train.threads={usable}"], SPINS),
+        f"{usable} threads that sleep": (
+            [*job, "--name=sleeping", f"--train.threads={usable}"],
+            {"OMP_WAIT_POLICY": "PASSIVE"},
+        ),
+        "one thread": ([*job, "--name=one", "--train.threads=1"], {}),
+        "pmd answer, text model": ([*PMD, "answer", str(text), *question], {}),
+        "pmd answer, embedding model": ([*PMD, "answer", str(table), *question], {}),
+        f"pytest {tests}": ([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests], {}),
+    }
+    for name in ("pmd answer, text model", "pmd answer, embedding model"):
+        seconds_of(*jobs[name])  # builds the index
+    idle, busy = ({name: [] for name in jobs} for _ in range(2))
+    for turn in range(rounds):
+        for name, (command, variables) in jobs.items():
+            idle[name].append(seconds_of(command, variables))
+            with busy_process():
+                busy[name].append(seconds_of(command, variables))
+            print(
+                f"round {turn + 1}, {name}: {idle[name][-1]:.1f} s, {busy[name][-1]:.1f} s", file=sys.stderr, flush=True
+            )
+    threads = [str(json.loads(file.read_text())["threads"]) for file in sorted(work.glob("default-*/env.json"))]
+    medians = {name: (statistics.median(idle[name]), statistics.median(busy[name])) for name in jobs}
+    rows = [(name, f"{a:.1f}", f"{b:.1f}", f"{b / a:.2f}") for name, (a, b) in medians.items()]
+    print(markdown(("what", "idle, s", "beside a busy process, s", "ratio"), rows))
+    print(
+        f"\nthe main job took {', '.join(threads)} threads (idle and busy in turn); load now {os.getloadavg()[0]:.1f}"
+    )
+    shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    run(lambda: auto_cli(main))
