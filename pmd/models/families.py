@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pmd.core.errors import PmdError
+from pmd.core.files import read_object
 
 Kind = Literal["text", "embedding", "bert"]
 
@@ -21,6 +24,17 @@ def kind_of(settings: Mapping[str, Any]) -> Kind | None:
     if "interaction" in settings:
         return "embedding"
     return {BI_ENCODER: "text", "bert": "bert"}.get(settings.get("model_type"))
+
+
+def write_training(folder: Path, training: Mapping[str, Any] | None) -> None:
+    """Note beside a model how it came to be, in training.json."""
+    if training:
+        (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """How the model of a folder came to be; empty if that was not noted."""
+    return read_object(folder / "training.json", "restore it, or remove it")
 
 
 def refuse_bert(settings: Mapping[str, Any], model: object) -> None:

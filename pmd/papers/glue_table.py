@@ -17,8 +17,7 @@ from pmd.core.files import write_json, write_text
 from pmd.core.run import Run
 from pmd.papers.glue_layout import layout_table
 from pmd.papers.seeds import finished_run, refuse_processes
-from pmd.recipes.glue import train_glue
-from pmd.recipes.glue_context import prepared
+from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.glue import GlueConfig
 from pmd.settings.glue_stages import check_glue, resolve_glue_stages
 from pmd.settings.tasks import TASKS, task_of
@@ -86,7 +85,7 @@ def glue_table(config: GlueTableConfig) -> str:
         if not {*stages[key]} <= {*Run(out / f"seed{seed}" / key).finished}
     }
     for settings in missing.values():  # what the last task lacks is said before the first is trained
-        prepared(settings)
+        read_inputs(settings, resolve_glue_stages(settings))
     for seed, key, settings in planned:
         print(f"== {key}, seed {seed}", file=sys.stderr, flush=True)
         run = finished_run(settings, out / f"seed{seed}" / key, stages[key], train_glue)

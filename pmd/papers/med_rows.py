@@ -13,8 +13,7 @@ from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import Retained, retained
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.kge.folder import load_for
-from pmd.recipes.rank_files import read_ranks, write_ranks
-from pmd.recipes.stages import load_data
+from pmd.recipes.ranking import load_data, read_ranks, write_ranks
 from pmd.settings.kge import KgeConfig
 from pmd.settings.med_table import TITLES
 from pmd.train.device import accelerator_for

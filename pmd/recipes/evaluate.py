@@ -15,7 +15,7 @@ from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.families import refuse_bert
 from pmd.models.kge.folder import stored_settings
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.stages import measure, refuse_unseen
+from pmd.recipes.ranking import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
 from pmd.settings.shared import DataConfig, EvaluateConfig
 from pmd.settings.text import TrainConfig

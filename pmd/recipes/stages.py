@@ -1,4 +1,8 @@
-"""What every run of stages does before the first and after the last of them."""
+"""The one life of a run of stages: check, data, run folder, banner, stages, tables.
+
+What is finished is never done again, so the same run folder can be continued until its table is complete. What differs
+between text models, embedding models and BERTs is a subclass of `Recipe`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,66 +23,211 @@ from accelerate.utils import broadcast_object_list
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
+from pmd.core.quiet import quiet
+from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
-from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.sources import load_graph
-from pmd.evaluation.metrics import RankingMetrics
-from pmd.evaluation.ranking import rank, subsample
-from pmd.evaluation.rerank import NeighbourRerank
-from pmd.evaluation.width_ranking import AtWidth, rank_widths
-from pmd.models.kge.model import KgeModel
-from pmd.models.text.scorer import TextScorer
-from pmd.settings.shared import EvaluationConfig
-from pmd.train.loop import Interrupted
+from pmd.core.types import Objective
+from pmd.models.families import training_of
+from pmd.recipes.tables import markdown
+from pmd.train.device import accelerator_for
+from pmd.train.loop import Interrupted, Progress, fit
 
 
-def load_data(config: Any) -> KnowledgeGraph:
-    """The run's graph; PmdError if it lacks a split to rank."""
-    graph = load_graph(config.data.path, **config.data.options)
-    for split in config.evaluation.splits:
-        graph.split(split)
-    return graph
+@dataclass(frozen=True)
+class Banner:
+    """What a run prints first: lines by their headings, and a table of the stages."""
+
+    lines: Mapping[str, str]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    align: Sequence[str] | None = None
 
 
-def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
-    """Refuse to rank splits of the other graph of an inductive data set: their entities were never trained."""
-    seen = graph.candidates("train")
-    for split in splits:
-        if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
-            raise PmdError(
-                f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
-                "use a text model (scripts/progressive.py)"
-            )
+class Recipe(ABC):
+    """What a family of models supplies to `run_stages`.
+
+    `stages` are the run's by name, every setting filled in. `accelerator` is there before the data are loaded, `run` and
+    `data` (a graph, or a task's texts: with a name and a checksum) after that.
+    """
+
+    smallest_batch = 2
+    """The fewest examples of a batch that a process can do with."""
+
+    accelerator: Accelerator
+    data: Any
+    run: Run
+
+    def __init__(self, config: Any):
+        self.config = config
+        self.stages = {stage.name: stage for stage in self.resolve(config)}
+
+    @staticmethod
+    @abstractmethod
+    def resolve(config: Any) -> Sequence[Any]:
+        """The stages with every setting filled in. PmdError for settings that cannot work."""
+
+    @abstractmethod
+    def load(self, pending: Sequence[Any]) -> Any:
+        """Load the data, which it returns, and what the pending stages begin with. PmdError for what does not fit."""
+
+    @property
+    @abstractmethod
+    def run_name(self) -> str:
+        """The name of the run where the settings give it none."""
+
+    @abstractmethod
+    def banner(self) -> Banner:
+        """What is about to happen."""
+
+    @abstractmethod
+    def make(self, stage: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+        """The model of a stage, trained or taken from elsewhere, and how its training went."""
+
+    @abstractmethod
+    def save(self, folder: Path, model: Any, trained: Mapping[str, Any]) -> None:
+        """Write the model's folder."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> Any:
+        """The model of a folder that `save` wrote."""
+
+    @abstractmethod
+    def measure(self, stage: Any, model: Any, trained: Mapping[str, Any]) -> StageResult:
+        """How good a stage's model is. All processes call it; the result of the main one counts."""
+
+    @abstractmethod
+    def summary(self, result: StageResult) -> str:
+        """The scores of a stage in a few words."""
+
+    @abstractmethod
+    def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
+        """The tables of all stages by split."""
+
+    def fit(
+        self,
+        objective: Objective,
+        num_examples: int,
+        collate: Callable[[list[int]], Any],
+        stage: Any,
+        seed: int,
+        validate: Callable[[], dict[str, float]],
+        monitor: Callable[[], dict[str, float]] = dict,
+    ) -> Progress:
+        """Train the objective of a stage, whose settings come before those of the run."""
+        own = {name: getattr(stage, name) for name in ("epochs", "batch_size", "lr") if hasattr(stage, name)}
+        return fit(
+            objective.to(self.accelerator.device),
+            num_examples,
+            collate,
+            replace(self.config.train, **own),
+            self.accelerator,
+            self.run.folder / "checkpoint" / stage.name,
+            seed=seed,
+            label=stage.name,
+            log=self.run.log,
+            monitor=monitor,
+            validate=validate,
+        )
 
 
-def open_run(config: Any, run: Run | None, accelerator: Accelerator, graph: KnowledgeGraph, name: str) -> Run:
-    """The run folder to go on with, or a new one named after `name`; env.json is of this start."""
+def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
+    """Run all stages that are not finished yet, and write the tables.
+
+    Args:
+        kind: what to run: the recipe of a family of models.
+        config: its settings; for a run that goes on, those of its folder.
+        run: the run folder to go on with; a new one is made otherwise.
+
+    Raises:
+        PmdError: for settings, models or data that cannot be used.
+        Interrupted: on Ctrl-C; the run's folder goes on.
+    """
+    quiet()
+    recipe = kind(config)
+    recipe.accelerator = accelerator_for(config.train, run)
+    refuse_small_batches(recipe)
+    finished = run.finished if run else []
+    recipe.data = recipe.load([stage for name, stage in recipe.stages.items() if name not in finished])
+    recipe.run = open_run(recipe, run)
+    say(recipe, banner_text(recipe))
+    with resumable():
+        for position, (name, stage) in enumerate(recipe.stages.items()):
+            if name not in recipe.run.finished:
+                run_stage(recipe, stage, config.seed * 1000 + position)
+    close_run(recipe)
+    return recipe.run
+
+
+def run_stage(recipe: Recipe, stage: Any, seed: int) -> None:
+    """Train one model, save it, measure it, and note the result."""
+    run, folder = recipe.run, recipe.run.folder / stage.name
+    if (folder / "config.json").is_file():  # the run was stopped while the model was measured
+        model, trained = recipe.read(folder), training_of(folder)
+    else:
+        model, trained = recipe.make(stage, seed)
+        if run.main:
+            recipe.save(folder, model, trained)
+            shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+        recipe.accelerator.wait_for_everyone()
+    result = recipe.measure(stage, model, trained)
+    run.add_result(stage.name, result)
+    best = f" (best epoch {result.best_epoch})" if result.best_epoch is not None else ""
+    say(recipe, f"{stage.name}: {recipe.summary(result)}{best} -> {folder}\n")
+    recipe.accelerator.wait_for_everyone()
+
+
+def refuse_small_batches(recipe: Recipe) -> None:
+    """Refuse batches that leave a process without its share."""
+    least = recipe.smallest_batch * recipe.accelerator.num_processes
+    for name, stage in recipe.stages.items():
+        place, size = "train.batch_size", recipe.config.train.batch_size
+        if hasattr(stage, "batch_size"):
+            place, size = f"stages ({name}).batch_size", stage.batch_size
+        if size < least:
+            raise PmdError(f"{place}: {size} leaves a process without a batch; use {least} or more")
+
+
+def open_run(recipe: Recipe, run: Run | None) -> Run:
+    """The run folder to go on with, or a new one; env.json is of this start."""
+    config, accelerator = recipe.config, recipe.accelerator
     # One folder for all processes, whatever the second in which each of them looks at the clock.
     stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
-    run = run or Run.create(
-        config.runs, config.name or folder_name(name), config, stamp, main=accelerator.is_main_process
-    )
+    name = config.name or folder_name(recipe.run_name)
+    run = run or Run.create(config.runs, name, config, stamp, main=accelerator.is_main_process)
     run.main = accelerator.is_main_process
-    run.refuse_other_data(graph.checksum())
+    run.refuse_other_data(recipe.data.checksum())
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
         write_json(run.folder / "env.json", environment(**device, threads=torch.get_num_threads(), seed=config.seed))
     return run
 
 
-def close_run(run: Run, graph: KnowledgeGraph, tables: dict[str, str], accelerator: Accelerator) -> None:
-    """Write the tables, by split, and remove what a finished run does not need."""
-    if run.main:
-        parts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
-        write_text(run.folder / "table.md", "\n".join(parts))
-        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
-    accelerator.wait_for_everyone()
+def folder_name(name: str) -> str:
+    """The name of a graph as a folder's: a Hub data set has a slash in its."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def banner_text(recipe: Recipe) -> str:
+    """The first lines that a run prints, and the table of its stages."""
+    banner, accelerator = recipe.banner(), recipe.accelerator
+    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads"
+    lines = {"run": str(recipe.run.folder), **banner.lines, "device": machine}
+    text = "\n".join(f"{heading:<11}{line}" for heading, line in lines.items())
+    return f"{text}\n\n{markdown(banner.columns, banner.rows, banner.align)}\n"
+
+
+def say(recipe: Recipe, text: str) -> None:
+    """Print a remark, once for all processes."""
+    if recipe.accelerator.is_main_process:
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C in here is `Interrupted`, between trainings as well: the run goes on from what its folder has. That is the step at
-    which it was asked to stop or, after a second Ctrl-C, which does not wait, what was saved last."""
+    """Ctrl-C in here is `Interrupted`, between trainings too: the run goes on from what its folder has.
+
+    That is the step at which it was asked to stop or, after a second Ctrl-C, which does not wait, what was saved last.
+    """
     try:
         yield
     except Interrupted:
@@ -84,51 +236,12 @@ def resumable() -> Iterator[None]:
         raise Interrupted from None
 
 
-def folder_name(name: str) -> str:
-    """The name of a graph as a folder's: a Hub data set has a slash in its."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
-
-
-def header(run: Run, graph: KnowledgeGraph, accelerator: Accelerator, **lines: str) -> str:
-    """The first lines that a run prints."""
-    sizes = f"{graph.num_entities:,} entities, {graph.num_relations} relations"
-    triples = " / ".join(f"{len(split):,}" for split in (graph.train, graph.valid, graph.test))
-    processes = f"{accelerator.num_processes} process(es), {torch.get_num_threads()} threads"
-    named = {
-        "run": str(run.folder),
-        "graph": f"{graph.name}: {sizes}, {triples} triples",
-        **lines,
-        "device": f"{accelerator.device}, {processes}",
-    }
-    return "\n".join(f"{name:<11}{text}" for name, text in named.items())
-
-
-def measure(
-    scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
-) -> RankingMetrics:
-    """Rank a split as the config says; `triples` > 0 takes a fixed sample of so many."""
-    if not triples and hasattr(scorer, "prepare"):  # a sample is encoded as it is ranked
-        scorer.prepare(graph.split(split))
-    return rank(scorer, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
-
-
-def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[str, Any]:
-    """How the config says that a split is ranked, as options of `ranks`."""
-    rerank = None
-    if config.rerank_hops:
-        seen = graph.visible_triples(split)
-        rerank = NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
-    return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
-
-
-def measure_widths(
-    model: KgeModel | TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
-) -> dict[int, RankingMetrics]:
-    """The same of every width of a croppable model: from one pass over the candidates, or from one encoding of the
-    queries and one of the entities."""
-    if isinstance(model, TextScorer):
-        model.prepare(subsample(graph.split(split), triples or None, seed=0))
-        return {width: measure(AtWidth(model, width), graph, config, split, triples=triples) for width in model.widths}
-    return rank_widths(
-        model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty()
-    )
+def close_run(recipe: Recipe) -> None:
+    """Write the tables, and remove what a finished run does not need."""
+    run = recipe.run
+    if run.main:
+        tables = recipe.tables(run.results).items()
+        parts = [f"{recipe.data.name}, {split} split\n\n{table}\n" for split, table in tables]
+        write_text(run.folder / "table.md", "\n".join(parts))
+        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+    recipe.accelerator.wait_for_everyone()

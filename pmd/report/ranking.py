@@ -22,7 +22,7 @@ from pmd.evaluation.speed import seconds_of
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.scorer import TextScorer
-from pmd.recipes.stages import ranking_options
+from pmd.recipes.ranking import ranking_options
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for

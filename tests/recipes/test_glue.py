@@ -20,7 +20,8 @@ from pmd.data.glue import EncodedSplit, load_glue
 from pmd.papers import glue_table
 from pmd.papers.glue_layout import layout_table, published_rows
 from pmd.recipes import glue
-from pmd.recipes.glue_files import write_answers
+from pmd.recipes import stages as lifecycle
+from pmd.recipes.glue import write_answers
 from pmd.recipes.glue_tables import COLUMNS, run_table
 from pmd.settings.tasks import AX, task_of
 
@@ -167,15 +168,15 @@ def test_every_method_order_and_start(place):
 
 def test_nothing_is_read_twice(place, monkeypatch):
     """Validation once an epoch and once at the end, and the training split once by the teacher of all students."""
-    plain, seen, said = glue.logits_of, [], []
+    plain, seen, said = glue.GlueRecipe.logits, [], []
 
-    def logits_of(context, stage, model, split):
+    def logits(self, stage, model, split):
         seen.append(split.split.name)
-        found = plain(context, stage, model, split)
+        found = plain(self, stage, model, split)
         said.extend(found if split.split.name == "train" else [])
         return found
 
-    monkeypatch.setattr(glue, "logits_of", logits_of)
+    monkeypatch.setattr(glue.GlueRecipe, "logits", logits)
     stages = [{"name": "finetune"}, *({"name": f"bkd-{w}", "method": "bkd", "width": w} for w in (16, 8))]
     changes = {"stages": json.dumps(stages), "train.epochs": 2, "evaluation.speed_rounds": 0, "task": "mrpc"}
     run, results = train(place, "once", **changes)
@@ -304,7 +305,7 @@ def test_ctrl_c_before_there_is_a_run_is_answered(place, monkeypatch, capsys):
 
 
 def test_a_stage_needs_an_example_for_every_process(place, monkeypatch):
-    monkeypatch.setattr(glue, "accelerator_for", lambda train: SimpleNamespace(num_processes=4))
+    monkeypatch.setattr(lifecycle, "accelerator_for", lambda *_: SimpleNamespace(num_processes=4))
     stages = json.dumps([{"name": "finetune"}, {"name": "med", "method": "med", "batch_size": 2}])
     with pytest.raises(PmdError, match=r"^stages \(med\)\.batch_size: 2"):
         train(place, "many", stages=stages)
@@ -407,7 +408,7 @@ def test_mnli_has_two_files_and_the_diagnostics(tmp_path):
     ],
 )
 def test_what_cannot_work_is_said_before_anything_starts(change, message, place, monkeypatch):
-    monkeypatch.setattr(glue, "run_stage", lambda *_: pytest.fail("a stage was started"))
+    monkeypatch.setattr(lifecycle, "run_stage", lambda *_: pytest.fail("a stage was started"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PmdError, match=message) as caught:
         glue_command([*options(place), *(part.replace("PLACE", str(place)) for part in change)])
@@ -455,7 +456,7 @@ def test_the_table_fills_the_papers_layout_and_goes_on(place, tmp_path, capsys, 
     files = {str(file.relative_to(out / "predictions")) for file in (out / "predictions").rglob("*.tsv")}
     assert {"test/med-8/RTE.tsv", "validation/bkd-16/MRPC.tsv"} <= files
     monkeypatch.setattr(glue_table, "train_glue", lambda *_: pytest.fail("trained again"))
-    monkeypatch.setattr(glue_table, "prepared", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(glue_table, "read_inputs", lambda *_: pytest.fail("read again"))
     glue_table_command(table_options(place, out, "--tasks=[rte,mrpc]", "--seeds=[0,1]", tuned))
     assert (out / "table.md").read_text() == table
     with pytest.raises(PmdError, match=r"train\.epochs 1.*3"):

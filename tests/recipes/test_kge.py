@@ -18,7 +18,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.dualde import dual_table, role
 from pmd.papers.figures import curves
-from pmd.recipes import kge
+from pmd.recipes import stages
 from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.kge_stages import resolve_kge_stages
@@ -153,7 +153,7 @@ def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch
     def interrupt(*of):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kge, "run_stage", interrupt)
+    monkeypatch.setattr(stages, "run_stage", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(folder, tmp_path, "between")
     assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")

@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
-from pmd.recipes import text as progressive
+from pmd.recipes import stages
 
 from ..says import says
 
@@ -108,7 +108,7 @@ def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch
     def interrupt(*of):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progressive, "run_stage", interrupt)
+    monkeypatch.setattr(stages, "run_stage", interrupt)
     with pytest.raises(KeyboardInterrupt):
         progressive_command([*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache"])
     assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")

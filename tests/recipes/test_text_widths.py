@@ -18,7 +18,7 @@ from pmd.evaluation.width_ranking import AtWidth
 from pmd.models.text import scorer as module
 from pmd.models.text.bi_encoder import leading
 from pmd.papers.figures import curves
-from pmd.recipes.stages import measure_widths
+from pmd.recipes.ranking import measure_widths
 from pmd.recipes.tables import widths_tables
 from pmd.settings.config_files import CONFIGS
 from pmd.settings.parse import read_config

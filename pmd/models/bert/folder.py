@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
 from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_bert_widths
+from pmd.models.families import write_training
 from pmd.models.text.start import load_tokenizer, locate
 from pmd.settings.glue import GlueModelConfig
 
@@ -64,8 +64,7 @@ def save(
     def fill(aside: Path) -> None:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-        if training:
-            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
+        write_training(aside, training)
 
     write_folder(folder, fill)
 

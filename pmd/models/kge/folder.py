@@ -20,6 +20,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tsv import read_columns, write_columns
+from pmd.models.families import write_training
 from pmd.models.kge.model import KgeModel
 
 
@@ -44,8 +45,7 @@ def save(
         (aside / "README.md").unlink(missing_ok=True)  # the mixin's is about no model in particular
         write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
         write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
-        if training:
-            (aside / "training.json").write_text(json.dumps(training), encoding="utf-8")
+        write_training(aside, training)
 
     write_folder(folder, fill)
 
@@ -61,12 +61,6 @@ def load(folder: str | Path) -> KgeModel:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise PmdError(f"cannot load an embedding model from '{folder}': {reason}") from None
-
-
-def training_of(folder: Path) -> dict[str, Any]:
-    """What `save` was told of a model's training; empty for nothing."""
-    file = folder / "training.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def load_vocabulary(folder: str | Path) -> Vocabulary:

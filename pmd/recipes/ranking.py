@@ -1,0 +1,133 @@
+"""How the models of a graph are ranked as the settings say, and the ranks that a run keeps.
+
+RUN/ranks/STAGE.safetensors holds the realistic ranks of the first ranked split, each width by its name, so that what is
+counted later is not ranked again. It can be made anew from the model at any time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+from pmd.core.files import write_bytes
+from pmd.core.results import StageResult
+from pmd.core.types import TripleScorer
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import load_graph
+from pmd.evaluation.metrics import RankingMetrics, Ranks
+from pmd.evaluation.ranking import rank, subsample
+from pmd.evaluation.rerank import NeighbourRerank
+from pmd.evaluation.width_ranking import AtWidth, rank_widths
+from pmd.models.kge.model import KgeModel
+from pmd.models.text.scorer import TextScorer
+from pmd.recipes.stages import Recipe
+from pmd.settings.shared import EvaluationConfig
+
+
+class RankingRecipe(Recipe):
+    """Stages whose models complete the triples of a graph, which is the run's `data`."""
+
+    data: KnowledgeGraph
+
+    @property
+    def run_name(self) -> str:
+        return self.data.name
+
+    @property
+    def graph_line(self) -> str:
+        """The graph's name and sizes, for the banner."""
+        graph = self.data
+        triples = " / ".join(f"{len(split):,}" for split in (graph.train, graph.valid, graph.test))
+        return f"{graph.name}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples"
+
+    def validate(self, scorer: TripleScorer, widths: Sequence[int] | None) -> dict[str, float]:
+        """The MRR on the validation triples, for several widths their mean and each."""
+        graph, config, triples = self.data, self.config.evaluation, self.config.train.valid_triples
+        if not widths or len(widths) == 1:
+            return {"valid": measure(scorer, graph, config, "valid", triples=triples).mrr}
+        by_width = measure_widths(scorer, graph, config, "valid", triples=triples)
+        values = {f"valid_{width}": metrics.mrr for width, metrics in by_width.items()}
+        return {"valid": statistics.fmean(values.values()), **values}
+
+    def summary(self, result: StageResult) -> str:
+        metrics = result.metrics[self.config.evaluation.splits[0]]
+        return f"MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}"
+
+
+def load_data(config: Any) -> KnowledgeGraph:
+    """The graph of the settings of a run. PmdError if it lacks a split to rank."""
+    graph = load_graph(config.data.path, **config.data.options)
+    for split in config.evaluation.splits:
+        graph.split(split)
+    return graph
+
+
+def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
+    """Refuse to rank splits of the other graph of an inductive data set: their entities were never trained."""
+    seen = graph.candidates("train")
+    for split in splits:
+        if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
+            raise PmdError(
+                f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
+                "use a text model (scripts/progressive.py)"
+            )
+
+
+def measure(
+    scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+) -> RankingMetrics:
+    """Rank a split as the settings say; `triples` > 0 takes a fixed sample of so many."""
+    if not triples and hasattr(scorer, "prepare"):  # a sample is encoded as it is ranked
+        scorer.prepare(graph.split(split))
+    return rank(scorer, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
+
+
+def measure_widths(
+    model: KgeModel | TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+) -> dict[int, RankingMetrics]:
+    """The same of every width of a croppable model: from one pass over the candidates, or from one encoding of the
+    queries and one of the entities."""
+    if isinstance(model, TextScorer):
+        model.prepare(subsample(graph.split(split), triples or None, seed=0))
+        return {width: measure(AtWidth(model, width), graph, config, split, triples=triples) for width in model.widths}
+    return rank_widths(
+        model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty()
+    )
+
+
+def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[str, Any]:
+    """How the settings say that a split is ranked, as options of `ranks`."""
+    rerank = None
+    if config.rerank_hops:
+        seen = graph.visible_triples(split)
+        rerank = NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
+    return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
+
+
+def rank_file(stage: Path) -> Path:
+    """Where the ranks of a stage's folder are: a model's folder holds nothing but the model, which is sent and indexed."""
+    return stage.parent / "ranks" / f"{stage.name}.safetensors"
+
+
+def write_ranks(stage: Path, ranks: Mapping[int, Ranks]) -> None:
+    """Keep the ranks of a stage's folder, by width."""
+    # Halves of whole numbers: exact in single precision, up to eight million entities.
+    write_bytes(rank_file(stage), save({str(width): of.realistic.float() for width, of in ranks.items()}))
+
+
+def read_ranks(stage: Path, widths: Collection[int]) -> dict[int, Tensor] | None:
+    """(q,) realistic ranks of these widths, in the order of the split; None where they are not kept, or cannot be read."""
+    try:
+        stored = load_file(rank_file(stage))
+        return {width: stored[str(width)].double() for width in widths}
+    except (OSError, SafetensorError, KeyError):
+        return None
