@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from tqdm import tqdm
 
+from pmd.core.cores import Watch, cores_at_start, described
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
 from pmd.core.quiet import quiet
@@ -29,7 +31,7 @@ from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown
-from pmd.train.device import accelerator_for
+from pmd.train.device import accelerator_for, watch_for
 from pmd.train.loop import Interrupted, Progress, fit
 
 
@@ -54,6 +56,7 @@ class Recipe(ABC):
     """The fewest examples of a batch that a process can do with."""
 
     accelerator: Accelerator
+    watch: Watch
     data: Any
     run: Run
 
@@ -124,10 +127,16 @@ class Recipe(ABC):
             self.run.folder / "checkpoint" / stage.name,
             seed=seed,
             label=stage.name,
-            log=self.run.log,
+            log=self.log,
             monitor=monitor,
             validate=validate,
         )
+
+    def log(self, **values: Any) -> None:
+        """Log a line of values, and say if the load of the machine has changed."""
+        self.run.log(**values)
+        if self.run.main and (remark := self.watch.remark()):
+            tqdm.write(remark, file=sys.stderr)
 
 
 def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
@@ -145,6 +154,7 @@ def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
     quiet()
     recipe = kind(config)
     recipe.accelerator = accelerator_for(config.train, run)
+    recipe.watch = watch_for(recipe.accelerator)
     refuse_small_batches(recipe)
     finished = run.finished if run else []
     recipe.data = recipe.load([stage for name, stage in recipe.stages.items() if name not in finished])
@@ -198,7 +208,8 @@ def open_run(recipe: Recipe, run: Run | None) -> Run:
     run.refuse_other_data(recipe.data.checksum())
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
-        write_json(run.folder / "env.json", environment(**device, threads=torch.get_num_threads(), seed=config.seed))
+        threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
+        write_json(run.folder / "env.json", environment(**device, **threads, seed=config.seed))
     return run
 
 
@@ -210,7 +221,8 @@ def folder_name(name: str) -> str:
 def banner_text(recipe: Recipe) -> str:
     """The first lines that a run prints, and the table of its stages."""
     banner, accelerator = recipe.banner(), recipe.accelerator
-    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {torch.get_num_threads()} threads"
+    threads = described(torch.get_num_threads(), cores_at_start())
+    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {threads}"
     lines = {"run": str(recipe.run.folder), **banner.lines, "device": machine}
     text = "\n".join(f"{heading:<11}{line}" for heading, line in lines.items())
     return f"{text}\n\n{markdown(banner.columns, banner.rows, banner.align)}\n"

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from pmd.core.cores import thread_count
+from pmd.core.cores import Watch, thread_count
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
@@ -36,14 +36,23 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
         )
     if accelerator.device.type == "cpu":
         noted = run.threads_of(accelerator.num_processes) if run else 0
-        threads = (
-            config.threads or noted or thread_count(int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)))
-        )
+        threads = config.threads or noted or thread_count(_local_processes(accelerator))
         torch.set_num_threads(broadcast_object_list([threads])[0])
         keep_freed_memory()
         if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
             warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)
     return accelerator
+
+
+def watch_for(accelerator: Accelerator) -> Watch:
+    """What notices a change of the load beside a run on CPUs; on a GPU it does not matter."""
+    on_cpu = accelerator.device.type == "cpu"
+    return Watch(torch.get_num_threads() * _local_processes(accelerator) if on_cpu else 0)
+
+
+def _local_processes(accelerator: Accelerator) -> int:
+    """The processes of the run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
 
 
 def computes_bf16() -> bool:
