@@ -1,15 +1,14 @@
-"""What do four widths of a BERT cost beside one, and how fast is each when cropped? Ratios from one run; run by hand.
+"""What do four widths of a BERT cost compared with one, and how fast is each when cropped? Run by hand.
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python scripts/bench/bert_med.py --length 128 --data DIR/glue --task cola
 
-A step is that of a run: the batch read as training reads it (packed: texts share rows; "padded" is with a row for each),
-cross-entropy of every width asked for, backward, clipped gradients, AdamW. "transformers" is a plain
-`BertForSequenceClassification`; "separate models" makes a step of every cropped model, as training every width apart must, and
-"FLOPs" is the ratio that arithmetic predicts. Inference is that of the stand-alone models that `crop` gives, in eval
-mode. All take turns; seconds are those of the processor (by the clock on a GPU). FLOPs count linear layers and attention
-without softmax.
+A step is that of a run: packed batches (texts share rows; "padded" gives each text a row), the cross-entropy of all
+widths, backward, clipped gradients, AdamW. "transformers" is a plain `BertForSequenceClassification`; "separate models"
+makes a step with every cropped model, as training them one by one must; "FLOPs" is the ratio that arithmetic predicts.
+Inference is that of the stand-alone models that `crop` makes. All take turns; seconds are those of the processor, on a
+GPU by the clock. FLOPs count linear layers and attention without softmax.
 
-What it printed: docs/benchmarks.md.
+Results are in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -60,20 +59,20 @@ def main(
     """Time training steps and inference.
 
     Args:
-        encoder: a BERT: Hub id, folder or package:NAME/FOLDER.
-        widths: of its sub-models, the last one its hidden size.
-        batch: sequences in a step, and in a batch of inference.
-        length: tokens of a sequence; one in four is padded to it from half. With `data` the longest there may be.
-        data: take the texts of a GLUE task, a new batch in each turn: a folder of tasks, or a data set of the Hub.
-        task: which, with `data`.
-        repetitions: how often all are timed, in turns.
-        dropout: of hidden states and attention, in training.
-        bf16: steps and inference in mixed precision.
+        encoder: a BERT: a Hub id, a folder or package:NAME/FOLDER.
+        widths: widths of its sub-models; the last one is its hidden size.
+        batch: sequences in a batch, of a step and of inference.
+        length: tokens of a sequence; one in four has half as many and is padded. With `data`, the largest length.
+        data: where GLUE is: a folder of tasks, or a data set of the Hub; its texts are used, new ones in each turn.
+        task: the task, with `data`.
+        repetitions: how often each way is timed, in turns.
+        dropout: dropout of hidden states and attention in training.
+        bf16: use mixed precision.
         threads: CPU threads; 0 for PyTorch's choice.
         device: cpu or cuda.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise PmdError("--device: no GPU to be seen here; use cpu")
+        raise PmdError("--device: cuda is not available; use cpu")
     quiet()
     keep_freed_memory()
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -82,13 +81,13 @@ def main(
     model = CroppableBertForSequenceClassification.from_pretrained(encoder, widths=widths, num_labels=2, **chances)
     model.to(device)
     if data is None:
-        batches = [drawn(model, batch, length)] * (repetitions + 1)
+        batches = [random_batch(model, batch, length)] * (repetitions + 1)
     else:
-        batches = read(data, task, encoder, batch, length, repetitions + 1)
+        batches = task_batches(data, task, encoder, batch, length, repetitions + 1)
     batches = [one.to(torch.device(device)) for one in batches]
     texts = f"{length} tokens" if data is None else f"texts of {task_of(task).title}"
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        print(f"{encoder}, {batch} × {texts}, dropout {dropout}, {place(device)}\n")
+        print(f"{encoder}, {batch} × {texts}, dropout {dropout}, {machine_of(device)}\n")
         print(markdown(("step", "s", "beside the full width", "least beside least", "FLOPs"), steps(model, batches)))
         print()
         columns = ("width", "parameters, M", "inference, ms", "speed-up", "FLOPs", "reached")
@@ -96,24 +95,24 @@ def main(
     print(f"\nmedians of {repetitions} turns, ratios within a turn")
 
 
-def drawn(model: CroppableBertForSequenceClassification, batch: int, length: int) -> GlueBatch:
-    """Random tokens; of the texts one in four is half as long."""
+def random_batch(model: CroppableBertForSequenceClassification, batch: int, length: int) -> GlueBatch:
+    """Texts of random tokens; one in four is half as long."""
     mask = torch.ones(batch, length, dtype=torch.long)
     mask[batch - batch // 4 :, length // 2 :] = 0
     ids, rows = torch.randint(1000, model.config.vocab_size, (batch, length)), torch.arange(batch)
     return GlueBatch.of(Chunk(ids, mask, torch.zeros_like(ids), rows), rows % 2, rows)
 
 
-def read(data: str, task: str, encoder: str, batch: int, length: int, count: int) -> list[GlueBatch]:
-    """Batches of a task's training texts, at random, with labels as if of two classes."""
+def task_batches(data: str, task: str, encoder: str, batch: int, length: int, count: int) -> list[GlueBatch]:
+    """Random batches of a task's training texts, with labels of two classes in turn."""
     split = load_glue(data, task_of(task), train_examples=batch * count).splits["train"]
     encoded = EncodedSplit(split, tokenizer_of(encoder), length)
-    found = [encoded(positions) for positions in torch.randperm(len(encoded)).split(batch)[:count]]
-    return [GlueBatch.of(one.texts, torch.arange(len(one.labels)) % 2, one.positions) for one in found]
+    batches = [encoded(positions) for positions in torch.randperm(len(encoded)).split(batch)[:count]]
+    return [GlueBatch.of(one.texts, torch.arange(len(one.labels)) % 2, one.positions) for one in batches]
 
 
 def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueBatch]) -> list[tuple[str, ...]]:
-    """A row for each way to make a step."""
+    """A row for each way to compute a step."""
     model.train()
     plain, full, every = model.crop(model.widths[-1]), [model.widths[-1]], [*model.widths]
     many = f"{len(every)} widths"
@@ -148,16 +147,22 @@ def steps(model: CroppableBertForSequenceClassification, batches: Sequence[GlueB
     cost = [flops(small.config, length_of(batches)) for small in apart]
     all_of_them = f"{sum(cost) / cost[-1]:.2f} ×"
     expected = [*["1.00 ×"] * 3, *[all_of_them] * 3]
-    found = in_turns(ways, batches, model.device)
-    base = found["the full width"]
+    times = in_turns(ways, batches, model.device)
+    base = times["the full width"]
     return [
-        (way, f"{statistics.median(s):.3f}", f"{within(s, base):.2f} ×", f"{min(s) / min(base):.2f} ×", arithmetic)
-        for (way, s), arithmetic in zip(found.items(), expected)
+        (
+            way,
+            f"{statistics.median(s):.3f}",
+            f"{ratio_within_turns(s, base):.2f} ×",
+            f"{min(s) / min(base):.2f} ×",
+            arithmetic,
+        )
+        for (way, s), arithmetic in zip(times.items(), expected)
     ]
 
 
 def length_of(batches: Sequence[GlueBatch]) -> int:
-    """Tokens of the longest text, mean of the batches."""
+    """Tokens of the longest text in a batch, the mean over the batches."""
     return round(statistics.fmean(batch.texts.input_ids.shape[1] for batch in batches))
 
 
@@ -178,16 +183,16 @@ def inference(model: CroppableBertForSequenceClassification, batches: Sequence[G
     cropped = {width: model.crop(width).eval() for width in reversed(model.widths)}
     with torch.inference_mode():
         ways = {str(width): (lambda batch, small=small: small(**batch.inputs)) for width, small in cropped.items()}
-        found = in_turns(ways, batches, model.device)
-    base, length = found[str(model.widths[-1])], length_of(batches)
+        times = in_turns(ways, batches, model.device)
+    base, length = times[str(model.widths[-1])], length_of(batches)
     most, rows = flops(model.config, length), []
     for width, small in cropped.items():
-        seconds, arithmetic = found[str(width)], most / flops(small.config, length)
-        speed = 1 / within(seconds, base)
+        seconds, arithmetic = times[str(width)], most / flops(small.config, length)
+        speed = 1 / ratio_within_turns(seconds, base)
         count = sum(parameter.numel() for parameter in small.parameters()) / 1e6
-        times = f"{statistics.median(seconds) * 1000:.1f}"
+        milliseconds = f"{statistics.median(seconds) * 1000:.1f}"
         rows.append(
-            (width, f"{count:.2f}", times, f"{speed:.2f} ×", f"{arithmetic:.2f} ×", f"{speed / arithmetic:.0%}")
+            (width, f"{count:.2f}", milliseconds, f"{speed:.2f} ×", f"{arithmetic:.2f} ×", f"{speed / arithmetic:.0%}")
         )
     return rows
 
@@ -195,18 +200,18 @@ def inference(model: CroppableBertForSequenceClassification, batches: Sequence[G
 def in_turns(
     ways: dict[str, Callable[[GlueBatch], object]], batches: Sequence[GlueBatch], device: torch.device
 ) -> dict[str, list[float]]:
-    """Seconds of each way in each turn, on a batch of its own, after one turn to warm up."""
-    found: dict[str, list[float]] = {way: [] for way in ways}
+    """Seconds of each way in each turn, after a turn to warm up; every turn has a batch of its own."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
     for turn, batch in enumerate(batches):
         for way, call in ways.items():
-            seconds = spent(partial(call, batch), device)
+            seconds = seconds_of(partial(call, batch), device)
             if turn:
-                found[way].append(seconds)
-    return found
+                times[way].append(seconds)
+    return times
 
 
-def spent(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the processor; by the clock on a GPU."""
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the processor that a call takes; on a GPU, seconds by the clock."""
     if device.type == "cpu":
         start = time.process_time()
         call()
@@ -218,12 +223,12 @@ def spent(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def within(seconds: list[float], base: list[float]) -> float:
-    """The median over turns of the ratio within a turn: what else the machine does falls on both."""
+def ratio_within_turns(seconds: list[float], base: list[float]) -> float:
+    """The median over turns of the ratio within a turn; whatever else the machine does falls on both."""
     return statistics.median(one / other for one, other in zip(seconds, base))
 
 
-def place(device: str) -> str:
+def machine_of(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else machine()
 
 

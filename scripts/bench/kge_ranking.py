@@ -1,11 +1,11 @@
-"""How fast are embedding models ranked, beside PyKEEN, and are the ranks the same? Run by hand.
+"""How fast are embedding models ranked here and by PyKEEN, and are the ranks the same? Run by hand.
 
     OMP_WAIT_POLICY=PASSIVE python scripts/bench/kge_ranking.py --data ../shared/data/wn18rr --triples 100
 
 Exact filtered ranking of the test triples in both directions: `pmd.ranks` against PyKEEN's `RankBasedEvaluator`
 with the same embeddings (random ones: no cost depends on them), the same triples in the filter (train, valid,
-test), and both in their default batches. They take turns. Scores differ in their last bit here and there, so
-where entities score nearly the same, ranks may differ by one or so; how many do is printed.
+test), and default batch sizes. They take turns. Some scores differ in their last bit, so that ranks of entities with
+nearly equal scores may differ by one; how many do is printed.
 """
 
 from __future__ import annotations
@@ -60,18 +60,18 @@ class Pykeen:
             representation._embeddings.weight.data.copy_(rows.detach().flatten(1))
         self.evaluator = RankBasedEvaluator(filtered=True, clear_on_finalize=False)
         self.triples, self.batch_size = triples, batch_size
-        self.others = [graph.train, graph.valid, graph.test]  # of a sample, the rest of the test triples too
+        self.others = [graph.train, graph.valid, graph.test]  # with all test triples, though a sample is ranked
 
     def __call__(self) -> dict[Target, list[float]]:
-        """The realistic ranks, as lists."""
+        """The realistic ranks by target."""
         options = {"batch_size": self.batch_size, "additional_filter_triples": self.others, "use_tqdm": False}
         self.evaluator.evaluate(self.model, self.triples, **options)
-        found = self.evaluator.ranks
-        return {target: [rank for part in found[target, "realistic"] for rank in part.tolist()] for target in TARGETS}
+        ranks = self.evaluator.ranks
+        return {target: [rank for part in ranks[target, "realistic"] for rank in part.tolist()] for target in TARGETS}
 
 
 class Clocked:
-    """A scorer that adds up the seconds it takes."""
+    """A scorer that adds up the seconds of its calls."""
 
     def __init__(self, scorer: TripleScorer):
         self.scorer, self.seconds = scorer, 0.0
@@ -98,13 +98,13 @@ def main(
     Args:
         data: folder of a knowledge graph (train.tsv, ..., entities.tsv, relations.tsv).
         models: interaction and norm: transe with l1 or l2, rotate with l2.
-        dim: width; RotatE has as many complex numbers.
-        triples: a sample of so many test triples; 0 for all, which takes PyKEEN minutes.
-        repetitions: how often both are timed, in turns.
-        batch_size: ours.
-        small_batch_size: the other batch size whose memory is measured.
-        pykeen_batch_size: PyKEEN's; null is what it takes on a CPU, 32.
-        seed: of the embeddings and the sample.
+        dim: width of the embeddings; in complex numbers for RotatE.
+        triples: size of the sample of test triples; 0 for all, which takes PyKEEN minutes.
+        repetitions: how often each is timed, in turns.
+        batch_size: our batch size.
+        small_batch_size: another batch size whose memory is measured.
+        pykeen_batch_size: PyKEEN's batch size; null for its default on a CPU, 32.
+        seed: seed of the embeddings and the sample.
     """
     if not Path(data).is_dir():
         raise PmdError(f"--data: no graph in '{data}'; give a folder with train.tsv, entities.tsv ...")
@@ -131,7 +131,7 @@ def compare_model(
     pykeen_batch_size: int | None,
     repetitions: int,
 ) -> None:
-    """Everything about one model."""
+    """Time one model both ways, compare the ranks, and measure the memory."""
     small, large = sizes
 
     def ours(scorer: TripleScorer = model, size: int = large, filtered: bool = True) -> Ranks:

@@ -1,14 +1,14 @@
-"""How fast do embeddings train, beside PyKEEN? Ratios from one run; run by hand; no test depends on it.
+"""How fast do embedding models train here and in PyKEEN? Run by hand.
 
     OMP_WAIT_POLICY=PASSIVE python scripts/bench/kge_training.py --data ../shared/data/wn18rr
 
-Both train TransE and RotatE of the same width on the same triples with the same loss and Adam, by what a user
-calls: PyKEEN's `SLCWATrainingLoop` with its `BasicNegativeSampler`, and `pmd.train.loop.fit` with
-`SampledNegatives` and `KgeSupervised`. PyKEEN draws negatives for each triple; so do we in the row "equal
-sampling". Groups of triples that share their negatives, and `SparseAdam`, which moves only the rows that a batch
-has read, are other trainings, and have rows of their own.
+Both train TransE and RotatE of the same width on the same triples with the same loss and Adam, by the functions that
+a user calls: PyKEEN's `SLCWATrainingLoop` with its `BasicNegativeSampler`, and `pmd.train.loop.fit` with
+`SampledNegatives` and `KgeSupervised`. PyKEEN draws negatives for each triple, and so do we in the row "equal
+sampling". Rows of their own show what is another training: triples that share their negatives in groups, and
+`SparseAdam`, which updates only the rows that a batch has read.
 
-Each library has a process to itself, so that neither's memory or thread settings touch the other; they take
+Each library has a process to itself, so that neither changes the memory or the threads of the other; they take
 turns. An epoch is cut to a few batches.
 """
 
@@ -55,12 +55,12 @@ LOSSES = {
     "margin": LossConfig(name="margin", margin=1.0),
     "logistic": LossConfig(name="logistic", margin=6.0, adversarial=1.0),
 }
-RATE = 1e-3
+LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class Task:
-    """What both train."""
+    """A model, and how it is trained, by either library."""
 
     triples: Tensor
     num_entities: int
@@ -79,7 +79,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Pykeen:
-    """PyKEEN's way: its loop over as many triples as the steps need."""
+    """A number of steps by PyKEEN: its loop over as many triples as they need."""
 
     task: Task
 
@@ -100,7 +100,7 @@ class Pykeen:
         loop = SLCWATrainingLoop(
             model=model,
             triples_factory=triples,
-            optimizer=torch.optim.Adam(model.parameters(), lr=RATE),
+            optimizer=torch.optim.Adam(model.parameters(), lr=LEARNING_RATE),
             negative_sampler="basic",
             negative_sampler_kwargs={"num_negs_per_pos": task.negatives},
             automatic_memory_optimization=False,
@@ -110,7 +110,7 @@ class Pykeen:
 
 @dataclass(frozen=True)
 class Ours:
-    """Our way: what `pmd.recipes.kge` puts together."""
+    """A number of steps by this package, put together as in `pmd.recipes.kge`."""
 
     task: Task
     shared: int = 1
@@ -118,7 +118,7 @@ class Ours:
 
     def __call__(self, steps: int) -> None:
         task = self.task
-        config = KgeTrainConfig(epochs=1, batch_size=task.batch, lr=RATE, optimizer=self.optimizer)
+        config = KgeTrainConfig(epochs=1, batch_size=task.batch, lr=LEARNING_RATE, optimizer=self.optimizer)
         accelerator = accelerator_for(config)
         model = KgeModel(task.name, **task.sizes, dim=task.dim, norm=f"l{task.norm}").to(accelerator.device)
         model.sparse_gradients(self.optimizer == "sparse_adam")
@@ -144,15 +144,15 @@ def main(
 
     Args:
         data: folder of a knowledge graph (train.tsv, ..., entities.tsv, relations.tsv).
-        models: interaction and norm: transe with l1 or l2, rotate with l2, which is PyKEEN's.
-        dim: width; RotatE has as many complex numbers.
+        models: interaction and norm: transe with l1 or l2; rotate with l2, as in PyKEEN.
+        dim: width of the embeddings; in complex numbers for RotatE.
         loss: `margin`: ranking with margin 1; `logistic`: self-adversarial, with margin 6.
         batch: triples in a step.
-        negatives: for each triple.
-        shared: so many triples share their negatives, in rows of their own.
+        negatives: negatives for each triple.
+        shared: numbers of triples that share their negatives; each number has rows of its own.
         pykeen_steps: steps of PyKEEN in a repetition.
-        steps: ours, more because they are shorter.
-        repetitions: how often all are timed, in turns.
+        steps: our steps in a repetition, more because they are shorter.
+        repetitions: how often each way is timed, in turns.
     """
     if not Path(data).is_dir():
         raise PmdError(f"--data: no graph in '{data}'; give a folder with train.tsv, entities.tsv ...")
@@ -180,24 +180,24 @@ def main(
 def measure(
     reference: Way, ours: dict[str, Way], batch: int, pykeen_steps: int, steps: int, repetitions: int
 ) -> list[tuple[str, ...]]:
-    """A row for each way: its speed, and how many times PyKEEN's."""
+    """A row for each way: its speed, also as a multiple of PyKEEN's."""
     ways = {"PyKEEN": (reference, pykeen_steps), **{f"pmd, {way}": (call, steps) for way, call in ours.items()}}
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}  # per triple
+    times: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}  # seconds for a triple: clock, processor
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(1, spawn) as theirs, ProcessPoolExecutor(1, spawn) as mine:
+    with ProcessPoolExecutor(1, spawn) as theirs, ProcessPoolExecutor(1, spawn) as ours_alone:
         for turn in range(repetitions + 1):
             for way, (call, count) in ways.items():
                 count = count if turn else 2  # warm up
-                pool = theirs if call is reference else mine
+                pool = theirs if call is reference else ours_alone
                 *seconds, _ = pool.submit(clocked, partial(call, count)).result()
                 if turn:
-                    found[way].append(tuple(s / (count * batch) for s in seconds))
+                    times[way].append(tuple(s / (count * batch) for s in seconds))
     rows = []
-    for way, times in found.items():
-        ratios = [[base / own for base, own in zip(*pair)] for pair in zip(found["PyKEEN"], times)]
-        wall, cpu = (statistics.median(column) for column in zip(*times))
+    for way, turns in times.items():
+        ratios = [[theirs / ours for theirs, ours in zip(*pair)] for pair in zip(times["PyKEEN"], turns)]
+        clock, processor = (statistics.median(column) for column in zip(*turns))
         faster, less = (statistics.median(column) for column in zip(*ratios))
-        rows.append((way, f"{1 / wall:,.0f}", f"{faster:.1f} ×", f"{cpu * 1e6:,.0f}", f"{less:.1f} ×"))
+        rows.append((way, f"{1 / clock:,.0f}", f"{faster:.1f} ×", f"{processor * 1e6:,.0f}", f"{less:.1f} ×"))
     return rows
 
 

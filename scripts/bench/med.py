@@ -1,10 +1,10 @@
-"""What do 64 widths cost beside one? Ratios from one run; run by hand; no test depends on it.
+"""What do 64 widths of an embedding model cost compared with one? Run by hand.
 
     OMP_WAIT_POLICY=PASSIVE python scripts/bench/med.py --data ../shared/data/wn18rr
 
-A step is a whole one: scores, loss terms, backward, Adam. "one width" is the single widest model with the same loss and
-negatives; "loop" scores every width by itself, as an implementation without running sums must. Ranking is exact and filtered,
-by `pmd.rank` of the widest and by `rank_widths` of all. All take turns; seconds are those of the processor.
+A step includes scores, loss terms, backward and Adam. "one width" is the widest model alone, with the same loss and
+negatives; "loop" scores one width after the other, as an implementation without running sums must. Ranking is exact and
+filtered, by `pmd.rank` for the widest and by `rank_widths` for all. All take turns; seconds are those of the processor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from jsonargparse import auto_cli
 
 sys.path.insert(0, str(Path(__file__).parent))
-from timing import clocked, peak_memory
+from timing import in_turns, peak_memory
 
 from pmd.cli.errors import run
 from pmd.core.errors import PmdError
@@ -28,7 +28,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, SampledNegatives
 from pmd.data.graphs.sources import load_graph
 from pmd.distill.kge_med import MutualEvolution
-from pmd.distill.kge_supervised import KgeSupervised, LabelLoss, batch_scores
+from pmd.distill.kge_supervised import KgeSupervised, LabelLoss, comparisons, join_scores
 from pmd.evaluation.ranking import rank
 from pmd.evaluation.width_ranking import rank_widths
 from pmd.models.kge.model import KgeModel
@@ -43,7 +43,7 @@ NORMS = {"transe": "l1", "rotate": "l2", "pairre": "l1"}
 
 
 class Loop(Objective):
-    """The labels of all widths, one width after the other."""
+    """The label losses of all widths, scored one after the other."""
 
     def __init__(self, model: KgeModel):
         super().__init__()
@@ -51,17 +51,9 @@ class Loop(Objective):
         self.model, self.labels = model, LabelLoss(LOSS)
 
     def forward(self, batch: KgeBatch) -> dict[str, torch.Tensor]:
-        losses = [self.labels.hard(batch_scores(at(self.model, width), batch), batch) for width in self.model.widths]
-        return {"hard": torch.stack(losses).mean()}
-
-
-def at(model: KgeModel, width: int) -> KgeModel:
-    """The model as one of this width, on the same tables: what a step reads of it is sliced."""
-    view = KgeModel.__new__(KgeModel)
-    view.__dict__ = {**model.__dict__}
-    compared = model._compared
-    view._compared = lambda comparisons, _: compared(comparisons, width)
-    return view
+        asked = comparisons(batch)
+        scores = (join_scores(batch, self.model.score_comparisons(asked, width)) for width in self.model.widths)
+        return {"hard": torch.stack([self.labels.hard(one, batch) for one in scores]).mean()}
 
 
 def main(
@@ -81,12 +73,14 @@ def main(
 
     Args:
         data: folder of a knowledge graph.
-        interactions: which models; `transe l2` has another norm than its usual one here.
-        dim: the widest; `count` even widths up to it.
-        batch: triples in a step, each with `negatives`.
-        triples: of the test split, ranked both ways.
-        repetitions: how often all are timed, in turns.
-        loop: time the loop over widths too, once.
+        interactions: the models, perhaps with a norm (`transe l2`).
+        dim: the widest width.
+        count: number of widths, evenly spaced up to it.
+        batch: triples in a step.
+        negatives: negatives for each triple.
+        triples: test triples that are ranked.
+        repetitions: how often each way is timed, in turns.
+        loop: time the loop over widths too.
         parts: what to time.
         threads: CPU threads; 0 for PyTorch's choice.
     """
@@ -118,35 +112,27 @@ def main(
 def step_rows(
     graph: KnowledgeGraph, name: str, widths: tuple[int, ...], size: int, negatives: int, repetitions: int, loop: bool
 ) -> list[tuple[str, ...]]:
-    """A row for each way to make a step."""
+    """A row for each way to compute a step."""
     batch = SampledNegatives(graph.train, graph.num_entities, negatives)([*range(size)])
     makers: dict[str, Callable[[KgeModel], Objective]] = {
         "one width": lambda model: KgeSupervised(model, LOSS),
-        **{recipe: medley(recipe) for recipe in ("joint", "med", "best")},
+        **{recipe: objective_of(recipe) for recipe in ("joint", "med", "best")},
     }
     if loop:
         makers["loop"] = Loop
-    steps = {way: step_of(make(new(graph, name, widths)), batch) for way, make in makers.items()}
-    found: dict[str, list[float]] = {way: [] for way in steps}
-    for turn in range(repetitions + 1):
-        for way, step in steps.items():
-            if way == "loop" and turn > 1:
-                continue
-            seconds = clocked(step)[1]
-            if turn:
-                found[way].append(seconds)
-    median = {way: statistics.median(seconds) for way, seconds in found.items()}
+    steps = {way: step_of(make(new_model(graph, name, widths)), batch) for way, make in makers.items()}
+    median = {way: statistics.median(seconds) for way, seconds in in_turns(steps, repetitions).items()}
     return [
         (way, f"{s:.2f}", f"{s / median['one width']:.2f} ×", f"{peak_memory(steps[way]):,.0f}")
         for way, s in median.items()
     ]
 
 
-def medley(recipe: str) -> Callable[[KgeModel], Objective]:
+def objective_of(recipe: str) -> Callable[[KgeModel], Objective]:
     return lambda model: MutualEvolution(model, LOSS, resolve_med(MedConfig(recipe)))
 
 
-def new(graph: KnowledgeGraph, name: str, widths: tuple[int, ...]) -> KgeModel:
+def new_model(graph: KnowledgeGraph, name: str, widths: tuple[int, ...]) -> KgeModel:
     torch.manual_seed(0)
     interaction, *norm = name.split()
     norm = norm[0] if norm else NORMS.get(interaction)
@@ -167,18 +153,12 @@ def step_of(objective: Objective, batch: KgeBatch) -> Callable[[], None]:
 def ranking_row(
     graph: KnowledgeGraph, name: str, widths: tuple[int, ...], triples: int, repetitions: int
 ) -> tuple[str, ...]:
-    model = new(graph, name, widths)
+    model = new_model(graph, name, widths)
     ways = {
         "widest": lambda: rank(model, graph, max_triples=triples),
         "all": lambda: rank_widths(model, graph, max_triples=triples),
     }
-    found: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(repetitions + 1):
-        for way, call in ways.items():
-            seconds = clocked(call)[1]
-            if turn:
-                found[way].append(seconds)
-    alone, every = (statistics.median(found[way]) for way in ways)
+    alone, every = (statistics.median(seconds) for seconds in in_turns(ways, repetitions).values())
     return f"{alone:.2f}", f"{every:.2f}", f"{every / alone:.2f} ×"
 
 

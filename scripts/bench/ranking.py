@@ -1,4 +1,4 @@
-"""How fast is exact ranking, and how much memory does it take? Run by hand; no test depends on it.
+"""How fast is exact ranking, and how much memory does it take? Run by hand.
 
 Ranks all test triples of a graph in both directions, from given vectors: random unit vectors for queries and
 entities, scored by their dot product. The reference beside it does what SimKGC's evaluation does: for each
@@ -23,6 +23,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 from timing import peak_memory, timed
 
+from pmd.cli.errors import run
 from pmd.core.errors import PmdError
 from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -59,7 +60,7 @@ def sorting_ranks(scorer: VectorScorer, triples: Tensor, target: Target, answers
     """The reference: ranks by a loop over rows and a full sort."""
     known, asked = (2, 0) if target == "head" else (0, 2)
     rows, query_vectors = triples.tolist(), scorer.queries(triples, target)
-    found = []
+    ranks_found = []
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         scores = query_vectors[start : start + batch_size] @ scorer.entities.T
@@ -68,9 +69,9 @@ def sorting_ranks(scorer: VectorScorer, triples: Tensor, target: Target, answers
             row.index_fill_(0, torch.tensor(others, dtype=torch.int64), -1)
         order = torch.sort(scores, dim=-1, descending=True).indices
         true = torch.tensor([triple[asked] for triple in batch])[:, None]
-        places = torch.nonzero(order.eq(true).long())
-        found += [places[i].tolist()[1] + 1 for i in range(len(batch))]
-    return found
+        positions = torch.nonzero(order.eq(true).long())
+        ranks_found += [positions[i].tolist()[1] + 1 for i in range(len(batch))]
+    return ranks_found
 
 
 def known_answers(graph: KnowledgeGraph) -> dict:
@@ -105,12 +106,12 @@ def main(
         data: folder of a knowledge graph (train.tsv, ..., entities.tsv, relations.tsv).
         dim: width of the vectors.
         batch_size: triples in a chunk, for both ways.
-        repetitions: how often both are timed, in turns.
+        repetitions: how often each is timed, in turns.
         small_batch_size: the other chunk size whose memory is measured.
-        seed: of the random vectors.
+        seed: seed of the random vectors.
     """
     if not Path(data).is_dir():
-        raise SystemExit(f"no graph in '{data}': give a folder with train.tsv, entities.tsv ... as --data")
+        raise PmdError(f"--data: no graph in '{data}'; give a folder with train.tsv, entities.tsv ...")
     graph = load_graph(data)
     scorer = VectorScorer(graph, dim, seed)
     answers = known_answers(graph)  # not timed: SimKGC keeps it for the whole run
@@ -153,7 +154,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        auto_cli(main)
-    except PmdError as error:
-        raise SystemExit(f"error: {error}") from error
+    run(lambda: auto_cli(main))

@@ -1,9 +1,9 @@
-"""How fast students encode, by layers and by what runs them: PyTorch or ONNX Runtime. Run by hand.
+"""How fast do students of several depths encode, run by PyTorch or by ONNX Runtime? Run by hand.
 
     OMP_WAIT_POLICY=PASSIVE python scripts/bench/students.py --data DIR/wn18rr
 
 Weights are random, which cost as much as trained ones; texts are those of the graph, sorted by length. All take turns,
-so that whatever else the machine does falls on each.
+so that whatever else the machine does falls on all of them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ NAMES = {"fp32": "PyTorch fp32", "bf16": "PyTorch bf16", "onnx": "ONNX fp32", "o
 
 
 @dataclass
-class Work:
-    """What is measured of one model in one runtime: a call that encodes texts in a role, and how many it gets."""
+class Candidate:
+    """A model in a runtime: a call that encodes texts in a role, and how many texts it is timed with."""
 
     layers: int
     runtime: str
@@ -52,30 +52,32 @@ class Work:
     texts: int
 
 
-def works(model: BiEncoder, runtimes: list[Runtime], folder: Path, text, texts: int, bf16_texts: int) -> list[Work]:
-    """The runtimes of one model."""
+def candidates_of(
+    model: BiEncoder, runtimes: list[Runtime], folder: Path, text, texts: int, bf16_texts: int
+) -> list[Candidate]:
+    """A model in all runtimes."""
 
     def in_torch(encoder: BiEncoder):
-        return lambda role, asked: encode_texts(encoder, role, asked, text.pad)
+        return lambda role, part: encode_texts(encoder, role, part, text.pad)
 
     def in_onnx(runtime: str):
-        place = folder / f"{model.depth}-{runtime}"
-        place.mkdir()
-        write_encoders(place, model, int8=runtime == "onnx-int8")
-        encoders = OnnxEncoders(place)
-        return lambda role, asked: encoders.encode(role, asked, text.pad)
+        exported = folder / f"{model.depth}-{runtime}"
+        exported.mkdir()
+        write_encoders(exported, model, int8=runtime == "onnx-int8")
+        encoders = OnnxEncoders(exported)
+        return lambda role, part: encoders.encode(role, part, text.pad)
 
-    found = []
+    candidates = []
     for runtime in runtimes:
         if runtime == "bf16":
             half = BiEncoder(model.config).to(torch.bfloat16)
             half.load_state_dict(model.state_dict())
-            found.append(Work(model.depth, runtime, in_torch(half), bf16_texts))
+            candidates.append(Candidate(model.depth, runtime, in_torch(half), bf16_texts))
         else:
             encode = in_torch(model) if runtime == "fp32" else in_onnx(runtime)
-            found.append(Work(model.depth, runtime, encode, texts))
+            candidates.append(Candidate(model.depth, runtime, encode, texts))
         note(f"{model.depth} layers, {NAMES[runtime]}: ready")
-    return found
+    return candidates
 
 
 def main(
@@ -94,17 +96,17 @@ def main(
     """Time encoding, in rounds in which all models and runtimes take turns.
 
     Args:
-        data: folder of a graph, for the texts.
-        layers: depths; the first one is what the others are compared with, in PyTorch fp32.
-        hidden: width of the encoders; 32 numbers a head.
+        data: folder of a graph, for its texts.
+        layers: depths; the others are compared with the first, in PyTorch fp32.
+        hidden: hidden size of the encoders; a head has 32 numbers.
         vocab_size: word pieces, learned from the graph.
-        runtimes: fp32 must be among them.
-        texts: so many entities and so many queries in a round.
-        bf16_texts: likewise in bf16; 0 for as many as the others. Processors without bf16 take very long.
+        runtimes: runtimes to time; fp32 must be among them.
+        texts: number of entities, and of queries, that are encoded in a round.
+        bf16_texts: the same for bf16; 0 for `texts`. Processors without bf16 are very slow.
         alone: texts that are encoded one by one in a round, for the latency.
-        rounds: once warm; medians of them are printed.
-        threads: of all runtimes.
-        by: seconds of the processor, which other work on the machine changes little, or of the clock.
+        rounds: rounds that are timed, after one to warm up; medians are printed.
+        threads: CPU threads of every runtime.
+        by: seconds of the processor, which depend little on other work on the machine, or of the clock.
     """
     quiet()
     torch.set_num_threads(threads)
@@ -116,22 +118,22 @@ def main(
     origin = TextModel(*start(encoder, graph, seed=0))
     text = origin.read(graph)
     chosen = np.random.default_rng(0).permutation(graph.num_entities)[: max(texts, bf16_texts)]
-    # Tails of test triples are asked for: queries as a ranking has them.
-    asked = np.resize(graph.test.numpy(), (len(chosen), 3))
+    # Queries for the tails of test triples, as in a ranking.
+    triples = np.resize(graph.test.numpy(), (len(chosen), 3))
 
-    def seconds_of(work: Work, role: str, part: Texts) -> float:
-        seconds, used, _ = clocked(lambda: work.encode(role, part))
+    def seconds_of(candidate: Candidate, role: str, part: Texts) -> float:
+        seconds, used, _ = clocked(lambda: candidate.encode(role, part))
         return used if by == "processor" else seconds
 
     def batch(role: str, first: int, count: int) -> Texts:
         part = slice(first, first + count)
-        return text.entities(chosen[part]) if role == "entity" else text.queries(asked[part, 0], asked[part, 1])
+        return text.entities(chosen[part]) if role == "entity" else text.queries(triples[part, 0], triples[part, 1])
 
     with tempfile.TemporaryDirectory() as folder:
-        all_works = [
-            work
+        candidates = [
+            candidate
             for depth in layers
-            for work in works(
+            for candidate in candidates_of(
                 student_of(origin.model, evenly_spaced(depth, deepest)).eval(),
                 runtimes,
                 Path(folder),
@@ -142,30 +144,30 @@ def main(
         ]
         times: dict[tuple[int, str, str], list[float]] = {}
         for turn in range(rounds + 1):
-            for work in all_works:
-                count = work.texts if turn else min(64, work.texts)  # the first turn warms up
+            for candidate in candidates:
+                count = candidate.texts if turn else min(64, candidate.texts)  # the first turn warms up
                 for role in ("entity", "query"):
-                    seconds = seconds_of(work, role, batch(role, 0, count))
-                    times.setdefault((work.layers, work.runtime, role), []).append(seconds / count)
-                for place in range(alone):
-                    seconds = seconds_of(work, "query", batch("query", place, 1))
-                    times.setdefault((work.layers, work.runtime, "alone"), []).append(seconds)
+                    seconds = seconds_of(candidate, role, batch(role, 0, count))
+                    times.setdefault((candidate.layers, candidate.runtime, role), []).append(seconds / count)
+                for position in range(alone):
+                    seconds = seconds_of(candidate, "query", batch("query", position, 1))
+                    times.setdefault((candidate.layers, candidate.runtime, "alone"), []).append(seconds)
             note(f"round {turn} of {rounds}, load {os.getloadavg()[0]:.1f}")
 
     def median(depth: int, runtime: str, what: str) -> float:
-        found = times[depth, runtime, what]
-        return statistics.median(found[alone if what == "alone" else 1 :])
+        seconds = times[depth, runtime, what]
+        return statistics.median(seconds[alone if what == "alone" else 1 :])  # without those of the warm-up
 
     rows = []
-    for work in all_works:
-        key = (work.layers, work.runtime)
+    for candidate in candidates:
+        key = (candidate.layers, candidate.runtime)
         rates = []
         for what in ("entity", "query"):
             each = median(*key, what)
             rates += [f"{1 / each:,.0f}", f"{median(layers[0], 'fp32', what) / each:.2f} ×"]
         latency = median(*key, "alone")
         rates += [f"{1000 * latency:.1f}", f"{median(layers[0], 'fp32', 'alone') / latency:.2f} ×"]
-        rows.append((work.layers, NAMES[work.runtime], *rates))
+        rows.append((candidate.layers, NAMES[candidate.runtime], *rates))
     faster = f"× {layers[0]}-layer fp32"
     print(markdown(("layers", "run by", "entities/s", faster, "queries/s", faster, "ms alone", faster), rows))
     lengths = [batch(role, 0, texts).ids.lengths.mean() for role in ("entity", "query")]

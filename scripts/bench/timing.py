@@ -1,4 +1,4 @@
-"""Seconds and memory of a call: what the benchmarks of ranking and of embedding models share."""
+"""Seconds and memory of calls, shared by the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ctypes
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 def timed(run: Callable[[], T]) -> tuple[float, T]:
-    """Seconds, and what came out."""
+    """The seconds that a call takes, and its result."""
     start = time.perf_counter()
     result = run()
     return time.perf_counter() - start, result
 
 
 def clocked(run: Callable[[], T]) -> tuple[float, float, T]:
-    """Seconds by the clock, seconds of the processor over all threads, and what came out.
+    """Seconds by the clock, seconds of the processor over all threads, and the result of a call.
 
-    Where other work shares the cores, the processor's say more, provided that waiting threads sleep
+    Where other work shares the cores, the seconds of the processor say more, provided that waiting threads sleep
     (OMP_WAIT_POLICY=PASSIVE).
     """
     used = time.process_time()
@@ -32,10 +32,24 @@ def clocked(run: Callable[[], T]) -> tuple[float, float, T]:
     return seconds, time.process_time() - used, result
 
 
-def peak_memory(run: Callable[[], object]) -> float:
-    """MB by which the resident memory grew at most while `run` ran (Linux; looked at every millisecond).
+def in_turns(ways: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of the processor for each way in each turn, after a turn to warm up.
 
-    Memory that earlier calls have left to the C library is given back first, or `run` would take it unseen.
+    In a turn every way is timed once, so that whatever else the machine does falls on all of them.
+    """
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(repetitions + 1):
+        for way, call in ways.items():
+            used = clocked(call)[1]
+            if turn:
+                seconds[way].append(used)
+    return seconds
+
+
+def peak_memory(run: Callable[[], object]) -> float:
+    """The largest growth of the resident memory during a call, in MB, looked at every millisecond (Linux).
+
+    Freed memory that the C library still holds is given back first: taken again, it would not be seen.
     """
     resident = Path("/proc/self/statm")
     if not resident.exists():
