@@ -17,13 +17,14 @@ from pmd.models.kge.folder import stored_settings
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.ranking import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
+from pmd.settings.catalogue import METRICS
 from pmd.settings.shared import DataConfig, EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for
 from pmd.use.load import graph_of_run
 from pmd.use.scorers import check_folder, load_scorer, num_parameters
 
-RANKING = ("MRR", "Hits@1", "Hits@3", "Hits@10", "MR")
+RANKING = tuple(row.title for row in METRICS["ranking"].values())
 
 
 def evaluate(config: EvaluateConfig) -> str:

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
 from pmd.core.run import Run, read_settings
+from pmd.data.graphs.sources import terms_of
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
@@ -36,12 +37,6 @@ from pmd.use.locate import stage_folder
 
 SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv", "index/*")
 """Of a stage's folder. Its entities.safetensors has the vectors of the index once more."""
-
-NOTES = {
-    "world": "Facts from the Unicode CLDR by way of Babel, under the Unicode licence "
-    "(https://www.unicode.org/license.txt)."
-}
-"""Where bundled graphs come from, and on which terms."""
 
 
 @dataclass
@@ -223,7 +218,7 @@ def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
         dataset=dataset_of(data, graph),
         base_model=hub_id(asked["encoder"]["name"] if kind == "text" else asked["model"].get("name")),
         license=config.license,
-        notes=NOTES.get(data),
+        notes=terms_of(data),
     )
 
 

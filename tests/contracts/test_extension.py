@@ -1,6 +1,7 @@
-"""An interaction, an embedding method and a text method from outside the package, through all that is done with a model.
+"""An interaction, an embedding method, a text method and a data set from outside the package, through all that is done
+with a model.
 
-What follows is all that an extension writes: a class and a row of the catalogue. Beside that only the tests.
+What stands above `registered` is all that an extension writes: a class and a row of the catalogue, or a function.
 """
 
 import json
@@ -14,6 +15,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms
+from pmd.data.graphs import sources
 from pmd.distill.kge_supervised import KgeSetup, KgeSupervised, batch_scores
 from pmd.distill.teacher import Frozen
 from pmd.distill.text_supervised import Supervised, TextSetup
@@ -98,18 +100,21 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def registered():
+def registered(folder):
+    """The rows, and a data set by name; taken away afterwards."""
     for row in ROWS:
         register(row)
+    sources.register("plugin_towns", "From an atlas.")(lambda: sources.load_folder(folder, "plugin_towns"))
     yield
+    del sources._REGISTERED["plugin_towns"]
     del INTERACTIONS["distmult"], METHODS["embedding"]["score_matching"], METHODS["text"]["vector_matching"]
 
 
 @pytest.fixture(scope="module")
-def runs(registered, folder, tmp_path_factory):
+def runs(registered, tmp_path_factory):
     """A run of embedding models, croppable teacher and student, and one of text models; both of our own methods."""
     runs = tmp_path_factory.mktemp("extension")
-    shared = [f"--data.path={folder}", f"--runs={runs}", "--train.batch_size=16", "--train.threads=1"]
+    shared = ["--data.path=plugin_towns", f"--runs={runs}", "--train.batch_size=16", "--train.threads=1"]
     student = {"name": "small", "dim": 4, "method": "score_matching", "teacher": "wide", "alpha": 0.1}
     stages = json.dumps([{"name": "wide", "dim": 8, "widths": [2, 4, 8]}, student])
     options = ["--model.interaction=DistMult", "--train.epochs=2", "--train.lr=0.05", "--train.valid_every=1"]
@@ -146,8 +151,11 @@ def test_both_learn_by_their_own_terms(runs):
 
 
 @STAGES
-def test_ranked_again_they_have_the_metrics_of_the_run(family, stage, runs, folder):
-    graph, metrics = pmd.load_graph(folder), json.loads((runs[family] / "results.json").read_text())[stage]["metrics"]
+def test_ranked_again_they_have_the_metrics_of_the_run(family, stage, runs):
+    graph, metrics = (
+        pmd.load_graph("plugin_towns"),
+        json.loads((runs[family] / "results.json").read_text())[stage]["metrics"],
+    )
     again = pmd.rank(pmd.load_scorer(runs[family] / stage, graph), graph, split="test")
     assert again.mrr == pytest.approx(metrics["test"]["mrr"], abs=1e-6)
 
@@ -182,7 +190,8 @@ def test_they_have_cards(family, stage, runs, tmp_path):
     COMMANDS["push"]([str(runs[family] / stage), "user/name", "--dry-run", f"--out={tmp_path}/out"])
     text = (tmp_path / "out" / "README.md").read_text()
     summaries = {"small": "by score matching", "grade2": "by vector matching", "wide": "(MED)"}
-    assert summaries[stage] in text and ("DistMult" in text) == (family == "embedding")
+    assert summaries[stage] in text and "`plugin_towns`: 48 entities" in text and "\nFrom an atlas.\n" in text
+    assert ("DistMult" in text) == (family == "embedding")
 
 
 def test_both_runs_are_reported(runs, tmp_path):

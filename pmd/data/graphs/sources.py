@@ -36,23 +36,31 @@ from pmd.data.graphs.tsv import (
     write_columns,
 )
 
-_REGISTERED: dict[str, Callable[[], KnowledgeGraph]] = {}
+_REGISTERED: dict[str, tuple[Callable[[], KnowledgeGraph], str | None]] = {}
 _INDUCTIVE = ("inductive_train", "inductive_valid", "inductive_test")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_OPTIONS = ("subset", "columns", "revision", "cache_dir")
 
 
-def register(name: str) -> Callable[[Callable[[], KnowledgeGraph]], Callable[[], KnowledgeGraph]]:
-    """Decorator: the function below it loads the graph of this name."""
+def register(
+    name: str, terms: str | None = None
+) -> Callable[[Callable[[], KnowledgeGraph]], Callable[[], KnowledgeGraph]]:
+    """Decorator: the function below it loads the graph of this name.
+
+    `terms` says where its facts come from and under which licence, in a sentence for the cards of models.
+    """
 
     def add(load: Callable[[], KnowledgeGraph]) -> Callable[[], KnowledgeGraph]:
-        _REGISTERED[name] = load
+        _REGISTERED[name] = load, terms
         return load
 
     return add
 
 
-@register("world")
+@register(
+    "world",
+    "Facts from the Unicode CLDR by way of Babel, under the Unicode licence (https://www.unicode.org/license.txt).",
+)
 def _world() -> KnowledgeGraph:
     """The bundled graph of countries and languages; counts, sources and licences stand in its folder."""
     return load_folder(Path(__file__).parents[1] / "world", name="world")
@@ -61,6 +69,11 @@ def _world() -> KnowledgeGraph:
 def registered_names() -> list[str]:
     """The names that `load_graph` knows without a folder."""
     return sorted(_REGISTERED)
+
+
+def terms_of(name: str) -> str | None:
+    """Where a registered graph comes from and under which licence; None for any other path."""
+    return _REGISTERED[name][1] if name in _REGISTERED else None
 
 
 def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
@@ -87,7 +100,7 @@ def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGra
     text, folder = os.fspath(path), Path(path).expanduser()
     if text in _REGISTERED:
         _refuse_options(text, options)
-        return _REGISTERED[text]()
+        return _REGISTERED[text][0]()
     if folder.is_dir():
         return _load_any_folder(folder, options)
     if folder.exists():
