@@ -1,0 +1,34 @@
+"""The loss terms of a run of each family, step by step, are those that earlier code logged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pmd.cli.main import dispatch
+
+from ..compat.make import RUNS
+from ..values import assert_values
+
+STORED = Path(__file__).parents[1] / "compat" / "runs"
+
+
+def curves_of(run: Path) -> dict[str, list[dict]]:
+    """The first lines of each stage in a run's metrics.jsonl, without their times; rounding adds up in later ones."""
+    curves = {}
+    for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()):
+        values = {key: value for key, value in line.items() if key != "seconds"}
+        curves.setdefault(line["stage"], []).append(values)
+    return {stage: lines[:20] for stage, lines in curves.items()}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_logs_what_it_logged(run, tmp_path, monkeypatch):
+    for data in ("towns", "RTE", "bert"):
+        shutil.copytree(STORED / data, tmp_path / data)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PMD_CACHE", str(tmp_path / "cache"))
+    dispatch([RUNS[run][0], f"--config={STORED / run / 'config.yaml'}", "--name=again", "--runs=runs"])
+    (again,) = (tmp_path / "runs").glob("again-*")
+    assert_values(curves_of(again), curves_of(STORED / run), rel=1e-3)
