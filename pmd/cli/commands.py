@@ -18,18 +18,18 @@ from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import instantiate, parse
 from pmd.settings.text_stages import check
 
-RESUME = ("--resume", "--runs")
-"""The options that a resumed run understands."""
+RESUME_OPTIONS = ("--resume", "--runs")
+"""The options that may be given with --resume; the others are those of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StagesCommand(Command):
-    """A run of stages, or with `--resume` one that goes on.
+    """A command that trains the stages of a run, or with `--resume` goes on with a run.
 
     Args:
-        key: a setting that only runs of this kind have.
-        default: the name of the bundled config that applies without --config.
-        check: refuses a config that cannot work.
+        key: a setting that only the runs of this command have.
+        default: the name of the bundled config that is used without --config.
+        check: raises PmdError for a config that cannot work.
     """
 
     key: str
@@ -40,29 +40,25 @@ class StagesCommand(Command):
 
     def parser(self, prog: str | None = None) -> ArgumentParser:
         parser = super().parser(prog)
-        text = "go on with a run folder; without a value, with the newest one"
+        text = "the run folder to go on with; without a value, the newest one"
         parser.add_argument("--resume", nargs="?", const="latest", help=text)
         return parser
 
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
-        given = arguments
-        # A config stands for itself: it does not inherit from that of the default run.
-        named = any(argument.split("=")[0] == "--config" for argument in arguments)
-        if self.default is not None and not named:
-            arguments = ["--config", self.default, *arguments]
-        options = parse(parser, arguments)
+        names = {argument.split("=")[0]: argument for argument in arguments if argument.startswith("--")}
+        # The default config is used whole or not at all: one that is named does not inherit from it.
+        use_default = self.default is not None and "--config" not in names
+        options = parse(parser, ["--config", self.default, *arguments] if use_default else arguments)
         run, finished = None, None
         if options.resume:
-            more = [
-                argument for argument in given if argument.startswith("--") and argument.split("=")[0] not in RESUME
-            ]
-            if more:
-                raise PmdError(f"--resume goes on with the run's own settings; leave out {more[0]}")
+            others = [argument for name, argument in names.items() if name not in RESUME_OPTIONS]
+            if others:
+                raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
             options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.finished
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
-        # Heavy imports come after the options have been understood.
+        # torch is imported only now, after wrong options have been refused.
         run = resolve_name(self.recipe)(config, run)
         if run.main:
             if finished == run.finished:

@@ -29,14 +29,14 @@ USERS = {"dim": ["epochs"], "widths": ["tsne"], "rows": ["methods", "retention",
 
 @dataclass
 class FigureConfig:
-    """Draw a picture of a run of `scripts/train.py`.
+    """Draw a figure of a run of embedding models.
 
     Args:
-        run: the run folder; for `methods` and `retention`, a folder of `scripts/med.py`; for `tsne` either.
+        run: a run folder of `pmd train`; for `methods` and `retention`, a folder of `pmd table med`; for `tsne`, either.
         what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher;
-            `methods`: MRR by width and method; `retention`: what wide models retain of narrow ones, by method;
-            `tsne`: entities by type, laid out by their embeddings at several widths.
-        out: file to write; by default WHAT.png in the run folder.
+            `methods`: MRR by width and method; `retention`: how much of what narrow models answer wide ones answer too,
+            by method; `tsne`: entities by type, laid out by their embeddings at several widths.
+        out: the file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
         widths: the columns of `tsne`; by default the narrowest, the middle one and the widest.
         rows: the methods in `methods` and `retention`, by default all; the models (methods) in `tsne`, by default the

@@ -25,21 +25,21 @@ class AnswerConfig:
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
-        stage: of a run folder; default its last finished one.
-        revision: of a Hub id, a branch, a tag or a commit; default main.
+        stage: stage of a run folder; by default the last finished one.
+        revision: branch, tag or commit of a Hub id; by default main.
         head: the known entity of (head, relation, ?), by id or name.
         relation: by id or name.
         tail: the known entity of (?, relation, tail), by id or name.
-        text: a description of an entity that is not in the graph, in the place of the known one; text models only.
-        target: with --text, which end is asked for; default tail.
-        top_k: so many answers; -k for short.
-        new: leave out what is already known.
+        text: a description of a known entity that is not in the graph; for text models.
+        target: with --text, the end that is asked for: tail (default) or head.
+        top_k: number of answers.
+        new: leave out triples that are already in the graph.
         batch: a file of questions, one a line: HEAD<tab>RELATION<tab>? or ?<tab>RELATION<tab>TAIL, or a JSON object
-            with head or tail or text, relation, and for a text target. `-` reads them from stdin.
-        json: one JSON object for each question in place of tables.
-        build: build the index of the model's folder anew; without a question nothing else.
-        width: answer by so many leading dimensions.
-        data: the graph, where the model is in no run folder.
+            with relation and one of head, tail and text (with a text, perhaps target). `-` reads them from stdin.
+        json: print a JSON object for each question instead of a table.
+        build: rebuild the index in the model's folder; without a question, do nothing else.
+        width: number of leading dimensions to answer by; by default all.
+        data: the graph, needed if the model's folder is not in a run and has no index.
     """
 
     model: str

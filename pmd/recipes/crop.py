@@ -18,15 +18,15 @@ from pmd.use.trained_models import TrainedKge
 
 @dataclass
 class CropConfig:
-    """Take the leading part of a trained embedding model, text model or BERT, without training.
+    """Cut a trained embedding model, text model or BERT down to its leading dimensions, without training.
 
     Args:
-        model: a run folder, a stage's folder in one, or a Hub id; any BERT will do, `package:NAME/FOLDER` too.
-        stage: of a run folder; default its only croppable one, or else its last finished one.
-        width: how many dimensions to keep; of a BERT a multiple of its heads' size. A text model keeps its encoders:
-            narrower are the vectors that they make, and the index of the encoded entities.
+        model: a run folder, a stage's folder in one, a Hub id, or any BERT, `package:NAME/FOLDER` included.
+        stage: stage of a run folder; by default its only croppable one, or else the last finished one.
+        width: number of dimensions to keep; for a BERT, a multiple of the size of its heads. A text model keeps its
+            encoders: their vectors become narrower, and so does the index of the encoded entities.
         out: the new folder.
-        revision: of a Hub id: a branch, a tag or a commit.
+        revision: branch, tag or commit of a Hub id; by default main.
     """
 
     model: str

@@ -23,13 +23,13 @@ LARGEST = 12
 
 @dataclass
 class InfoConfig:
-    """Show what is in a graph: splits, degrees, texts, relations, and what may make its test split too easy.
+    """Describe a graph: splits, degrees, texts, relations, and what may make its test split too easy.
 
     Args:
         data: the graph.
-        share: from which share of its training triples on another relation that says the same is suspected.
-        fewest: relations of fewer training triples are not suspected.
-        json: one JSON object in place of tables.
+        share: a relation is suspected to repeat another if at least this share of its training triples does.
+        fewest: relations with fewer training triples than this are not suspected.
+        json: print a JSON object instead of tables.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -40,11 +40,11 @@ class InfoConfig:
 
 @dataclass
 class ConvertConfig:
-    """Write a graph in another layout.
+    """Convert a graph to another layout.
 
     Args:
         out: the new folder.
-        to: `tsv`, ours; `kg-bert`, which SimKGC's preprocessing reads too; or `parquet`, for the Hub.
+        to: `tsv`, the layout of this package; `kg-bert`, which SimKGC reads too; or `parquet`, for the Hub.
         data: the graph.
     """
 

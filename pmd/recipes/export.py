@@ -31,7 +31,7 @@ class ExportConfig:
         stage: stage of a run folder; by default the last finished one.
         out: the new folder; by default MODEL-FORMAT in the current folder.
         data: the graph of a text model, needed if its folder is not in a run.
-        revision: of a Hub id: a branch, a tag or a commit.
+        revision: branch, tag or commit of a Hub id; by default main.
     """
 
     model: str

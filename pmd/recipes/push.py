@@ -45,17 +45,17 @@ class PushConfig:
 
     Args:
         model: a run folder or a stage's folder in one; or a folder that --dry-run wrote, which is sent as it is.
-        repo: its name on the Hub, user/name.
-        stage: of a run folder; default its last finished one.
-        grade: the stage of so many layers of a progressive distillation: 3 for grade3.
-        width: send its leading dimensions alone.
-        private: only its owner sees what is made.
-        update: write over what the name holds already.
-        revision: a branch; default main.
-        license: of the model, for the card: apache-2.0, mit, cc-by-4.0 …
-        token: default HF_TOKEN, or that of `hf auth login`.
-        dry_run: write the folder and list what would be sent; send nothing.
-        out: keep the folder here; needed by --dry-run.
+        repo: the name of the model on the Hub, user/name.
+        stage: stage of a run folder; by default the last finished one.
+        grade: number of layers of a grade of a progressive distillation, instead of its stage: 3 for grade3.
+        width: number of leading dimensions to send; by default all.
+        private: make the repository private.
+        update: replace a model that the repository already holds.
+        revision: branch of the repository; by default main.
+        license: licence of the model, for its card: apache-2.0, mit, cc-by-4.0 …
+        token: access token; by default HF_TOKEN, or that of `hf auth login`.
+        dry_run: write the folder and list what would be sent, but send nothing.
+        out: where the folder is kept; needed with --dry-run.
     """
 
     model: str

@@ -23,19 +23,19 @@ from pmd.report.sections import RANKING, duration, emphasise, sections_of
 
 @dataclass
 class ReportConfig:
-    """Write a run as a page: pmd report RUN, which needs no network to be read.
+    """Write a page about a run, which can be read without a network.
 
     Args:
-        run: a run folder, or one of a comparison such as `scripts/med.py` writes; several for one page that begins with
-            a table of all.
-        out: the page, ending in .html; by default report.html in the run folder (of several, beside the first). The
-            same in Markdown lies beside it, its pictures in a folder of that name.
-        stages: whose relations and examples are shown; by default the first finished stage and the last.
-        rank: rank and time what the run did not note itself (relations, examples, retention, latency).
-        min_queries: queries that one of the hardest relations has at least.
-        latency_rounds: single queries that each model is timed with; 0 for none.
+        run: a run folder, or a folder of several runs such as `pmd table med` writes; several folders for a page that
+            begins with a table of all.
+        out: the page, ending in .html; by default report.html in the run folder (for several, beside the first). The
+            same in Markdown is written beside it, with the pictures in a folder of that name.
+        stages: stages whose relations and examples are shown; by default the first and the last finished one.
+        rank: measure what the run has not: relations, examples, retention and latency.
+        min_queries: least number of queries of a relation that is listed among the hardest.
+        latency_rounds: single queries to time each model with; 0 for none.
         threads: CPU threads of the ranking; 0 for OMP_NUM_THREADS, or else for all free cores.
-        fresh: measure anew what an earlier report has measured.
+        fresh: measure again what an earlier report has measured.
     """
 
     run: str | list[str]
