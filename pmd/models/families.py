@@ -1,29 +1,78 @@
-"""What kind of model a config.json is of. Loads nothing."""
+"""Which family the model of a folder belongs to, and what lies beside it. Loads nothing heavy.
+
+A family's row in the catalogue says what its models can do, and names the module that saves, loads, crops and ranks with
+them (`Family.load`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
+from pmd.settings.catalogue import FAMILIES
+from pmd.settings.rows import Family
 
-Kind = Literal["text", "embedding", "bert"]
-
-KINDS: dict[Kind, str] = {"text": "a text model", "embedding": "an embedding model", "bert": "a BERT"}
-"""What they are called."""
-
-BI_ENCODER = "pmd_bi_encoder"
-"""The `model_type` of text models."""
+HIDDEN_SIZE = ("hidden_size", "dim", "d_model", "emb_dim")
+"""What the hidden size is called in the configs of BERT, DistilBERT, XLNet and XLM."""
 
 
-def kind_of(settings: Mapping[str, Any]) -> Kind | None:
-    """The kind of model that the settings of a config.json are of; None if it is none of them."""
+class Cropped(NamedTuple):
+    """What was cropped: the trained widths of the whole model, and how much of it is left in words."""
+
+    widths: Sequence[int]
+    text: str
+
+
+def stored_settings(folder: str | Path) -> dict[str, Any]:
+    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""
+    return read_object(stored_file(folder, "config.json"), "restore it, or give the folder of another model")
+
+
+def stored_file(folder: str | Path, name: str) -> Path:
+    """A file of a model's folder, or of its Hub repository. PmdError if there is none."""
+    file = Path(folder) / name
+    if file.is_file():
+        return file
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(str(folder), name))
+    except (OSError, ValueError) as error:
+        raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None
+
+
+def family_of(settings: Mapping[str, Any], model: object) -> Family:
+    """The family of a model by its config.json. PmdError, naming the model, if it is of none."""
     if "interaction" in settings:
-        return "embedding"
-    return {BI_ENCODER: "text", "bert": "bert"}.get(settings.get("model_type"))
+        return FAMILIES["embedding"]
+    kind = settings.get("model_type")
+    family = next((row for row in FAMILIES.values() if kind is not None and row.model_type == kind), None)
+    if family is None:
+        raise PmdError(f"'{model}' is neither a text model nor an embedding model nor a BERT; give the folder of one")
+    return family
+
+
+def ranking_family(settings: Mapping[str, Any], model: object) -> Family:
+    """The same of a model that scores triples. PmdError if it does not."""
+    family = family_of(settings, model)
+    if not family.ranks:
+        raise PmdError(
+            f"'{model}' is {family.title} and knows no triples; transformers loads it, and if a GLUE run made it, its scores "
+            "are in the run's table.md"
+        )
+    return family
+
+
+def width_of(settings: Mapping[str, Any]) -> int:
+    """The width of a model's vectors, by its config.json."""
+    if "interaction" in settings:
+        return settings["dim"]
+    encoder = settings.get("encoder", settings)
+    return settings.get("width") or next(encoder[name] for name in HIDDEN_SIZE if name in encoder)
 
 
 def write_training(folder: Path, training: Mapping[str, Any] | None) -> None:
@@ -35,12 +84,3 @@ def write_training(folder: Path, training: Mapping[str, Any] | None) -> None:
 def training_of(folder: Path) -> dict[str, Any]:
     """How the model of a folder came to be; empty if that was not noted."""
     return read_object(folder / "training.json", "restore it, or remove it")
-
-
-def refuse_bert(settings: Mapping[str, Any], model: object) -> None:
-    """PmdError if the settings are of a BERT, which scores no triples."""
-    if kind_of(settings) == "bert":
-        raise PmdError(
-            f"'{model}' is a BERT and knows no triples; transformers loads it, and if a GLUE run made it, its scores are in "
-            "the run's table.md"
-        )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from pmd.core.errors import PmdError
-from pmd.models.families import refuse_bert
+from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
-from pmd.use.load import current_index, load, settings_of
+from pmd.use.load import current_index, load
 from pmd.use.locate import locate
 from pmd.use.names import label
 from pmd.use.questions import read_questions
@@ -73,7 +73,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
         print(f"asking {place.name}, the last stage that is finished", file=sys.stderr)
     if config.build:
-        refuse_bert(settings_of(place), place)
+        ranking_family(stored_settings(place), place)
         index = current_index(place, config.data, rebuild=True)
         print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)
         if config.batch is None and not given:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
-from pmd.models.families import kind_of
+from pmd.models.families import family_of, stored_settings
 from pmd.use.load import current_index
 from pmd.use.locate import locate
-from pmd.use.trained_models import TrainedKge
 
 
 @dataclass
@@ -52,17 +51,12 @@ def crop(config: CropConfig) -> str:
         folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
-    from pmd.models.kge.folder import stored_settings
-
-    settings = stored_settings(folder)
-    kind = kind_of(settings)
-    if kind is None:
-        raise PmdError(f"'{folder}' is neither an embedding model nor a bi-encoder nor a BERT")
-    if kind == "bert":
-        return crop_bert(folder, settings, config)
-    said = (crop_text if kind == "text" else crop_embeddings)(folder, config)
-    take_index(Path(folder), Path(config.out).expanduser(), config.width)
-    return said
+    family = family_of(stored_settings(folder), folder)
+    cropped = family.load().crop(folder, config.width, config.out)
+    warn(config.width, cropped.widths)
+    if family.ranks:
+        take_index(Path(folder), Path(config.out).expanduser(), config.width)
+    return f"{config.out}: {cropped.text}"
 
 
 def take_index(folder: Path, out: Path, width: int) -> None:
@@ -72,45 +66,6 @@ def take_index(folder: Path, out: Path, width: int) -> None:
         from pmd.use.index_writer import crop_index  # loads torch
 
         crop_index(index, out, width)
-
-
-def crop_embeddings(folder: str, config: CropConfig) -> str:
-    """The leading part of an embedding model, with its vocabulary."""
-    from pmd.models.kge.folder import load_named
-
-    whole = TrainedKge(*load_named(folder))
-    small = whole.crop(config.width)
-    warn(config.width, whole.widths)
-    out = small.save(config.out)
-    return f"{out}: {size(small):,} of {size(whole):,} parameters, {config.width} of {whole.model.dim} dimensions"
-
-
-def crop_text(folder: str, config: CropConfig) -> str:
-    """The same of a bi-encoder, with its tokenizer and its index."""
-    from pmd.core.quiet import quiet
-    from pmd.models.text import folder as text_model
-
-    quiet()
-    whole = text_model.crop(folder, config.width, config.out)
-    warn(config.width, whole.widths)
-    return f"{config.out}: vectors of {config.width} of {whole.dim} dimensions, by the same encoders"
-
-
-def crop_bert(folder: str, settings: dict, config: CropConfig) -> str:
-    """The same of a BERT, with or without a classifier: a plain one, that `transformers` loads by itself."""
-    from pmd.core.quiet import quiet
-    from pmd.models.bert.croppable import CroppableBert, CroppableBertForSequenceClassification
-    from pmd.models.bert.folder import save, tokenizer_of
-
-    quiet()
-    classifies = any("SequenceClassification" in name for name in settings.get("architectures") or [])
-    whole = (CroppableBertForSequenceClassification if classifies else CroppableBert).from_pretrained(folder)
-    small = whole.crop(config.width)
-    warn(config.width, whole.widths)
-    out = new_folder(config.out)
-    save(out, small, tokenizer_of(folder))
-    before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (whole, small))
-    return f"{out}: {after:,} of {before:,} parameters, {config.width} of {whole.config.hidden_size} dimensions"
 
 
 def warn(width: int, widths: Sequence[int]) -> None:
@@ -130,14 +85,8 @@ def warn(width: int, widths: Sequence[int]) -> None:
     )
 
 
-def size(trained: TrainedKge) -> int:
-    return sum(parameter.numel() for parameter in trained.model.parameters())
-
-
 def stage_of(model: str) -> str | None:
     """The only croppable stage of a run folder; None if it has none, or several, or is none."""
-    from pmd.models.kge.folder import stored_settings
-
     run = Path(model).expanduser()
     stages = [path.parent for path in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []
     found = [stage.name for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]

@@ -12,17 +12,17 @@ from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
-from pmd.models.families import refuse_bert
-from pmd.models.kge.folder import stored_settings
-from pmd.models.kge.model import KgeModel
+from pmd.models.families import ranking_family, stored_settings
 from pmd.recipes.ranking import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
 from pmd.settings.catalogue import METRICS
+from pmd.settings.rows import Family
 from pmd.settings.shared import DataConfig, EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for
 from pmd.use.load import graph_of_run
-from pmd.use.scorers import check_folder, load_scorer, num_parameters
+from pmd.use.locate import check_folder
+from pmd.use.scorers import num_parameters
 
 RANKING = tuple(row.title for row in METRICS["ranking"].values())
 
@@ -37,16 +37,17 @@ def evaluate(config: EvaluateConfig) -> str:
     quiet()
     if not config.models:
         raise PmdError("--model: the list is empty; name a stage's folder in a run")
-    for model in config.models:
+    families: dict[str, Family] = {}
+    for model in config.models:  # before any graph is read
         check_folder("--model", model)
-        refuse_bert(stored_settings(model), model)  # before any graph is read
+        families[model] = ranking_family(stored_settings(model), model)
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)
     rows = []
-    for model in config.models:
-        scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
-        if isinstance(scorer, KgeModel):
+    for model, family in families.items():
+        scorer = family.load().scorer(model, graph, device=accelerator.device, cache=data.cache)
+        if not family.reads:
             if config.evaluation.rerank_hops:
                 raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
             refuse_unseen(graph, config.evaluation.splits)

@@ -8,15 +8,10 @@ from typing import Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
-from pmd.models.families import KINDS, Kind, kind_of
+from pmd.models.families import family_of, stored_settings
 from pmd.settings.shared import DataConfig
-from pmd.use.load import graph_of_run, settings_of
+from pmd.use.load import graph_of_run
 from pmd.use.locate import locate
-
-FORMATS: dict[Kind | None, tuple[str, ...]] = {
-    "text": ("onnx", "onnx-int8", "sentence-transformers"),
-    "embedding": ("embeddings",),
-}
 
 
 @dataclass
@@ -49,11 +44,12 @@ def export(config: ExportConfig) -> str:
         PmdError: if there is no such model, if it cannot be exported to this format, or if a package is missing.
     """
     folder = locate(config.model, config.stage, config.revision)
-    kind = kind_of(settings_of(folder))
-    if kind not in FORMATS:
-        raise PmdError(f"'{folder}' is neither a text nor an embedding model; a BERT is one of transformers as it is")
-    if config.to not in FORMATS[kind]:
-        raise PmdError(f"to: '{folder}' is {KINDS[kind]}; it exports to {', '.join(FORMATS[kind])}, not to {config.to}")
+    family = family_of(stored_settings(folder), folder)
+    if not family.exports:
+        raise PmdError(f"to: '{folder}' is {family.title}, which transformers loads as it is; it needs no export")
+    if config.to not in family.exports:
+        formats = ", ".join(family.exports)
+        raise PmdError(f"to: '{folder}' is {family.title}; it exports to {formats}, not to {config.to}")
     name = name_of(config.model, folder)
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":

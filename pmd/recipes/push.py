@@ -26,13 +26,14 @@ from pmd.data.graphs.sources import terms_of
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
-from pmd.models.families import Kind, kind_of
+from pmd.models.families import family_of, stored_settings, width_of
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.tables import grades_table, markdown, models_table, widths_tables
 from pmd.settings.glue import GlueDataConfig
+from pmd.settings.rows import Family
 from pmd.settings.tasks import task_of
 from pmd.use.index import Index
-from pmd.use.load import current_index, graph_of_run, load, settings_of
+from pmd.use.load import current_index, graph_of_run, load
 from pmd.use.locate import stage_folder
 
 SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv", "index/*")
@@ -148,10 +149,10 @@ def stage_of(config: PushConfig, given: Path) -> Path:
 
 def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     """Write the folder that is sent."""
-    kind = kind_in(stage)
-    width = config.width if config.width != width_of(kind, settings_of(stage)) else None
+    family = family_of(stored_settings(stage), stage)
+    width = config.width if config.width != width_of(stored_settings(stage)) else None
     if width is None:
-        if kind != "bert":
+        if family.ranks:
             current_index(stage)
         for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):
             target = folder / source.relative_to(stage)
@@ -161,10 +162,10 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
         from pmd.recipes.crop import CropConfig, crop
 
         crop(CropConfig(str(stage), width, str(folder)))
-        if kind != "bert":
+        if family.ranks:
             current_index(folder, graph_of_run(stage))
             (folder / "entities.safetensors").unlink(missing_ok=True)
-    if kind != "bert":
+    if family.ranks:
         index = Index(folder / "index")
         if Run(stage.parent).data_checksum not in (None, index.metadata["graph"]):
             raise PmdError(
@@ -172,51 +173,36 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
                 "of that one; restore what data.path names, or start a new run"
             )
         index.update(graph_files={})  # what else lies beside the graph is nobody's business
-    (folder / "README.md").write_text(card(facts_of(config, kind, stage, folder)), encoding="utf-8")
+    (folder / "README.md").write_text(card(facts_of(config, family, stage, folder)), encoding="utf-8")
 
 
-def kind_in(stage: Path) -> Kind:
-    """The kind of the model in a folder. PmdError if there is none."""
-    kind = kind_of(settings_of(stage))
-    if kind is None:
-        raise PmdError(f"'{stage}' is neither a text model nor an embedding model nor a BERT")
-    return kind
-
-
-def width_of(kind: str, settings: Mapping[str, Any]) -> int:
-    """The width of a model, by its config.json."""
-    if kind == "text":
-        return settings.get("width") or settings["encoder"]["hidden_size"]
-    return settings["dim"] if kind == "embedding" else settings["hidden_size"]
-
-
-def facts_of(config: PushConfig, kind: str, stage: Path, folder: Path) -> Facts:
+def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> Facts:
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
     asked = read_settings(run.folder / "config.yaml")
     file = run.folder / "env.json"
-    settings, weights = settings_of(folder), sorted(folder.glob("model*.safetensors"))
-    dim, data = width_of(kind, settings), asked["data"]["path"]
-    index = None if kind == "bert" else Index(folder / "index")
+    settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
+    dim, data = width_of(settings), asked["data"]["path"]
+    index = Index(folder / "index") if family.ranks else None
     graph = index and graph_of(index)
     return Facts(
         repo=config.repo,
         revision=config.revision,
-        family=kind,
+        family=family.name,
         stage=stage.name,
         config=asked,
         results=run.results,
         environment=json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {},
         dim=dim,
-        whole=width_of(kind, settings_of(stage)),
+        whole=width_of(stored_settings(stage)),
         widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),
         parameters=sum(numbers_in(path) for path in weights),
         size=sum(path.stat().st_size for path in weights),
-        tables=tables_of(kind, asked, run.results),
+        tables=tables_of(family, asked, run.results),
         graph=graph,
         example=index and example_of(folder, index),
         dataset=dataset_of(data, graph),
-        base_model=hub_id(asked["encoder"]["name"] if kind == "text" else asked["model"].get("name")),
+        base_model=hub_id((asked.get("encoder") or asked["model"]).get("name")),
         license=config.license,
         notes=terms_of(data),
     )
@@ -234,13 +220,13 @@ def numbers_in(weights: Path) -> int:
     return count
 
 
-def tables_of(kind: str, asked: Mapping[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
+def tables_of(family: Family, asked: Mapping[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
     """The table of all stages of a run, by split, as the run prints it."""
-    if kind == "bert":
+    if not family.ranks:
         return {"validation": run_table(results, task_of(asked["task"]))}
     split = asked["evaluation"]["split"]
     splits = [split] if isinstance(split, str) else split
-    if kind == "text":
+    if family.name == "text":
         return {split: grades_table(results, split) + widths_tables(results, split) for split in splits}
     return {split: models_table(results, split) for split in splits}
 

@@ -34,9 +34,38 @@ def _by_name(*rows: Row) -> dict[str, Row]:
 
 
 FAMILIES: dict[str, Family] = _by_name(
-    Family("text", "a text model", "Text models", "progressive", "encoder", "pmd_bi_encoder", ("simkgc2022",)),
-    Family("embedding", "an embedding model", "Embedding models", "train", "loss"),
-    Family("bert", "a BERT", "BERTs of several widths", "glue", "task", "bert", ("bert2019", "glue2019")),
+    Family(
+        "text",
+        "a text model",
+        "Text models",
+        "progressive",
+        "encoder",
+        "pmd.models.text.folder",
+        "pmd_bi_encoder",
+        reads=True,
+        exports=("onnx", "onnx-int8", "sentence-transformers"),
+        citations=("simkgc2022",),
+    ),
+    Family(
+        "embedding",
+        "an embedding model",
+        "Embedding models",
+        "train",
+        "loss",
+        "pmd.models.kge.folder",
+        exports=("embeddings",),
+    ),
+    Family(
+        "bert",
+        "a BERT",
+        "BERTs of several widths",
+        "glue",
+        "task",
+        "pmd.models.bert.folder",
+        "bert",
+        ranks=False,
+        citations=("bert2019", "glue2019"),
+    ),
 )
 
 _KGE = "pmd.models.kge.interactions:"

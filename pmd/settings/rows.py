@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any, Literal, NewType, TypeVar
 
 from pmd.core.errors import PmdError
@@ -122,7 +124,11 @@ class Family:
         runs: what a run of them is called.
         command: that trains them.
         key: a setting that only its runs have.
+        module: of the functions that load, save and crop its models and, if they can, make scorers of them.
         model_type: of a model's config.json; None for embedding models, which have an `interaction` there.
+        ranks: whether its models score the triples of a graph, and so rank, answer and have an index.
+        reads: whether they score entities that they were not trained on, by their texts.
+        exports: the formats of `pmd export`.
         citations: of what its models stand on, whatever the method.
     """
 
@@ -131,8 +137,16 @@ class Family:
     runs: str
     command: str
     key: str
+    module: str
     model_type: str | None = None
+    ranks: bool = True
+    reads: bool = False
+    exports: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
+
+    def load(self) -> ModuleType:
+        """The module."""
+        return import_module(self.module)
 
 
 def lookup(rows: Mapping[str, Row], name: str, place: str) -> Row:

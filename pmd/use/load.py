@@ -6,18 +6,17 @@ Nothing heavy is imported here: a question to a text model whose index is there 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
 from pmd.core.run import read_settings
-from pmd.models.families import kind_of, refuse_bert
+from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.index import FileStats, Index, file_stats, files_checksum, graph_files, has_index, model_files
 from pmd.use.locate import locate
@@ -51,22 +50,12 @@ def load(
     """
     place = locate(os.fspath(folder), stage, revision)
     opened = functools.cache(lambda: current_index(place, graph))
-    settings = settings_of(place)
-    refuse_bert(settings, place)
-    if kind_of(settings) == "text":
+    settings = stored_settings(place)
+    if ranking_family(settings, place).name == "text":
         return TrainedText(place, settings, opened)
     from pmd.models.kge.folder import load_named
 
     return TrainedKge(*load_named(place), opened)
-
-
-def settings_of(folder: Path) -> dict[str, Any]:
-    """The config.json of a model; empty if it is none, which loading the model says better."""
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def current_index(
@@ -175,4 +164,6 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     # Before the reading: what changes meanwhile is looked at again.
     stats = (graph_file_stats(source) if isinstance(source, DataConfig) else None) or {}
     graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
-    return build_index(model, graph, stats, embedding=kind_of(settings_of(model)) != "text", cache=cache)
+    return build_index(
+        model, graph, stats, embedding=ranking_family(stored_settings(model), model).name == "embedding", cache=cache
+    )

@@ -8,9 +8,7 @@ import torch
 
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.models.families import kind_of, refuse_bert
-from pmd.models.kge.folder import load_for, stored_settings
-from pmd.models.text.folder import text_scorer
+from pmd.models.families import ranking_family, stored_settings
 from pmd.use.locate import check_folder
 
 
@@ -28,11 +26,8 @@ def load_scorer(
         PmdError: if there is no such model, or if it cannot score this graph.
     """
     check_folder("load_scorer", str(folder))
-    settings = stored_settings(folder)
-    refuse_bert(settings, folder)
-    if kind_of(settings) == "embedding":
-        return load_for(folder, graph).to(device).eval()
-    return text_scorer(folder, graph, device=device, cache=cache)
+    family = ranking_family(stored_settings(folder), folder)
+    return family.load().scorer(folder, graph, device=device, cache=cache)
 
 
 def num_parameters(scorer: TripleScorer) -> int:

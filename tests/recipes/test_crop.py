@@ -47,7 +47,7 @@ def test_nothing_is_noted_of_a_width_that_is_refused(saved, tmp_path, capsys):
         ("[1]", r"\[1\]"),
         ("5", " 5"),
         ("{}", "'.*'.*neither"),
-        ("{", "cannot read"),
+        ("{", "cannot be read"),
     ],
 )
 def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
@@ -55,7 +55,7 @@ def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
     (model / "config.json").write_text(settings)
     with pytest.raises(PmdError, match=message):
         dispatch(["crop", str(model), "--width=4", f"--out={tmp_path}/small"])
-    with pytest.raises(PmdError, match=rf"embedding.*'{model}'"):
+    with pytest.raises(PmdError, match=message):
         pmd.load(model)
 
 
@@ -63,7 +63,7 @@ def test_a_config_of_no_embedding_model(settings, message, saved, tmp_path):
 def test_a_broken_config_is_no_scorer(settings, saved, folder):
     model = saved()
     (model / "config.json").write_text(settings)
-    with pytest.raises(PmdError, match=rf"config.json.*'{model}'"):
+    with pytest.raises(PmdError, match=f"'{model}/config.json'"):
         pmd.load_scorer(model, pmd.load_graph(folder))
 
 

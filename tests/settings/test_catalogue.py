@@ -50,3 +50,10 @@ def test_unknown_names_are_refused_with_the_nearest():
         "distill.method: 'pmd_no_mgf' is not one of none, pmd, pmd_no_mgfd, lkd, pkd; did you mean 'pmd_no_mgfd'?"
     )
     assert str(refused.value) == expected
+
+
+@pytest.mark.parametrize("family", catalogue.FAMILIES.values(), ids=lambda family: family.name)
+def test_families_have_the_functions_of_their_models(family):
+    module = family.load()
+    assert callable(module.load) and callable(module.save) and callable(module.crop)
+    assert hasattr(module, "scorer") == family.ranks

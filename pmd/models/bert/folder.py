@@ -9,9 +9,15 @@ from typing import Any
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
-from pmd.core.files import write_folder
-from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification, check_bert_widths
-from pmd.models.families import write_training
+from pmd.core.files import new_folder, write_folder
+from pmd.core.quiet import quiet
+from pmd.models.bert.croppable import (
+    CroppableBert,
+    CroppableBertConfig,
+    CroppableBertForSequenceClassification,
+    check_bert_widths,
+)
+from pmd.models.families import Cropped, stored_settings, write_training
 from pmd.models.text.start import load_tokenizer, locate
 from pmd.settings.glue import GlueModelConfig
 
@@ -75,3 +81,20 @@ def load(folder: str | Path, *, plain: bool = False) -> Model:
         return BertForSequenceClassification.from_pretrained(folder)
     model = CroppableBertForSequenceClassification.from_pretrained(str(folder))
     return model if len(model.widths) > 1 else model.crop(model.config.hidden_size)
+
+
+def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
+    """Write the leading part of a BERT, with or without a classifier, to a new folder: one that `transformers` loads.
+
+    Raises:
+        PmdError: if there is no such model, if it has no such part, or if `out` is not new.
+    """
+    quiet()
+    classifies = any("SequenceClassification" in name for name in stored_settings(folder).get("architectures") or [])
+    whole = (CroppableBertForSequenceClassification if classifies else CroppableBert).from_pretrained(str(folder))
+    small = whole.crop(width)
+    save(new_folder(out), small, tokenizer_of(str(folder)))
+    before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (whole, small))
+    return Cropped(
+        whole.widths, f"{after:,} of {before:,} parameters, {width} of {whole.config.hidden_size} dimensions"
+    )

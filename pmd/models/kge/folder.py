@@ -7,20 +7,19 @@ training.json                     how it came to be: epochs, seconds, the best e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+import torch
 from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError
-from pmd.core.files import write_folder
+from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tsv import read_columns, write_columns
-from pmd.models.families import write_training
+from pmd.models.families import Cropped, stored_file, write_training
 from pmd.models.kge.model import KgeModel
 
 
@@ -102,24 +101,21 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     return model
 
 
-def stored_settings(folder: str | Path) -> dict[str, Any]:
-    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""
-    file = stored_file(folder, "config.json")
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise PmdError(f"cannot read the config.json of '{folder}': {error}") from None
-    if not isinstance(settings, dict):
-        raise PmdError(f"cannot read the config.json of '{folder}': it is no settings by name but {settings!r:.60}")
-    return settings
+def scorer(
+    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+) -> KgeModel:
+    """A trained model as a scorer of its graph. PmdError if there is none, or if it is of another graph."""
+    return load_for(folder, graph).to(device).eval()
 
 
-def stored_file(folder: str | Path, name: str) -> Path:
-    """A file of a model's folder, or of its Hub repository. PmdError if there is none."""
-    file = Path(folder) / name
-    if file.is_file():
-        return file
-    try:
-        return Path(hf_hub_download(str(folder), name))
-    except (OSError, ValueError) as error:
-        raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None
+def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
+    """Write the leading dimensions of a model, with its vocabulary, to a new folder.
+
+    Raises:
+        PmdError: if there is no such model, if it has not so many dimensions, or if `out` is not new.
+    """
+    whole, vocabulary = load_named(folder)
+    small = whole.crop(width)
+    save(new_folder(out), small, vocabulary)
+    before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (whole, small))
+    return Cropped(whole.widths, f"{after:,} of {before:,} parameters, {width} of {whole.dim} dimensions")

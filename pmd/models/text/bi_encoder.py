@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
 
 from pmd.core.errors import PmdError
-from pmd.models.families import BI_ENCODER
+from pmd.settings.catalogue import FAMILIES
 
 Role = Literal["query", "entity"]
 
@@ -36,7 +36,7 @@ class BiEncoderConfig(PreTrainedConfig):
         width: of the vectors of a cropped model; null for the encoder's hidden size.
     """
 
-    model_type = BI_ENCODER
+    model_type = FAMILIES["text"].model_type
 
     def __init__(
         self,

@@ -19,9 +19,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
+from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tsv import write_columns
 from pmd.data.texts.graph_text import GraphText, Reading, default_cache
+from pmd.models.families import Cropped
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, leading
 from pmd.models.text.scorer import TextScorer
@@ -84,17 +86,19 @@ def load(folder: str | Path) -> TextModel:
     return TextModel(model, tokenizer)
 
 
-def crop(folder: str | Path, width: int, out: str | Path) -> BiEncoder:
-    """Write the model of a folder, its vectors and encoded entities cropped, to a new one; the model as it was.
+def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
+    """Write a model whose vectors, and encoded entities, are cropped to a new folder; its encoders stay as they are.
 
     Raises:
         PmdError: if there is no such model, if its vectors have not so many dimensions, or if `out` is not new.
     """
+    quiet()
     whole, graph = load(folder), load_vocabulary(folder)
     small = replace(whole, model=whole.model.crop(width))
     entities, checksum = encoded_entities(Path(folder))
     save(new_folder(out), small, graph, None if entities is None else leading(entities, width), checksum)
-    return whole.model
+    text = f"vectors of {width} of {whole.model.dim} dimensions, by the same encoders"
+    return Cropped(whole.model.widths, text)
 
 
 def encoded_entities(folder: Path) -> tuple[Tensor | None, str | None]:
@@ -112,7 +116,7 @@ def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
     return entities if checksum == graph.checksum() else None
 
 
-def text_scorer(
+def scorer(
     folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
 ) -> TextScorer:
     """A trained text model as a scorer of a graph, ready for `pmd.rank`.
