@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import Chunk
-from pmd.data.texts.graph_text import Reading, entity_text
+from pmd.data.texts.graph_text import GraphText, Reading, entity_text
 from pmd.models.text.bi_encoder import BiEncoder, Role
 
 
@@ -31,7 +33,7 @@ def text_of(graph: KnowledgeGraph, entity: int, reading: Reading, without: int |
     if len(graph.entity_descriptions[entity].split()) >= reading.neighbours_below:
         return text
     around = [n for n in neighbours(graph, entity, reading.max_neighbours) if n != without]
-    return " ".join([text, *(graph.entity_names[n] for n in around)])
+    return " ".join([text, *(graph.entity_names[n].strip() for n in around if graph.entity_names[n].strip())])
 
 
 def relation_of(graph: KnowledgeGraph, relation: int) -> str:
@@ -46,15 +48,32 @@ def tokens(tokenizer, text: str, pair: str | None, max_length: int) -> tuple[lis
     return found["input_ids"], found["token_type_ids"]
 
 
+def found(texts) -> list[tuple[list[int], list[int]]]:
+    """Ids and types of `Texts`, text by text."""
+    ids = [texts.ids[row].tolist() for row in range(len(texts))]
+    return [(row, [int(i >= second) for i in range(len(row))]) for row, second in zip(ids, texts.second)]
+
+
+def assert_as_tokenised(graph: KnowledgeGraph, tokenizer, reading: Reading, entities: list[int]) -> None:
+    """Entities, and queries of all relations, equal what the tokenizer makes of the strings."""
+    text, longest = GraphText(graph, tokenizer, reading), reading.max_length
+    strings = [text_of(graph, entity, reading) for entity in entities]
+    assert found(text.entities(np.array(entities))) == [tokens(tokenizer, s, None, longest) for s in strings]
+    relations = range(2 * graph.num_relations)
+    rows, asked = (np.array(column) for column in zip(*itertools.product(entities, relations)))
+    expected = [
+        tokens(tokenizer, string, relation_of(graph, relation), longest)
+        for string, relation in itertools.product(strings, relations)
+    ]
+    assert found(text.queries(rows, asked)) == expected
+
+
 def hidden_of(model: BiEncoder, role: Role, ids: list[int], types: list[int], layer: int = -1) -> Tensor:
     """Hidden states (L, d) of one text without padding; layer 0 is the embeddings'."""
-    encoder = model.encoder(role)
-    output = encoder(
-        input_ids=torch.tensor([ids]),
-        attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-        token_type_ids=torch.tensor([types]),
-        output_hidden_states=True,
-    )
+    arguments = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+    if getattr(model.config.encoder, "type_vocab_size", 0) > 1:
+        arguments["token_type_ids"] = torch.tensor([types])
+    output = model.encoder(role)(**arguments, output_hidden_states=True)
     return output.hidden_states[layer][0]
 
 

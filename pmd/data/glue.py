@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerBase
 from pmd.core.errors import PmdError
 from pmd.data.graphs.tsv import at, read_lines
 from pmd.data.texts.batches import Chunk, chunks
-from pmd.data.texts.compose import Texts
+from pmd.data.texts.compose import Frame, Texts
 from pmd.data.texts.graph_text import default_cache, tokenise
 from pmd.data.texts.packing import Packed, pack
 from pmd.data.texts.ragged import Ragged
@@ -273,7 +273,7 @@ class EncodedSplit:
         self.split, self.pad = split, tokenizer.pad_token_id
         folder = Path(cache) if cache else default_cache()
         parts = [tokenise(column, tokenizer, WHOLE, folder) for column in split.texts]
-        self.texts = _composed(parts, tokenizer.cls_token_id, tokenizer.sep_token_id, max_length)
+        self.texts = _composed(parts, Frame.of_bert(tokenizer.cls_token_id, tokenizer.sep_token_id), max_length)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -294,10 +294,9 @@ class EncodedSplit:
         return torch.from_numpy(self.split.labels)
 
 
-def _composed(parts: list[Ragged], cls: int, sep: int, max_length: int) -> Texts:
-    n, special = len(parts[0]), len(parts) + 1
+def _composed(parts: list[Ragged], frame: Frame, max_length: int) -> Texts:
     lengths = [part.lengths for part in parts]
-    room = max_length - special
+    room = max_length - len(parts) - 1
     if len(parts) == 1:
         cut = [np.minimum(lengths[0], room)]
     else:
@@ -306,12 +305,4 @@ def _composed(parts: list[Ragged], cls: int, sep: int, max_length: int) -> Texts
         share = room // 2 + (room % 2) * (a > b)
         first = np.minimum(a, np.maximum(share, room - b))
         cut = [first, np.minimum(b, room - first)]
-    rows = np.arange(n)
-    pieces = [Ragged.from_rows([[cls], [sep]]), *(part.take(rows, longest) for part, longest in zip(parts, cut))]
-    order = [np.zeros(n, dtype=np.int64)]  # piece 0 is [CLS], piece 1 is [SEP]
-    for i in range(len(parts)):
-        order += [2 + i * n + rows, np.ones(n, dtype=np.int64)]
-    joined = Ragged.stack(pieces).join(
-        Ragged.from_lengths(np.stack(order, axis=1).reshape(-1), np.full(n, len(order), dtype=np.int64))
-    )
-    return Texts(joined, cut[0] + 2)
+    return frame.around(*(part.take(np.arange(len(part)), longest) for part, longest in zip(parts, cut)))

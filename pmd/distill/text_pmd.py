@@ -72,7 +72,7 @@ class MaskedFeatureDistillation(Supervised):
     @classmethod
     def for_stage(cls, setup: TextSetup) -> MaskedFeatureDistillation:
         text = setup.text
-        special = torch.tensor([text.cls, text.sep, text.pad])
+        special = torch.tensor(text.special)
         options = {"mask_rate": setup.stage.mask_rate, "mask": text.mask, "special": special}
         return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill, **options)
 

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import set_seed
-from peft import LoraConfig, get_peft_model
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
@@ -22,6 +20,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
 from pmd.distill.text_supervised import TextSetup
+from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load, save
 from pmd.models.text.scorer import TextScorer, encode_texts
@@ -32,7 +31,7 @@ from pmd.recipes.stages import Banner, run_stages
 from pmd.recipes.tables import grades_table, widths_tables
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
-from pmd.settings.text import ProgressiveConfig, StageConfig, TrainConfig
+from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check, resolve_stages
 
 
@@ -65,7 +64,7 @@ class TextRecipe(RankingRecipe):
             if stage.load:
                 check_load(stage, self.origin)
         if config.train.lora is not None:
-            check_adapters(self.origin.model, config.train)
+            adapter_targets(self.origin.model, config.train.lora)
         self.text = self.origin.read(graph, config.data.cache)
         return graph
 
@@ -120,7 +119,7 @@ class TextRecipe(RankingRecipe):
         set_seed(seed)
         student.to(self.accelerator.device)
         if config.train.lora is not None:
-            add_adapters(student, config.train)
+            add_adapters(student, config.train.lora)
         setup = TextSetup(student, teacher, graph, self.text, config, stage)
         progress = self.fit(
             METHODS["text"][stage.method].load().for_stage(setup),
@@ -191,27 +190,3 @@ def timed_scorer(model: BiEncoder, text: GraphText) -> tuple[TextScorer, float]:
     scorer = TextScorer(model, text)
     float(scorer.entities.sum())  # waits for the device
     return scorer, text.num_entities / (time.perf_counter() - began)
-
-
-def add_adapters(student: BiEncoder, train: TrainConfig) -> None:
-    """Freeze the encoders and give them low-rank adapters; the temperature stays trainable."""
-    lora = train.lora
-    settings = LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets))
-    student.query_encoder = get_peft_model(student.query_encoder, settings)
-    if student.entity_encoder is not None:
-        student.entity_encoder = get_peft_model(student.entity_encoder, settings)
-
-
-def check_adapters(model: BiEncoder, train: TrainConfig) -> None:
-    """Refuse adapters for layers that the encoder does not have."""
-    linear = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    for target in train.lora.targets:
-        if target not in linear:
-            raise PmdError(f"train.lora.targets: no linear layer '{target}'; there are {', '.join(sorted(linear))}")
-
-
-def merge_adapters(student: BiEncoder) -> None:
-    """Add the trained adapters to the weights, so that the saved model is a plain bi-encoder."""
-    student.query_encoder = student.query_encoder.merge_and_unload()
-    if student.entity_encoder is not None:
-        student.entity_encoder = student.entity_encoder.merge_and_unload()

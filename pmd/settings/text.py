@@ -17,7 +17,7 @@ Init = Literal["teacher", "pretrained"]
 
 @dataclass
 class EncoderConfig:
-    """The BERT behind the query and the entity encoder, and how it reads a graph's texts.
+    """The encoder behind queries and entities, a BERT or one of its kind, and how it reads a graph's texts.
 
     Args:
         name: `scratch` (random weights, vocabulary from the graph's texts), a Hub id, a local folder, or
@@ -27,8 +27,9 @@ class EncoderConfig:
         heads: attention heads of a `scratch` encoder.
         intermediate_size: feed-forward width of a `scratch` encoder.
         vocab_size: at most so many word pieces for a `scratch` encoder.
-        dropout: hidden dropout while training; null keeps the checkpoint's own (0.1 for `scratch`).
-        attention_dropout: likewise for attention probabilities.
+        dropout: of hidden states while training, wherever the encoder has one; null keeps the checkpoint's own (0.1 for
+            `scratch`).
+        attention_dropout: likewise of attention probabilities.
         tied: one encoder for queries and entities in place of two.
         max_length: texts are cut at so many tokens, special tokens included; the entity gives way to
             the relation, which is cut only where it would fill more than half.
@@ -81,13 +82,14 @@ class LoraConfig:
         r: rank.
         alpha: scale numerator; updates are scaled by alpha / r.
         dropout: dropout in front of the adapters.
-        targets: names of the linear layers that get an adapter.
+        targets: names of the linear layers that get an adapter; default those that make the queries and values of the
+            encoder's attention (`query` and `value` in BERT, `Wqkv` in ModernBERT).
     """
 
     r: int = 8
     alpha: int = 16
     dropout: float = 0.0
-    targets: list[str] = field(default_factory=lambda: ["query", "value"])
+    targets: list[str] | None = None
 
 
 @dataclass

@@ -25,6 +25,7 @@ from pmd.data.texts.graph_text import whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.kge.model import KgeModel
 from pmd.models.kge.vectors import entity_vectors
+from pmd.models.text.bi_encoder import BiEncoder, new_encoder
 from pmd.models.text.folder import TextModel
 
 
@@ -70,6 +71,7 @@ def write_sentence_transformers(folder: Path, trained: TextModel, graph: Knowled
     All its versions since 2.0 read these files. They are written without it, so that it need not be installed.
     """
     model, encoder = trained.model, trained.model.encoder("entity")
+    check_plain(model)
     encoder.save_pretrained(folder)
     write_texts(folder, trained, graph)
     pooling = {"word_embedding_dimension": model.hidden_size, "pooling_mode_mean_tokens": True}
@@ -98,6 +100,19 @@ def write_sentence_transformers(folder: Path, trained: TextModel, graph: Knowled
     write_json(folder / "sentence_bert_config.json", settings)
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
     write_readme(folder, "sentence_transformers.md.jinja", name=name, **template_values(trained, graph))
+
+
+def check_plain(model: BiEncoder) -> None:
+    """Refuse encoders that `transformers` would build otherwise from their config alone: students of ModernBERT that
+    begin with a later layer of the checkpoint than its first."""
+    config = model.config.encoder
+    with torch.device("meta"):
+        plain = new_encoder(config, list(range(model.depth)))
+    if plain.state_dict().keys() != model.encoder("entity").state_dict().keys():
+        raise PmdError(
+            f"to: other programs would build this '{config.model_type}' encoder, layers {model.config.layers} of its "
+            "checkpoint, with other norms; export to onnx, or train a student that begins with layer 0"
+        )
 
 
 def write_embeddings(folder: Path, model: KgeModel, vocabulary: Vocabulary, name: str) -> None:

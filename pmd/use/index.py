@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json
-from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.use.names import Names, Strings
 
 FORMAT = 1
 METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
-TEXT_METADATA = ("cls", "sep", "pad", "max_length")
+TEXT_METADATA = ("frame", "pad", "max_length")
 """Keys that only the index of a text model has."""
 FileStats = dict[str, list[int]]
 """By file name: its size in bytes, and when it was changed, in nanoseconds."""
@@ -55,6 +56,8 @@ class Index:
             if self.metadata["format"] != FORMAT:
                 raise ValueError(f"it has format {self.metadata['format']}, this version reads {FORMAT}")
             self.num_entities, self.num_relations = self.metadata["num_entities"], self.metadata["num_relations"]
+            if "cls" in self.metadata:  # older than `frame`: special tokens were BERT's, whatever the encoder
+                self.metadata["frame"] = asdict(Frame.of_bert(self.metadata["cls"], self.metadata["sep"]))
             for key in METADATA if self.metadata["kind"] == "embedding" else (*METADATA, *TEXT_METADATA):
                 self.metadata[key]  # a KeyError names the missing one
             self._columns = safe_open(folder / "columns.safetensors", "numpy")
@@ -93,8 +96,7 @@ class Index:
     def texts(self) -> TokenTexts:
         """The tokens of a text model's texts, as they were when its entities were encoded."""
         entities, relations = self._ragged("tokens"), self._ragged("relation_tokens")
-        cls, sep, max_length = (self.metadata[key] for key in ("cls", "sep", "max_length"))
-        return TokenTexts(entities, relations, cls, sep, max_length)
+        return TokenTexts(entities, relations, Frame(**self.metadata["frame"]), self.metadata["max_length"])
 
     def known_answers(self, target: str, entity: int, relation: int) -> tuple[np.ndarray, np.ndarray]:
         """The known answers of a query.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | N
     encoder = trained.model.to("cuda" if torch.cuda.is_available() else "cpu")
     text = trained.read(graph, cache)
     write_vectors(folder / "vectors.npy", encoder, text, stored_entities(model, graph))
-    metadata = {"kind": "text", "dim": encoder.dim, "cls": text.cls, "sep": text.sep, "pad": text.pad}
+    metadata = {"kind": "text", "dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad}
     entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included
     columns = _ragged_columns("tokens", entity_tokens) | _ragged_columns("relation_tokens", text.relations)
     return {**metadata, "max_length": text.max_length}, columns

@@ -59,8 +59,7 @@ class _PooledEncoder(nn.Module):
 
 def input_names(model: BiEncoder) -> list[str]:
     """The inputs of its encoders: integers (b, L) each."""
-    types = getattr(model.config.encoder, "type_vocab_size", 0) > 1
-    return ["input_ids", "attention_mask", *(["token_type_ids"] if types else [])]
+    return ["input_ids", "attention_mask", *(["token_type_ids"] if model.reads_types else [])]
 
 
 def write_encoders(folder: Path, model: BiEncoder, *, int8: bool = False) -> dict[str, Any]:

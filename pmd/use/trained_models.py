@@ -18,6 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
+from pmd.models.families import width_of
 from pmd.models.text.numpy_bert import NumpyBert, reads
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Index, crop_vectors
@@ -91,7 +92,7 @@ class TrainedText(AnsweringModel):
     @property
     def dim(self) -> int:
         """Width of the vectors that are compared."""
-        return self.width or self.settings.get("width") or self.settings["encoder"]["hidden_size"]
+        return self.width or width_of(self.settings)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -122,8 +123,8 @@ class TrainedText(AnsweringModel):
     def _described(self, text: str) -> TokenTexts:
         """Texts whose only entity is this one: read as an entity of this description without a name."""
         whole = self.index.texts
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: whole.max_length - 2]
-        return TokenTexts(Ragged.from_rows([ids]), whole.relations, whole.cls, whole.sep, whole.max_length)
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: whole.room]
+        return TokenTexts(Ragged.from_rows([ids]), whole.relations, whole.frame, whole.max_length)
 
     @cached_property
     def _candidates(self) -> np.ndarray:

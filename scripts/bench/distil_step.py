@@ -83,7 +83,7 @@ class Fast:
             distill=DistillConfig(alpha=0.1, beta=0.1, score="mse", masked_view="same"),
             mask_rate=MASK_RATE,
             mask=text.mask,
-            special=torch.tensor([text.cls, text.sep, text.pad]),
+            special=torch.tensor(text.special),
         ).train()
         self.collate = TripleCollator(graph.train, text, 4096)
         self.optimizer = optimizer_for("adamw", self.objective, 1e-5, 1e-4)

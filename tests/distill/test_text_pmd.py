@@ -26,7 +26,7 @@ def objective(distill=SAME, rate: float = 0.3, student=None, teacher=None, **opt
         distill=distill,
         mask_rate=rate,
         mask=text.mask,
-        special=torch.tensor([text.cls, text.sep, text.pad]),
+        special=torch.tensor(text.special),
         **options,
     ).train()
 

@@ -34,7 +34,7 @@ def supervised(options=None, widths=WIDTHS, **settings) -> Supervised:
 
 def distilled(distill, ours=None, theirs=None, kind=MaskedFeatureDistillation):
     text, model = tiny_text(), ours or student()
-    more = {"mask_rate": 0.3, "mask": text.mask, "special": torch.tensor([text.cls, text.sep, text.pad])}
+    more = {"mask_rate": 0.3, "mask": text.mask, "special": torch.tensor(text.special)}
     return kind(
         *supervised_arguments(model, ContrastiveConfig()),
         teacher=theirs or tiny_model(3, seed=2, init_temperature=0.2, widths=WIDTHS),

@@ -105,7 +105,7 @@ def main(kind: str, out: str) -> None:
             distill=DistillConfig(beta=0.3, masked_view="same"),
             mask_rate=0.3,
             mask=text.mask,
-            special=torch.tensor([text.cls, text.sep, text.pad]),
+            special=torch.tensor(text.special),
         )
         # Every word with an even id is masked, in one process or two.
         import pmd.distill.text_pmd as module

@@ -427,11 +427,22 @@ def test_an_index_that_lacks_something_is_broken(run):
     file = run / "narrow" / "index" / "index.json"
     facts = json.loads(file.read_text())
     needed = {*facts} - {"format"}
-    assert len(needed) == (15 if facts["kind"] == "text" else 11)
+    assert len(needed) == (14 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
         with pytest.raises(PmdError, match=rf"index.*broken.*'{name}'"):
             first_answer(run)
+
+
+def test_an_index_of_before_the_special_tokens_were_noted_has_those_of_bert(run, builds):
+    first, file = first_answer(run), run / "narrow" / "index" / "index.json"
+    facts = json.loads(file.read_text())
+    if facts["kind"] == "text":
+        frame = facts.pop("frame")
+        assert frame == {"before": [2], "between": [3], "after": [3], "typed": True}
+        file.write_text(json.dumps(facts | {"cls": 2, "sep": 3}))
+        built = len(builds)
+        assert first_answer(run) == first and len(builds) == built
 
 
 def test_an_index_of_another_format_is_built_anew_where_the_graph_is_known(run, builds):

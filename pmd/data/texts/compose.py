@@ -24,24 +24,59 @@ class Texts:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The special tokens around one text, `before` and `after` it, or around two, with `between` them.
+
+    `typed` says whether the second text is a segment of its own, whose tokens have type 1; otherwise all have type 0.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    typed: bool = True
+
+    @classmethod
+    def of_bert(cls, cls_id: int, sep_id: int) -> Frame:
+        """[CLS] text [SEP] and [CLS] text [SEP] text [SEP]."""
+        return cls((cls_id,), (sep_id,), (sep_id,))
+
+    def around(self, *bodies: Ragged) -> Texts:
+        """One text, or two in a row, of each row of one or two bodies (n,)."""
+        n = len(bodies[0])
+        row, frame = np.arange(n), np.zeros(n, dtype=np.int64)
+        pieces = Ragged.stack([Ragged.from_rows([list(self.before), list(self.between), list(self.after)]), *bodies])
+        columns = (
+            [frame, 3 + row, frame + 2] if len(bodies) == 1 else [frame, 3 + row, frame + 1, 3 + n + row, frame + 2]
+        )
+        order = Ragged.from_lengths(np.stack(columns, axis=1).reshape(-1), np.full(n, len(columns)))
+        ids = pieces.join(order)
+        if len(bodies) == 1 or not self.typed:
+            return Texts(ids, ids.lengths)
+        return Texts(ids, bodies[0].lengths + len(self.before) + len(self.between))
+
+
 class TokenTexts:
     """Texts of entities and queries, composed from tokens.
 
     Args:
         rows: tokens of the entities' texts, without special ones.
         relations: likewise of the relations, then of their inverses.
-        cls, sep: the special tokens.
+        frame: the special tokens.
         max_length: of a composed text, special tokens included.
     """
 
-    def __init__(self, rows: Ragged, relations: Ragged, cls: int, sep: int, max_length: int):
-        self.rows, self.relations, self.cls, self.sep, self.max_length = rows, relations, cls, sep, max_length
+    def __init__(self, rows: Ragged, relations: Ragged, frame: Frame, max_length: int):
+        self.rows, self.relations, self.frame, self.max_length = rows, relations, frame, max_length
+
+    @property
+    def room(self) -> int:
+        """Tokens that a text has room for beside the special ones."""
+        return self.max_length - len(self.frame.before) - len(self.frame.after)
 
     def entities(self, rows: np.ndarray) -> Texts:
         """[CLS] text [SEP] of the given rows."""
-        body = self.rows.take(rows)
-        ids = _frame(body, self.cls, self.sep)
-        return Texts(ids, ids.lengths)
+        return self.frame.around(self.rows.take(rows))
 
     def queries(self, rows: np.ndarray, relations: np.ndarray) -> Texts:
         """[CLS] text [SEP] relation [SEP] of pairs of rows (n,) and relations (n,) in [0, 2 num_relations).
@@ -49,25 +84,5 @@ class TokenTexts:
         The entity's text gives way when the whole exceeds `max_length`; the relation never does.
         """
         relation = self.relations.take(relations)
-        body = _frame(self.rows.take(rows, self.max_length - 3 - relation.lengths), self.cls, self.sep)
-        second = _frame(relation, None, self.sep)
-        n = len(body)
-        pairs = np.stack([np.arange(n), np.arange(n) + n], axis=1).reshape(-1)
-        ids = Ragged.stack([body, second]).join(Ragged.from_lengths(pairs, np.full(n, 2)))
-        return Texts(ids, body.lengths)
-
-
-def _frame(body: Ragged, before: int | None, after: int) -> Ragged:
-    """Every row between two special tokens."""
-    lead = 0 if before is None else 1
-    lengths = body.lengths + lead + 1
-    ends = np.cumsum(lengths)
-    flat = np.empty(ends[-1] if len(ends) else 0, dtype=np.int64)
-    inner = np.ones(len(flat), dtype=bool)
-    inner[ends - 1] = False
-    flat[ends - 1] = after
-    if before is not None:
-        inner[ends - lengths] = False
-        flat[ends - lengths] = before
-    flat[inner] = body.flat
-    return Ragged(flat, np.concatenate([[0], ends]).astype(np.int64))
+        longest = self.room - len(self.frame.between) - relation.lengths
+        return self.frame.around(self.rows.take(rows, longest), relation)

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 
 
@@ -40,8 +40,8 @@ class Reading:
 def entity_text(name: str, description: str) -> str:
     """`name: description`; the name alone, or the description alone if it begins with the name."""
     if not description or description.startswith(name):
-        return description or name
-    return f"{name}: {description}"
+        return (description or name).strip()
+    return f"{name}: {description}".strip()
 
 
 def relation_texts(names: Sequence[str]) -> list[str]:
@@ -93,6 +93,55 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True)
 
 
+def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
+    """The special tokens that a tokenizer puts around one text and around two, read from what it makes of some. One that
+    puts none there by itself gets BERT's.
+
+    Raises:
+        PmdError: if they are not those of a BERT-like encoder.
+    """
+    for token in ("cls", "sep", "mask", "pad"):
+        if getattr(tokenizer, f"{token}_token_id") is None:
+            raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
+    body = tokenizer("a", add_special_tokens=False)["input_ids"]
+    one, two = tokenizer("a")["input_ids"], tokenizer("a", "a", return_token_type_ids=True)
+    if two["input_ids"] == body + body:
+        return Frame.of_bert(tokenizer.cls_token_id, tokenizer.sep_token_id)
+    before, rest = _split(two["input_ids"], body)
+    between, after = _split(rest, body)
+    types, first = two["token_type_ids"], len(before) + len(body) + len(between)
+    segments = [int(i >= first) for i in range(len(types))]
+    if not between or one != [*before, *body, *after] or types not in (segments, [0] * len(types)):
+        written = " ".join(tokenizer.convert_ids_to_tokens(two["input_ids"]))
+        raise PmdError(f"encoder.name: its tokenizer writes two texts `a` as {written}; choose a BERT-like encoder")
+    return Frame(tuple(before), tuple(between), tuple(after), typed=any(types))
+
+
+def _split(ids: list[int], body: list[int]) -> tuple[list[int], list[int]]:
+    """What comes before and after the first `body` in `ids`."""
+    start = next((i for i in range(len(ids)) if ids[i : i + len(body)] == body), len(ids))
+    return ids[:start], ids[start + len(body) :]
+
+
+def blank_before(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What a text that goes on another is to be tokenised with in front: a blank, if the tokenizer makes it a part of
+    the word, as byte-level BPE does; otherwise nothing.
+
+    Raises:
+        PmdError: if the tokens of two texts in a row are neither way those of the whole.
+    """
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    for blank in ("", " "):
+        if all(
+            ids(f"{a} {b}") == ids(a) + ids(blank + b) for a, b in (("a", "b"), ("The end.", "(A 1"), ("é", "東 a"))
+        ):
+            return blank
+    raise PmdError("encoder.name: its tokenizer makes tokens that reach over the end of a word; choose another encoder")
+
+
 class GraphText(TokenTexts):
     """The tokenised texts of a graph.
 
@@ -109,27 +158,31 @@ class GraphText(TokenTexts):
         *,
         cache: Path | None = None,
     ):
-        for token in ("cls", "sep", "mask", "pad"):
-            if getattr(tokenizer, f"{token}_token_id") is None:
-                raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
+        frame = frame_of(tokenizer)
         self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
         self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id
-        room = reading.max_length - 2
+        room = reading.max_length - len(frame.before) - len(frame.after)
         texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
         base = tokenise(texts, tokenizer, room, cache)
         # A relation that fills the whole text would leave none for the head.
         relations = tokenise(relation_texts(graph.relation_names), tokenizer, room // 2, cache)
-        super().__init__(base, relations, tokenizer.cls_token_id, tokenizer.sep_token_id, reading.max_length)
+        super().__init__(base, relations, frame, reading.max_length)
         self._compose(graph, base, tokenizer, cache)
 
+    @property
+    def special(self) -> list[int]:
+        """Ids that are never masked: the tokens around texts, and padding."""
+        return sorted({*self.frame.before, *self.frame.between, *self.frame.after, self.pad})
+
     def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
-        entities, room = graph.num_entities, self.reading.max_length - 2
+        entities, room = graph.num_entities, self.room
         train = graph.train.numpy()
         owners, others = neighbours_read(graph, self.reading)
         self.head_rows, self.tail_rows = train[:, 0].copy(), train[:, 2].copy()
         if not len(owners):
             return
-        names = tokenise(list(graph.entity_names), tokenizer, room, cache)
+        blank = blank_before(tokenizer)
+        names = tokenise([name and blank + name for name in map(str.strip, graph.entity_names)], tokenizer, room, cache)
         pieces = Ragged.stack([base, names])
         listed = owners * entities + others  # ascending in owner, but not in other
         wanted = np.concatenate([train[:, 0] * entities + train[:, 2], train[:, 2] * entities + train[:, 0]])
@@ -164,8 +217,8 @@ def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
     """For each entity what is read of it, before it is cut: its text, then the names of its neighbours."""
     texts = [[entity_text(n, d)] for n, d in zip(graph.entity_names, graph.entity_descriptions)]
     for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
-        texts[owner].append(graph.entity_names[other])
-    return [" ".join(parts) for parts in texts]
+        texts[owner].append(graph.entity_names[other].strip())
+    return [" ".join([text, *filter(None, names)]) for text, *names in texts]
 
 
 def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -80,9 +80,9 @@ class BiEncoder(PreTrainedModel):
 
     def __init__(self, config: BiEncoderConfig):
         super().__init__(config)
-        self.query_encoder = _encoder(config.encoder)
+        self.query_encoder = new_encoder(config.encoder, config.layers)
         # A tied model registers its encoder once and picks it by role: nothing to tie when saving.
-        self.entity_encoder = None if config.tied else _encoder(config.encoder)
+        self.entity_encoder = None if config.tied else new_encoder(config.encoder, config.layers)
         self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(config.init_temperature)))
         self.post_init()
 
@@ -114,6 +114,11 @@ class BiEncoder(PreTrainedModel):
         return self.config.encoder.hidden_size
 
     @property
+    def reads_types(self) -> bool:
+        """Whether its encoders tell the first segment of a text from the second."""
+        return getattr(self.config.encoder, "type_vocab_size", 0) > 1
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """The widths of the vectors that it was trained at, the last one `dim`."""
         return tuple(self.config.widths or (self.dim,))
@@ -140,7 +145,7 @@ class BiEncoder(PreTrainedModel):
     ) -> list[Tensor]:
         """Hidden states (b, L, d) of the last layer, or of the embeddings and all layers, as a list."""
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if getattr(self.config.encoder, "type_vocab_size", 0) > 1:
+        if self.reads_types:
             arguments["token_type_ids"] = token_type_ids
         output = self.encoder(role)(**arguments, output_hidden_states=all_layers)
         return list(output.hidden_states) if all_layers else [output.last_hidden_state]
@@ -167,11 +172,18 @@ def check_width(width: int, dim: int) -> None:
         raise PmdError(f"width {width} is outside 1 to {dim}, the width of the model's vectors")
 
 
-def _encoder(config: PreTrainedConfig) -> nn.Module:
+def new_encoder(config: PreTrainedConfig, layers: list[int]) -> nn.Module:
+    """An encoder whose layers descend from `layers` of the original checkpoint."""
     try:
-        return AutoModel.from_config(config, add_pooling_layer=False)
+        encoder = AutoModel.from_config(config, add_pooling_layer=False)
     except TypeError:  # encoders that have no pooling layer to leave out
-        return AutoModel.from_config(config)
+        encoder = AutoModel.from_config(config)
+    # ModernBERT has no norm in front of the attention of its first layer alone. That layer has none wherever it stands
+    # in a student, and a later one keeps its norm when it comes first.
+    for layer, original in zip(getattr(encoder, "layers", ()), layers):
+        if hasattr(layer, "attn_norm") and isinstance(layer.attn_norm, nn.Identity) != (original == 0):
+            layer.attn_norm = nn.Identity() if original == 0 else copy.deepcopy(layer.mlp_norm)
+    return encoder
 
 
 AutoConfig.register(BiEncoderConfig.model_type, BiEncoderConfig)

@@ -21,8 +21,10 @@ from transformers import (
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.texts.graph_text import entity_text, relation_texts
+from pmd.data.texts.graph_text import entity_text, frame_of, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.encoders import check_reading, longest_text, set_dropout
+from pmd.models.text.students import check_students
 from pmd.settings.text import EncoderConfig
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -48,6 +50,7 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
         weights = None
     else:
         encoder = _config_of(config.name)
+        encoder.dtype = torch.float32  # whatever the checkpoint was saved in
         source = locate(config.name, "encoder.name")
         try:
             tokenizer = load_tokenizer(source, encoder)
@@ -55,15 +58,8 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
             weights = plain.state_dict()
         except (OSError, ValueError, SafetensorError) as error:
             raise _cannot_load(config.name, error) from None
-    if config.dropout is not None:
-        encoder.hidden_dropout_prob = config.dropout
-    if config.attention_dropout is not None:
-        encoder.attention_probs_dropout_prob = config.attention_dropout
-    longest = getattr(encoder, "max_position_embeddings", config.max_length)
-    if config.max_length > longest:
-        raise PmdError(
-            f"encoder.max_length: {config.max_length} is more than the {longest} that '{config.name}' can read"
-        )
+    set_dropout(encoder, "dropout", config.dropout)
+    set_dropout(encoder, "attention_dropout", config.attention_dropout)
     torch.manual_seed(seed)
     model = BiEncoder(
         BiEncoderConfig(
@@ -84,7 +80,20 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
                     f"encoder.name: '{config.name}' has no weights for {missing[0]}; choose a BERT-like encoder"
                 )
             model.encoder(role).load_state_dict({name: weights[name] for name in own})
+        check_encoder(model, tokenizer, config)
     return model, tokenizer
+
+
+def check_encoder(model: BiEncoder, tokenizer: PreTrainedTokenizerBase, config: EncoderConfig) -> None:
+    """Refuse an encoder that cannot be distilled, or cannot read texts of the length that is asked for."""
+    frame_of(tokenizer)
+    longest = longest_text(model.query_encoder)
+    if longest is not None and config.max_length > longest:
+        raise PmdError(
+            f"encoder.max_length: {config.max_length} is more than the {longest} that '{config.name}' can read"
+        )
+    check_reading(model.query_encoder, tokenizer, config.max_length)
+    check_students(model)
 
 
 def load_tokenizer(source: str, encoder: PreTrainedConfig) -> PreTrainedTokenizerBase:

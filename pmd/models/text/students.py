@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.encoders import layer_lists, with_layers
 
 
 def evenly_spaced(layers: int, of: int) -> list[int]:
@@ -26,16 +28,38 @@ def student_of(source: BiEncoder, layers: list[int], widths: list[int] | None = 
     Raises:
         PmdError: if the encoder has no such layers.
     """
-    prefix = _layer_prefix(source)
     if not layers or not all(0 <= layer < source.depth for layer in layers):
         raise PmdError(f"layers {layers}: choose at least one of the encoder's layers, 0 to {source.depth - 1}")
-    encoder = copy.deepcopy(source.config.encoder)
-    encoder.num_hidden_layers = len(layers)
-    settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}
-    settings |= {"encoder": encoder, "widths": widths, "width": None}
-    student = BiEncoder(BiEncoderConfig(**settings))
-    student.load_state_dict(_kept(source.state_dict(), prefix, layers), strict=True)
+    student = BiEncoder(_student_config(source, layers, widths))
+    student.load_state_dict(_kept(source.state_dict(), layer_lists(source.query_encoder), layers), strict=True)
     return student
+
+
+def check_students(source: BiEncoder) -> None:
+    """Refuse an encoder whose students would need other weights than those of their layers, without making any.
+
+    Raises:
+        PmdError: naming the encoder and what it lacks.
+    """
+    kept = _kept(source.state_dict(), layer_lists(source.query_encoder), [source.depth - 1])
+    try:
+        with torch.device("meta"):
+            needed = BiEncoder(_student_config(source, [source.depth - 1])).state_dict()
+        wrong = [name for name in needed.keys() | kept.keys() if name not in needed or name not in kept]
+        wrong += [name for name in needed.keys() & kept.keys() if needed[name].shape != kept[name].shape]
+        reason = f"another {min(wrong)}" if wrong else ""
+    except Exception as error:  # whatever an encoder of another kind says
+        reason = str(error).strip().splitlines()[0]
+    if reason:
+        kind = source.config.encoder.model_type
+        raise PmdError(f"encoder.name: a '{kind}' encoder of fewer layers needs {reason}; choose a BERT-like encoder")
+
+
+def _student_config(source: BiEncoder, layers: list[int], widths: list[int] | None = None) -> BiEncoderConfig:
+    encoder = copy.deepcopy(source.config.encoder)
+    with_layers(encoder, layers)
+    settings = {**source.config.to_dict(), "layers": [source.config.layers[layer] for layer in layers]}
+    return BiEncoderConfig(**settings | {"encoder": encoder, "widths": widths, "width": None})
 
 
 def shallower(source: BertForSequenceClassification, layers: int) -> BertForSequenceClassification:
@@ -50,27 +74,20 @@ def shallower(source: BertForSequenceClassification, layers: int) -> BertForSequ
     config = copy.deepcopy(source.config)
     config.num_hidden_layers = layers
     student = BertForSequenceClassification(config)
-    state = _kept(source.state_dict(), ".encoder.layer.", evenly_spaced(layers, depth))
+    state = _kept(source.state_dict(), ["encoder.layer"], evenly_spaced(layers, depth))
     student.load_state_dict(state, strict=True)
     return student.train(source.training)
 
 
-def _kept(state: dict[str, Tensor], prefix: str, layers: list[int]) -> dict[str, Tensor]:
-    """A state with the given layers alone, numbered anew."""
+def _kept(state: dict[str, Tensor], lists: list[str], layers: list[int]) -> dict[str, Tensor]:
+    """A state with the given layers alone, numbered anew; `lists` are the names in an encoder of what holds them."""
     kept = {}
     for name, tensor in state.items():
-        front, found, rest = name.partition(prefix)
-        if not found:
+        encoder, _, inside = name.partition(".")
+        prefix = next((f"{listed}." for listed in lists if inside.startswith(f"{listed}.")), None)
+        if prefix is None:
             kept[name] = tensor
             continue
-        old, rest = rest.split(".", 1)
-        for new in (new for new, layer in enumerate(layers) if layer == int(old)):
-            kept[f"{front}{prefix}{new}.{rest}"] = tensor
+        old, rest = inside.removeprefix(prefix).split(".", 1)
+        kept |= {f"{encoder}.{prefix}{new}.{rest}": tensor for new, layer in enumerate(layers) if layer == int(old)}
     return kept
-
-
-def _layer_prefix(model: BiEncoder) -> str:
-    for prefix in (".encoder.layer.", ".transformer.layer."):
-        if any(prefix in name for name in model.state_dict()):
-            return prefix
-    raise PmdError(f"cannot choose layers of a '{model.config.encoder.model_type}' encoder; use a BERT-like one")

@@ -1,16 +1,26 @@
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts import graph_text as module
-from pmd.data.texts.graph_text import GraphText, Reading, default_cache, entity_text, relation_texts, tokenise
+from pmd.data.texts.compose import Frame
+from pmd.data.texts.graph_text import (
+    GraphText,
+    Reading,
+    blank_before,
+    default_cache,
+    entity_text,
+    frame_of,
+    relation_texts,
+    tokenise,
+)
 from pmd.models.text.start import train_wordpiece
 
 from ... import slow
@@ -45,31 +55,11 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "pmd"
 
 
-def found(texts) -> list[tuple[list[int], list[int]]]:
-    """Ids and types of `Texts`, text by text."""
-    ids = [texts.ids[row].tolist() for row in range(len(texts))]
-    return [(row, [int(i >= second) for i in range(len(row))]) for row, second in zip(ids, texts.second)]
-
-
-def assert_as_tokenised(graph: KnowledgeGraph, tokenizer, reading: Reading, entities: list[int]) -> None:
-    """Entities, and queries of all relations, equal what the tokenizer makes of the strings."""
-    text, longest = GraphText(graph, tokenizer, reading), reading.max_length
-    strings = [slow.text_of(graph, entity, reading) for entity in entities]
-    assert found(text.entities(np.array(entities))) == [slow.tokens(tokenizer, s, None, longest) for s in strings]
-    relations = range(2 * graph.num_relations)
-    rows, asked = (np.array(column) for column in zip(*itertools.product(entities, relations)))
-    expected = [
-        slow.tokens(tokenizer, string, slow.relation_of(graph, relation), longest)
-        for string, relation in itertools.product(strings, relations)
-    ]
-    assert found(text.queries(rows, asked)) == expected
-
-
 @pytest.mark.parametrize("max_length", [16, 24, 50])
 @pytest.mark.parametrize("below", [0, 6, 99])
 def test_all_texts_of_a_graph_equal_the_tokenizer(max_length, below):
     reading = replace(READING, max_length=max_length, neighbours_below=below)
-    assert_as_tokenised(tiny_graph(), tiny_tokenizer(), reading, [*range(len(ENTITIES))])
+    slow.assert_as_tokenised(tiny_graph(), tiny_tokenizer(), reading, [*range(len(ENTITIES))])
 
 
 def test_texts_of_words_and_neighbours_equal_minilm(shared_data):
@@ -88,7 +78,7 @@ def test_texts_of_words_and_neighbours_equal_minilm(shared_data):
         valid=train[:0],
         test=train[:0],
     )
-    assert_as_tokenised(part, tokenizer, Reading(), [*range(0, len(positions), 4)])
+    slow.assert_as_tokenised(part, tokenizer, Reading(), [*range(0, len(positions), 4)])
 
 
 @pytest.mark.parametrize("below", [0, 2, 6, 99])
@@ -96,7 +86,7 @@ def test_texts_of_words_and_neighbours_equal_minilm(shared_data):
 def test_training_texts_leave_out_their_own_answer(below, at_most):
     graph, reading = tiny_graph(), Reading(60, below, at_most)
     text = GraphText(graph, tiny_tokenizer(), reading)
-    heads, tails = found(text.entities(text.head_rows)), found(text.entities(text.tail_rows))
+    heads, tails = slow.found(text.entities(text.head_rows)), slow.found(text.entities(text.tail_rows))
     for position, (head, _, tail) in enumerate(graph.train.tolist()):
         for row, entity, answer in ((heads[position], head, tail), (tails[position], tail, head)):
             string = slow.text_of(graph, entity, reading, without=answer)
@@ -145,7 +135,7 @@ def test_a_relation_is_never_cut_for_a_long_entity():
         ids = text.queries(np.array([3]), np.array([relation])).ids[0].tolist()
         assert len(ids) == READING.max_length
         tail = tiny_tokenizer()(name, add_special_tokens=False)["input_ids"]
-        assert ids[-len(tail) - 2 :] == [text.sep, *tail, text.sep]
+        assert ids[-len(tail) - 2 :] == [tiny_tokenizer().sep_token_id, *tail, tiny_tokenizer().sep_token_id]
 
 
 def test_an_endless_relation_leaves_room_for_the_head():
@@ -161,6 +151,49 @@ def test_a_tokenizer_without_mask_is_refused():
     tokenizer.mask_token = None
     with pytest.raises(PmdError, match=r"encoder\.name.*mask token"):
         GraphText(tiny_graph(), tokenizer, READING)
+
+
+def whole_word_tokenizer(**template) -> PreTrainedTokenizerFast:
+    """Letters as tokens, unless `pieces` merge some, and with the special tokens of a template."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *template.pop("pieces", ())]
+    vocabulary = [(token, 0.0) for token in names] + [(letter, -5.0) for letter in "abcdehinrt.(1A ▁"]
+    backend = Tokenizer(models.Unigram(vocabulary, unk_id=1))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(split=False)
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    backend.post_processor = processors.TemplateProcessing(**template, special_tokens=ends)
+    tokens = {f"{name.strip('[]').lower()}_token": name for name in names[:5]}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **tokens)
+
+
+BERTS = {"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}
+
+
+def test_special_tokens_are_the_tokenizers_own():
+    assert frame_of(tiny_tokenizer()) == Frame((2,), (3,), (3,), typed=True) == Frame.of_bert(2, 3)
+    bare = whole_word_tokenizer(single="$A", pair="$A $B")
+    assert frame_of(bare) == Frame.of_bert(2, 3)
+    turned = whole_word_tokenizer(single="$A [SEP] [CLS]", pair="$A [SEP] $B [SEP] [CLS]")
+    assert frame_of(turned) == Frame((), (3,), (3, 2), typed=False)
+    assert GraphText(tiny_graph(), turned, READING).special == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("single", "pair", "written"),
+    [
+        ("[CLS] $A", "[CLS] $A $B", r"\[CLS\] ▁ a ▁ a"),  # nothing between the texts
+        ("$A [SEP]", "[CLS] $A [SEP] $B [SEP]", r"\[CLS\] ▁ a \[SEP\] ▁ a \[SEP\]"),
+        ("[CLS] $A [SEP]", "[CLS]:1 $A:1 [SEP]:1 $B [SEP]", r"\[CLS\] ▁ a \[SEP\] ▁ a \[SEP\]"),
+    ],
+)
+def test_special_tokens_that_are_not_like_berts_are_refused(single, pair, written):
+    with pytest.raises(PmdError, match=rf"^encoder\.name: its tokenizer writes two texts `a` as {written};"):
+        frame_of(whole_word_tokenizer(single=single, pair=pair))
+
+
+def test_tokens_over_the_end_of_a_word_are_refused():
+    assert blank_before(whole_word_tokenizer(**BERTS)) == ""
+    with pytest.raises(PmdError, match=r"^encoder\.name: its tokenizer makes tokens that reach over the end of a word"):
+        blank_before(whole_word_tokenizer(**BERTS, pieces=["a▁b"]))
 
 
 class TestCache:

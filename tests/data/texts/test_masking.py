@@ -35,11 +35,11 @@ def test_special_tokens_are_never_masked():
 
 def test_special_tokens_of_real_batches_are_never_masked():
     text, batch = tiny_text(), tiny_batch([*range(len(TRAIN))])
-    special = torch.tensor([text.cls, text.sep, text.pad])
+    special = torch.tensor(text.special)
     for chunk in [*batch.queries, *batch.entities]:
         mask = mask_positions(chunk.input_ids, 0.99, special)
         for ids, masked in zip(chunk.input_ids.tolist(), mask.tolist()):
-            assert not any(hit and i in (text.cls, text.sep, text.pad) for i, hit in zip(ids, masked))
+            assert not any(hit and i in text.special for i, hit in zip(ids, masked))
         ordinary = ~torch.isin(chunk.input_ids, special)
         assert (mask.sum(1) == (ordinary.sum(1) * 0.99 + 0.5).floor()).all()
 

@@ -20,7 +20,7 @@ def parts(role: str, tokens: int = 60):
 def masks_of(chunks, rate: float = 0.3) -> list[torch.Tensor]:
     text = tiny_text()
     torch.manual_seed(3)
-    masks = [mask_positions(chunk.input_ids, rate, torch.tensor([text.cls, text.sep, text.pad])) for chunk in chunks]
+    masks = [mask_positions(chunk.input_ids, rate, torch.tensor(text.special)) for chunk in chunks]
     masks[0][0] = False  # a text without any mask
     return masks
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import AlbertConfig, DistilBertConfig
+from transformers import AlbertConfig
 
 from pmd.core.errors import PmdError
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
@@ -106,19 +106,17 @@ def test_layers_that_are_not_there_are_an_error(layers):
         student_of(tiny_model(2), layers)
 
 
-def test_a_distilbert_can_be_cut_too():
-    config = DistilBertConfig(vocab_size=50, dim=16, n_layers=3, n_heads=2, hidden_dim=32)
-    source = BiEncoder(BiEncoderConfig(encoder=config))
-    student = student_of(source, [2])
-    mine = student.query_encoder.transformer.layer[0].state_dict()
-    theirs = source.query_encoder.transformer.layer[2].state_dict()
-    assert student.depth == 1 and all(torch.equal(mine[name], theirs[name]) for name in theirs)
-
-
-def test_an_encoder_without_layers_of_its_own_is_an_error():
-    shared = AlbertConfig(vocab_size=50, embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=16)
-    with pytest.raises(PmdError, match=r"'albert'.*BERT-like"):
-        student_of(BiEncoder(BiEncoderConfig(encoder=shared)), [0])
+def test_layers_that_share_weights_in_groups_are_an_error():
+    sizes = {
+        "vocab_size": 50,
+        "embedding_size": 8,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+    source = BiEncoder(BiEncoderConfig(encoder=AlbertConfig(**sizes, num_hidden_layers=4, num_hidden_groups=2)))
+    with pytest.raises(PmdError, match=r"'albert' .* share the weights of 2 groups"):
+        student_of(source, [0])
 
 
 def test_a_shallower_classifier_computes_with_the_layers_it_kept(tmp_path):
