@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import choices
@@ -29,6 +29,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return text
 
 
+class NamedConfig(ActionConfigFile):
+    """An option that reads a YAML file of settings, given by its path or by the name of a bundled config."""
+
+    def __call__(self, parser, namespace, value, option_string=None) -> None:
+        groups = {action.dest.partition(".")[0] for action in parser._actions}
+        super().__call__(parser, namespace, config_file(value, groups), option_string)
+
+
 def parser_for(config_class: type, description: str = "", **options: Any) -> ArgumentParser:
     """A parser whose options are the fields of a config dataclass, `--config FILE` included.
 
@@ -40,7 +48,7 @@ def parser_for(config_class: type, description: str = "", **options: Any) -> Arg
     parser.add_class_arguments(config_class, as_group=False)
     parser.add_argument(
         "--config",
-        action="config",
+        action=NamedConfig,
         help="a YAML file of settings, or the name of a bundled one (pmd/world); later options override it",
     )
     parser._option_string_actions["--print_config"].help = "print the resulting settings as YAML, and stop"
@@ -48,8 +56,8 @@ def parser_for(config_class: type, description: str = "", **options: Any) -> Arg
         if is_flag(action):
             action.nargs, action.const = "?", True
         elif names := choices(type_of(action)):
-            one = f"{{{','.join(names)}}}"
-            action.metavar = f"[{one},...]" if action.metavar else one
+            braces = f"{{{','.join(names)}}}"
+            action.metavar = f"[{braces},...]" if action.metavar else braces
     return parser
 
 
@@ -65,27 +73,15 @@ def is_flag(action: argparse.Action) -> bool:
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The parsed options; a config may be given by its name.
+    """The parsed options.
 
     Raises:
         PmdError: for arguments that do not fit the config class, with the nearest known key.
     """
     try:
-        return parser.parse_args(_with_config_files(parser, arguments))
+        return parser.parse_args(arguments)
     except ArgumentError as error:
         raise PmdError(explain(str(error), parser)) from None
-
-
-def _with_config_files(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the file of a config in the place of its name."""
-    options = {action.dest.partition(".")[0] for action in parser._actions}
-    replaced = list(arguments)
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            replaced[position] = f"--config={config_file(argument.removeprefix('--config='), options)}"
-        elif argument == "--config" and position + 1 < len(arguments):
-            replaced[position + 1] = config_file(arguments[position + 1], options)
-    return replaced
 
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:

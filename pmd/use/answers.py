@@ -121,8 +121,8 @@ class AnsweringModel:
         """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
         known = [part for part in ("head", "tail", "text") if parts.get(part) is not None]
         if len(known) != 1:
-            given = f"{' and '.join(known)} are" if known else "none is"
-            raise PmdError(f"give one of head, tail and text ({given} given); the other end is what is asked for")
+            number = f"{' and '.join(known)} are" if known else "none is"
+            raise PmdError(f"give one of head, tail and text ({number} given); the other end is what is asked for")
         if parts.get("relation") is None:
             raise PmdError("relation: none is given; name one by its id or name")
         target = _missing_end(known[0], parts.get("target"))
