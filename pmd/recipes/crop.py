@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
+from pmd.core.packages import model_source
 from pmd.models.families import family_of, stored_settings
 from pmd.use.load import current_index
 from pmd.use.locate import locate
@@ -44,9 +45,7 @@ def crop(config: CropConfig) -> str:
     # torch and transformers are loaded once it is known that there is something to do.
     new_folder(config.out)
     if config.model.startswith("package:"):
-        from pmd.models.text.start import locate as packaged_folder
-
-        folder = packaged_folder(config.model)
+        folder = model_source(config.model)
     else:
         folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():

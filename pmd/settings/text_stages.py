@@ -6,13 +6,16 @@ Nothing heavy is imported here either.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from pmd.core.errors import PmdError
+from pmd.core.files import read_object
+from pmd.core.packages import model_source
 from pmd.settings.catalogue import METHODS, lookup
 from pmd.settings.checks import check_name, check_numbers, check_run, first
 from pmd.settings.med import check_widths
 from pmd.settings.rows import Method
-from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
+from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
 
 
 def grade_depths(layers: int) -> list[int]:
@@ -160,4 +163,19 @@ def check(config: ProgressiveConfig) -> None:
             )
         if encoder.widths is not None:
             check_widths("encoder.widths", encoder.widths, encoder.hidden_size, "encoder.hidden_size")
-        resolve_stages(config, encoder.layers)
+    depth = known_depth(config.encoder)
+    if depth is not None:
+        resolve_stages(config, depth)
+
+
+DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
+"""What the number of layers is called in the configs of encoders."""
+
+
+def known_depth(encoder: EncoderConfig) -> int | None:
+    """The layers of the encoder that a run starts from; None where no folder on this machine says it."""
+    if encoder.name == "scratch":
+        return encoder.layers
+    folder = Path(model_source(encoder.name, "encoder.name"))
+    settings = read_object(folder / "config.json", "restore it, or give another encoder.name")
+    return next((settings[name] for name in DEPTHS if isinstance(settings.get(name), int)), None)

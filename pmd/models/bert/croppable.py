@@ -32,8 +32,8 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from pmd.core.errors import PmdError
+from pmd.core.packages import model_source
 from pmd.models.bert.leading_parts import CROPPABLE_CLASSES, LeadingParts, croppable_parameters, leading_slices
-from pmd.models.text.start import locate
 
 
 class CroppableBertConfig(BertConfig):
@@ -91,7 +91,7 @@ class _Croppable:
         elif widths is not None:
             kwargs["widths"] = list(widths)
         try:
-            model, loading = super().from_pretrained(locate(name), *args, output_loading_info=True, **kwargs)
+            model, loading = super().from_pretrained(model_source(name), *args, output_loading_info=True, **kwargs)
         except PmdError:
             raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:

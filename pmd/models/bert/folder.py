@@ -10,6 +10,7 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
+from pmd.core.packages import model_source
 from pmd.core.quiet import quiet
 from pmd.models.bert.croppable import (
     CroppableBert,
@@ -18,7 +19,7 @@ from pmd.models.bert.croppable import (
     check_bert_widths,
 )
 from pmd.models.families import Cropped, stored_settings, write_training
-from pmd.models.text.start import load_tokenizer, locate
+from pmd.models.text.start import load_tokenizer
 from pmd.settings.glue import GlueModelConfig
 
 Model = BertForSequenceClassification | CroppableBertForSequenceClassification
@@ -27,7 +28,7 @@ Model = BertForSequenceClassification | CroppableBertForSequenceClassification
 def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
     try:
-        found = CroppableBertConfig.from_pretrained(locate(model.name, "model.name"))
+        found = CroppableBertConfig.from_pretrained(model_source(model.name, "model.name"))
     except PmdError:
         raise
     except (OSError, ValueError) as error:
@@ -47,7 +48,7 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a BERT. PmdError if it has none, or that of another model."""
     try:
-        source = locate(name, "model.name")
+        source = model_source(name, "model.name")
         return load_tokenizer(source, CroppableBertConfig.from_pretrained(source))
     except PmdError:
         raise

