@@ -203,20 +203,12 @@ class TransH(Interaction):
         return self._score_of_products(vv, of_queries(w * moved) - wc, of_queries(w * known) - wc, of_queries(w * w))
 
 
-class ComplEx(Interaction):
-    """Re⟨h, r, t̄⟩ (Trouillon et al., ICML 2016); parts are real and imaginary."""
+class Product(Interaction):
+    """The common part of products: the score is the inner product of the query and the candidate."""
 
-    entity_parts = relation_parts = 2
-    complex_parts = True
     norms = ()
     default_norm = None
     term_kind: TermKind = "product"
-
-    def tail(self, h: Tensor, r: Tensor) -> Tensor:
-        return times(h, r)
-
-    def head(self, t: Tensor, r: Tensor) -> Tensor:
-        return times(t, conjugate(r))
 
     def terms(self, query: Tensor, candidate: Tensor) -> Tensor:
         return (query * candidate).sum(-2)
@@ -228,13 +220,26 @@ class ComplEx(Interaction):
         return query.flatten(-2) @ candidates.flatten(-2).transpose(-1, -2)
 
 
-class SimplE(ComplEx):
+class ComplEx(Product):
+    """Re⟨h, r, t̄⟩ (Trouillon et al., ICML 2016); parts are real and imaginary."""
+
+    entity_parts = relation_parts = 2
+    complex_parts = True
+
+    def tail(self, h: Tensor, r: Tensor) -> Tensor:
+        return times(h, r)
+
+    def head(self, t: Tensor, r: Tensor) -> Tensor:
+        return times(t, conjugate(r))
+
+
+class SimplE(Product):
     """½ (⟨h_head, r, t_tail⟩ + ⟨t_head, r_inverse, h_tail⟩) (Kazemi and Poole, NeurIPS 2018).
 
     An entity's parts are its head and its tail role, a relation's are itself and its inverse.
     """
 
-    complex_parts = False
+    entity_parts = relation_parts = 2
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return (h * r).flip(-2) / 2  # the head role of h meets the tail role of t, and the other way round
