@@ -97,10 +97,7 @@ COMMANDS = Group(
             text="fine-tune a BERT and its sub-models on a GLUE task; by default with the config glue/bert_base",
             config="pmd.settings.glue:GlueConfig",
             recipe="pmd.recipes.glue:train_glue",
-            examples=(
-                "pmd glue --task rte",
-                "pmd glue --config glue/minilm --task stsb --data.path DIR/glue",
-            ),
+            examples=("pmd glue --task rte", "pmd glue --config glue/minilm --task stsb --data.path DIR/glue"),
             key="task",
             default="glue/bert_base",
             check=check_glue,

@@ -9,18 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-GRADE_COLUMNS = (
-    "grade",
-    "layers",
-    "mask rate",
-    "parameters",
-    "MRR",
-    "Hits@1",
-    "Hits@3",
-    "Hits@10",
-    "MR",
-    "entities/s",
-)
+GRADE_COLUMNS = ("grade", "layers", "mask rate", "parameters", "MRR", "Hits@1", "Hits@3", "Hits@10", "MR", "entities/s")
 
 
 def grades_table(results: dict[str, dict[str, Any]], split: str) -> str:
@@ -84,10 +73,7 @@ def by_width(result: dict[str, Any], split: str) -> dict[Any, dict[str, Any]]:
 
 def ranking_cells(metrics: dict[str, Any]) -> list[str]:
     """MRR, Hits@1, Hits@3, Hits@10 and MR of both sides, as printed."""
-    return [
-        *(f"{metrics[key]:.3f}" for key in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")),
-        f"{metrics['mr']:.1f}",
-    ]
+    return [*(f"{metrics[key]:.3f}" for key in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10")), f"{metrics['mr']:.1f}"]
 
 
 def markdown(columns, rows, align=None) -> str:

@@ -59,12 +59,7 @@ def encode(
 
     outputs = []
     for position, chunk in enumerate(chunks):
-        arguments = (
-            chunk.input_ids,
-            chunk.attention_mask,
-            chunk.token_type_ids,
-            masks[position] if masks else None,
-        )
+        arguments = (chunk.input_ids, chunk.attention_mask, chunk.token_type_ids, masks[position] if masks else None)
         if recompute and torch.is_grad_enabled():
             outputs.append(checkpoint(run, *arguments, use_reentrant=False))
         else:
