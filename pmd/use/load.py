@@ -74,14 +74,40 @@ def current_index(
     if rebuild or not has_index(model, any_format=source is None):
         return build(model, source)
     index = Index(model / "index")
-    checks = {"the model": other_model(index, model), "the graph": other_graph(index, source, graph is not None)}
-    changed = [what for what, other in checks.items() if other]
+    changed = changes(index, model, source, named=graph is not None)
     if not changed:
         return index
-    if checks["the model"]:
+    if "the model" in changed:
         check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
     return build(model, source)
+
+
+def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> list[str]:
+    """What is no longer as it was when the index was built: `the model`, `the graph`, both or nothing.
+
+    Files of the same size and time are the same. Where these differ, checksums decide; if the content is the same, the
+    index notes the new times. A graph that is in no folder here is loaded only if it is `named`.
+    """
+    changed, noted = [], index.metadata
+    files = model_files(model)
+    stats = file_stats(model, files)
+    if stats != noted["model_files"]:
+        if files_checksum(files) != noted["model"]:
+            changed.append("the model")
+        else:
+            index.update(model_files=stats)
+    if isinstance(source, DataConfig):
+        stats = graph_file_stats(source)
+        # Options may read the same files in another way.
+        doubtful = named if stats is None else stats != noted["graph_files"] or (named and bool(source.options))
+        if doubtful and loaded(source).checksum() != noted["graph"]:
+            changed.append("the graph")
+        elif doubtful and stats is not None:
+            index.update(graph_files=stats)
+    elif source is not None and source.checksum() != noted["graph"]:
+        changed.append("the graph")
+    return changed
 
 
 def check_weights(model: Path) -> None:
@@ -112,37 +138,6 @@ def graph_file_stats(source: DataConfig) -> FileStats | None:
     if (bundled / "train.tsv").is_file():
         folder = bundled
     return file_stats(folder, graph_files(folder)) if folder.is_dir() else None
-
-
-def other_model(index: Index, model: Path) -> bool:
-    """Whether the model's files are others than those that the index was built with."""
-    files = model_files(model)
-    stats = file_stats(model, files)
-    if stats == index.metadata["model_files"]:
-        return False
-    if files_checksum(files) != index.metadata["model"]:
-        return True
-    index.update(model_files=stats)
-    return False
-
-
-def other_graph(index: Index, source: KnowledgeGraph | DataConfig | None, named: bool) -> bool:
-    """Whether the graph is another than the one that the index was built with; one that is `named` must be there."""
-    if source is None:
-        return False
-    if not isinstance(source, DataConfig):
-        return source.checksum() != index.metadata["graph"]
-    stats = graph_file_stats(source)
-    if stats is None and not named:
-        return False
-    # The same files may be read in another way.
-    if stats is not None and stats == index.metadata["graph_files"] and not (named and source.options):
-        return False
-    if loaded(source).checksum() != index.metadata["graph"]:
-        return True
-    if stats is not None:
-        index.update(graph_files=stats)
-    return False
 
 
 def loaded(source: DataConfig) -> KnowledgeGraph:
