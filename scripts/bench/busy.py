@@ -3,7 +3,8 @@
     python scripts/bench/busy.py
 
 The jobs are whole processes, taken in turn: each idle and busy, in every round. The main job is shown as it is by default,
-and with one thread for each core that spin while they wait, which is what OpenMP does by itself.
+and with one thread for each core that spin while they wait, which is what OpenMP does by itself. What was measured while
+still other work took a share of the cores (`--tolerance`) is measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from pmd.cli.errors import run
-from pmd.core.cores import cores_at_start
+from pmd.core.cores import cores_at_start, read
 from pmd.recipes.tables import markdown
 
 PMD = [sys.executable, "-c", "from pmd.cli.main import main; main()"]
@@ -32,10 +33,13 @@ SPINS = {"GOMP_SPINCOUNT": "300000"}
 """What GNU's OpenMP takes by default. It is set so that nothing else is chosen."""
 
 
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
 @contextmanager
 def busy_process():
     """One core is taken."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    process = subprocess.Popen([sys.executable, "-c", BUSY])
     try:
         time.sleep(1)
         yield
@@ -44,23 +48,39 @@ def busy_process():
         process.wait()
 
 
-def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> float:
-    """Seconds by the clock of a process; what the shell says of threads is not handed on."""
+def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds by the clock of a process, and the cores that were taken meanwhile by what this program has not started.
+
+    What the shell says of threads is not handed on.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in CHOSEN}
-    began = time.perf_counter()
+    before = read()
     done = subprocess.run(command, env=environment | variables, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return time.perf_counter() - began
+    after = read()
+    seconds, used = after.time - before.time, after.limits[0][1] - before.limits[0][1]
+    return seconds, max(0.0, used - after.own + before.own) / seconds
 
 
-def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses"):
+def undisturbed(command: Sequence[str], variables: Mapping[str, str], tolerance: float) -> float:
+    """Seconds by the clock of a process while no other work takes more cores than the tolerance."""
+    while True:
+        seconds, others = seconds_of(command, variables)
+        if others <= tolerance:
+            return seconds
+        print(f"other work took {others:.2f} cores; again", file=sys.stderr, flush=True)
+        time.sleep(10)
+
+
+def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses", tolerance: float = 0.1):
     """Time jobs idle and beside a busy process.
 
     Args:
         rounds: times that each job is run idle, and busy.
         epochs: of every stage of the main job.
         tests: what pytest runs.
+        tolerance: cores that other work may take meanwhile.
     """
     usable, work = cores_at_start().usable, Path(tempfile.mkdtemp(prefix="pmd-busy-"))
     job = [*PMD, "progressive", f"--runs={work}", f"--train.epochs={epochs}", f"--distill.epochs={epochs}"]
@@ -86,9 +106,9 @@ def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses"):
     idle, busy = ({name: [] for name in jobs} for _ in range(2))
     for turn in range(rounds):
         for name, (command, variables) in jobs.items():
-            idle[name].append(seconds_of(command, variables))
+            idle[name].append(undisturbed(command, variables, tolerance))
             with busy_process():
-                busy[name].append(seconds_of(command, variables))
+                busy[name].append(undisturbed(command, variables, tolerance))
             print(
                 f"round {turn + 1}, {name}: {idle[name][-1]:.1f} s, {busy[name][-1]:.1f} s", file=sys.stderr, flush=True
             )
