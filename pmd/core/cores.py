@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 SAMPLE = 0.25  # seconds over which the load is measured
 TOLERANCE = 0.3  # of a core: something small always runs somewhere
-BETWEEN = 10.0  # seconds between two looks at the load of a run
+BETWEEN = 30.0  # seconds between two looks at the load of a run
 
 
 class Cores(NamedTuple):
@@ -56,9 +56,9 @@ def read(root: Path = Path("/")) -> Reading:
     """The machine and the control groups of this process, now; `root` is the root of the file system."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     limits, own = [(len(allowed), 0.0)], 0.0
-    with contextlib.suppress(OSError, ValueError):
-        own = family_seconds(root, os.getppid() if "LOCAL_WORLD_SIZE" in os.environ else os.getpid())
+    with contextlib.suppress(OSError, ValueError):  # there is no /proc on other systems
         limits = [(len(allowed), busy_seconds((root / "proc/stat").read_text(), allowed)), *group_limits(root)]
+        own = family_seconds(root, os.getppid() if "LOCAL_WORLD_SIZE" in os.environ else os.getpid())
     return Reading(time.monotonic(), limits, own)
 
 

@@ -32,7 +32,7 @@ class Variant:
 
     Args:
         name: what the row is called.
-        options: options of `scripts/progressive.py`, such as `--distill.method=lkd`.
+        options: options of `pmd progressive`, such as `--distill.method=lkd`.
     """
 
     name: str
@@ -56,11 +56,11 @@ class CompareConfig:
     """Several methods, several seeds, one table.
 
     Args:
-        base: the config of `scripts/progressive.py`, a YAML or the name of a bundled one, that all variants start from.
+        base: the config of `pmd progressive`, a YAML or the name of a bundled one, that all variants start from.
         out: folder of the comparison; an existing one is continued.
         seeds: one run of every variant for each.
         variants: the rows; by default the paper's Table 3.
-        options: options of `scripts/progressive.py` for all variants.
+        options: options of `pmd progressive` for all variants.
         metric: what the cells show.
     """
 

@@ -1,6 +1,6 @@
 """DualDE's tables for one graph: students with and without a teacher (Table 3) and without each stage (Table 6).
 
-A config of `scripts/train.py` holds a teacher and its students as stages; which row a stage belongs to is
+A config of `pmd train` holds a teacher and its students as stages; which row a stage belongs to is
 read from what it is: without a teacher it is the teacher itself or `no-DS`, with a frozen one `−S2`, with a
 released one `DS`, or `−S1` where it starts from random weights.
 """
@@ -31,10 +31,10 @@ class DualdeConfig:
     """DualDE's Tables 3 and 6 for one graph.
 
     Args:
-        configs: of `scripts/train.py`, YAMLs or names of bundled ones, one for each interaction, all of one graph.
+        configs: of `pmd train`, YAMLs or names of bundled ones, one for each interaction, all of one graph.
         out: folder of the comparison; an existing one is continued.
         seeds: one run of every config for each.
-        options: options of `scripts/train.py` for all configs.
+        options: options of `pmd train` for all configs.
     """
 
     configs: list[str]

@@ -77,7 +77,7 @@ def by_type(
 
 
 def of_table(folder: Path, rows: Sequence[str] | None, widths: Sequence[int] | None) -> Models:
-    """Models of a folder of `scripts/med.py`, of its first seed; by default the paper's rows."""
+    """Models of a folder of `pmd table med`, of its first seed; by default the paper's rows."""
     known = read_table(folder)["results"]
     columns = sorted(map(int, known["dt"]))
     croppable = [row for row in known if row not in TITLES]
@@ -95,10 +95,10 @@ def of_table(folder: Path, rows: Sequence[str] | None, widths: Sequence[int] | N
 
 
 def of_run(folder: Path, rows: Sequence[str] | None, widths: Sequence[int] | None) -> Models:
-    """Models of a run of `scripts/train.py`; by default its croppable ones."""
+    """Models of a run of `pmd train`; by default its croppable ones."""
     stages = sorted(path.parent for path in folder.glob("*/config.json"))
     if not stages:
-        raise PmdError(f"--run: '{folder}' holds no trained model; give a folder of scripts/train.py or scripts/med.py")
+        raise PmdError(f"--run: '{folder}' holds no trained model; give a folder of `pmd train` or `pmd table med`")
     known = {stage.name: load(stage) for stage in stages}
     rows = rows or [name for name, model in known.items() if len(model.widths) > 1]
     if not rows:

@@ -1,6 +1,6 @@
 """GLUE tasks by methods and sizes over several seeds, beside the published rows: Table 6 of Zhu et al., ACL 2025.
 
-Every task and seed is a run of `scripts/glue.py` in a folder of its own. Finished ones are never repeated, so a stopped
+Every task and seed is a run of `pmd glue` in a folder of its own. Finished ones are never repeated, so a stopped
 table goes on, and one with further tasks or seeds trains only those.
 """
 
@@ -43,7 +43,7 @@ class GlueTableConfig:
     """Tasks across, methods and sizes down, over several seeds.
 
     Args:
-        base: what all runs share, as for `scripts/glue.py`; its `methods` or `stages` and widths are the rows. Its task,
+        base: what all runs share, as for `pmd glue`; its `methods` or `stages` and widths are the rows. Its task,
             seed, name and runs are those of the table.
         tasks: the columns.
         tuned: settings of single tasks; those of tasks that the table leaves out are not used.

@@ -78,7 +78,7 @@ def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:
         if seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
             raise PmdError(
                 f"evaluation.split: an embedding model has learned nothing of the entities of '{split}'; "
-                "use a text model (scripts/progressive.py)"
+                "use a text model (`pmd progressive`)"
             )
 
 

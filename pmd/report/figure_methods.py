@@ -1,4 +1,4 @@
-"""Pictures of a folder of `scripts/med.py`: methods by width, and what wide models retain of narrow ones."""
+"""Pictures of a folder of `pmd table med`: methods by width, and what wide models retain of narrow ones."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def title_of(folder: Path) -> str | None:
-    """`title` of a folder of `scripts/med.py`, if the runs in it are still there."""
+    """`title` of a folder of `pmd table med`, if the runs in it are still there."""
     configs = sorted(folder.glob("seed*/main/config.yaml"))
     return title(read_config(KgeConfig, ["--config", str(configs[0])])) if configs else None
 
@@ -118,12 +118,12 @@ def title(settings: KgeConfig) -> str:
 
 
 def read_table(folder: Path) -> dict[str, Any]:
-    """results.json of a folder of `scripts/med.py`: methods by width. PmdError if it is none."""
+    """results.json of a folder of `pmd table med`: methods by width. PmdError if it is none."""
     found = read_results(folder)
     rows = found.get("results") or {}
     if "dt" not in rows or not all(width.isdigit() for cells in rows.values() for width in cells):
         raise PmdError(
-            f"--run: '{folder}' is not a folder of scripts/med.py (it has no results.json of methods by width)"
+            f"--run: '{folder}' is not a folder of `pmd table med` (it has no results.json of methods by width)"
         )
     return found
 

@@ -162,7 +162,7 @@ def tables_section(record: Record) -> Section:
 
 
 def methods_section(record: Record, folder: Path, key: str) -> Section | None:
-    """The pictures of a table of `scripts/med.py`; None for other comparisons."""
+    """The pictures of a table of `pmd table med`; None for other comparisons."""
     rows = record.results.get("results")
     if not isinstance(rows, dict) or "dt" not in rows:
         return None

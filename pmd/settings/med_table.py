@@ -78,7 +78,7 @@ class MedTableConfig:
     """Methods by widths for one graph and one interaction, over several seeds.
 
     Args:
-        base: what all share, as for `scripts/train.py`; `base.model.widths` are the columns.
+        base: what all share, as for `pmd train`; `base.model.widths` are the columns.
         methods: the rivals; `dt` is always among them.
         tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.

@@ -32,7 +32,7 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     if started != accelerator.num_processes:
         raise PmdError(
             f"{started} processes were started, but each believes it is one of {accelerator.num_processes}; "
-            "on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N scripts/…`"
+            "on CPUs use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N -m pmd …`"
         )
     if accelerator.device.type == "cpu":
         noted = run.threads_of(accelerator.num_processes) if run else 0

@@ -126,7 +126,7 @@ def test_a_table_is_drawn(table, types_file, tmp_path):
         ("seed0/main", ["--widths=[9]"], "--widths: 9.*outside 1.*8.*width.*'best'"),
         ("seed0/main", ["--rows=[rest]"], "--rows: 'rest'.*bkd-2"),
         ("seed0/assistants", [], "--rows:.*assistant-"),
-        ("seed0", [], "scripts/train.py.*scripts/med.py"),
+        ("seed0", [], "pmd train.*pmd table med"),
         ("seed0/main", ["--types=none.tsv"], "none.tsv:"),
         ("seed0/main", [], "--types:"),
     ],

@@ -309,7 +309,7 @@ def test_what_cannot_be_cropped(arguments, message, run, tmp_path):
 
 
 def test_methods_are_drawn_of_their_folder_alone(run):
-    with pytest.raises(PmdError, match=r"scripts/med.py"):
+    with pytest.raises(PmdError, match=r"pmd table med"):
         figure_command([f"--run={run}", "--what=methods"])
 
 

@@ -47,7 +47,7 @@ def test_a_table_without_retention_says_how_to_get_it(table, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"results": results["results"]}))
     with pytest.raises(PmdError, match=r"was made before retention was measured; repeat its command"):
         figure_command([f"--run={tmp_path}", "--what=retention"])
-    with pytest.raises(PmdError, match=r"is not a folder of scripts/med.py"):
+    with pytest.raises(PmdError, match=r"is not a folder of `pmd table med`"):
         figure_command([f"--run={tmp_path}/none", "--what=retention"])
 
 
@@ -57,8 +57,8 @@ TASKS = {"labelling": {"dt": {"2": []}}, "recommendation": {"none": {"": []}, "d
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps({"results": TASKS}), "--run: '.*' is not a folder of scripts/med.py"),
-        (json.dumps({"results": {"dt": {"two": []}}}), "--run: '.*' is not a folder of scripts/med.py"),
+        (json.dumps({"results": TASKS}), "--run: '.*' is not a folder of `pmd table med`"),
+        (json.dumps({"results": {"dt": {"two": []}}}), "--run: '.*' is not a folder of `pmd table med`"),
         ('{"results": ', r"--run: '.*results.json' cannot be read \(Expecting value.*\); repeat the command"),
         ("[1]", "--run: '.*results.json' holds no results by name"),
     ],

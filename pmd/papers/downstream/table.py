@@ -70,7 +70,7 @@ class DownstreamConfig(MedTableConfig):
     """Methods by widths, by what their embeddings are worth to other models.
 
     Args:
-        base: what all embedding models share, as for `scripts/train.py`; `base.model.widths` are the columns.
+        base: what all embedding models share, as for `pmd train`; `base.model.widths` are the columns.
         methods: rows beside `dt` and the croppable models.
         tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
