@@ -1,12 +1,13 @@
-"""A run folder answers questions: what was asked, on what machine, what came out.
+"""A run folder: what was asked, on what machine, what came out.
 
     config.yaml    the resolved settings         env.json       versions, device, seed, commit
     metrics.jsonl  one line per logged step      results.json   one entry per finished stage
-    NAME/          one folder per stage: a model that loads by itself
-    ranks/         of embedding models: the ranks of each stage, which what is counted later begins with
-    checkpoint/    the state of the stage in progress, gone when the stage is done
+    table.md       the results as tables, once all stages are finished
+    data.sha256    the checksum of the data      NAME/          one folder per stage: a model that loads by itself
+    ranks/         of embedding models, the ranks of each stage, for what is counted later
+    checkpoint/    the state of the stage in progress, removed when its model is saved
 
-Every file is written aside and renamed, so that a reader never sees half of one.
+Files are written aside and renamed, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pmd.core.files import read_object, write_json, write_text
 from pmd.core.results import StageResult
 
 CHECKSUMS = ("data.sha256", "graph.sha256")
-"""Where a run notes the checksum of its data; the second is what older runs call it."""
+"""Files with the checksum of a run's data; older runs have the second."""
 
 
 def environment(**more: Any) -> dict[str, Any]:
@@ -61,14 +62,14 @@ def _commit() -> str | None:
 
 
 class Run:
-    """A run folder. Only the main process writes; the others hold the same object and stay silent."""
+    """A run folder. Of several processes, all of which have the same object, only the main one writes."""
 
     def __init__(self, folder: Path, *, main: bool = True):
         self.folder, self.main = folder, main
 
     @classmethod
     def create(cls, runs: str, name: str, config: Any, stamp: str, *, main: bool = True) -> Run:
-        """A new folder `RUNS/NAME-STAMP` with the resolved config in it; the stamp is its date and time."""
+        """A new folder `RUNS/NAME-STAMP` with the resolved config; the stamp is its date and time."""
         run = cls(Path(runs) / f"{name}-{stamp}", main=main)
         run.start(config)
         return run
@@ -80,50 +81,51 @@ class Run:
             write_text(self.folder / "config.yaml", text)
 
     @classmethod
-    def open(cls, folder: str, *, runs: str = "runs", main: bool = True, key: str | None = None) -> Run:
-        """An existing run; `latest` is the newest one under `runs`. With a `key`, one whose config has it: what
-        tells the runs of one script from those of another.
+    def open(cls, folder: str, *, runs: str = "runs", key: str | None = None) -> Run:
+        """An existing run; `latest` is the newest one under `runs`.
+
+        A `key` is a setting that only the runs of one command have.
 
         Raises:
-            PmdError: if there is none.
+            PmdError: if there is no such run, or if it is one of another command.
         """
         if folder == "latest":
-            files = sorted(Path(runs).glob("*/config.yaml"), key=lambda path: _stamp(path.parent.name))
-            found = next((path.parent for path in reversed(files) if _has(path, key)), None)
-            if found is None:
+            newest_first = sorted(Path(runs).glob("*/config.yaml"), key=lambda file: _stamp(file.parent), reverse=True)
+            config = next((file for file in newest_first if _has(file, key)), None)
+            if config is None:
                 raise PmdError(
                     f"--resume: no run of this script under '{runs}'; name a run folder, or start one without --resume"
                 )
-            return cls(found, main=main)
+            return cls(config.parent)
         if not (Path(folder) / "config.yaml").is_file():
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
         if not _has(Path(folder) / "config.yaml", key):
             raise PmdError(f"--resume: '{folder}' is a run of another script; resume it with that one")
-        return cls(Path(folder), main=main)
+        return cls(Path(folder))
 
     def refuse_other_settings(self, config: Any) -> None:
         """Raise PmdError if this run was started with other settings, naming the first that differs.
 
-        Where the run lies is none of them: it may be moved, or named by another path.
+        `runs` and `name` may differ: a run may be moved, or named by another path.
         """
         file = self.folder / "config.yaml"
         stored, asked = read_settings(file), json.loads(json.dumps(dataclasses.asdict(config)))
-        absent = _absent(stored, asked)
-        if absent:
+        missing = _missing(stored, asked)
+        if missing:
             raise PmdError(
-                f"'{file}' lacks {absent}: it is cut off, or of another version; restore it, or choose another folder"
+                f"'{file}' lacks {missing}: it is cut off, or of another version; restore it, or choose another folder"
             )
-        places = stored["runs"], asked["runs"]
+        runs = stored["runs"], asked["runs"]
         stored, asked = _flat(stored), _flat(asked)
         for key in sorted((stored.keys() | asked.keys()) - {"runs", "name"}):
             values = stored.get(key), asked.get(key)
-            if values[0] != values[1] and not (key.endswith(".load") and _same_model(values, places)):
+            if values[0] != values[1] and not (key.endswith(".load") and _same_model(values, runs)):
                 raise PmdError(
                     f"'{self.folder}' was run with {key} {values[0]!r}, not {values[1]!r}; choose another folder"
                 )
 
     def threads_of(self, processes: int) -> int:
-        """The CPU threads of each of so many processes that env.json notes; 0 if it notes none, or other processes."""
+        """The CPU threads of a process that env.json notes; 0 if it has none, or is of another number of processes."""
         try:
             noted = json.loads((self.folder / "env.json").read_text(encoding="utf-8"))
             return int(noted["threads"]) if noted["processes"] == processes else 0
@@ -132,7 +134,7 @@ class Run:
 
     @property
     def data_checksum(self) -> str | None:
-        """The checksum of the data, a graph's or a task's, that the run was started on; None if it noted none."""
+        """The checksum of the data that the run was started on, a graph's or a task's; None if there is none."""
         files = [self.folder / name for name in CHECKSUMS]
         return next((file.read_text(encoding="utf-8").strip() for file in files if file.is_file()), None)
 
@@ -182,31 +184,31 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """What a config.yaml says. PmdError if it is broken."""
+    """The settings in a config.yaml. PmdError if it is broken."""
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a 13th month
         reason = " ".join(str(error).split())
         raise PmdError(f"'{file}' cannot be read ({reason}); restore it, or choose another folder") from None
-    if not isinstance(found, dict):
-        raise PmdError(f"'{file}' holds no settings by name but {found!r:.60}; restore it, or choose another folder")
-    return found
+    if not isinstance(settings, dict):
+        raise PmdError(f"'{file}' holds no settings by name but {settings!r:.60}; restore it, or choose another folder")
+    return settings
 
 
-def _absent(stored: dict[str, Any], asked: dict[str, Any]) -> str | None:
-    """The first setting that is not stored; None if all are."""
+def _missing(stored: dict[str, Any], asked: dict[str, Any]) -> str | None:
+    """The first setting that is not stored, as `GROUP.NAME`; None if all are."""
     for name, value in asked.items():
         if name not in stored:
             return name
         if isinstance(value, dict) and isinstance(stored[name], dict):
-            found = _absent(stored[name], value)
-            if found:
-                return f"{name}.{found}"
+            inner = _missing(stored[name], value)
+            if inner:
+                return f"{name}.{inner}"
     return None
 
 
 def _same_model(models: tuple[Any, Any], runs: tuple[Any, Any]) -> bool:
-    """Whether two models lie alike beside the runs that name them, so that they were moved together."""
+    """Whether two models lie in the same place relative to the runs that name them: both were moved together."""
     return None not in models and len({os.path.relpath(model, run) for model, run in zip(models, runs)}) == 1
 
 
@@ -214,6 +216,6 @@ def _has(config: Path, key: str | None) -> bool:
     return key is None or key in read_settings(config)
 
 
-def _stamp(name: str) -> str:
-    found = re.search(r"\d{8}-\d{6}$", name)
-    return found.group() if found else ""
+def _stamp(folder: Path) -> str:
+    match = re.search(r"\d{8}-\d{6}$", folder.name)
+    return match.group() if match else ""
