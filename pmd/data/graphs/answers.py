@@ -1,13 +1,17 @@
 """Known answers of many queries at once, without a Python loop.
 
-Filtered ranking and the removal of false negatives both ask "which entities complete (h, r, ?)?" for every
-row of a batch. Each known triple becomes one int64 key, `(query * num_entities) + answer`; in the sorted keys
-the answers of a query are one contiguous run, found by two binary searches. Memory: 8 bytes per triple and
-target, and nothing per possible query, so millions of entities are fine.
+Filtered ranking and the removal of false negatives both ask "which entities complete (h, r, ?)?" for every row of a
+batch. Each known triple becomes one int64 key, (h · num_relations + r) · num_entities + t; among the sorted keys the
+answers of a query are consecutive and found by two binary searches. Memory: 8 bytes for each triple and target, and
+nothing for each possible query, so millions of entities are fine.
+
+Example, 10 entities and 2 relations: the triples (3, 1, 4), (3, 1, 8) and (5, 0, 2) have the keys 74, 78 and 102. The
+query (3, 1, ?) is 7, its answers lie between 70 and 79: 4 and 8.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +22,7 @@ _INT64_MAX = 2**63 - 1
 
 
 def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: Target = "tail") -> Tensor:
-    """One int64 key (n,) for each triple (n, 3): equal triples have equal keys, `target` varies fastest.
+    """One int64 key (n,) for each triple (n, 3): equal triples have equal keys, and keys of one query are consecutive.
 
     Raises PmdError where the keys would not fit into 64 bits.
     """
@@ -35,11 +39,20 @@ def query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
     return triples[:, 0 if target == "tail" else 2] * num_relations + triples[:, 1]
 
 
-class KnownAnswers:
-    """The true completions that a set of triples (n, 3) knows.
+def distinct(keys: np.ndarray) -> np.ndarray:
+    """Sorted distinct keys, of integers from 0 on. `np.unique` hashes them, which took up to 50 times longer."""
+    keys = np.sort(keys)
+    return keys[np.diff(keys, prepend=-1) > 0]
 
-    `triples` holds (head, relation, tail) positions; duplicates count once. Raises PmdError where a position
-    is outside `num_entities` or `num_relations`, or where the keys would not fit into 64 bits.
+
+class KnownAnswers:
+    """The answers that a set of triples knows.
+
+    Args:
+        triples: (n, 3) positions of head, relation and tail; duplicates count once.
+
+    Raises:
+        PmdError: where a position is outside `num_entities` or `num_relations`, or keys would not fit into 64 bits.
     """
 
     def __init__(self, triples: Tensor, num_entities: int, num_relations: int) -> None:
@@ -49,10 +62,11 @@ class KnownAnswers:
         self._sorted: dict[Target, Tensor] = {}
 
     def lookup(self, triples: Tensor, target: Target) -> tuple[Tensor, Tensor]:
-        """Every known answer of each query row, as COO pairs.
+        """All known answers of the queries of triples (b, 3), as pairs.
 
-        triples (b, 3) -> rows (m,) ascending, entities (m,) ascending within a row, int64 both. The row's own
-        answer is among them if it is known; the entry of `triples` at `target` is not read.
+        Returns:
+            Rows (m,) ascending and entities (m,) ascending within a row, both int64. A triple's own answer is among them if
+            it is known; the entry at `target` is not read.
         """
         keys = self._keys(target)
         queries = query_keys(self._checked(triples, target), self.num_relations, target)  # (b,)
@@ -60,7 +74,7 @@ class KnownAnswers:
         start = torch.searchsorted(keys, first_key)
         count = torch.searchsorted(keys, first_key + (self.num_entities - 1), right=True) - start
         rows = torch.arange(len(triples), device=keys.device).repeat_interleave(count)  # (m,)
-        # Row i begins at cumsum(count)[i] - count[i] in the flat output, and at start[i] in `keys`.
+        # The answers of row i begin at cumsum(count)[i] - count[i] in the output, and at start[i] in `keys`.
         shift = start - (count.cumsum(0) - count)
         positions = torch.arange(len(rows), device=keys.device) + shift[rows]
         return rows, keys[positions] % self.num_entities
@@ -74,7 +88,7 @@ class KnownAnswers:
         return keys[torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)] == wanted
 
     def _keys(self, target: Target) -> Tensor:
-        """Sorted, unique keys (u,) of the known triples, made when they are first asked for."""
+        """Sorted, unique keys (u,) of the known triples, computed when first used."""
         if target not in TARGETS:
             raise PmdError(f"target '{target}' is unknown; use 'head' or 'tail'")
         if target not in self._sorted:
@@ -85,7 +99,7 @@ class KnownAnswers:
         return triple_keys(triples, self.num_entities, self.num_relations, target)
 
     def _checked(self, triples: Tensor, target: Target | None = None) -> Tensor:
-        """int64 triples; a position out of range would silently alias another query's key."""
+        """The triples as int64. PmdError for a position out of range, whose key would be that of another query."""
         if triples.ndim != 2 or triples.shape[1] != 3:
             raise PmdError(f"triples have shape {tuple(triples.shape)}; they need (n, 3): head, relation, tail")
         triples = triples.to(torch.int64)

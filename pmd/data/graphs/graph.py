@@ -1,4 +1,4 @@
-"""`KnowledgeGraph`: triples as integers, and a name and a description for everything they mention.
+"""`KnowledgeGraph`: triples as integers, and the names and descriptions of what they mention.
 
 All sources (`pmd.data.graphs.sources`) end here and everything else starts here.
 """
@@ -17,11 +17,11 @@ from pmd.core.errors import PmdError
 
 @dataclass(frozen=True, eq=False)
 class KnowledgeGraph:
-    """A knowledge graph with text and fixed splits.
+    """A knowledge graph with texts and fixed splits.
 
-    `train`, `valid` and `test` are int64 tensors (n, 3) of (head, relation, tail) positions in the id
-    lists. Inverse relations are not stored: a query for the head is asked for by `target="head"`.
-    `splits` holds further splits by name, such as `inductive_train`.
+    `train`, `valid` and `test` are int64 tensors (n, 3) of positions of head, relation and tail in the lists of ids.
+    Inverse relations are not stored: to ask for the head, use `target="head"`. `splits` holds further splits by
+    name, such as `inductive_train`.
     """
 
     name: str
@@ -56,33 +56,33 @@ class KnowledgeGraph:
         raise PmdError(f"graph '{self.name}' has no split '{name}'; it has {', '.join(self.split_names)}")
 
     def context_of(self, split: str) -> list[str]:
-        """The splits that belong to the same graph as `split`: its own, for filtering and candidates.
+        """The names of the splits of the graph that `split` belongs to.
 
-        An inductive data set holds two graphs with no entity in common: splits named `inductive_*`
-        are one, `train`, `valid` and `test` the other.
+        An inductive data set holds two graphs without a common entity: the splits named `inductive_*` are one, `train`,
+        `valid` and `test` the other.
         """
         inductive = split.startswith("inductive_")
         return [name for name in self.split_names if name.startswith("inductive_") == inductive]
 
     def known_triples(self, split: str = "test") -> Tensor:
-        """All triples (n, 3) of the graph that `split` belongs to: the facts that a filtered rank ignores."""
+        """All triples (n, 3) of the graph that `split` belongs to, whose answers a filtered rank leaves out."""
         return torch.cat([self.split(name) for name in self.context_of(split)])
 
     def visible_triples(self, split: str = "test") -> Tensor:
-        """The triples (n, 3) that a model tested on `split` may look at (neighbours, re-ranking)."""
+        """The triples (n, 3) that a model may see when it is tested on `split` (neighbours, re-ranking)."""
         return self.split("inductive_train" if split.startswith("inductive_") else "train")
 
     def candidates(self, split: str = "test") -> Tensor | None:
-        """Sorted entity positions (c,) that a query of `split` is ranked against; None means all.
+        """Sorted positions (c,) of the entities that queries of `split` are ranked among; None for all.
 
-        Only an inductive data set narrows them: each of its two graphs ranks among its own entities.
+        Each of the two graphs of an inductive data set ranks among its own entities.
         """
         if not any(name.startswith("inductive_") for name in self.splits):
             return None
         return torch.unique(self.known_triples(split)[:, [0, 2]])
 
     def checksum(self) -> str:
-        """SHA-256 of ids, texts and triples: the identity of the graph for caches and indexes."""
+        """SHA-256 of ids, texts and triples, by which caches and indexes recognise the graph."""
         digest = hashlib.sha256()
         entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
         for column in (*entities, self.relation_ids, self.relation_names):

@@ -1,9 +1,9 @@
-"""A graph in the layouts that other programs read; all of them load again with `load_graph`.
+"""Writing a graph in layouts that other programs read; all of them load again with `load_graph`.
 
 - `tsv`: ours, see `pmd.data.graphs.sources.write_graph`;
 - `kg-bert`: `entity2text.txt`, `entity2textlong.txt`, `relation2text.txt`, `entities.txt`, `relations.txt`, and
   `train.tsv`, `dev.tsv`, `test.tsv` (Yao, Mao and Luo, 2019), as SimKGC's preprocessing reads them too;
-- `parquet`: one file for each split with head, relation and tail, and their names and descriptions, for the Hub.
+- `parquet`: a file for each split with heads, relations and tails, their names and descriptions, for the Hub.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def convert(graph: KnowledgeGraph, layout: str, folder: Path) -> Path:
 
     Args:
         layout: `tsv`, `kg-bert` or `parquet`.
-        folder: that there is not yet, or that is empty.
+        folder: a new or an empty one.
 
     Raises:
-        PmdError: if the folder has something in it, or the layout no room for what the graph has.
+        PmdError: if the folder is not empty, or the layout cannot hold all of the graph's splits or texts.
     """
     if layout == "tsv":
         return write_graph(graph, folder)
     if graph.splits:
         raise PmdError(f"to: {layout} has no place for split '{next(iter(graph.splits))}'; only tsv has")
     folder = new_folder(folder)
-    write_folder(folder, lambda aside: WRITERS[layout](graph, aside))
+    write_folder(folder, lambda temporary: WRITERS[layout](graph, temporary))
     return folder
 
 
@@ -56,7 +56,7 @@ def _write_parquet(graph: KnowledgeGraph, folder: Path) -> None:
 
 
 def _columns(graph: KnowledgeGraph, split: str) -> dict[str, list[str]]:
-    """The triples of a split by the names of the columns of a dataset."""
+    """The triples of a split as columns of a dataset: ids, names and descriptions."""
     heads, relations, tails = graph.split(split).T.tolist()
     columns = {"relation": [graph.relation_ids[r] for r in relations]}
     columns["relation_name"] = [graph.relation_names[r] for r in relations]
@@ -68,4 +68,4 @@ def _columns(graph: KnowledgeGraph, split: str) -> dict[str, list[str]]:
 
 
 WRITERS: dict[str, Callable[[KnowledgeGraph, Path], None]] = {"kg-bert": _write_kg_bert, "parquet": _write_parquet}
-"""The layouts that are not ours."""
+"""By name, what writes a layout other than ours."""

@@ -1,14 +1,12 @@
-"""Batches of triples for embedding models: positives with sampled negatives, or with all entities.
+"""Batches of triples for embedding models: with sampled negatives, or against all entities.
 
-A batch is a list of sides: triples whose tail is asked for, and triples whose head is. The negatives of a batch
-are a function of its positions and a seed: a resumed run draws what it would have drawn, in whatever process
-batches are prepared.
+A batch is a list of sides: triples whose head is asked for, and triples whose tail is. The negatives of a batch are a
+function of its positions and a seed: a resumed run draws what it would have drawn, whatever process prepares the batches.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,11 +17,11 @@ from pmd.data.graphs.answers import KnownAnswers
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Queries of one target, with what they are compared with.
+    """The queries of triples (m, 3) for one target, and what they are compared with.
 
-    `triples` (m, 3). With sampled negatives: `negatives` (groups, k), of which consecutive triples share a
-    row, and `false` (m, k), True where a negative is a known answer, or None. Against all entities with
-    several true ones: `labels` (2, n), row and entity of every true answer.
+    With sampled negatives: `negatives` (groups, k) entities, a row for ⌈m / groups⌉ consecutive triples, and `false` (m, k),
+    true where a negative is a known answer, or None. Against all entities with several true ones: `labels` (2, n), row and
+    entity of every true answer.
     """
 
     target: Target
@@ -37,11 +35,17 @@ class Side:
         """(m,) the entities at `target`."""
         return self.triples[:, 2 if self.target == "tail" else 0]
 
+    def to(self, device: torch.device | str) -> Side:
+        tensors = (self.triples, self.negatives, self.false, self.labels)
+        return Side(self.target, *(None if tensor is None else tensor.to(device) for tensor in tensors))
+
 
 @dataclass(frozen=True, eq=False)
 class KgeBatch:
-    """What one step of training reads. Where its sides have no negatives, queries meet `candidates` (c,), sorted
-    entities, or all of them."""
+    """What one training step reads.
+
+    Where sides have no negatives, queries are compared with `candidates` (c,), sorted entities, or with all.
+    """
 
     sides: list[Side]
     candidates: Tensor | None = None
@@ -53,21 +57,21 @@ class KgeBatch:
 
     @property
     def labels(self) -> Tensor:
-        """(2, n) row and column of the true answers of all sides, rows counted on from side to side."""
-        before, parts = 0, []
+        """(2, n) row and column of the true answers of all sides; the rows of a side follow those of the one before."""
+        first_row, parts = 0, []
         for side in self.sides:
-            parts.append(torch.stack([side.labels[0] + before, self.columns(side.labels[1])]))
-            before += len(side.triples)
+            parts.append(torch.stack([side.labels[0] + first_row, self.columns(side.labels[1])]))
+            first_row += len(side.triples)
         return torch.cat(parts, dim=1)
 
     @property
     def false(self) -> Tensor | None:
-        """(b, k) which negatives are known answers, of all sides."""
+        """(b, k) which negatives of all sides are known answers."""
         marks = [side.false for side in self.sides]
         return None if marks[0] is None else torch.cat(marks)
 
     def columns(self, entities: Tensor) -> Tensor:
-        """Entities as places among the candidates."""
+        """The positions of entities among the candidates."""
         return entities if self.candidates is None else torch.searchsorted(self.candidates, entities.contiguous())
 
     @property
@@ -77,25 +81,20 @@ class KgeBatch:
 
     def to(self, device: torch.device | str) -> KgeBatch:
         candidates = None if self.candidates is None else self.candidates.to(device)
-        return KgeBatch([_moved(side, device) for side in self.sides], candidates)
-
-
-def _moved(side: Side, device: torch.device | str) -> Side:
-    values: dict[str, Any] = {field.name: getattr(side, field.name) for field in fields(side)}
-    return Side(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
+        return KgeBatch([side.to(device) for side in self.sides], candidates)
 
 
 class SampledNegatives:
-    """Positions -> a batch in which half of the triples get false heads and half false tails.
+    """Positions -> a batch in which half of the triples get negative heads and the other half negative tails.
 
     Args:
         triples: training triples (n, 3).
-        num_entities: negatives are drawn evenly from so many.
+        num_entities: of the graph; negatives are drawn evenly.
         negatives: k, for each triple.
-        shared: so many consecutive triples share their k negatives.
-        known: answers that are no negatives (`false` marks them); without it only the triple's own answer is.
-        candidates: sorted entities (c,) to draw from in place of all, those of the triples among them.
-        seed: other seeds draw other negatives.
+        shared: so many consecutive triples have the same k negatives.
+        known: `false` marks these answers among the negatives; without it only the triple's own answer is left out.
+        candidates: sorted entities (c,) to draw from instead of all, with those of the triples among them.
+        seed: of the drawing.
     """
 
     def __init__(
@@ -118,41 +117,42 @@ class SampledNegatives:
         batch = self.triples[positions]
         half = len(batch) // 2
         parts = zip(TARGETS, (batch[:half], batch[half:]))
-        # The order of an epoch is a new one each time, and so are its hashes (those of integers never change).
+        # Every epoch has another order, and so other hashes. Python's hash of integers is the same in every process.
         generator = torch.Generator().manual_seed(hash((self.seed, *positions)) % 2**63)
         return KgeBatch([self.side(part, target, generator) for target, part in parts if len(part)])
 
     def side(self, triples: Tensor, target: Target, generator: torch.Generator | None = None) -> Side:
-        """Triples (m, 3) with negatives in the place of `target`."""
+        """Triples (m, 3) with negatives for `target`."""
         groups = -(-len(triples) // self.shared)
         answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
         if self.shared == 1:
             drawn = self._draw(groups, generator, answers)
-            false = None if self.known is None else self._known(triples, target, drawn)
+            false = None if self.known is None else self._is_known(triples, target, drawn)
         else:
             drawn = self._draw(groups, generator)
             size = -(-len(triples) // groups)
             each = drawn.repeat_interleave(size, 0)[: len(triples)]
-            false = each == answers if self.known is None else self._known(triples, target, each)
+            false = each == answers if self.known is None else self._is_known(triples, target, each)
         return Side(target, triples, drawn, false)
 
-    def _draw(self, groups: int, generator: torch.Generator | None, but: Tensor | None = None) -> Tensor:
-        """(groups, k) entities, even over the candidates; `but` (groups, 1) is never drawn in its row."""
+    def _draw(self, groups: int, generator: torch.Generator | None, without: Tensor | None = None) -> Tensor:
+        """(groups, k) entities, drawn evenly from the candidates; `without` (groups, 1) is never drawn in its row."""
         pool = self.candidates
         size = self.num_entities if pool is None else len(pool)
-        places = torch.randint(size - (but is not None), (groups, self.negatives), generator=generator)
-        if but is not None:
-            places += places >= (but if pool is None else torch.searchsorted(pool, but.contiguous()))
-        return places if pool is None else pool[places]
+        positions = torch.randint(size - (without is not None), (groups, self.negatives), generator=generator)
+        if without is not None:  # of size − 1 positions, those from the left out one on are moved up by one
+            positions += positions >= (without if pool is None else torch.searchsorted(pool, without.contiguous()))
+        return positions if pool is None else pool[positions]
 
-    def _known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
+    def _is_known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
+        """(m, k) whether entities (m, k) are known answers to the queries of triples (m, 3)."""
         corrupted = triples[:, None].repeat(1, entities.shape[1], 1)  # (m, k, 3)
         corrupted[..., 2 if target == "tail" else 0] = entities
         return self.known.contains(corrupted.flatten(0, 1)).unflatten(0, entities.shape)
 
 
 class OneVsAll:
-    """Positions -> both queries of each triple, to be compared with every entity, or with `candidates` (c,), sorted."""
+    """Positions -> both queries of each triple, against every entity or against `candidates` (c,), sorted."""
 
     def __init__(self, triples: Tensor, candidates: Tensor | None = None):
         self.triples, self.candidates = triples, candidates
@@ -168,7 +168,7 @@ class OneVsAll:
 class KvsAll:
     """Positions -> distinct queries with all their true answers (Dettmers et al., AAAI 2018).
 
-    An example is a distinct query of the training triples (n, 3), in either direction; `candidates` as for `OneVsAll`.
+    An example is a distinct query of the training triples (n, 3), for the head or for the tail; `candidates` as for `OneVsAll`.
     """
 
     def __init__(self, triples: Tensor, num_entities: int, num_relations: int, candidates: Tensor | None = None):
@@ -180,19 +180,19 @@ class KvsAll:
         return sum(len(queries) for queries in self.queries.values())
 
     def __call__(self, positions: list[int]) -> KgeBatch:
-        places, heads = torch.tensor(positions), len(self.queries["head"])
-        chosen = {"head": places[places < heads], "tail": places[places >= heads] - heads}
+        chosen, heads = torch.tensor(positions), len(self.queries["head"])
+        rows = {"head": chosen[chosen < heads], "tail": chosen[chosen >= heads] - heads}
         sides = []
         for target in TARGETS:
-            queries = self.queries[target][chosen[target]]
+            queries = self.queries[target][rows[target]]
             if len(queries):
                 sides.append(Side(target, queries, labels=torch.stack(self.known.lookup(queries, target))))
         return KgeBatch(sides, self.candidates)
 
 
 def _distinct(triples: Tensor, columns: list[int]) -> Tensor:
-    """One triple for each distinct pair in two columns, its other entry 0."""
-    found = torch.unique(triples[:, columns], dim=0)
-    distinct = torch.zeros(len(found), 3, dtype=torch.long)
-    distinct[:, columns] = found
+    """A triple for each distinct pair in two columns, with 0 as its third entry."""
+    pairs = torch.unique(triples[:, columns], dim=0)
+    distinct = torch.zeros(len(pairs), 3, dtype=torch.long)
+    distinct[:, columns] = pairs
     return distinct

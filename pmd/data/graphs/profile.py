@@ -1,8 +1,8 @@
-"""What is in a graph, and what makes its test split easier, or harder, than it looks.
+"""What is in a graph, and what makes its test split easier or harder than it looks.
 
-A test triple whose answer stands in train under an inverse or a duplicate relation measures nothing but that (Toutanova
-and Chen, 2015, on FB15k; Dettmers et al., AAAI 2018, on WN18); one whose entity no training triple mentions cannot be
-answered by an embedding model at all.
+A test triple whose answer is in train under an inverse or a duplicate relation measures nothing else (Toutanova and Chen,
+2015, on FB15k; Dettmers et al., AAAI 2018, on WN18); an embedding model cannot answer one whose entity is in no training
+triple.
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from scipy import sparse
 
+from pmd.data.graphs.answers import KnownAnswers, triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 
 SUSPECT = 0.8
-"""From which share of its training triples on another relation says the same of a relation."""
+"""A relation is suspected if another repeats at least this share of its training triples."""
 FEWEST = 5
-"""Relations of fewer triples are not suspected: that another says the same of a single one may be chance."""
+"""Relations with fewer triples are not suspected: that another repeats a single one may be chance."""
 
 
 @dataclass(frozen=True)
 class SplitProfile:
-    """A split in numbers of triples.
+    """A split in numbers: of its triples, of distinct entities and relations in them, and of triples that
 
-    `repeated`: that stand in it before; `in_train`: that its training split has too; `unseen`: with an entity that no
-    triple of the training split mentions; `leaked`: that a suspected relation says in the training split already.
+    - `repeated`: occur in it before;
+    - `in_train`: are also in its training split;
+    - `unseen`: have an entity that is in no triple of the training split;
+    - `leaked`: are in the training split under a suspected relation.
     """
 
     triples: int
@@ -39,9 +44,10 @@ class SplitProfile:
 
 @dataclass(frozen=True)
 class Suspect:
-    """Another relation that says the same of most training triples of a relation.
+    """A relation most of whose training triples another one repeats, as it is or inverted.
 
-    `share` of the distinct triples (h, r, t) of `relation` have (t, `other`, h) in train if `inverse`, or else (h, `other`, t).
+    For `share` of its distinct triples (h, `relation`, t), which are `triples`, (t, `other`, h) is in train if `inverse`,
+    and (h, `other`, t) if not.
     """
 
     relation: int
@@ -53,7 +59,11 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Profile:
-    """A graph at a glance; `degrees` (num_entities,) count the training triples of each entity, at either end."""
+    """A graph at a glance.
+
+    `degrees` (num_entities,) count the training triples of each entity, at either end; `described` and `named` are numbers of
+    entities with a description, and with a name that is not their id; `words` (described,) are the lengths of descriptions.
+    """
 
     splits: dict[str, SplitProfile]
     degrees: np.ndarray
@@ -64,15 +74,14 @@ class Profile:
 
 
 def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST) -> Profile:
-    """Look at a graph; from which `share`, and from how many training triples on a relation is suspected."""
+    """The profile of a graph; `share` and `fewest` as for `suspected`."""
     suspects, splits = {}, {}
-    trains = {name: graph.visible_triples(name).numpy() for name in graph.split_names}
     for train in ("train", "inductive_train"):
         if train in graph.split_names:
             suspects[train] = suspected(graph.split(train).numpy(), graph.num_relations, share, fewest)
-    for name, train in trains.items():
-        source = "inductive_train" if name.startswith("inductive_") else "train"
-        splits[name] = _of_split(graph, graph.split(name).numpy(), train, suspects[source], name == source)
+    for name in graph.split_names:
+        train = "inductive_train" if name.startswith("inductive_") else "train"
+        splits[name] = _split_profile(graph, name, train, suspects[train])
     seen = np.concatenate([graph.split(name).numpy() for name in suspects])
     words = np.array([len(text.split()) for text in graph.entity_descriptions], dtype=np.int64)
     return Profile(
@@ -86,57 +95,54 @@ def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST)
 
 
 def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, fewest: int = FEWEST) -> list[Suspect]:
-    """Which relations say again, one way or the other, what `share` of the triples (n, 3) of a relation say, which are
-    `fewest` at least.
+    """Relations of which another repeats at least `share` of the triples (n, 3), if these are `fewest` or more.
 
-    A relation that is its own inverse is symmetric. Loops, which are their own inverses, do not count. The largest first.
+    A relation that is its own inverse is symmetric. Loops, which are their own inverses, do not count. Those with the most
+    triples come first.
     """
     triples = np.unique(triples[triples[:, 0] != triples[:, 2]], axis=0)
-    counts = np.bincount(triples[:, 1], minlength=num_relations)
-    found = []
+    counts = np.bincount(triples[:, 1], minlength=num_relations).tolist()
+    suspects = []
     for inverse in (True, False):
-        own, other = _meetings(triples, inverse)
-        pairs, meetings = np.unique(triples[own, 1] * num_relations + triples[other, 1], return_counts=True)
-        for pair, meeting in zip(pairs.tolist(), meetings.tolist()):
-            relation, second = divmod(pair, num_relations)
-            count = int(counts[relation])
-            if count >= fewest and meeting / count >= share and (inverse or relation != second):
-                found.append(Suspect(relation, second, inverse, meeting / count, count))
-    return sorted(found, key=lambda one: (-one.triples, one.relation, one.other))
+        repeats = _repeats(triples, num_relations, inverse)
+        for relation, other, repeated in zip(repeats.row.tolist(), repeats.col.tolist(), repeats.data.tolist()):
+            count = counts[relation]
+            if count >= fewest and repeated / count >= share and (inverse or relation != other):
+                suspects.append(Suspect(relation, other, inverse, repeated / count, count))
+    return sorted(suspects, key=lambda suspect: (-suspect.triples, suspect.relation, suspect.other))
 
 
-def _meetings(triples: np.ndarray, inverse: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (m,) and (m,) of distinct triples that have the same two ends, in the other or in the same order."""
-    n = int(triples[:, [0, 2]].max(initial=0)) + 1
-    keys = triples[:, 0] * n + triples[:, 2]
-    asked = triples[:, 2] * n + triples[:, 0] if inverse else keys
-    order = np.argsort(keys, kind="stable")
-    first, last = (np.searchsorted(keys[order], asked, side=side) for side in ("left", "right"))
-    own = np.repeat(np.arange(len(triples)), last - first)
-    within = np.arange(len(own)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
-    return own, order[np.repeat(first, last - first) + within]
+def _repeats(triples: np.ndarray, num_relations: int, inverse: bool) -> sparse.coo_array:
+    """At (r, s), how many of the distinct triples (h, r, t) have (h, s, t), or (t, s, h) if `inverse`.
+
+    It is the product of two matrices that have a row for each relation and a column for each pair of ends.
+    """
+    n, relations = int(triples[:, [0, 2]].max(initial=0)) + 1, triples[:, 1]
+    pairs, inverse_pairs = triples[:, 0] * n + triples[:, 2], triples[:, 2] * n + triples[:, 0]
+    distinct, columns = np.unique(np.concatenate([inverse_pairs if inverse else pairs, pairs]), return_inverse=True)
+    ones, shape = np.ones(len(triples), dtype=np.int64), (num_relations, len(distinct))
+    wanted, present = (sparse.csr_array((ones, (relations, part)), shape=shape) for part in np.split(columns, 2))
+    return (wanted @ present.T).tocoo()
 
 
-def _of_split(
-    graph: KnowledgeGraph, triples: np.ndarray, train: np.ndarray, suspects: Sequence[Suspect], is_train: bool
-) -> SplitProfile:
-    def keys(rows: np.ndarray) -> np.ndarray:
-        return (rows[:, 1] * graph.num_entities + rows[:, 0]) * graph.num_entities + rows[:, 2]
-
-    known = np.zeros(graph.num_entities, dtype=bool)
-    known[train[:, [0, 2]]] = True
-    leaked = np.zeros(len(triples), dtype=bool)
-    for one in () if is_train else suspects:
-        rows = triples[:, 1] == one.relation
-        said = triples[rows][:, [2, 1, 0]] if one.inverse else triples[rows].copy()
-        said[:, 1] = one.other
-        leaked[rows] |= np.isin(keys(said), keys(train))
+def _split_profile(graph: KnowledgeGraph, name: str, train_name: str, suspects: Sequence[Suspect]) -> SplitProfile:
+    triples, train, is_train = graph.split(name), graph.split(train_name), name == train_name
+    in_train = KnownAnswers(train, graph.num_entities, graph.num_relations)
+    is_seen = torch.zeros(graph.num_entities, dtype=torch.bool)
+    is_seen[train[:, [0, 2]].flatten()] = True
+    is_leaked = torch.zeros(len(triples), dtype=torch.bool)
+    for suspect in () if is_train else suspects:
+        rows = triples[:, 1] == suspect.relation
+        repeats = triples[rows][:, [2, 1, 0] if suspect.inverse else [0, 1, 2]]
+        repeats[:, 1] = suspect.other
+        is_leaked[rows] |= in_train.contains(repeats)
+    distinct = triple_keys(triples, graph.num_entities, graph.num_relations).unique()
     return SplitProfile(
         triples=len(triples),
-        entities=len(np.unique(triples[:, [0, 2]])),
-        relations=len(np.unique(triples[:, 1])),
-        repeated=len(triples) - len(np.unique(keys(triples))),
-        in_train=0 if is_train else int(np.isin(keys(triples), keys(train)).sum()),
-        unseen=int((~known[triples[:, [0, 2]]]).any(1).sum()),
-        leaked=int(leaked.sum()),
+        entities=len(triples[:, [0, 2]].unique()),
+        relations=len(triples[:, 1].unique()),
+        repeated=len(triples) - len(distinct),
+        in_train=0 if is_train else int(in_train.contains(triples).sum()),
+        unseen=int((~is_seen[triples[:, [0, 2]]]).any(1).sum()),
+        leaked=int(is_leaked.sum()),
     )

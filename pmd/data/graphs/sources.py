@@ -1,15 +1,13 @@
 """Where graphs come from: bundled names, folders, the Hugging Face Hub. All end in a `KnowledgeGraph`.
 
-A folder in the TSV layout needs no code; a data set with a name is one function under `@register`.
-Loading never writes (only `datasets` fills its own cache), and a broken input raises a PmdError of one line.
+A folder in the TSV layout needs no code; a named data set is one function under `@register`. Loading writes nothing (only
+`datasets` fills its own cache), and a broken input raises a PmdError of one line.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.answers import triple_keys
+from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.answers import distinct, triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.hub_source import is_dataset_folder, load_dataset_graph
 from pmd.data.graphs.text_folders import is_text_folder, load_text_folder
 from pmd.data.graphs.tsv import (
     at,
     closest,
-    encode_triples,
     find_file,
+    graph_of_ids,
     index_ids,
     need_file,
     quote,
@@ -45,7 +44,7 @@ _HUB_OPTIONS = ("subset", "columns", "revision", "cache_dir")
 def register(
     name: str, terms: str | None = None
 ) -> Callable[[Callable[[], KnowledgeGraph]], Callable[[], KnowledgeGraph]]:
-    """Decorator: the function below it loads the graph of this name.
+    """Decorator of a function that loads the graph of this name.
 
     `terms` says where its facts come from and under which licence, in a sentence for the cards of models.
     """
@@ -62,7 +61,7 @@ def register(
     "Facts from the Unicode CLDR by way of Babel, under the Unicode licence (https://www.unicode.org/license.txt).",
 )
 def _world() -> KnowledgeGraph:
-    """The bundled graph of countries and languages; counts, sources and licences stand in its folder."""
+    """The bundled graph of countries and languages; its folder has counts, sources and licences."""
     return load_folder(Path(__file__).parents[1] / "world", name="world")
 
 
@@ -79,11 +78,16 @@ def terms_of(name: str) -> str | None:
 def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
     """Load a graph by registered name, folder, or Hugging Face Hub dataset name, tried in this order.
 
-    A folder has one of three layouts: ours (`train.tsv`, `valid.tsv`, `test.tsv`, `entities.tsv`,
-    `relations.tsv`, optional `inductive_train/valid/test.tsv`), KG-BERT's or SimKGC's, or files that
-    `datasets` reads (Parquet, JSON lines, CSV). `options` are for datasets only: subset, columns, revision,
-    cache_dir (see `load_dataset_graph`). To load a folder that is called like a registered name, write
-    `./name`. Raises PmdError for whatever cannot be used; warns of duplicate triples and overlaps.
+    A folder has one of three layouts: ours (`train.tsv`, `valid.tsv`, `test.tsv`, `entities.tsv`, `relations.tsv`,
+    optional `inductive_train/valid/test.tsv`), KG-BERT's or SimKGC's, or files that `datasets` reads (Parquet, JSON
+    lines, CSV). For a folder with a registered name, write `./name`. Duplicate triples and overlapping splits cause a
+    warning.
+
+    Args:
+        options: for datasets only: subset, columns, revision, cache_dir (see `load_dataset_graph`).
+
+    Raises:
+        PmdError: for whatever cannot be used.
     """
     graph = _load(path, options)
     _warn_of_duplicates(graph)
@@ -131,18 +135,17 @@ def _refuse_options(source: str, options: dict[str, Any]) -> None:
 
 
 def load_folder(folder: Path, name: str) -> KnowledgeGraph:
-    """Read a folder in the TSV layout; each file may be gzipped, none has a header."""
+    """Read a folder in the TSV layout; each file may be gzipped, none has a header. PmdError if one cannot be used."""
     paths = {split: need_file(folder, f"{split}.tsv") for split in ("train", "valid", "test")}
     paths |= {split: path for split in _INDUCTIVE if (path := find_file(folder, f"{split}.tsv"))}
     if len(paths) > 3:
-        need_file(folder, "inductive_train.tsv")  # the only triples a model may see of the inductive graph
-
-    if not any(find_file(folder, name) for name in ("entities.tsv", "relations.tsv")):
+        need_file(folder, "inductive_train.tsv")  # the only triples that a model may see of the inductive graph
+    if not any(find_file(folder, file) for file in ("entities.tsv", "relations.tsv")):
         return _without_texts(name, paths)
     path = need_file(folder, "entities.tsv")
     entity_ids, names, descriptions = read_columns(path, ("id", "name", "description"))
     refuse_header(path, entity_ids, names)
-    entities = index_ids(path, "entity", entity_ids)
+    index_ids(path, "entity", entity_ids)
     for index, texts in enumerate(zip(names, descriptions)):
         if not any(texts):
             key = quote(entity_ids[index])
@@ -150,54 +153,29 @@ def load_folder(folder: Path, name: str) -> KnowledgeGraph:
     path = need_file(folder, "relations.tsv")
     relation_ids, relation_names = read_columns(path, ("id", "name"))
     refuse_header(path, relation_ids, relation_names)
-    relations = index_ids(path, "relation", relation_ids)
-
-    triples = {split: encode_triples(file, read_triples(file), entities, relations) for split, file in paths.items()}
-    return KnowledgeGraph(
-        name=name,
-        entity_ids=entity_ids,
-        entity_names=[text or key for text, key in zip(names, entity_ids)],
-        entity_descriptions=descriptions,
-        relation_ids=relation_ids,
-        relation_names=[text or key for text, key in zip(relation_names, relation_ids)],
-        train=triples.pop("train"),
-        valid=triples.pop("valid"),
-        test=triples.pop("test"),
-        splits=triples,
-    )
+    index_ids(path, "relation", relation_ids)
+    entity_names = [text or key for text, key in zip(names, entity_ids)]
+    relation_names = [text or key for text, key in zip(relation_names, relation_ids)]
+    return graph_of_ids(name, entity_ids, entity_names, descriptions, relation_ids, relation_names, paths)
 
 
 def _without_texts(name: str, paths: dict[str, Path]) -> KnowledgeGraph:
-    """A graph of triples alone: what they mention, sorted; ids serve as names. Enough for an embedding model."""
+    """A graph of triples alone, enough for an embedding model: ids are sorted, and serve as names."""
     columns = {split: read_triples(path) for split, path in paths.items()}
     entity_ids = sorted({key for heads, _, tails in columns.values() for key in (*heads, *tails)})
     relation_ids = sorted({key for _, relations, _ in columns.values() for key in relations})
-    entities, relations = ({key: place for place, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
-    triples = {split: encode_triples(paths[split], found, entities, relations) for split, found in columns.items()}
     warnings.warn(f"graph '{name}' has no entities.tsv and relations.tsv: ids serve as names", stacklevel=5)
-    return KnowledgeGraph(
-        name=name,
-        entity_ids=entity_ids,
-        entity_names=entity_ids,
-        entity_descriptions=[""] * len(entity_ids),
-        relation_ids=relation_ids,
-        relation_names=relation_ids,
-        train=triples.pop("train"),
-        valid=triples.pop("valid"),
-        test=triples.pop("test"),
-        splits=triples,
-    )
+    descriptions = [""] * len(entity_ids)
+    return graph_of_ids(name, entity_ids, entity_ids, descriptions, relation_ids, relation_ids, paths, columns)
 
 
 def write_graph(graph: KnowledgeGraph, folder: str | os.PathLike[str]) -> Path:
-    """Write a graph in the TSV layout, all of it or nothing; reading it back gives the same checksum.
+    """Write a graph in the TSV layout, all of it or nothing; loaded again it has the same checksum.
 
-    Raises PmdError if the folder exists and is not empty, if a text contains a tab or a line break, or if a
-    split is empty or has a name that the layout does not know.
+    Raises:
+        PmdError: if the folder exists and is not empty, a text contains a tab or a line break, or a split is empty or has a
+            name that the layout does not know.
     """
-    folder = Path(folder).expanduser()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PmdError(f"{folder}: exists and is not an empty folder; choose another place, or remove it first")
     for split in graph.split_names:
         if split not in ("train", "valid", "test", *_INDUCTIVE):
             raise PmdError(
@@ -205,14 +183,8 @@ def write_graph(graph: KnowledgeGraph, folder: str | os.PathLike[str]) -> Path:
             )
         if not len(graph.split(split)):
             raise PmdError(f"split '{split}' of graph '{graph.name}' is empty; such a folder could not be loaded")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    partial.mkdir()
-    try:
-        _write_files(graph, partial)
-        partial.replace(folder)  # a rename within one file system: the folder appears complete
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    folder = new_folder(folder)
+    write_folder(folder, lambda temporary: _write_files(graph, temporary))
     return folder
 
 
@@ -226,22 +198,18 @@ def _write_files(graph: KnowledgeGraph, folder: Path) -> None:
 
 
 def _warn_of_duplicates(graph: KnowledgeGraph) -> None:
-    """One warning with the counts: such data loads, but a test triple in train measures nothing."""
-    found = []
-    train = _sorted_keys(graph, "train")
+    """One warning with the counts: such data loads, but a test triple that is in train measures nothing."""
+    warned = []
+    train = _distinct_keys(graph, "train")
     for split in graph.split_names:
-        keys = train if split == "train" else _sorted_keys(graph, split)
-        distinct = keys[np.append(True, keys[1:] != keys[:-1])]
-        if len(distinct) < len(keys):
-            found.append(f"duplicate triples in {split}: {len(keys) - len(distinct)}")
-        if split in ("valid", "test"):
-            shared = int((train[np.searchsorted(train, distinct).clip(max=len(train) - 1)] == distinct).sum())
-            if shared:
-                found.append(f"triples of {split} that are in train as well: {shared}")
-    if found:
-        warnings.warn(f"graph '{graph.name}': {'; '.join(found)}", stacklevel=3)
+        keys = train if split == "train" else _distinct_keys(graph, split)
+        if len(keys) < len(graph.split(split)):
+            warned.append(f"duplicate triples in {split}: {len(graph.split(split)) - len(keys)}")
+        if split in ("valid", "test") and (shared := int(np.isin(keys, train, assume_unique=True).sum())):
+            warned.append(f"triples of {split} that are in train as well: {shared}")
+    if warned:
+        warnings.warn(f"graph '{graph.name}': {'; '.join(warned)}", stacklevel=3)
 
 
-def _sorted_keys(graph: KnowledgeGraph, split: str) -> np.ndarray:
-    # NumPy, because its integer sort is several times faster than torch's on a CPU.
-    return np.sort(triple_keys(graph.split(split), graph.num_entities, graph.num_relations).numpy())
+def _distinct_keys(graph: KnowledgeGraph, split: str) -> np.ndarray:
+    return distinct(triple_keys(graph.split(split), graph.num_entities, graph.num_relations).numpy())

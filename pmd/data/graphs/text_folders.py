@@ -2,9 +2,9 @@
 
 KG-BERT (Yao, Mao and Luo, 2019): `entity2text.txt`, often `entity2textlong.txt`, `relation2text.txt`. SimKGC
 (Wang et al., ACL 2022) reads the files that came with WN18 and FB15k: `wordnet-mlj12-definitions.txt`, or
-`FB15k_mid2name.txt` with `FB15k_mid2description.txt`. Their text files also cover entities that no triple
-mentions (14,951 of FB15k, where FB15k-237 has 14,541); as candidates these would change every rank, so they
-are left out unless an `entities.txt` lists them.
+`FB15k_mid2name.txt` with `FB15k_mid2description.txt`. These also have texts of entities that no triple mentions (14,951
+of FB15k, where FB15k-237 has 14,541). As candidates these would change every rank, so they are left out unless
+`entities.txt` lists them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tsv import (
     at,
-    encode_triples,
     find_file,
+    graph_of_ids,
     index_ids,
     need_file,
     quote,
     read_columns,
     read_lines,
     read_triples,
+    words_of,
 )
 
 _WORDNET = "wordnet-mlj12-definitions.txt"
@@ -38,12 +39,12 @@ _RDF_LITERAL = re.compile(r'"(.*)"(?:@[\w-]+)?', re.DOTALL)
 
 
 def is_text_folder(folder: Path) -> bool:
-    """Whether the folder has one of the text files that these layouts are known by."""
+    """Whether the folder has one of the text files that are typical of these layouts."""
     return any(find_file(folder, name) for name in ("entity2text.txt", _WORDNET, _FREEBASE))
 
 
 def load_text_folder(folder: Path, name: str) -> KnowledgeGraph:
-    """Read such a folder. Raises PmdError, one line with file and line number, for whatever is broken."""
+    """Read such a folder. PmdError, one line with file and line number, for whatever is broken."""
     source, names, descriptions = _entity_texts(folder)
     relation_texts = _read_texts(path) if (path := find_file(folder, "relation2text.txt")) else {}
     paths = {split: need_file(folder, *files) for split, files in _SPLIT_FILES.items()}
@@ -51,19 +52,18 @@ def load_text_folder(folder: Path, name: str) -> KnowledgeGraph:
 
     entity_ids = _ids(folder, "entities.txt", "entity", names, columns, parts=(0, 2))
     relation_ids = _ids(folder, "relations.txt", "relation", relation_texts, columns, parts=(1,))
-    entities = {key: position for position, key in enumerate(entity_ids)}
-    relations = {key: position for position, key in enumerate(relation_ids)}
-    triples = {split: encode_triples(paths[split], columns[split], entities, relations) for split in paths}
-    _check_texts(folder, source, entity_ids, names, descriptions)
-    return KnowledgeGraph(
-        name=name,
-        entity_ids=entity_ids,
-        entity_names=[names.get(key) or key for key in entity_ids],
-        entity_descriptions=[descriptions.get(key, "") for key in entity_ids],
-        relation_ids=relation_ids,
-        relation_names=[relation_texts.get(key) or words_of(key) for key in relation_ids],
-        **triples,
+    graph = graph_of_ids(
+        name,
+        entity_ids,
+        [names.get(key) or key for key in entity_ids],
+        [descriptions.get(key, "") for key in entity_ids],
+        relation_ids,
+        [relation_texts.get(key) or words_of(key) for key in relation_ids],
+        paths,
+        columns,
     )
+    _check_texts(folder, source, entity_ids, names, descriptions)
+    return graph
 
 
 def _check_texts(
@@ -72,14 +72,9 @@ def _check_texts(
     for position, key in enumerate(ids):
         if names.get(key) or descriptions.get(key):
             continue
-        listed = find_file(folder, "entities.txt")
-        place = at(source, list(names).index(key)) if key in names else at(listed or source, position)
+        in_list = at(find_file(folder, "entities.txt") or source, position)
+        place = at(source, list(names).index(key)) if key in names else in_list
         raise PmdError(f"{place}: entity {quote(key)} has neither name nor description; write one in {source.name}")
-
-
-def words_of(identifier: str) -> str:
-    """A readable name out of an id: underscores are blanks."""
-    return " ".join(identifier.replace("_", " ").split()) or identifier
 
 
 def _ids(
@@ -90,7 +85,7 @@ def _ids(
     columns: Mapping[str, list[list[str]]],
     parts: tuple[int, ...],
 ) -> list[str]:
-    """The ids of the graph in the order of their list, else of their texts, else sorted."""
+    """The graph's ids in the order of the file that lists them, or else of their texts, or else sorted."""
     if path := find_file(folder, filename):
         ids = read_lines(path)
         index_ids(path, kind, ids)
@@ -98,12 +93,12 @@ def _ids(
     used = set().union(*(split[part] for split in columns.values() for part in parts))
     if not texts:
         return sorted(used)
-    # An id without a text is found when the triples are encoded, which names its line and the closest id.
+    # An id without a text is refused when the triples are encoded, with its line and the closest id.
     return [key for key in texts if key in used] if used <= texts.keys() else list(texts)
 
 
 def _entity_texts(folder: Path) -> tuple[Path, dict[str, str], dict[str, str]]:
-    """The file that names come from, names by id, descriptions by id."""
+    """The file that names come from, names by id, and descriptions by id."""
     if path := find_file(folder, "entity2text.txt"):
         return path, *_kgbert_texts(folder, path)
     if path := find_file(folder, _WORDNET):
@@ -120,13 +115,13 @@ def _kgbert_texts(folder: Path, path: Path) -> tuple[dict[str, str], dict[str, s
     texts = _read_texts(path)
     if long := find_file(folder, "entity2textlong.txt"):
         return texts, _read_texts(long)
-    # WN18RR comes as "name, gloss", and no WordNet name has a comma.
-    parts = {key: text.partition(", ") for key, text in texts.items()}
-    return {key: part[0] for key, part in parts.items()}, {key: part[2] for key, part in parts.items()}
+    # WN18RR's texts are "name, gloss", and no name of WordNet has a comma.
+    halves = {key: text.partition(", ") for key, text in texts.items()}
+    return {key: half[0] for key, half in halves.items()}, {key: half[2] for key, half in halves.items()}
 
 
 def _read_texts(path: Path) -> dict[str, str]:
-    """Text by id. The published files have lines without a text, and tabs inside texts: both are taken."""
+    """Text by id. Lines without a text and tabs inside texts, which the published files have, are accepted."""
     ids, texts = [], []
     for index, line in enumerate(read_lines(path)):
         key, _, text = line.partition("\t")

@@ -1,8 +1,8 @@
-"""Reading and writing the plain text files that graphs come in, with errors that point at the line.
+"""Reading and writing the plain text files of graphs, with errors that name file, line, value and remedy.
 
-There is no quoting and no escaping: rows end with a line feed and nothing else (`str.splitlines` would also
-break at a U+2028 inside a description), columns are separated by tabs. A file may be gzipped. Whatever cannot
-be used raises a PmdError of one line: file, line number, the value, and the way out.
+There is no quoting and no escaping: columns are separated by tabs, and rows end with a line feed and nothing else
+(`str.splitlines` would also break at a U+2028 inside a description). A file may be gzipped. Whatever cannot be used
+raises a PmdError of one line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import difflib
 import gzip
 import shlex
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,49 +19,46 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.graph import KnowledgeGraph
 
 SPELLINGS = {
     "head": ("head", "head_id", "h", "subject", "subject_id", "subj", "s", "source", "src", "head_entity"),
     "relation": ("relation", "relation_id", "r", "rel", "predicate", "pred", "p", "relation_type", "edge"),
     "tail": ("tail", "tail_id", "t", "object", "object_id", "obj", "o", "target", "dst", "tail_entity"),
 }
-"""Names under which people store the three columns of a triple, the most likely first."""
+"""Usual names of the three columns of a triple, the most likely first."""
 
 _ID_HEADERS = {"id", "entity", "entity_id", "entity id", "relation", "relation_id", "relation id"}
-_NAME_HEADERS = {
-    "name",
-    "label",
-    "title",
-    "text",
-    "entity_name",
-    "relation_name",
-    "entity name",
-    "relation name",
-}
+_NAME_HEADERS = {"name", "label", "title", "text", "entity_name", "relation_name", "entity name", "relation name"}
 _MANY = 100_000
 _Vocabularies = tuple[tuple[str, dict[str, int]], ...]
 
 
 def quote(value: str, limit: int = 60) -> str:
-    """A value as it stands in a message: on one line and not endless."""
+    """A value for a message: on one line, and cut at `limit` characters."""
     return repr(value if len(value) <= limit else value[:limit] + "…")
 
 
 def closest(value: str, known: Collection[str]) -> str:
-    """The end of a message that proposes the most similar known value; empty if nothing is similar."""
-    if len(known) > _MANY:  # difflib looks at one pair at a time: minutes for a million ids
+    """The part of a message that proposes the most similar known value; empty if none is similar."""
+    if len(known) > _MANY:  # difflib compares one pair at a time: minutes for a million ids
         known = [other for other in known if other[:2] == value[:2] and abs(len(other) - len(value)) <= 2][:_MANY]
     best = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     return f" (did you mean {quote(best[0])}?)" if best else ""
 
 
-def at(path: Path, index: int) -> str:
-    """The place of a row, counted from 0, as the line that an editor shows."""
+def at(path: Path | str, index: int) -> str:
+    """File and line of the row at `index`, counted from 0, as an editor counts lines."""
     return f"{path}, line {index + 1}"
 
 
+def words_of(identifier: str) -> str:
+    """A readable name for an id: blanks for underscores."""
+    return " ".join(identifier.replace("_", " ").split()) or identifier
+
+
 def find_file(folder: Path, *names: str) -> Path | None:
-    """The first of these files that the folder has, plain or with `.gz`."""
+    """The first of these files that the folder has, plain or with `.gz`. PmdError if it has one in both forms."""
     for name in names:
         plain, zipped = folder / name, folder / f"{name}.gz"
         if plain.is_file() and zipped.is_file():
@@ -72,11 +69,11 @@ def find_file(folder: Path, *names: str) -> Path | None:
 
 
 def need_file(folder: Path, *names: str) -> Path:
-    """Like `find_file`, but a folder without any of them raises PmdError and says what it has."""
+    """As `find_file`, but PmdError, saying what the folder has, if it has none of them."""
     path = find_file(folder, *names)
     if path is None:
-        found = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-        listed = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+        entries = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        listed = ", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")
         raise PmdError(
             f"{folder}: no {' or '.join(names)} (plain or .gz); add it. The folder has {listed or 'no files'}"
         )
@@ -84,7 +81,7 @@ def need_file(folder: Path, *names: str) -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file. Raises PmdError if it is empty, damaged, not UTF-8 or has CRLF line ends."""
+    """The lines of a UTF-8 file. PmdError if it is empty, damaged, not UTF-8 or has CRLF line ends."""
     data = _read_bytes(path)
     if b"\r\n" in data:
         line = data.count(b"\n", 0, data.index(b"\r\n"))
@@ -113,11 +110,11 @@ def _read_bytes(path: Path) -> bytes:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise PmdError(f"{path}: damaged gzip file ({error}); download or compress it again") from None
     except OSError as error:
-        raise PmdError(f"{path}: cannot be read ({error.strerror}); check the path and its rights") from None
+        raise PmdError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
-    """The columns of a file, one list each, row i being line i + 1; every line must have all of them."""
+    """The columns of a file, a list each; row i is line i + 1. PmdError for a line with fewer or more columns."""
     lines = read_lines(path)
     for index, line in enumerate(lines):
         if line.count("\t") != len(names) - 1:
@@ -132,34 +129,30 @@ def _wrong_columns(line: str, names: Sequence[str]) -> str:
     needed = f"{len(names)} are needed ({', '.join(names)})"
     if row == [""]:
         return f"is blank, but {needed}, separated by tabs; delete the line"
-    found = ", ".join(quote(value, 20) for value in row[:5]) + (", …" if len(row) > 5 else "")
+    values = ", ".join(quote(value, 20) for value in row[:5]) + (", …" if len(row) > 5 else "")
     if len(row) > len(names):
-        remedy = "remove what is too much, or tabs inside a text"
+        remedy = "remove the columns that are too many, or tabs inside a text"
     elif len(row) == len(names) - 1 and names[-1] == "description":
         remedy = "end the line with a tab if there is no description"
     else:
         remedy = "add what is missing; columns are separated by a tab"
-    return f"{len(row)} column{'s' * (len(row) != 1)} ({found}), but {needed}; {remedy}"
+    return f"{len(row)} column{'s' * (len(row) != 1)} ({values}), but {needed}; {remedy}"
 
 
 def index_ids(path: Path, kind: str, ids: Sequence[str]) -> dict[str, int]:
-    """Position by id. Raises PmdError for an empty id or one that comes twice."""
+    """The position of each id. PmdError for an empty id or one that is listed twice."""
     index = {key: position for position, key in enumerate(ids)}
     if "" in index:
         raise PmdError(f"{at(path, index[''])}: the {kind} id is empty; every {kind} needs one")
-    if len(index) < len(ids):
-        seen: dict[str, int] = {}
-        for position, key in enumerate(ids):
-            if key in seen:
-                raise PmdError(
-                    f"{at(path, position)}: {kind} id {quote(key)} is also on line {seen[key] + 1}; keep one"
-                )
-            seen[key] = position
+    if len(index) < len(ids):  # `index` has the last position of an id
+        key = next(key for position, key in enumerate(ids) if index[key] != position)
+        first, again = [position for position, other in enumerate(ids) if other == key][:2]
+        raise PmdError(f"{at(path, again)}: {kind} id {quote(key)} is also on line {first + 1}; keep one")
     return index
 
 
 def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str]) -> None:
-    """Raise PmdError where the first row of an entity or relation file is a header."""
+    """PmdError if the first row of an entity or relation file is a header."""
     if ids[0].lower() in _ID_HEADERS and names[0].lower() in _NAME_HEADERS:
         raise PmdError(f"{at(path, 0)}: a header ({ids[0]}, {names[0]}, …) where data starts; delete this line")
 
@@ -169,8 +162,10 @@ def read_triples(path: Path) -> list[list[str]]:
     return read_columns(path, ("head", "relation", "tail"))
 
 
-def encode_triples(path: Path, columns: list[list[str]], entities: dict[str, int], relations: dict[str, int]) -> Tensor:
-    """Ids to positions: an int64 tensor (n, 3). Raises PmdError at the first id that is not known."""
+def encode_triples(
+    path: Path | str, columns: list[list[str]], entities: dict[str, int], relations: dict[str, int]
+) -> Tensor:
+    """The positions of ids: an int64 tensor (n, 3). PmdError at the first id that is not known."""
     vocabularies = (("entity", entities), ("relation", relations), ("entity", entities))
     try:
         parts = [
@@ -182,29 +177,58 @@ def encode_triples(path: Path, columns: list[list[str]], entities: dict[str, int
     return torch.from_numpy(np.stack(parts, axis=1))
 
 
-def _unknown_id(path: Path, columns: list[list[str]], vocabularies: _Vocabularies) -> PmdError:
+def _unknown_id(path: Path | str, columns: list[list[str]], vocabularies: _Vocabularies) -> PmdError:
     for index, row in enumerate(zip(*columns)):
         for part, value, (kind, known) in zip(SPELLINGS, row, vocabularies):
             if value in known:
                 continue
-            if index == 0 and all(word.lower() in SPELLINGS[place] for place, word in zip(SPELLINGS, row)):
+            if index == 0 and all(word.lower() in words for words, word in zip(SPELLINGS.values(), row)):
                 return PmdError(f"{at(path, 0)}: a header ({', '.join(row)}) where data starts; delete this line")
-            place = "" if kind == part else f" as {part}"
+            role = "" if kind == part else f" as {part}"
             return PmdError(
-                f"{at(path, index)}: unknown {kind} id {quote(value)}{place}{closest(value, known)}; "
+                f"{at(path, index)}: unknown {kind} id {quote(value)}{role}{closest(value, known)}; "
                 f"correct it, or add it to the {kind} file"
             )
     raise AssertionError("unreachable: every id is known")
 
 
+def graph_of_ids(
+    name: str,
+    entity_ids: Sequence[str],
+    entity_names: Sequence[str],
+    entity_descriptions: Sequence[str],
+    relation_ids: Sequence[str],
+    relation_names: Sequence[str],
+    places: Mapping[str, Path | str],
+    columns: Mapping[str, list[list[str]]] | None = None,
+) -> KnowledgeGraph:
+    """A graph from its texts and from splits of ids.
+
+    Args:
+        places: where each split comes from, for errors; its file, where `columns` are not given.
+        columns: of each split the lists of heads, relations and tails; by default read from its file.
+
+    Raises:
+        PmdError: for a file that cannot be used or an id that is not listed.
+    """
+    entities, relations = ({key: i for i, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
+    triples = {}
+    for split, place in places.items():
+        ids = read_triples(place) if columns is None else columns[split]
+        triples[split] = encode_triples(place, ids, entities, relations)
+    own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
+    texts = (entity_ids, entity_names, entity_descriptions, relation_ids, relation_names)
+    return KnowledgeGraph(name, *texts, *own_splits, splits=triples)
+
+
 def write_columns(path: Path, columns: Sequence[Sequence[str]]) -> None:
-    """Write rows, tab-separated. Raises PmdError for a value that would break the format."""
+    """Write rows, separated by tabs. PmdError for a value with a tab or a line break."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         for index, row in enumerate(zip(*columns)):
             for value in row:
                 if "\t" in value or "\n" in value or value.endswith("\r"):
                     raise PmdError(
                         f"{path.name}, line {index + 1}: {quote(value)} contains a tab or a line break; "
-                        f"replace it by a blank before writing"
+                        f"replace it with a blank before writing"
                     )
             file.write("\t".join(row) + "\n")

@@ -1,7 +1,7 @@
-"""How the tokens of entities and relations become the texts that an encoder reads: NumPy alone.
+"""From the tokens of entities and relations to the texts that an encoder reads, with NumPy alone.
 
-Apart from `pmd.data.texts.graph_text`, which tokenises a graph, so that a question to a trained model can be composed without
-loading torch and transformers.
+Separate from `pmd.data.texts.graph_text`, which tokenises a graph, so that a question to a trained model can be composed
+without loading torch and transformers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pmd.data.texts.ragged import Ragged
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Distinct texts ready for an encoder: ids with special tokens; `second[i]` starts the second segment."""
+    """Texts for an encoder: token ids with special tokens, and `second` (n,), where the second segment of each starts."""
 
     ids: Ragged
     second: np.ndarray
@@ -26,7 +26,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Frame:
-    """The special tokens around one text, `before` and `after` it, or around two, with `between` them.
+    """The special tokens `before` and `after` one text or two, and `between` two.
 
     `typed` says whether the second text is a segment of its own, whose tokens have type 1; otherwise all have type 0.
     """
@@ -42,7 +42,7 @@ class Frame:
         return cls((cls_id,), (sep_id,), (sep_id,))
 
     def around(self, *bodies: Ragged) -> Texts:
-        """One text, or two in a row, of each row of one or two bodies (n,)."""
+        """The texts (n,) of one or two bodies (n,), row by row, with the special tokens."""
         n = len(bodies[0])
         row, frame = np.arange(n), np.zeros(n, dtype=np.int64)
         pieces = Ragged.stack([Ragged.from_rows([list(self.before), list(self.between), list(self.after)]), *bodies])
@@ -60,8 +60,8 @@ class TokenTexts:
     """Texts of entities and queries, composed from tokens.
 
     Args:
-        rows: tokens of the entities' texts, without special ones.
-        relations: likewise of the relations, then of their inverses.
+        rows: tokens of the entities' texts, without special tokens.
+        relations: tokens of the relations, then of their inverses, likewise.
         frame: the special tokens.
         max_length: of a composed text, special tokens included.
     """
@@ -71,7 +71,7 @@ class TokenTexts:
 
     @property
     def room(self) -> int:
-        """Tokens that a text has room for beside the special ones."""
+        """How many tokens a text may have besides the special ones."""
         return self.max_length - len(self.frame.before) - len(self.frame.after)
 
     def entities(self, rows: np.ndarray) -> Texts:
@@ -81,7 +81,7 @@ class TokenTexts:
     def queries(self, rows: np.ndarray, relations: np.ndarray) -> Texts:
         """[CLS] text [SEP] relation [SEP] of pairs of rows (n,) and relations (n,) in [0, 2 num_relations).
 
-        The entity's text gives way when the whole exceeds `max_length`; the relation never does.
+        If the whole exceeds `max_length`, the entity's text is cut, never the relation.
         """
         relation = self.relations.take(relations)
         longest = self.room - len(self.frame.between) - relation.lengths

@@ -1,12 +1,12 @@
-"""How a graph is read: texts of entities and queries, tokenised once and composed per batch.
+"""The texts of a graph's entities and queries, tokenised once and composed for each batch.
 
-Following SimKGC (Wang et al., ACL 2022, section 3): an entity reads `name: description`, a query
-reads that of its head and, as second segment, the relation; `inverse RELATION` for the head side.
-An entity with a short description also reads the names of its neighbours in the training graph, but in
-training never that of the triple's own answer.
+As in SimKGC (Wang et al., ACL 2022, section 3), the text of an entity is `name: description`, and that of a query is the
+text of its head and, as second segment, the relation, or `inverse RELATION` for queries of the head. A short description is
+followed by the names of the entity's neighbours in the training graph, but in training never by that of the triple's own
+answer.
 
-Texts are kept as token ids in ragged arrays. A query is composed from the tokens of its parts, so that
-only entities and relations are ever tokenised, and every distinct text of a batch exists once.
+Texts are token ids in ragged arrays. A query is composed from the tokens of its parts, so that only entities and relations
+are tokenised, and every distinct text of a batch exists once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
@@ -30,7 +31,7 @@ from pmd.data.texts.ragged import Ragged
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are formed: see `pmd.settings.text.EncoderConfig` for the fields."""
+    """How texts are formed; `pmd.settings.text.EncoderConfig` describes the fields."""
 
     max_length: int = 50
     neighbours_below: int = 20
@@ -38,14 +39,14 @@ class Reading:
 
 
 def entity_text(name: str, description: str) -> str:
-    """`name: description`; the name alone, or the description alone if it begins with the name."""
+    """`name: description`; the name alone if there is no description, the description alone if it begins with the name."""
     if not description or description.startswith(name):
         return (description or name).strip()
     return f"{name}: {description}".strip()
 
 
 def relation_texts(names: Sequence[str]) -> list[str]:
-    """Texts of the relations, then of their inverses: relation r + len(names) reads `inverse NAME`."""
+    """Texts of the relations, then of their inverses: that of relation r + len(names) is `inverse NAME`."""
     return [*names, *(f"inverse {name}" for name in names)]
 
 
@@ -57,7 +58,7 @@ def default_cache() -> Path:
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:
     """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
 
-    The cache file is named after the tokenizer and the texts, so a change of either makes a new one.
+    The cache file is named after the tokenizer and the texts, so that a change of either makes a new one.
     """
     file = None
     if cache is not None:
@@ -86,7 +87,7 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         state = json.loads(backend.to_str())
-        # Every call with truncation writes its own arguments into the backend; they are no part of it.
+        # Every call with truncation leaves its arguments in the backend; they do not belong to the tokenizer.
         state.pop("truncation", None)
         state.pop("padding", None)
         return json.dumps(state, sort_keys=True)
@@ -94,11 +95,11 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
-    """The special tokens that a tokenizer puts around one text and around two, read from what it makes of some. One that
-    puts none there by itself gets BERT's.
+    """The special tokens that a tokenizer puts around one text and around two, found by tokenising such texts. A tokenizer
+    that adds none gets those of BERT.
 
     Raises:
-        PmdError: if they are not those of a BERT-like encoder.
+        PmdError: if they are not like those of a BERT.
     """
     for token in ("cls", "sep", "mask", "pad"):
         if getattr(tokenizer, f"{token}_token_id") is None:
@@ -118,17 +119,17 @@ def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
 
 
 def _split(ids: list[int], body: list[int]) -> tuple[list[int], list[int]]:
-    """What comes before and after the first `body` in `ids`."""
+    """The ids before and after the first occurrence of `body`."""
     start = next((i for i in range(len(ids)) if ids[i : i + len(body)] == body), len(ids))
     return ids[:start], ids[start + len(body) :]
 
 
 def blank_before(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What a text that goes on another is to be tokenised with in front: a blank, if the tokenizer makes it a part of
-    the word, as byte-level BPE does; otherwise nothing.
+    """What to put before a text that follows another when it is tokenised: a blank, if the tokenizer makes that a part of the
+    word, as byte-level BPE does; otherwise nothing.
 
     Raises:
-        PmdError: if the tokens of two texts in a row are neither way those of the whole.
+        PmdError: if the tokens of two texts, put together, are in neither case those of the whole text.
     """
 
     def ids(text: str) -> list[int]:
@@ -139,15 +140,18 @@ def blank_before(tokenizer: PreTrainedTokenizerBase) -> str:
             ids(f"{a} {b}") == ids(a) + ids(blank + b) for a, b in (("a", "b"), ("The end.", "(A 1"), ("é", "東 a"))
         ):
             return blank
-    raise PmdError("encoder.name: its tokenizer makes tokens that reach over the end of a word; choose another encoder")
+    raise PmdError("encoder.name: its tokenizer makes tokens that extend over the end of a word; choose another encoder")
 
 
 class GraphText(TokenTexts):
     """The tokenised texts of a graph.
 
-    Row e < num_entities is the text of entity e with all its neighbours. Further rows are the texts that
-    leave one neighbour out; `head_rows` and `tail_rows` (n,) say which row to read for the head and the
-    tail of each training triple, so that neither text names the other end.
+    Row e < num_entities is the text of entity e with the names of all its neighbours. Further rows, its variants, leave one
+    name out. `head_rows` and `tail_rows` (n,) are the rows for the head and the tail of each training triple, in which
+    neither text names the other end.
+
+    Example: if entity 0 of 3 has the neighbours 1 and 2, row 0 is its text and the names of 1 and 2. For the triple (0, r, 1)
+    there is a row 3 without the name of 1, which is its head row.
     """
 
     def __init__(
@@ -167,46 +171,49 @@ class GraphText(TokenTexts):
         # A relation that fills the whole text would leave none for the head.
         relations = tokenise(relation_texts(graph.relation_names), tokenizer, room // 2, cache)
         super().__init__(base, relations, frame, reading.max_length)
-        self._compose(graph, base, tokenizer, cache)
+        self.head_rows, self.tail_rows = graph.train[:, 0].numpy().copy(), graph.train[:, 2].numpy().copy()
+        owners, others = neighbours_read(graph, reading)
+        if len(owners):
+            blank = blank_before(tokenizer)
+            names = [name and blank + name for name in map(str.strip, graph.entity_names)]
+            self._add_neighbours(base, tokenise(names, tokenizer, room, cache), owners, others)
 
     @property
     def special(self) -> list[int]:
         """Ids that are never masked: the tokens around texts, and padding."""
         return sorted({*self.frame.before, *self.frame.between, *self.frame.after, self.pad})
 
-    def _compose(self, graph: KnowledgeGraph, base: Ragged, tokenizer: PreTrainedTokenizerBase, cache: Path | None):
-        entities, room = graph.num_entities, self.room
-        train = graph.train.numpy()
-        owners, others = neighbours_read(graph, self.reading)
-        self.head_rows, self.tail_rows = train[:, 0].copy(), train[:, 2].copy()
-        if not len(owners):
-            return
-        blank = blank_before(tokenizer)
-        names = tokenise([name and blank + name for name in map(str.strip, graph.entity_names)], tokenizer, room, cache)
-        pieces = Ragged.stack([base, names])
-        listed = owners * entities + others  # ascending in owner, but not in other
-        wanted = np.concatenate([train[:, 0] * entities + train[:, 2], train[:, 2] * entities + train[:, 0]])
-        left_out = np.isin(wanted, listed)
-        variants, inverse = np.unique(wanted[left_out], return_inverse=True)
+    def _add_neighbours(self, base: Ragged, names: Ragged, owners: np.ndarray, others: np.ndarray) -> None:
+        """Append the tokens of neighbours' names to the texts, and add the variants that training triples need.
+
+        Args:
+            base, names: tokens (num_entities,) of the entities' own texts and of their names.
+            owners, others: pairs of an entity and a neighbour, from `neighbours_read`.
+        """
+        n = self.num_entities
+        # The pairs (h, t) and (t, h) of training triples whose first text would name the second.
+        listed = owners * n + others  # ascending
+        wanted = np.concatenate([self.head_rows * n + self.tail_rows, self.tail_rows * n + self.head_rows])
+        named = listed[np.searchsorted(listed, wanted).clip(max=len(listed) - 1)] == wanted
+        variants, variant_of = np.unique(wanted[named], return_inverse=True)
         rows = np.concatenate([self.head_rows, self.tail_rows])
-        rows[left_out] = entities + inverse
+        rows[named] = n + variant_of
         self.head_rows, self.tail_rows = np.split(rows, 2)
-        row_owner = np.concatenate([np.arange(entities), variants // entities])
-        row_without = np.concatenate([np.full(entities, -1), variants % entities])
-        per_owner = Ragged.from_lengths(others, np.bincount(owners, minlength=entities))
-        around = per_owner.take(row_owner)
-        at = np.repeat(np.arange(len(row_owner)), around.lengths)
-        keep = around.flat != row_without[at]
-        # Pieces of a row: its own text, then the names of the neighbours that stay, in their order.
-        row = np.concatenate([np.arange(len(row_owner)), at[keep]])
-        piece = np.concatenate([row_owner, entities + around.flat[keep]])
-        order = np.argsort(row, kind="stable")
-        joined = pieces.join(Ragged.from_lengths(piece[order], np.bincount(row, minlength=len(row_owner))))
-        self.rows = joined.take(np.arange(len(joined)), room)
+        # A text is a list of pieces: piece e is the own text of entity e, piece n + e its name.
+        order = np.argsort(np.concatenate([np.arange(n), owners]), kind="stable")
+        pieces = np.concatenate([np.arange(n), n + others])[order]
+        whole = Ragged.from_lengths(pieces, 1 + np.bincount(owners, minlength=n))  # (n,) rows
+        listing = whole.take(np.concatenate([np.arange(n), variants // n]))
+        left_out = np.concatenate([np.full(n, -1), n + variants % n])  # the piece that each row leaves out
+        row = np.repeat(np.arange(len(listing)), listing.lengths)
+        kept = listing.flat != left_out[row]
+        listing = Ragged.from_lengths(listing.flat[kept], np.bincount(row[kept], minlength=len(listing)))
+        texts = Ragged.stack([base, names]).join(listing)
+        self.rows = texts.take(np.arange(len(texts)), self.room)
 
 
 def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-    """(owner, neighbour) pairs, sorted: whose names the texts of entities with a short description go on with."""
+    """Pairs (owner, neighbour), sorted: an entity with a short description, and a neighbour whose name its text has."""
     visible = [graph.train.numpy(), *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
     owners, others = _neighbours(np.concatenate(visible), graph.num_entities, reading.max_neighbours)
     short = np.array([len(text.split()) < reading.neighbours_below for text in graph.entity_descriptions])
@@ -214,7 +221,7 @@ def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray
 
 
 def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
-    """For each entity what is read of it, before it is cut: its text, then the names of its neighbours."""
+    """The uncut text of each entity: its own text, then the names of its neighbours."""
     texts = [[entity_text(n, d)] for n, d in zip(graph.entity_names, graph.entity_descriptions)]
     for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
         texts[owner].append(graph.entity_names[other].strip())
@@ -222,11 +229,11 @@ def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
 
 
 def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:
-    """(owner, neighbour) pairs sorted by owner, then neighbour; the first `at_most` of each owner."""
+    """Pairs (owner, neighbour), sorted by owner, then neighbour; the first `at_most` of each owner."""
     pairs = np.concatenate([triples[:, [0, 2]], triples[:, [2, 0]]])
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    keys = np.unique(pairs[:, 0].astype(np.int64) * entities + pairs[:, 1])
+    keys = distinct(pairs[:, 0].astype(np.int64) * entities + pairs[:, 1])
     owners, others = keys // entities, keys % entities
     first = np.searchsorted(owners, owners)
-    keep = np.arange(len(owners)) - first < at_most
-    return owners[keep], others[keep]
+    kept = np.arange(len(owners)) - first < at_most
+    return owners[kept], others[kept]

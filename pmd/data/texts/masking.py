@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def mask_positions(input_ids: Tensor, rate: float, special: Tensor) -> Tensor:
-    """Draw `rate` of the ordinary tokens of each text, without replacement.
+    """Draw a fraction of the ordinary tokens of each text, without replacement.
 
     Args:
         input_ids: (b, L) padded token ids.
-        rate: fraction in [0, 1); a text of n ordinary tokens gets floor(rate · n + ½) masks.
-        special: (s,) ids that are never masked ([CLS], [SEP], padding).
+        rate: fraction in [0, 1); of n ordinary tokens floor(rate · n + ½) are drawn.
+        special: (s,) ids that are never drawn ([CLS], [SEP], padding).
 
     Returns:
         (b, L) bool, true where a token is to be replaced by [MASK].

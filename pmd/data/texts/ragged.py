@@ -1,4 +1,4 @@
-"""Rows of different lengths in one flat array, so that texts are gathered without a Python loop."""
+"""Rows of different lengths in one flat array, so that texts are put together without a Python loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Row i is `flat[offsets[i] : offsets[i + 1]]`."""
+    """Row i is `flat[offsets[i] : offsets[i + 1]]`; the rows (1, 2) and (3) are flat 1 2 3 with offsets 0 2 3."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -35,7 +35,7 @@ class Ragged:
         return cls.from_lengths(flat, np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows)))
 
     def take(self, rows: np.ndarray, longest: np.ndarray | int | None = None) -> Ragged:
-        """The given rows in the given order, each cut after its first `longest` items."""
+        """These rows in this order, each cut after its first `longest` items."""
         rows = np.asarray(rows, dtype=np.int64)
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         if longest is not None:
@@ -45,7 +45,7 @@ class Ragged:
         return Ragged.from_lengths(self.flat[np.repeat(self.offsets[rows], lengths) + within], lengths)
 
     def join(self, pieces: Ragged) -> Ragged:
-        """Row i of the result is the concatenation of the rows of `self` that `pieces[i]` lists."""
+        """Row i of the result is the rows of `self` that `pieces[i]` lists, one after the other."""
         taken = self.take(pieces.flat)
         return Ragged(taken.flat, taken.offsets[pieces.offsets])
 

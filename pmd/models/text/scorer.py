@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.types import TARGETS, Target
+from pmd.data.graphs.answers import distinct
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
@@ -74,7 +75,7 @@ class TextScorer:
 
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
         """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""
-        keys = np.unique(np.concatenate([self._key(triples, target) for target in targets]))
+        keys = distinct(np.concatenate([self._key(triples, target) for target in targets]))
         if np.isin(keys, self._keys).all():
             return
         self._keys, self._queries = keys, self._encode(keys)
