@@ -20,7 +20,16 @@ from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 from pmd.core.files import write_text
 from pmd.core.results import StageResult, SubModelResult
 from pmd.core.run import Run
-from pmd.data.glue import HIGHEST, EncodedSplit, GlueBatch, GlueData, GlueSplit, inputs, load_diagnostics, load_glue
+from pmd.data.glue import (
+    MAX_SIMILARITY,
+    EncodedSplit,
+    GlueBatch,
+    GlueData,
+    GlueSplit,
+    inputs,
+    load_diagnostics,
+    load_glue,
+)
 from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import BertSetup
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
@@ -287,7 +296,7 @@ def write_answers(file: Path, task: GlueTask, idx: np.ndarray, answers: np.ndarr
         answers: (n,) label ids, or similarities, which are clipped to [0, 5].
     """
     if task.regression:
-        shown = [f"{value:.3f}" for value in np.clip(answers, 0, HIGHEST)]
+        shown = [f"{value:.3f}" for value in np.clip(answers, 0, MAX_SIMILARITY)]
     elif task.plain:
         shown = answers.astype(str)
     else:

@@ -140,7 +140,7 @@ def blank_before(tokenizer: PreTrainedTokenizerBase) -> str:
             ids(f"{a} {b}") == ids(a) + ids(blank + b) for a, b in (("a", "b"), ("The end.", "(A 1"), ("é", "東 a"))
         ):
             return blank
-    raise PmdError("encoder.name: its tokenizer makes tokens that extend over the end of a word; choose another encoder")
+    raise PmdError("encoder.name: its tokenizer makes tokens that reach over the end of a word; choose another encoder")
 
 
 class GraphText(TokenTexts):
