@@ -6,12 +6,12 @@ together apart from the run, which only gets the index that a question would bui
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import safe_open
 
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder, write_folder
+from pmd.core.files import new_folder, read_object, write_folder
 from pmd.core.run import Run, read_settings
 from pmd.data.graphs.sources import terms_of
 from pmd.hub.card import card
@@ -180,7 +180,6 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
     asked = read_settings(run.folder / "config.yaml")
-    file = run.folder / "env.json"
     settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
     dim, data = width_of(settings), asked["data"]["path"]
     index = Index(folder / "index") if family.ranks else None
@@ -192,7 +191,7 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         stage=stage.name,
         config=asked,
         results=run.results,
-        environment=json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {},
+        environment=read_object(run.folder / "env.json", "restore it, or remove it"),
         dim=dim,
         whole=width_of(stored_settings(stage)),
         widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),
@@ -210,14 +209,8 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
 
 def numbers_in(weights: Path) -> int:
     """How many parameters a file of weights has."""
-    count = 0
     with safe_open(weights, "numpy") as stored:
-        for name in stored.keys():  # noqa: SIM118
-            size = 1
-            for length in stored.get_slice(name).get_shape():
-                size *= length
-            count += size
-    return count
+        return sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
 
 
 def tables_of(family: Family, asked: Mapping[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
