@@ -1,4 +1,4 @@
-"""A croppable model, cropped: a folder of its own, in proportion as small."""
+"""`pmd crop`: the leading dimensions of a model as a folder of its own."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ class CropConfig:
 
 
 def crop(config: CropConfig) -> str:
-    """Write the cropped model; a line that says what was written.
+    """Write the cropped model; returns a line about it.
 
     Raises:
-        PmdError: if there is no such model, or if it has not so many dimensions.
+        PmdError: if there is no such model, or if it does not have so many dimensions.
     """
-    # torch and transformers are loaded once it is known that there is something to do.
-    new_folder(config.out)
+    new_folder(config.out)  # before torch is imported
     if config.model.startswith("package:"):
         folder = model_source(config.model)
     else:
@@ -59,34 +58,29 @@ def crop(config: CropConfig) -> str:
 
 
 def take_index(folder: Path, out: Path, width: int) -> None:
-    """Crop the index that a model answers by along with it: built now, if its graph is at hand and it has none."""
-    with contextlib.suppress(PmdError):  # without one, or with one that is broken, there is still a model
+    """Crop the index of a model too; if it has none, it is built first, provided that the graph is there."""
+    with contextlib.suppress(PmdError):  # a model without an index, or with a broken one, is still a model
         index = current_index(folder)
-        from pmd.use.index_writer import crop_index  # loads torch
+        from pmd.use.index_writer import crop_index  # imports torch
 
         crop_index(index, out, width)
 
 
 def warn(width: int, widths: Sequence[int]) -> None:
-    """Say on stderr that a width was not trained, and what it is instead."""
+    """Say on stderr if a width is none of the trained ones."""
     if width in widths:
         return
     if len(widths) == 1:
-        print(
-            f"note: the model was trained at width {widths[0]} alone; cropped to {width} it is much the worse",
-            file=sys.stderr,
-        )
-        return
-    place = "below the narrowest" if width < widths[0] else "between two"
-    print(
-        f"note: width {width} was not trained by itself; it is {place} of the model's: {', '.join(map(str, widths))}",
-        file=sys.stderr,
-    )
+        note = f"the model was trained at width {widths[0]} alone; cropped to {width} it is much worse"
+    else:
+        place = "below the narrowest" if width < widths[0] else "between two"
+        note = f"width {width} was not trained itself; it is {place} of the trained ones: {', '.join(map(str, widths))}"
+    print(f"note: {note}", file=sys.stderr)
 
 
 def stage_of(model: str) -> str | None:
-    """The only croppable stage of a run folder; None if it has none, or several, or is none."""
+    """The only croppable stage of a run; None if it has none or several, or if the folder is no run."""
     run = Path(model).expanduser()
-    stages = [path.parent for path in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []
-    found = [stage.name for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]
-    return found[0] if len(found) == 1 else None
+    stages = [file.parent for file in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []
+    croppable = [stage.name for stage in stages if len(stored_settings(stage).get("widths") or []) > 1]
+    return croppable[0] if len(croppable) == 1 else None

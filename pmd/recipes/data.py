@@ -18,7 +18,7 @@ from pmd.recipes.tables import markdown
 from pmd.settings.shared import DataConfig
 
 LARGEST = 12
-"""So many relations, and suspected ones, are listed."""
+"""The number of relations, and of suspected ones, that are listed."""
 
 
 @dataclass
@@ -54,41 +54,41 @@ class ConvertConfig:
 
 
 def info(config: InfoConfig) -> str:
-    """The tables, or the JSON, of a graph. PmdError if it cannot be loaded."""
+    """What is in a graph, as tables or as JSON. PmdError if it cannot be loaded."""
     graph = load_graph(config.data.path, **config.data.options)
-    found = profile(graph, config.share, config.fewest)
-    return json.dumps(numbers(graph, found), ensure_ascii=False) if config.json else tables(graph, found)
+    facts = profile(graph, config.share, config.fewest)
+    return json.dumps(numbers(graph, facts), ensure_ascii=False) if config.json else tables(graph, facts)
 
 
 def convert_graph(config: ConvertConfig) -> str:
-    """Write the folder; a line that says what was written. PmdError if the graph or the place cannot be used."""
+    """Write the folder; returns a line about it. PmdError if the graph or the folder cannot be used."""
     graph = load_graph(config.data.path, **config.data.options)
     folder = convert(graph, config.to, Path(config.out).expanduser())
     triples = " / ".join(f"{len(graph.split(name)):,}" for name in graph.split_names)
     return f"{folder}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples"
 
 
-def numbers(graph: KnowledgeGraph, found: Profile) -> dict[str, Any]:
-    """A profile as plain numbers and names."""
-    suspects = [dataclasses.asdict(one) for one in found.suspects]
-    for one in suspects:
-        one |= {part: graph.relation_ids[one[part]] for part in ("relation", "other")}
+def numbers(graph: KnowledgeGraph, facts: Profile) -> dict[str, Any]:
+    """A profile as plain numbers and ids."""
+    suspects = [dataclasses.asdict(suspect) for suspect in facts.suspects]
+    for suspect in suspects:
+        suspect |= {part: graph.relation_ids[suspect[part]] for part in ("relation", "other")}
     return {
         "name": graph.name,
         "entities": graph.num_entities,
         "relations": graph.num_relations,
-        "splits": {name: dataclasses.asdict(split) for name, split in found.splits.items()},
-        "degrees": spread_of(found.degrees),
-        "described": found.described,
-        "named": found.named,
-        "words": spread_of(found.words) if len(found.words) else None,
+        "splits": {name: dataclasses.asdict(split) for name, split in facts.splits.items()},
+        "degrees": distribution(facts.degrees),
+        "described": facts.described,
+        "named": facts.named,
+        "words": distribution(facts.words) if len(facts.words) else None,
         "suspects": suspects,
         "checksum": graph.checksum(),
     }
 
 
-def spread_of(values: np.ndarray) -> dict[str, float]:
-    """Least, median, mean and greatest."""
+def distribution(values: np.ndarray) -> dict[str, float]:
+    """Minimum, median, mean and maximum."""
     return {
         "min": int(values.min()),
         "median": float(np.median(values)),
@@ -97,8 +97,8 @@ def spread_of(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def tables(graph: KnowledgeGraph, found: Profile) -> str:
-    """A profile for people."""
+def tables(graph: KnowledgeGraph, facts: Profile) -> str:
+    """A profile as tables."""
     n = graph.num_entities
     columns = (
         "split",
@@ -110,48 +110,50 @@ def tables(graph: KnowledgeGraph, found: Profile) -> str:
         "with unseen entities",
         "suspected leaks",
     )
-    rows = [(name, *(f"{value:,}" for value in dataclasses.astuple(split))) for name, split in found.splits.items()]
-    spreads = [("training triples of an entity", found.degrees), ("words of a description", found.words)]
-    spread_rows = [
-        (what, of["min"], f"{of['median']:g}", f"{of['mean']:g}", f"{of['max']:,}")
-        for what, of in ((what, spread_of(values)) for what, values in spreads if len(values))
+    rows = [(name, *(f"{value:,}" for value in dataclasses.astuple(split))) for name, split in facts.splits.items()]
+    counts = {"training triples of an entity": facts.degrees, "words of a description": facts.words}
+    distributions = {what: distribution(values) for what, values in counts.items() if len(values)}
+    count_rows = [
+        (what, values["min"], f"{values['median']:g}", f"{values['mean']:g}", f"{values['max']:,}")
+        for what, values in distributions.items()
     ]
-    alone = int((found.degrees == 0).sum())
+    alone = int((facts.degrees == 0).sum())
     parts = [
         f"{graph.name}: {n:,} entities, {graph.num_relations:,} relations",
         markdown(columns, rows),
-        f"{found.named / n:.1%} of the entities have a name that is not their id, {found.described / n:.1%} a description; "
-        f"{alone:,} stand in no training triple",
-        markdown(("", "least", "median", "mean", "greatest"), spread_rows),
+        f"{facts.named / n:.1%} of the entities have a name that is not their id, {facts.described / n:.1%} a description; "
+        f"{alone:,} are in no training triple",
+        markdown(("", "least", "median", "mean", "greatest"), count_rows),
         relations_table(graph),
-        suspects_table(graph, found),
+        suspects_table(graph, facts),
     ]
     return "\n\n".join(parts)
 
 
 def relations_table(graph: KnowledgeGraph) -> str:
-    """The largest relations, by training triples, and how many tails a head has in them, and heads a tail."""
+    """The relations with the most training triples: how many tails a head has on average, and heads a tail."""
     train = np.unique(graph.train.numpy(), axis=0)
     counts = np.bincount(train[:, 1], minlength=graph.num_relations)
     rows = []
     for relation in np.argsort(-counts, kind="stable")[:LARGEST].tolist():
-        own = train[train[:, 1] == relation]
-        each = [f"{len(own) / max(1, len(np.unique(own[:, end]))):.1f}" for end in (0, 2)]
-        rows.append((graph.relation_names[relation], f"{len(own):,}", *each))
+        triples = train[train[:, 1] == relation]
+        means = [f"{len(triples) / max(1, len(np.unique(triples[:, end]))):.1f}" for end in (0, 2)]
+        rows.append((graph.relation_names[relation], f"{len(triples):,}", *means))
     rest = graph.num_relations - len(rows)
     table = markdown(("relation", "training triples", "tails of a head", "heads of a tail"), rows)
     return table + (f"\n\nand {rest:,} more" if rest > 0 else "")
 
 
-def suspects_table(graph: KnowledgeGraph, found: Profile) -> str:
-    """Relations that others say again."""
-    if not found.suspects:
-        return "no relation says again what most training triples of another say"
+def suspects_table(graph: KnowledgeGraph, facts: Profile) -> str:
+    """Relations that repeat others."""
+    if not facts.suspects:
+        return "no relation repeats most training triples of another"
     rows = []
-    for one in found.suspects[:LARGEST]:
-        kind = "symmetric" if one.relation == one.other else "inverse" if one.inverse else "duplicate"
-        names = (graph.relation_names[one.relation], graph.relation_names[one.other])
-        rows.append((*names, kind, f"{one.share:.0%}", f"{one.triples:,}"))
-    rest = len(found.suspects) - len(rows)
-    table = markdown(("relation", "said again by", "as its", "of its triples", "which are"), rows)
+    for suspect in facts.suspects[:LARGEST]:
+        same = suspect.relation == suspect.other
+        kind = "symmetric" if same else "inverse" if suspect.inverse else "duplicate"
+        names = (graph.relation_names[suspect.relation], graph.relation_names[suspect.other])
+        rows.append((*names, kind, f"{suspect.share:.0%}", f"{suspect.triples:,}"))
+    rest = len(facts.suspects) - len(rows)
+    table = markdown(("relation", "repeated by", "as its", "of its triples", "which are"), rows)
     return table + (f"\n\nand {rest:,} more" if rest > 0 else "")

@@ -32,11 +32,11 @@ from pmd.data.glue import (
 )
 from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import BertSetup
+from pmd.distill.bert_start import ORDER_BATCH, ORDER_EXAMPLES, check_stages, first_model
 from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
 from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load, save, tokenizer_of
-from pmd.recipes.glue_models import ORDER_BATCH, ORDER_EXAMPLES, check_stages, first_model
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import Banner, Recipe, run_stages
 from pmd.settings.catalogue import METHODS

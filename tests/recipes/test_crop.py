@@ -9,9 +9,9 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save
 
-BELOW = "note: width 1 was not trained by itself; it is below the narrowest of the model's: 2, 4, 8"
-BETWEEN = "note: width 3 was not trained by itself; it is between two of the model's: 2, 4, 8"
-ALONE = "note: the model was trained at width 8 alone; cropped to 4 it is much the worse"
+BELOW = "note: width 1 was not trained itself; it is below the narrowest of the trained ones: 2, 4, 8"
+BETWEEN = "note: width 3 was not trained itself; it is between two of the trained ones: 2, 4, 8"
+ALONE = "note: the model was trained at width 8 alone; cropped to 4 it is much worse"
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def test_speed_is_measured_in_the_precision_of_the_run(place, monkeypatch):
 
 def test_an_order_changes_nothing_but_the_order(place):
     """Before training the full model answers as it did, and its crops do not."""
-    from pmd.recipes.glue_models import first_model
+    from pmd.distill.bert_start import first_model
     from pmd.settings.glue import GlueModelConfig, GlueStageConfig
 
     config, task = GlueModelConfig(str(place / "bert"), WIDTHS, 24), task_of("rte")
@@ -230,7 +230,7 @@ def test_an_order_changes_nothing_but_the_order(place):
 
 
 def test_a_regression_begins_with_the_mean_of_the_labels(place, tmp_path):
-    from pmd.recipes.glue_models import croppable
+    from pmd.distill.bert_start import croppable
     from pmd.settings.glue import GlueModelConfig
 
     config, labels = GlueModelConfig(widths=WIDTHS, max_length=24), np.array([1.0, 2.5, 4.5], dtype=np.float32)

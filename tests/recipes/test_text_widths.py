@@ -157,7 +157,7 @@ def test_a_crop_is_the_width_of_its_model(name, run, folder, results, tmp_path, 
 
 def test_crops_that_are_noted_and_refused(run, tmp_path, capsys):
     dispatch(["crop", str(run / "grade1"), "--width=5", f"--out={tmp_path}/five"])
-    note = "note: width 5 was not trained by itself; it is between two of the model's: 4, 8, 16"
+    note = "note: width 5 was not trained itself; it is between two of the trained ones: 4, 8, 16"
     assert capsys.readouterr().err.strip() == note
     for arguments, message in (
         (["--width=17", f"--out={tmp_path}/x"], "width 17.*outside 1.*16"),
