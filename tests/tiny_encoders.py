@@ -109,7 +109,6 @@ CONFIGS = {
         **SIZES, **DEBERTA, position_buckets=8, share_att_key=True, norm_rel_ebd="layer_norm"
     ),
 }
-FAMILIES = [*CONFIGS]
 
 
 @cache

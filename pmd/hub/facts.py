@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pmd.core.results import StageResult
-from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS, lookup
+from pmd.settings.catalogue import ENCODERS, FAMILIES, INTERACTIONS, METHODS, lookup
 from pmd.settings.kge_stages import usual_method
-from pmd.settings.rows import FamilyName, Interaction, Method
+from pmd.settings.rows import Encoder, FamilyName, Interaction, Method
 from pmd.settings.tasks import GlueTask, task_of
 
 Metrics = Mapping[str, Any]
@@ -45,6 +45,7 @@ class Facts:
         family: of the catalogue; a `bert` is one that was fine-tuned on GLUE.
         stage: of the run.
         config, results, environment: config.yaml, results.json and env.json of the run.
+        encoder: of a text model, the `model_type` of its encoders.
         dim, whole: the width of what is published, and that of the stage.
         widths: that were trained and can be cropped from it, up to `dim`.
         parameters, size: numbers and bytes of its weights.
@@ -72,6 +73,7 @@ class Facts:
     dataset: str | None = None
     base_model: str | None = None
     license: str | None = None
+    encoder: str | None = None
     notes: str | None = None
     revision: str | None = None
 
@@ -118,11 +120,18 @@ class Facts:
         return dim if dim != self.whole else None
 
     @property
+    def encoder_row(self) -> Encoder | None:
+        """What the catalogue says of its encoders, if it knows them."""
+        return ENCODERS.get(self.encoder)
+
+    @property
     def citations(self) -> list[str]:
         """The papers that the model stands on, by their keys in papers.bib."""
         keys = [self.method.citation, *FAMILIES[self.family].citations]
         if self.family == "embedding":
             keys.append(self.interaction.citation)
+        if self.encoder_row:
+            keys.append(self.encoder_row.citation)
         if self.family == "text" and len(self.widths) > 1:
             keys.append(METHODS["embedding"]["med"].citation)
         return [*dict.fromkeys(filter(None, keys))]

@@ -192,6 +192,7 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         config=asked,
         results=run.results,
         environment=read_object(run.folder / "env.json", "restore it, or remove it"),
+        encoder=settings.get("encoder", {}).get("model_type"),
         dim=dim,
         whole=width_of(stored_settings(stage)),
         widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),

@@ -1,4 +1,4 @@
-"""The catalogue: a row for each family of models, interaction, method and metric. The rows stand in catalogue.yaml.
+"""The catalogue: a row for each family of models, encoder, interaction, method and metric. The rows stand in catalogue.yaml.
 
 Checks, tables, cards, reports, shell completion and help read names and titles here and nowhere else. `register` adds a
 row from outside the package, and every reader then knows it. Nothing heavy is imported.
@@ -16,6 +16,7 @@ from pmd.core.errors import PmdError
 from pmd.settings.rows import (
     BertMethod,
     EmbeddingMethod,
+    Encoder,
     Family,
     Interaction,
     InteractionName,
@@ -29,7 +30,7 @@ from pmd.settings.rows import (
 )
 from pmd.settings.tasks import TASKS
 
-__all__ = ["FAMILIES", "INTERACTIONS", "METHODS", "METRICS", "choices", "lookup", "register"]
+__all__ = ["ENCODERS", "FAMILIES", "INTERACTIONS", "METHODS", "METRICS", "choices", "lookup", "register"]
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast: every command reads the file
@@ -45,6 +46,7 @@ def _rows(row: type[Row], stored: Mapping[str, Mapping[str, Any]], **shared: str
 
 
 FAMILIES = _rows(Family, _STORED["families"])
+ENCODERS = _rows(Encoder, _STORED["encoders"])
 INTERACTIONS = _rows(Interaction, _STORED["interactions"])
 METHODS = {family: _rows(Method, stored, family=family) for family, stored in _STORED["methods"].items()}
 METRICS = {measures: _rows(Metric, stored, measures=measures) for measures, stored in _STORED["metrics"].items()}

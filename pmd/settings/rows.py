@@ -149,6 +149,24 @@ class Family:
         return import_module(self.module)
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of `transformers` that the contract tests run as a text model. Others need no row: what they are like is
+    found from config and modules (`pmd.models.text.encoders`).
+
+    Args:
+        name: its `model_type`.
+        title: in papers.
+        citation: its key in `pmd/hub/papers.bib`.
+        note: what is different with it, as a sentence.
+    """
+
+    name: str
+    title: str
+    citation: str
+    note: str = ""
+
+
 def lookup(rows: Mapping[str, Row], name: str, place: str) -> Row:
     """The row of a name. PmdError, with the nearest name, if there is none; `place` is the setting that names it."""
     if name not in rows:

@@ -21,17 +21,18 @@ from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapte
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading
 from pmd.models.text.encode import encode
 from pmd.models.text.encoders import layer_lists, set_dropout
-from pmd.models.text.folder import TextModel, load, save, text_scorer
+from pmd.models.text.folder import TextModel, load, save
 from pmd.models.text.numpy_bert import reads
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
+from pmd.settings.catalogue import ENCODERS
 from pmd.settings.text import ContrastiveConfig, DistillConfig, EncoderConfig, LoraConfig
 from pmd.use.onnx import OnnxEncoders, write_encoders
 
 from .. import slow
 from ..tiny import ENTITIES, READING, TRAIN, supervised_arguments, tiny_graph
-from ..tiny_encoders import DEPTH, FAMILIES, POSITIONS, checkpoint, config_of, encoder_of, tokenizer_of
+from ..tiny_encoders import DEPTH, POSITIONS, checkpoint, config_of, encoder_of, tokenizer_of
 
 ROLES = ("query", "entity")
 LAYERS = [[2], [1, 3], [3, 0, 0]]
@@ -50,7 +51,7 @@ USUAL = ({"hidden_dropout_prob"}, {"attention_probs_dropout_prob"})
 OFFSET = {"roberta": 2, "mpnet": 2}
 """Rows of the table of positions that no token of a text uses."""
 
-each_family = pytest.mark.parametrize("family", FAMILIES)
+each_family = pytest.mark.parametrize("family", ENCODERS)
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +322,7 @@ def test_questions_are_answered(family, tmp_path, monkeypatch):
     assert trained.dim == 16 and trained.widths == (16,)
     answers = trained.answer(head="Hub", relation="größer als", top_k=len(ENTITIES))
     triple = torch.tensor([[7, 2, 0]])
-    scores = text_scorer(place, graph).score_all(triple, "tail")[0]
+    scores = pmd.load_scorer(place, graph).score_all(triple, "tail")[0]
     assert len(answers) == len(ENTITIES)
     for answer in answers:
         assert answer.score == pytest.approx(scores[graph.entity_ids.index(answer.id)].item(), abs=1e-5)

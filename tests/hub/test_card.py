@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from pmd.core.results import StageResult
 from pmd.hub.card import bibtex_entries, card
 from pmd.hub.facts import Example, Facts, Graph
-from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS
+from pmd.settings.catalogue import ENCODERS, FAMILIES, INTERACTIONS, METHODS
 
 GRAPH = Graph("towns", 48, 2, {"train": 42, "valid": 4, "test": 5})
 ENVIRONMENT = {"device": "cpu", "threads": 1, "processes": 1, "python": "3.11.7", "versions": {"pmd": "0.1.0"}}
@@ -223,14 +223,23 @@ def test_a_bert():
         (croppable(), {"rotate2019", "med2025"}),
         (student(), {"rotate2019", "dualde2022"}),
         (bert(), {"bert2019", "glue2019", "med2025"}),
+        (replace(text(), encoder="albert"), {"albert2020", "pmd2024", "simkgc2022"}),
+        (replace(text(), encoder="of_a_plugin"), {"pmd2024", "simkgc2022"}),
     ],
 )
 def test_the_papers_that_fit(facts, papers):
     assert {*re.findall(r"^@\w+\{(\w+),$", card(facts), re.MULTILINE)} == papers
 
 
+@pytest.mark.parametrize("row", ENCODERS.values(), ids=lambda row: row.name)
+def test_the_encoders_are_named(row):
+    assert f"Its encoders are of the family of {row.title}. {row.note}".strip() in body(
+        replace(text(), encoder=row.name)
+    )
+
+
 def test_every_paper_of_the_catalogue_has_an_entry():
-    rows = [*INTERACTIONS.values(), *(row for rows in METHODS.values() for row in rows.values())]
+    rows = [*ENCODERS.values(), *INTERACTIONS.values(), *(row for rows in METHODS.values() for row in rows.values())]
     keys = {row.citation for row in rows if row.citation} | {key for row in FAMILIES.values() for key in row.citations}
     for key in keys:
         (entry,) = bibtex_entries([key])

@@ -56,21 +56,21 @@ def layer_lists(encoder: nn.Module) -> list[str]:
         PmdError: if layers cannot be chosen one by one.
     """
     config = encoder.config
-    found: list[str] = []
-    for name, module in encoder.named_modules():
-        outermost = not any(name.startswith(f"{other}.") for other in found)
-        if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers and outermost:
-            found.append(name)
     groups = getattr(config, "num_hidden_groups", None)  # of layers that share their weights, in ALBERT
     if groups == 1:
         return []
-    if groups or not found:
+    lists: list[str] = []
+    for name, module in encoder.named_modules():
+        outermost = not any(name.startswith(f"{other}.") for other in lists)
+        if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers and outermost:
+            lists.append(name)
+    if groups or not lists:
         reason = f"its layers share the weights of {groups} groups" if groups else "they are in no list of their own"
         raise PmdError(
             f"encoder.name: layers of a '{config.model_type}' encoder cannot be chosen one by one ({reason}); "
             "choose a BERT-like encoder"
         )
-    return found
+    return lists
 
 
 def with_layers(config: PreTrainedConfig, layers: list[int]) -> None:
