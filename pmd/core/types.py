@@ -13,6 +13,12 @@ Target = Literal["head", "tail"]
 
 TARGETS: tuple[Target, Target] = ("head", "tail")
 
+ANSWER_COLUMN: dict[Target, int] = {"head": 0, "tail": 2}
+"""Where a triple holds the answer to a query for a target."""
+
+KNOWN_COLUMN: dict[Target, int] = {"head": 2, "tail": 0}
+"""Where a triple holds the known entity of a query for a target."""
+
 LossTerms = dict[str, Tensor]
 """Unweighted scalar loss terms by name."""
 

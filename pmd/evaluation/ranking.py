@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from pmd.core.errors import PmdError
-from pmd.core.types import TARGETS, Target, TripleScorer
+from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
@@ -108,27 +108,19 @@ def ranks(
     return Ranks(triples, **sides)
 
 
+@dataclass(frozen=True, eq=False)
 class _Ranking:
     """A scorer, and what its ranking of all chunks needs."""
 
-    def __init__(
-        self,
-        scorer: TripleScorer,
-        graph: KnowledgeGraph,
-        candidates: Tensor | None,
-        known: KnownAnswers | None,
-        rerank: Rerank | None,
-    ) -> None:
-        self.scorer = scorer
-        self.graph = graph
-        self.candidates = candidates
-        self.known = known
-        self.rerank = rerank
-        self.device = _device_of(scorer)
+    scorer: TripleScorer
+    graph: KnowledgeGraph
+    candidates: Tensor | None
+    known: KnownAnswers | None
+    rerank: Rerank | None
 
     def rank_chunk(self, triples: Tensor, target: Target) -> QueryRanks:
         """Ranks of triples (b, 3) that are sorted by query."""
-        answers = triples[:, 0 if target == "head" else 2]  # (b,)
+        answers = triples[:, ANSWER_COLUMN[target]]  # (b,)
         first_triples, rows = distinct_queries(triples, target)
         queries = triples[first_triples]  # (q, 3)
         scores = self._score(queries, target)  # (q, num_entities)
@@ -154,7 +146,7 @@ class _Ranking:
         return QueryRanks((above + 1).cpu(), not_below.cpu(), num_candidates.cpu())
 
     def _score(self, queries: Tensor, target: Target) -> Tensor:
-        scores = self.scorer.score_all(queries.to(self.device), target)
+        scores = self.scorer.score_all(queries.to(_device_of(self.scorer)), target)
         expected = (len(queries), self.graph.num_entities)
         if tuple(scores.shape) != expected:
             raise PmdError(

@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import Tensor
 
 from pmd.core.errors import PmdError
-from pmd.core.types import Target
+from pmd.core.types import KNOWN_COLUMN, Target
 
 
 class NeighbourRerank:
@@ -56,7 +56,7 @@ class NeighbourRerank:
 
     def adjust(self, scores: Tensor, triples: Tensor, target: Target) -> Tensor:
         """Scores (b, num_entities) of the queries of triples (b, 3) -> new scores; the given ones stay."""
-        known = triples[:, 2 if target == "head" else 0].tolist()
+        known = triples[:, KNOWN_COLUMN[target]].tolist()
         neighbours = self.neighbours(known)
         row = np.repeat(np.arange(len(known)), [len(ids) for ids in neighbours])
         index = torch.from_numpy(row * scores.shape[1] + np.concatenate(neighbours)).to(scores.device)  # (m,)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
-from pmd.core.types import TARGETS, Target
+from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
@@ -160,7 +160,7 @@ def _rank_chunk(
 ) -> list[QueryRanks]:
     """The ranks (b,) of triples (b, 3), sorted by query, for each width."""
     device = model.device
-    answers = triples[:, 0 if target == "head" else 2]
+    answers = triples[:, ANSWER_COLUMN[target]]
     competing = CandidateFilter.of(model, triples, target, entities, known)
     queries = model.width_scores(triples[competing.first_triples].to(device), target)
     margins = queries.against(model.entity_embeddings(answers.to(device)), competing.query.to(device))
@@ -208,7 +208,7 @@ class CandidateFilter:
     ) -> CandidateFilter:
         """The filter of triples (b, 3), sorted by query, among candidates `entities` (c,), ascending; no known answers,
         no filter but the true answer itself."""
-        answers = triples[:, 0 if target == "head" else 2]
+        answers = triples[:, ANSWER_COLUMN[target]]
         first_triples = query = torch.arange(len(triples))
         if known is None:  # the answers of other triples compete: every triple needs a table row of its own
             excluded_query, excluded = query, answers

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
-from pmd.core.types import TARGETS, Target
+from pmd.core.types import ANSWER_COLUMN, KNOWN_COLUMN, TARGETS, Target
 
 _INT64_MAX = 2**63 - 1
 
@@ -31,12 +31,12 @@ def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: 
             f"{num_entities} entities with {num_relations} relations do not fit into 64-bit keys; "
             f"entities² × relations can be at most {_INT64_MAX}: split the graph or merge relations"
         )
-    return query_keys(triples, num_relations, target) * num_entities + triples[:, 2 if target == "tail" else 0]
+    return query_keys(triples, num_relations, target) * num_entities + triples[:, ANSWER_COLUMN[target]]
 
 
 def query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
     """One int64 key (n,) for the query of each triple (n, 3): equal if and only if the queries are equal."""
-    return triples[:, 0 if target == "tail" else 2] * num_relations + triples[:, 1]
+    return triples[:, KNOWN_COLUMN[target]] * num_relations + triples[:, 1]
 
 
 def distinct(keys: np.ndarray) -> np.ndarray:

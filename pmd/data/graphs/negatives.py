@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pmd.core.types import TARGETS, Target
+from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
 
 
@@ -33,7 +33,7 @@ class Side:
     @property
     def answers(self) -> Tensor:
         """(m,) the entities at `target`."""
-        return self.triples[:, 2 if self.target == "tail" else 0]
+        return self.triples[:, ANSWER_COLUMN[self.target]]
 
     def to(self, device: torch.device | str) -> Side:
         tensors = (self.triples, self.negatives, self.false, self.labels)
@@ -84,6 +84,7 @@ class KgeBatch:
         return KgeBatch([side.to(device) for side in self.sides], candidates)
 
 
+@dataclass(frozen=True, eq=False)
 class SampledNegatives:
     """Positions -> a batch in which half of the triples get negative heads and the other half negative tails.
 
@@ -97,18 +98,13 @@ class SampledNegatives:
         seed: of the drawing.
     """
 
-    def __init__(
-        self,
-        triples: Tensor,
-        num_entities: int,
-        negatives: int,
-        shared: int = 1,
-        known: KnownAnswers | None = None,
-        candidates: Tensor | None = None,
-        seed: int = 0,
-    ):
-        self.triples, self.num_entities, self.negatives = triples, num_entities, negatives
-        self.shared, self.known, self.candidates, self.seed = shared, known, candidates, seed
+    triples: Tensor
+    num_entities: int
+    negatives: int
+    shared: int = 1
+    known: KnownAnswers | None = None
+    candidates: Tensor | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.triples)
@@ -124,7 +120,7 @@ class SampledNegatives:
     def side(self, triples: Tensor, target: Target, generator: torch.Generator | None = None) -> Side:
         """Triples (m, 3) with negatives for `target`."""
         groups = -(-len(triples) // self.shared)
-        answers = triples[:, 2 if target == "tail" else 0, None]  # (m, 1)
+        answers = triples[:, ANSWER_COLUMN[target], None]  # (m, 1)
         if self.shared == 1:
             drawn = self._draw(groups, generator, answers)
             false = None if self.known is None else self._is_known(triples, target, drawn)
@@ -147,15 +143,16 @@ class SampledNegatives:
     def _is_known(self, triples: Tensor, target: Target, entities: Tensor) -> Tensor:
         """(m, k) whether entities (m, k) are known answers to the queries of triples (m, 3)."""
         corrupted = triples[:, None].repeat(1, entities.shape[1], 1)  # (m, k, 3)
-        corrupted[..., 2 if target == "tail" else 0] = entities
+        corrupted[..., ANSWER_COLUMN[target]] = entities
         return self.known.contains(corrupted.flatten(0, 1)).unflatten(0, entities.shape)
 
 
+@dataclass(frozen=True, eq=False)
 class OneVsAll:
     """Positions -> both queries of each triple, against every entity or against `candidates` (c,), sorted."""
 
-    def __init__(self, triples: Tensor, candidates: Tensor | None = None):
-        self.triples, self.candidates = triples, candidates
+    triples: Tensor
+    candidates: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.triples)

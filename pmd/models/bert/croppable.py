@@ -248,22 +248,12 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         super().__init__(config)
         self.bert = CroppableBert(config)
 
-    def forward_widths(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        widths: Sequence[int] | None = None,
-        first_tokens: Tensor | None = None,
-    ) -> Tensor:
+    def forward_widths(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The logits of sub-models for a batch, (n, t, num_labels), narrowest first.
 
         Arguments, t and errors as for `CroppableBert.forward_widths`.
         """
-        outputs = self.bert.forward_widths(
-            input_ids, attention_mask, token_type_ids, position_ids, widths, first_tokens
-        )
+        outputs = self.bert.forward_widths(input_ids, *args, **kwargs)
         return torch.stack([self._logits(output.pooler_output) for output in outputs])
 
     def _logits(self, pooled: Tensor) -> Tensor:

@@ -275,10 +275,8 @@ class PairRE(Interaction):
     relation_parts = 2
     relation_free = False
     default_norm = "l1"
-    relation_start = (
-        -0.5,
-        0.5,
-    )  # of both signs: if all start positive, relations that differ by a sign are not learned
+    # Of both signs: if all start positive, relations that differ by a sign are not learned.
+    relation_start = (-0.5, 0.5)
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:
         return h * split(r)[0]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from pmd.core.errors import PmdError
-from pmd.core.types import TARGETS, Target
+from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.models.kge.interactions import Norm, make_interaction
 from pmd.models.kge.kernels import read_rows
 from pmd.models.kge.width_scores import WidthScores
@@ -145,9 +145,9 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         """Of each comparison b, embeddings (b, parts, width) of known entities and of relations, embeddings (groups, k,
         parts, width) of candidates, and the target that the interaction is asked for."""
         width = self._checked_width(width)
-        known = [triples[:, 0 if target == "tail" else 2].to(self.device) for triples, target, _ in comparisons]
-        candidates = [entities.to(self.device) for _, _, entities in comparisons]
         relation_ids = [self._relation_ids(triples, target) for triples, target, _ in comparisons]
+        known = [triples[:, KNOWN_COLUMN[target]].to(self.device) for triples, target, _ in comparisons]
+        candidates = [entities.to(self.device) for _, _, entities in comparisons]
         # Not joined into one tensor of ids: its rows would be copied once more, forward and backward.
         entities = self._read_entities(width, *known, *candidates)
         relations = self._read_relations(width, *relation_ids)
@@ -248,8 +248,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     def _read_queries(self, triples: Tensor, target: Target, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings (b, parts, width) of the known entities and of the relations of queries, and relation ids (b,)."""
-        (known,) = self._read_entities(width, triples[:, 0 if target == "tail" else 2])
         relation_ids = self._relation_ids(triples, target)
+        (known,) = self._read_entities(width, triples[:, KNOWN_COLUMN[target]])
         (relations,) = self._read_relations(width, relation_ids)
         return known, relations, relation_ids
 
