@@ -3,6 +3,14 @@
 Commands print its message on one line and exit with status 2; if a user sees a traceback of it, that is a bug.
 """
 
+from importlib.util import find_spec
+
 
 class PmdError(ValueError):
     """Input that cannot be used. The message says, on one line, what is wrong, where, and how to correct it."""
+
+
+def need_package(package: str, user: str, extra: str, module: str | None = None) -> None:
+    """PmdError if a package of an extra is not installed. `module` is what it is imported as."""
+    if find_spec(module or package) is None:
+        raise PmdError(f"{user} {package}: pip install 'pmd[{extra}]'")

@@ -1,21 +1,20 @@
-"""Parameters and inference time by width: the layout of DistilE's Table 5, for any graph.
+"""Table 5 of DistilE: parameters and inference time by width, for any graph.
 
-Time is that of a full link prediction (both directions, filtered ranks) of one split. It depends on sizes and
-not on what was learned, so untrained models are timed; every model takes its turn in every round, so that
-whatever else the machine does falls on all of them.
+The time is that of a full link prediction (both directions, filtered ranks) of one split. It depends on sizes and not on
+what was learned, so untrained models are timed.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import ranks
+from pmd.evaluation.speed import seconds_of
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
 from pmd.settings.checks import check_numbers
@@ -30,12 +29,12 @@ class CostConfig:
 
     Args:
         data: the knowledge graph.
-        interactions: which models, across.
-        dims: widths, down; the first is what the others are compared with.
+        interactions: of the models, across.
+        dims: widths, down; the others are compared with the first.
         split: the triples to rank.
-        max_triples: rank a fixed sample of so many; 0 for all.
+        max_triples: size of a fixed sample of triples to rank; 0 for all.
         batch_size: triples ranked at a time.
-        repetitions: how often each is timed; the median counts.
+        repetitions: timings of each model, after a first one that does not count; their median is shown.
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
     """
 
@@ -62,22 +61,20 @@ def cost(config: CostConfig) -> str:
     torch.manual_seed(0)
     sizes = (graph.num_entities, graph.num_relations)
     models = {
-        (kind, dim): KgeModel(kind, *sizes, dim).to(device) for kind in config.interactions for dim in config.dims
+        (name, dim): KgeModel(name, *sizes, dim).to(device) for name in config.interactions for dim in config.dims
     }
-    seconds: dict[tuple[str, int], list[float]] = {place: [] for place in models}
-    for _ in range(config.repetitions):
-        for place, model in models.items():
-            began = time.perf_counter()
-            ranks(model, graph, config.split, batch_size=config.batch_size, max_triples=config.max_triples or None)
-            seconds[place].append(time.perf_counter() - began)
-    median = {place: statistics.median(values) for place, values in seconds.items()}
-    columns = ["Dim", *(f"{kind} {name}" for kind in config.interactions for name in ("# Params (K)", "Inf. time (s)"))]
+
+    def rank(model: KgeModel) -> None:
+        ranks(model, graph, config.split, batch_size=config.batch_size, max_triples=config.max_triples or None)
+
+    seconds = seconds_of({key: partial(rank, model) for key, model in models.items()}, config.repetitions)
+    columns = ["Dim", *(f"{name} {what}" for name in config.interactions for what in ("# Params (K)", "Inf. time (s)"))]
     rows = []
     for dim in config.dims:
         row = [str(dim)]
-        for kind in config.interactions:
-            parameters = sum(p.numel() for p in models[kind, dim].parameters())
-            ratio = median[kind, config.dims[0]] / median[kind, dim]
-            row += [f"{parameters / 1000:,.3f}", f"{median[kind, dim]:.2f} ({ratio:.2f}×)"]
+        for name in config.interactions:
+            parameters = sum(p.numel() for p in models[name, dim].parameters())
+            ratio = seconds[name, config.dims[0]] / seconds[name, dim]
+            row += [f"{parameters / 1000:,.3f}", f"{seconds[name, dim]:.2f} ({ratio:.2f}×)"]
         rows.append(row)
     return markdown(columns, rows)

@@ -1,13 +1,13 @@
-"""The layout of Table 6 of the MED paper (Zhu et al., ACL 2025): methods and sizes by tasks, beside the published rows."""
+"""The layout of Table 6 of MED (Zhu et al., ACL 2025): methods and sizes by tasks, beside the published rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
-from pmd.recipes.glue_tables import COLUMNS, MAJORITY, Column, Runs, _majority, _mark, _shown, legend
-from pmd.recipes.tables import markdown
+from pmd.core.results import SubModelResult
+from pmd.recipes.glue_tables import COLUMNS, MAJORITY, Column, Runs, constant_mark, legend, majority_metrics, percent
+from pmd.recipes.tables import Table
 
 # Zhu et al., ACL 2025, Table 6: development sets. BERT, HAT and MED are the authors' own runs; BERT6 and BERT4 they quote from
 # Jung et al. (2023) and Zhou et al. (2022). Columns: millions of parameters, speed-up, MNLI-m, MNLI-mm, MRPC F1/acc., QNLI,
@@ -31,84 +31,85 @@ BERT-HAT    | 6.36 | 5.2 | 59.9 | 60.0 | 66.5/77.3 | 60.1 | 66.5/77.1 | 46.2 | 8
 BERT-MED    | 6.36 | 5.2 | 72.6 | 73.7 | 84.1/78.1 | 86.0 | 79.6/82.7 | 61.7 | 86.9 | 82.8/81.6
 """
 
-
 _PUBLISHED_COLUMNS = ("MNLI-m", "MNLI-mm", "MRPC", "QNLI", "QQP", "RTE", "SST-2", "STS-B")
+Models = Mapping[Column, Sequence[SubModelResult]]
+"""The results of a row, one for each seed, by column."""
 
 
 def published_rows(columns: Sequence[Column]) -> list[list[str]]:
-    """The rows of the paper's Table 6 with the given columns; those that it has not are empty."""
+    """The rows of the paper's Table 6 with the given columns; columns that the paper does not have are empty."""
     rows = []
     for line in _PUBLISHED.strip().splitlines():
-        name, parameters, speedup, *cells = (cell.strip() for cell in line.split("|"))
-        own = dict(zip(_PUBLISHED_COLUMNS, cells))
-        shown = [own.get(column.title, "") for column in columns]
-        values = [fmean(map(float, cell.split("/"))) for cell in shown if cell]
-        mean = f"{fmean(values):.1f}" if len(values) == len(columns) else ""
-        rows.append([f"{name} (published)", parameters, f"{speedup}×", *shown, mean])
+        name, parameters, speedup, *published = (cell.strip() for cell in line.split("|"))
+        by_title = dict(zip(_PUBLISHED_COLUMNS, published))
+        cells = [by_title.get(column.title, "") for column in columns]
+        scores = [fmean(map(float, cell.split("/"))) for cell in cells if cell]
+        mean = f"{fmean(scores):.1f}" if len(scores) == len(columns) else ""
+        rows.append([f"{name} (published)", parameters, f"{speedup}×", *cells, mean])
     return rows
 
 
-def layout_table(runs: Runs, published: bool = True) -> str:
-    """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then what always the majority
-    class scores, and the published rows; below the table what it takes to read it.
+def layout_table(runs: Runs, published: bool = True) -> Table:
+    """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then the scores of the majority
+    class, and the published rows.
 
     The last column is the mean over the columns shown, each the mean of its metrics; of the seeds' means where there
     are several. A row that misses a column has none.
     """
     columns = [column for column in COLUMNS if column.task in runs]
-    places = list(
-        dict.fromkeys(
-            (stage, width)
-            for seeds in runs.values()
-            for results in seeds
-            for stage, result in results.items()
-            for width in list(result["widths"])[::-1]
-        )
+    sizes = dict.fromkeys(
+        (width, stage)
+        for seeds in runs.values()
+        for results in seeds
+        for stage, result in results.items()
+        for width in [*result.sub_models][::-1]
     )
     rows = []
-    for stage, width in sorted(places, key=lambda place: -int(place[1])):  # like the paper: by size
-        found = {
+    for width, stage in sorted(sizes, key=lambda size: -size[0]):  # like the paper: by size
+        models = {
             column: [
-                results[stage]["widths"][width]
+                results[stage].sub_models[width]
                 for results in runs[column.task]
-                if stage in results and width in results[stage]["widths"]
+                if stage in results and width in results[stage].sub_models
             ]
             for column in columns
         }
-        every = [of for cell in found.values() for of in cell]
-        fastest = [of["speedup"] for of in every if "speedup" in of]
+        every = [model for of_column in models.values() for model in of_column]
+        speedups = [model.speedup for model in every if model.speedup]
         rows.append(
             [
                 stage if stage.endswith(f"-{width}") else f"{stage}, {width}",
-                f"{fmean(of['parameters'] for of in every) / 1e6:.3g}",
-                f"{fmean(fastest):.1f}×" if fastest else "",
-                *_cells(found),
-                _mean(found),
+                f"{fmean(model.parameters for model in every) / 1e6:.3g}",
+                f"{fmean(speedups):.1f}×" if speedups else "",
+                *score_cells(models),
+                mean_cell(models),
             ]
         )
-    known = {column: _majority(runs, column.task) for column in columns}
-    majority = {column: [{"metrics": metrics}] if metrics else [] for column, metrics in known.items()}
+    majority = {column: majority_metrics(runs, column.task) for column in columns}
     if any(majority.values()):
-        rows.append([MAJORITY, "", "", *_cells(majority), _mean(majority)])
+        models = {column: [SubModelResult(metrics=metrics)] * bool(metrics) for column, metrics in majority.items()}
+        rows.append([MAJORITY, "", "", *score_cells(models), mean_cell(models)])
     headers = ["model", "#P (M)", "speed-up", *(column.header for column in columns), "mean"]
-    return markdown(headers, [*rows, *(published_rows(columns) if published else [])]) + legend(runs)
+    return Table(headers, [*rows, *(published_rows(columns) if published else [])], notes=legend(runs))
 
 
-def _cells(found: Mapping[Column, Sequence[dict[str, Any]]]) -> list[str]:
+def score_cells(models: Models) -> list[str]:
+    """The metrics of each column; empty for one that is missing."""
     return [
-        "/".join(_shown([of["metrics"][column.split][metric] for of in cell]) for metric in column.metrics)
-        + _mark(cell, [column.split])
-        if cell
+        "/".join(percent([model.metrics[column.split][metric] for model in seeds]) for metric in column.metrics)
+        + constant_mark(seeds, [column.split])
+        if seeds
         else ""
-        for column, cell in found.items()
+        for column, seeds in models.items()
     ]
 
 
-def _mean(found: Mapping[Column, Sequence[dict[str, Any]]]) -> str:
+def mean_cell(models: Models) -> str:
     """The mean over the columns, seed by seed as far as all columns go."""
-    seeds = min(len(cell) for cell in found.values())
-    each = [
-        fmean(fmean(cell[seed]["metrics"][column.split].values()) for column, cell in found.items())
-        for seed in range(seeds)
-    ]
-    return _shown(each)
+    seeds = min(map(len, models.values()))
+    return percent(
+        [
+            fmean(fmean(cell[seed].metrics[column.split].values()) for column, cell in models.items())
+            for seed in range(seeds)
+        ]
+    )

@@ -1,23 +1,25 @@
-"""GLUE tasks by methods and sizes over several seeds, beside the published rows: Table 6 of Zhu et al., ACL 2025.
+"""Table 6 of MED (Zhu et al., ACL 2025): GLUE tasks by methods and sizes over several seeds, beside the published rows.
 
-Every task and seed is a run of `pmd glue` in a folder of its own. Finished ones are never repeated, so a stopped
-table goes on, and one with further tasks or seeds trains only those.
+Every task and seed is a run of `pmd glue` in a folder of its own. Finished ones are never repeated: the same
+command continues a stopped table, and one with further tasks or seeds trains only those.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from pmd.core.errors import PmdError
-from pmd.core.files import write_json, write_text
+from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.papers.glue_layout import layout_table
 from pmd.papers.seeds import finished_run, refuse_processes
 from pmd.recipes.glue import read_inputs, train_glue
+from pmd.recipes.tables import write_tables
 from pmd.settings.glue import GlueConfig
 from pmd.settings.glue_stages import check_glue, resolve_glue_stages
 from pmd.settings.tasks import TASKS, task_of
@@ -25,10 +27,10 @@ from pmd.settings.tasks import TASKS, task_of
 
 @dataclass
 class TunedTaskConfig:
-    """Training settings of one task. Null is that of the run; stages that set their own keep it.
+    """Training settings of one task; null is that of the run. Stages that set their own keep them.
 
     Args:
-        task: which.
+        task: the task's name.
         epochs, batch_size, lr: as in `base.train`.
     """
 
@@ -48,9 +50,8 @@ class GlueTableConfig:
         tasks: the columns.
         tuned: settings of single tasks; those of tasks that the table leaves out are not used.
         seeds: of the runs.
-        out: folder of the runs and the table; the same command goes on where it was stopped, or one with more tasks or
-            seeds.
-        published: with the rows of the paper, marked as such.
+        out: folder of the runs and the table; the same command, or one with more tasks or seeds, continues it.
+        published: whether the rows of the paper are added, marked as such.
     """
 
     base: GlueConfig = field(default_factory=GlueConfig)
@@ -69,76 +70,80 @@ def glue_table(config: GlueTableConfig) -> str:
     Raises:
         PmdError: for settings that cannot work, before anything starts.
     """
-    keys = [task_of(name, "tasks").key for name in config.tasks]
-    tuned = {task_of(own.task, "tuned").key: own for own in config.tuned}
+    tasks = [task_of(name, "tasks").key for name in config.tasks]
+    tuned = {task_of(entry.task, "tuned").key: entry for entry in config.tuned}
     refuse_processes()
-    check_table(config, keys, tuned)
-    planned = [(seed, key, _settings(config, key, tuned.get(key), seed)) for seed in config.seeds for key in keys]
+    check_table(config, tasks, tuned)
+    planned = [
+        (seed, task, settings_of(config, task, tuned.get(task), seed)) for seed in config.seeds for task in tasks
+    ]
     for _, _, settings in planned:
         check_glue(settings)
-    out, runs = Path(config.out), {}
-    check_out(out, keys, config.seeds)
-    stages = {key: [stage.name for stage in resolve_glue_stages(settings)] for _, key, settings in planned}
+    out = Path(config.out)
+    check_out(out, tasks, config.seeds)
+    stages = {task: [stage.name for stage in resolve_glue_stages(settings)] for _, task, settings in planned}
     missing = {
-        key: settings
-        for seed, key, settings in planned
-        if not {*stages[key]} <= {*Run(out / f"seed{seed}" / key).finished}
+        task: settings
+        for seed, task, settings in planned
+        if not {*stages[task]} <= {*Run(out / f"seed{seed}" / task).finished}
     }
     for settings in missing.values():  # what the last task lacks is said before the first is trained
         read_inputs(settings, resolve_glue_stages(settings))
-    for seed, key, settings in planned:
-        print(f"== {key}, seed {seed}", file=sys.stderr, flush=True)
-        run = finished_run(settings, out / f"seed{seed}" / key, stages[key], train_glue)
-        runs.setdefault(key, []).append(run.results)
+    results: dict[str, list[dict[str, StageResult]]] = defaultdict(list)
+    text = ""
+    for seed, task, settings in planned:
+        print(f"== {task}, seed {seed}", file=sys.stderr, flush=True)
+        run = finished_run(settings, out / f"seed{seed}" / task, stages[task], train_glue)
+        results[task].append(run.results)
         if seed == config.seeds[0]:
-            gather(run, out / "predictions")
-        write_json(out / "results.json", runs)
-        write_text(out / "table.md", layout_table(runs, config.published) + "\n")
-    return (out / "table.md").read_text(encoding="utf-8")
+            collect_predictions(run, out / "predictions")
+        text = write_tables(out, results, [layout_table(results, config.published)])
+    return text
 
 
-def check_table(config: GlueTableConfig, keys: Sequence[str], tuned: Mapping[str, TunedTaskConfig]) -> None:
-    """Refuse what would leave the table empty, fill a cell twice, or be read by nobody."""
-    if not keys or not config.seeds:
+def check_table(config: GlueTableConfig, tasks: Sequence[str], tuned: Mapping[str, TunedTaskConfig]) -> None:
+    """Refuse what would leave the table empty or fill a cell twice, and settings that the table does not use."""
+    if not tasks or not config.seeds:
         raise PmdError("--tasks and --seeds: give at least one of each")
-    for option, values in (("--tasks", keys), ("--seeds", config.seeds)):
+    for option, values in (("--tasks", tasks), ("--seeds", config.seeds)):
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
-            raise PmdError(f"{option}: {twice} is there twice; once is enough")
+            raise PmdError(f"{option}: {twice} is listed twice; once is enough")
     if len(tuned) < len(config.tuned):
-        raise PmdError("--tuned: a task is there twice; merge its entries")
+        raise PmdError("--tuned: a task is listed twice; merge its entries")
     for name, instead in (("task", "--tasks"), ("seed", "--seeds"), ("name", "--out"), ("runs", "--out")):
         value = getattr(config.base, name)
         if value != getattr(GlueConfig(), name):
             raise PmdError(f"--base.{name}: {value} is not used; a table has {instead}")
 
 
-def check_out(out: Path, keys: Sequence[str], seeds: Sequence[int]) -> None:
+def check_out(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
     """Refuse the folder of something else, or of a larger table: its files would be written over."""
     if (out / "config.yaml").is_file():
         raise PmdError(f"--out: '{out}' is the folder of a run, not of a table; choose another")
     if not {*Run(out).finished} <= {*TASKS}:
         raise PmdError(f"--out: '{out}' has other results than those of a GLUE table; choose another folder")
     for file in sorted(out.glob("seed*/*/results.json")):
-        seed, key = file.parts[-3].removeprefix("seed"), file.parts[-2]
-        if key not in keys or seed not in map(str, seeds):
+        seed, task = file.parts[-3].removeprefix("seed"), file.parts[-2]
+        if task not in tasks or seed not in map(str, seeds):
             raise PmdError(
-                f"--out: '{out}' has {key} of seed {seed}, which this table would leave out; "
+                f"--out: '{out}' has {task} of seed {seed}, which this table would leave out; "
                 "add it to --tasks and --seeds, or choose another folder"
             )
 
 
-def _settings(config: GlueTableConfig, key: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:
-    own = {f.name: getattr(tuned, f.name) for f in fields(TunedTaskConfig) if f.name != "task"} if tuned else {}
-    train = replace(config.base.train, **{name: value for name, value in own.items() if value is not None})
-    return replace(config.base, task=key, seed=seed, train=train)
+def settings_of(config: GlueTableConfig, task: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:
+    """The settings of one run."""
+    overrides = {f.name: getattr(tuned, f.name) for f in fields(TunedTaskConfig) if f.name != "task"} if tuned else {}
+    train = replace(config.base.train, **{name: value for name, value in overrides.items() if value is not None})
+    return replace(config.base, task=task, seed=seed, train=train)
 
 
-def gather(run: Run, out: Path) -> None:
+def collect_predictions(run: Run, out: Path) -> None:
     """Copy a run's leaderboard files beside those of other tasks: `STAGE/predictions/SPLIT/WIDTH/FILE` to
     `OUT/SPLIT/STAGE-WIDTH/FILE`."""
     for file in run.folder.glob("*/predictions/*/*/*.tsv"):
         stage, _, split, width, name = file.relative_to(run.folder).parts
-        place = out / split / (stage if stage.endswith(f"-{width}") else f"{stage}-{width}") / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
+        copy = out / split / (stage if stage.endswith(f"-{width}") else f"{stage}-{width}") / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)

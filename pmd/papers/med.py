@@ -1,5 +1,5 @@
-"""MED beside its rivals: methods by widths (Table 3 of Zhu et al., ACL 2025), with what their training takes (Table 7)
-and what wide models retain of narrow ones (Figure 5).
+"""Tables 3 and 7 and Figure 5 of MED (Zhu et al., ACL 2025): MED beside its rivals by width, the seconds their training
+takes, and what wide models retain of narrow ones.
 
 A config says what all share, which settings each width has of its own, and which ways of training one croppable model are
 compared. From that come the stages of a run, one for each method and width:
@@ -13,24 +13,25 @@ compared. From that come the stages of a run, one for each method and width:
 
 from __future__ import annotations
 
-import statistics
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
-from pmd.core.files import write_json, write_text
-from pmd.evaluation.retention import Retained, ratio
+from pmd.core.results import StageResult
+from pmd.evaluation.retention import Retained
 from pmd.papers.med_rows import retained_by, training_seconds
 from pmd.papers.seeds import finished_run
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import by_width, markdown, spread
+from pmd.recipes.tables import Table, parameters_at, seeds_table, write_tables
+from pmd.report.costs import retention_table
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
 
-Results = dict[str, dict[int, list[dict[str, Any]]]]
-"""Results of the seeds by row and width."""
+Results = dict[str, dict[int, list[StageResult]]]
+"""The results of the seeds by row and width."""
 Retention = dict[str, list[dict[str, Retained]]]
 """What is retained, by row, seed and the narrowest width that answers."""
 
@@ -45,97 +46,78 @@ def med_table(config: MedTableConfig) -> str:
     widths = config.base.model.widths
     settings = run_settings(config)
     check_kge_run(settings)
-    results: Results = {}
-    retention: Retention = {}
-    seconds: dict[str, list[float]] = {}
+    results: Results = defaultdict(lambda: defaultdict(list))
+    retention: Retention = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    text = ""
     for seed in config.seeds:
         print(f"== seed {seed}", file=sys.stderr, flush=True)
         folder = Path(config.out) / f"seed{seed}"
         settings = replace(settings, seed=seed)
-        stages = [stage.name for stage in settings.stages]
-        run = finished_run(settings, folder / "main", stages, train_kge)
-        found = dict(run.results)
+        run = finished_run(settings, folder / "main", [stage.name for stage in settings.stages], train_kge)
+        stages = run.results
         if "ta" in config.methods:
-            taught = replace(settings, stages=assistant_stages(config, found, run.folder))
+            taught = replace(settings, stages=assistant_stages(config, stages, run.folder))
             names = [stage.name for stage in taught.stages]
-            found |= finished_run(taught, folder / "assistants", names, train_kge).results
-        collect(results, found, config)
+            stages |= finished_run(taught, folder / "assistants", names, train_kge).results
+        add_seed(results, stages, config)
         for row, counts in retained_by([*results], widths, settings, folder).items():
-            retention.setdefault(row, []).append(counts)
-            seconds.setdefault(row, []).append(training_seconds(found, row, widths[-1]))
-        write(config, results, retention, {row: statistics.fmean(of) for row, of in seconds.items()})
-    return (Path(config.out) / "table.md").read_text(encoding="utf-8")
+            retention[row].append(counts)
+            seconds[row].append(training_seconds(stages, row, widths[-1]))
+        means = {row: fmean(of_seeds) for row, of_seeds in seconds.items()}
+        stored = {"seconds": means, "retention": retention, "results": results}
+        text = write_tables(Path(config.out), stored, tables_of(config, results, retention, means))
+    return text
 
 
-def collect(results: Results, found: dict[str, Any], config: MedTableConfig) -> None:
-    """Add the results of one seed, by row and width."""
+def add_seed(results: Results, stages: Mapping[str, StageResult], config: MedTableConfig) -> None:
+    """Add the results of one seed's stages, by row and width."""
     split = config.base.evaluation.splits[0]
-    widest = config.base.model.widths[-1]
-    for name, result in found.items():
+    widths = config.base.model.widths
+    for name, result in stages.items():
         method, _, width = name.rpartition("-")
-        if "widths" in result:
-            found_at = {int(w): metrics for w, metrics in by_width(result, split).items()}
-            for w, metrics in ((w, found_at[w]) for w in config.base.model.widths):
-                results.setdefault(name, {}).setdefault(w, []).append({**result, "metrics": {split: metrics}})
+        if result.widths:
+            by_width = result.by_width(split)
+            for column in widths:
+                results[name][column].append(StageResult(**{**result, "metrics": {split: by_width[column]}}))
         elif method in config.methods or method == "dt":
-            results.setdefault(method, {}).setdefault(int(width), []).append(result)
+            results[method][int(width)].append(result)
     for method in ORDERS:  # the whole teacher is the crop of its own width
         if method in results:
-            results[method].setdefault(widest, []).append(found[f"dt-{widest}"])
+            results[method][widths[-1]].append(stages[f"dt-{widths[-1]}"])
 
 
-def write(config: MedTableConfig, results: Results, retention: Retention, seconds: dict[str, float]) -> None:
-    split = config.base.evaluation.splits[0]
-    plain = {row: {str(width): found for width, found in cells.items()} for row, cells in results.items()}
-    out = Path(config.out)
-    write_json(out / "results.json", {"seconds": seconds, "retention": retention, "results": plain})
-    widths, name = config.base.model.widths, config.base.model.interaction
-    parts = [
-        f"{name}, {split}: MRR by width\n\n{method_table(results, widths, split, 'mrr', seconds)}",
-        f"{name}, {split}: Hits@10 by width\n\n{method_table(results, widths, split, 'hits_at_10', seconds)}",
-        f"Effi: MRR / millions of parameters\n\n{effi_table(results, widths, split)}",
-        f"Ability retention ratio: of the queries that some width answers within the first 10, the share that all wider "
-        f"ones answer too; and by the narrowest that answers\n\n{retention_table(retention, widths)}",
+def tables_of(
+    config: MedTableConfig, results: Results, retention: Retention, seconds: Mapping[str, float]
+) -> list[Table]:
+    """MRR, Hits@10 and Effi by width, and the ability retention ratio."""
+    widths, split = config.base.model.widths, config.base.evaluation.splits[0]
+
+    def values(value: Callable[[StageResult, int], float]) -> dict[str, dict[int, list[float]]]:
+        return {
+            row: {width: [value(result, width) for result in seeds] for width, seeds in cells.items()}
+            for row, cells in results.items()
+        }
+
+    mrr = values(lambda result, _: result.metrics[split]["mrr"])
+    hits = values(lambda result, _: result.metrics[split]["hits_at_10"])
+    effi = values(lambda result, width: result.metrics[split]["mrr"] / (parameters_at(result, width) / 1e6))
+    graph, caption = f"{config.base.model.interaction}, {split}", "Effi: MRR / millions of parameters"
+    return [
+        methods_table(f"{graph}: MRR by width", mrr, widths, seconds),
+        methods_table(f"{graph}: Hits@10 by width", hits, widths, seconds),
+        seeds_table(["method"], widths, effi, caption, titles=TITLES, digits=1),
+        retention_table(retention, widths, titles=TITLES),
     ]
-    write_text(out / "table.md", "\n\n".join(parts) + "\n")
 
 
-def method_table(results: Results, widths: Sequence[int], split: str, key: str, seconds: dict[str, float]) -> str:
-    """Methods down, widths across; the best mean of a width is bold."""
-    cells = {
-        row: {w: [r["metrics"][split][key] for r in found] for w, found in of.items()} for row, of in results.items()
-    }
-    best = {w: max(sum(of[w]) / len(of[w]) for of in cells.values() if w in of) for w in widths}
-    rows = []
-    for row, of in cells.items():
-        texts = [spread(of.get(w, [])) for w in widths]
-        texts = [
-            f"**{text}**" if w in of and sum(of[w]) / len(of[w]) == best[w] else text for w, text in zip(widths, texts)
-        ]
-        rows.append([TITLES.get(row, row), *texts, f"{seconds[row]:,.0f}"])
-    return markdown(["method", *(str(w) for w in widths), "training (s)"], rows)
-
-
-def effi_table(results: Results, widths: Sequence[int], split: str) -> str:
-    """MRR per million parameters, methods down, widths across."""
-    rows = []
-    for row, of in results.items():
-        texts = []
-        for w in widths:
-            found = of.get(w, [])
-            each = [r["metrics"][split]["mrr"] / (r["parameters"] * w / r["dim"] / 1e6) for r in found]
-            texts.append(spread(each, digits=1))
-        rows.append([TITLES.get(row, row), *texts])
-    return markdown(["method", *(str(w) for w in widths)], rows)
-
-
-def retention_table(retention: Retention, widths: Sequence[int]) -> str:
-    """Methods down; the ratio, then that of what each width is the narrowest to answer. Above the widest is nothing to
-    lose what it answers, so it has no column."""
-    *narrow, _ = map(str, widths)
-    rows = []
-    for row, seeds in retention.items():
-        # A width that is the first to answer nothing has nothing to retain.
-        parts = [[ratio([of[width]]) for of in seeds if of[width][0]] for width in narrow]
-        rows.append([TITLES.get(row, row), *map(spread, [[ratio(of.values()) for of in seeds], *parts])])
-    return markdown(["method", "all", *(f"from {width}" for width in narrow)], rows)
+def methods_table(
+    caption: str,
+    values: Mapping[str, Mapping[int, Sequence[float]]],
+    widths: Sequence[int],
+    seconds: Mapping[str, float],
+    titles: Mapping[str, str] = TITLES,
+) -> Table:
+    """Methods down, widths across; the best mean of a width is bold. The last column is the seconds of the training."""
+    last = {"training (s)": [f"{seconds[row]:,.0f}" if row in seconds else "" for row in values]}
+    return seeds_table(["method"], widths, values, caption, titles=titles, last=last, mark_best=True)

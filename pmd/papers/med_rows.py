@@ -1,14 +1,16 @@
-"""The rows of MED's table: their names, where a run keeps their models, and what these take and retain."""
+"""The rows of Tables 3 and 7 and Figure 5 of MED: where a run keeps their models, the seconds these take, and what they
+retain."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from pmd.core.results import StageResult
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import Retained, retained
 from pmd.evaluation.width_ranking import ranks_widths
@@ -22,7 +24,7 @@ from pmd.train.device import accelerator_for
 def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:
     """The saved models of a row by width, in the folder of one seed.
 
-    A croppable row is one model. Where the widest of the others is nobody's student, it is the teacher, so that all
+    A croppable row is one model. Where the widest of the others has no teacher, it is the teacher itself, so that all
     rows have the same widths.
     """
     if row not in TITLES:
@@ -32,14 +34,14 @@ def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:
     return {**{width: run / f"{row}-{width}" for width in narrow}, widest: folder / "main" / f"dt-{widest}"}
 
 
-def training_seconds(results: dict[str, Any], row: str, widest: int) -> float:
-    """Seconds until the models of all widths of a row are there, from the results of one seed: those of its teacher, of
-    first stages and of assistants' own teaching are among them."""
-    own = [row] if row in results else [name for name in results if name.rpartition("-")[0] in (row, f"{row}_first")]
-    assistants = {results[name]["teacher"] for name in own if row == "ta"} - {f"assistant-{widest}"}
-    taught = [name.replace("assistant", "bkd") for name in assistants]
-    teacher = [] if row == "dt" or row in results else [f"dt-{widest}"]
-    return sum(results[name].get("train_seconds", 0.0) for name in (*own, *taught, *teacher))
+def training_seconds(results: Mapping[str, StageResult], row: str, widest: int) -> float:
+    """Seconds of training for the models of all widths of a row, from the results of one seed: those of its teacher, of
+    first stages and of its assistants are among them."""
+    stages = [row] if row in results else [name for name in results if name.rpartition("-")[0] in (row, f"{row}_first")]
+    assistants = {results[name].teacher for name in stages if row == "ta"} - {f"assistant-{widest}"}
+    stages += [name.replace("assistant", "bkd") for name in assistants]
+    stages += [] if row == "dt" or row in results else [f"dt-{widest}"]
+    return sum(results[name].train_seconds or 0.0 for name in stages)
 
 
 def retained_by(
@@ -56,21 +58,26 @@ def retained_by(
         By row and width, as `retained` counts.
     """
     models = {row: models_of(row, widths, folder) for row in rows}
-    asked: dict[Path, list[int]] = {}
-    for width, model in (pair for of_row in models.values() for pair in of_row.items()):
-        asked.setdefault(model, []).append(width)
-    found = {model: read_ranks(model, own) for model, own in asked.items()}
-    if None in found.values():
-        found |= ranked_again([model for model, ranks in found.items() if ranks is None], settings)
-    counts = {row: retained({width: found[model][width] for width, model in of.items()}) for row, of in models.items()}
-    return {row: {str(width): list(of) for width, of in of_row.items()} for row, of_row in counts.items()}
+    widths_of: dict[Path, list[int]] = defaultdict(list)
+    for by_width in models.values():
+        for width, model in by_width.items():
+            widths_of[model].append(width)
+    kept = {model: read_ranks(model, of_model) for model, of_model in widths_of.items()}
+    missing = [model for model, of_model in kept.items() if of_model is None]
+    if missing:
+        kept |= ranked_again(missing, settings)
+    counts = {}
+    for row, by_width in models.items():
+        of_row = retained({width: kept[model][width] for width, model in by_width.items()})
+        counts[row] = {str(width): list(pair) for width, pair in of_row.items()}
+    return counts
 
 
 def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict[int, Tensor]]:
     """The realistic ranks of saved models by width, which are kept."""
     split, batch_size = settings.evaluation.splits[0], settings.evaluation.batch_size
     graph, device = load_data(settings), accelerator_for(settings.train).device
-    found = {}
+    realistic = {}
     for folder in models:
         print(f"ranking {folder} for its retention", file=sys.stderr, flush=True)
         model = load_for(folder, graph).to(device)
@@ -79,5 +86,5 @@ def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict
         else:
             by_width = {model.dim: ranks(model, graph, split, batch_size=batch_size)}
         write_ranks(folder, by_width)
-        found[folder] = {width: of.realistic for width, of in by_width.items()}
-    return found
+        realistic[folder] = {width: of_width.realistic for width, of_width in by_width.items()}
+    return realistic

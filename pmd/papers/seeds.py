@@ -1,4 +1,4 @@
-"""Runs that are part of a comparison: done once, continued if they were stopped, and summed up over seeds."""
+"""Runs that are part of a comparison: done once, and continued if they were stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pmd.core.run import Run
 
 
 def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: Callable[[Any, Run], Run]) -> Run:
-    """The run in `folder` with these settings, all of its stages done: taken as it is, continued or begun.
+    """The run in `folder` with these settings and all of its stages: taken as it is, continued or begun.
 
     Raises:
         PmdError: if the folder holds a run with other settings, or if several processes were started.
@@ -34,6 +34,6 @@ def refuse_processes() -> None:
         raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
 
 
-def slug(name: str) -> str:
-    """A name as a folder's."""
+def folder_name(name: str) -> str:
+    """A name in lower case, its punctuation replaced, so that it can name a folder."""
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())

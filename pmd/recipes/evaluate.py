@@ -56,7 +56,7 @@ def evaluate(config: EvaluateConfig) -> str:
             if len(config.models) == 1:
                 rows += side_rows(split, metrics, rate)
             else:
-                cells = ranking_cells(metrics.to_dict())
+                cells = ranking_cells(metrics.to_dict()).values()
                 rows.append([_short(model), split, f"{num_parameters(scorer):,}", *cells, f"{rate:,.0f}"])
     if len(config.models) == 1:
         return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
@@ -77,7 +77,7 @@ def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any
     rows = []
     for side, values in {"both": metrics, "head": metrics.head, "tail": metrics.tail}.items():
         queries = [str(values.num_queries), f"{rate:,.0f}" if side == "both" else ""]
-        rows.append([split, side, *ranking_cells(values.to_dict()), *queries])
+        rows.append([split, side, *ranking_cells(values.to_dict()).values(), *queries])
     return rows
 
 

@@ -243,7 +243,7 @@ class GlueRecipe(Recipe):
         return ", ".join(f"{found.score:.3f} ({width})" for width, found in result.sub_models.items())
 
     def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
-        return {"validation": run_table(results, self.data.task)}
+        return {"validation": run_table(results, self.data.task).markdown()}
 
 
 def measured(recipe: GlueRecipe, stage: GlueStageConfig, model: Model, predicted: Answers) -> dict[int, SubModelResult]:

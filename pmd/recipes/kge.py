@@ -206,7 +206,7 @@ class KgeRecipe(RankingRecipe):
         return found, round(min(seconds), 4)
 
     def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
-        return {split: models_table(results, split) for split in self.config.evaluation.splits}
+        return {split: models_table(results, split).markdown() for split in self.config.evaluation.splits}
 
 
 def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:

@@ -3,41 +3,18 @@ Markdown with its pictures in a folder."""
 
 from __future__ import annotations
 
-import html
 import re
+from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pmd.core.files import write_text
-from pmd.recipes.tables import cells_of, markdown
+from pmd.recipes.tables import Strong, Table
 
 TEMPLATE = "report.html.jinja"
-INKS = {
-    "#000000": "currentColor",
-    "#ffffff": "none",
-    "#0072b2": "var(--c1)",
-    "#d55e00": "var(--c2)",
-    "#009e73": "var(--c3)",
-    "#e69f00": "var(--c4)",
-    "#cc79a7": "var(--c5)",
-    "#56b4e9": "var(--c6)",
-    "#222222": "var(--g1)",
-    "#666666": "var(--g2)",
-    "#999999": "var(--g3)",
-    "#bbbbbb": "var(--g4)",
-    "#555555": "var(--muted)",
-}
-"""Colours of pictures as the page's own, which are others in the dark."""
-
-
-LONG = 16
+LONG_NAME = 16
 """Letters of a name that may be broken into lines."""
-
-
-class Strong(str):
-    """A cell that stands out."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +22,7 @@ class Text:
     """A paragraph; a `note` says what is missing or odd, `code` is printed as it is."""
 
     text: str
-    kind: str = "plain"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells are printed as given; those of columns in `words` are set to the left, like the first."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-    words: Sequence[str] = ()
-    kind: str = "table"
-
-    @property
-    def look(self) -> str:
-        """What the page sets otherwise: one column of texts, or long names in the first."""
-        if len(self.columns) == 2 and self.words:
-            return "facts"
-        return "long" if any(len(row[0]) > LONG for row in self.rows) else ""
-
-    @property
-    def left(self) -> list[bool]:
-        return [place == 0 or name in self.words for place, name in enumerate(self.columns)]
+    style: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -78,22 +33,28 @@ class Picture:
     caption: str
     wide: bool = False
 
+    @property
+    def source(self) -> str:
+        """The file itself as an address."""
+        return f"data:image/svg+xml;base64,{b64encode(self.file.read_bytes()).decode()}"
+
 
 @dataclass(frozen=True)
 class Pictures:
     """Pictures side by side as far as there is room."""
 
     pictures: Sequence[Picture]
-    kind: str = "pictures"
 
 
 @dataclass(frozen=True)
 class Folded:
-    """A file that is long, under its name."""
+    """A long text that opens at a click on its summary."""
 
     summary: str
     text: str
-    kind: str = "folded"
+
+
+Block = Text | Table | Pictures | Folded
 
 
 @dataclass
@@ -101,20 +62,20 @@ class Section:
     """A heading, which is also in the table of contents, and what stands under it."""
 
     title: str
-    blocks: list[Any] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 @dataclass
 class Part:
-    """The report of one run, or what compares several."""
+    """The report of one run, or what compares several; the lede says the result in a sentence."""
 
     title: str
     sections: list[Section]
     lede: str = ""
 
 
-def write_page(path: Path, title: str, parts: Sequence[Part]) -> Path:
-    """Write `path` and, beside it, the same in Markdown; the file of that."""
+def write_page(path: Path, title: str, parts: Sequence[Part]) -> list[Path]:
+    """Write `path` and, beside it, the same in Markdown; both files."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -124,67 +85,48 @@ def write_page(path: Path, title: str, parts: Sequence[Part]) -> Path:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"slug": slug, "svg": inline, "strong": lambda cell: isinstance(cell, Strong)}
-    page = environment.get_template(TEMPLATE).render(title=title, parts=parts)
-    write_text(path, page)
-    other = path.with_suffix(".md")
-    write_text(other, as_markdown(title, parts, path.parent))
-    return other
+    environment.filters |= {"anchor": anchor, "look": table_look}
+    types = {"strong": Strong, "table": Table, "pictures": Pictures, "folded": Folded}
+    environment.tests |= {name: lambda value, cls=cls: isinstance(value, cls) for name, cls in types.items()}
+    write_text(path, environment.get_template(TEMPLATE).render(title=title, parts=parts))
+    markdown = path.with_suffix(".md")
+    write_text(markdown, as_markdown(title, parts, path.parent))
+    return [path, markdown]
 
 
-def inline(picture: Picture, name: str) -> str:
-    """The drawing of an SVG file for a page: in the page's colours and letters, its ids begun with `name`."""
-    text = picture.file.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r' xmlns(?::\w+)?="[^"]*"', "", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: INKS.get(found[0].lower(), found[0]), text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', text)
-    text = text.replace("url(#", f"url(#{name}-")
-    width, height = (float(size) for size in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text).groups())
-    label = html.escape(picture.caption, quote=True)
-    # A point of matplotlib's is four thirds of a pixel.
-    least = f"; min-width: {width * 1.1:.0f}px" if picture.wide else ""
-    sizes = f'style="max-width: {width * (1.35 if picture.wide else 1.6):.0f}px{least}"'
-    opening = f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:g} {height:g}" {sizes}>'
-    return opening + text[text.index(">") + 1 :]
+def table_look(table: Table) -> str:
+    """The style of a table: one column of texts, or long names in the first."""
+    if len(table.columns) == 2 and table.left:
+        return "facts"
+    return "long" if any(len(row[0]) > LONG_NAME for row in table.rows) else ""
 
 
 def as_markdown(title: str, parts: Sequence[Part], folder: Path) -> str:
     """The same in Markdown; pictures are named from `folder`."""
-    lines, deep = [f"# {words(title)}"], len(parts) > 1
+    several = len(parts) > 1
+    paragraphs = [f"# {escaped(title)}"]
     for part in parts:
-        if deep:
-            lines.append(f"## {words(part.title)}")
-        if part.lede:
-            lines.append(words(part.lede))
+        paragraphs += [f"## {escaped(part.title)}"] * several + [escaped(part.lede)] * bool(part.lede)
         for section in part.sections:
-            lines.append(f"{'###' if deep else '##'} {words(section.title)}")
-            lines += [text for block in section.blocks for text in block_lines(block, folder)]
-    return "\n\n".join(lines) + "\n"
+            paragraphs.append(f"##{'#' * several} {escaped(section.title)}")
+            paragraphs += [block_markdown(block, folder) for block in section.blocks]
+    return "\n\n".join(paragraphs) + "\n"
 
 
-def block_lines(block: Any, folder: Path) -> list[str]:
+def block_markdown(block: Block, folder: Path) -> str:
     """A block as paragraphs of Markdown."""
-    if block.kind == "table":
-        align = ["left" if left else "right" for left in block.left]
-        rows = [
-            [f"**{words(cell)}**" if isinstance(cell, Strong) else words(cell) for cell in row] for row in block.rows
-        ]
-        table = markdown([words(name) for name in block.columns], rows, align)
-        return [words(block.caption), table] if block.caption else [table]
-    if block.kind == "pictures":
-        return [
-            f"![{words(picture.caption)}](<{picture.file.relative_to(folder).as_posix()}>)\n\n*{words(picture.caption)}*"
-            for picture in block.pictures
-        ]
-    if block.kind == "folded":
-        return [f"{words(block.summary)}:", fenced(block.text)]
-    if block.kind == "code":
-        return [fenced(block.text)]
-    return [f"> {words(block.text)}" if block.kind == "note" else words(block.text)]
+    if isinstance(block, Table):
+        return block.markdown(escaped)
+    if isinstance(block, Folded):
+        return f"{escaped(block.summary)}:\n\n{fenced(block.text)}"
+    if isinstance(block, Text):
+        text = fenced(block.text) if block.style == "code" else escaped(block.text)
+        return f"> {text}" if block.style == "note" else text
+    return "\n\n".join(
+        f"![{caption}](<{picture.file.relative_to(folder).as_posix()}>)\n\n*{caption}*"
+        for picture in block.pictures
+        for caption in [escaped(picture.caption)]
+    )
 
 
 def fenced(text: str) -> str:
@@ -193,31 +135,12 @@ def fenced(text: str) -> str:
     return f"{fence}\n{text.strip()}\n{fence}"
 
 
-def words(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown leaves as it is, on one line."""
     text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def slug(text: str) -> str:
+def anchor(text: str) -> str:
     """A heading as an id."""
     return re.sub(r"\W+", "-", text.lower()).strip("-") or "part"
-
-
-def read_tables(text: str) -> list[Table]:
-    """The tables of a file of Markdown that a recipe wrote, with the line above each as its caption, to which the last
-    one's takes what is said below it."""
-    found, said = [], []
-    for piece in re.split(r"\n\s*\n", text.strip()):
-        rows = piece.splitlines()
-        if len(rows) < 2 or not all(row.startswith("|") for row in rows):
-            said.append(" ".join(piece.split()))
-            continue
-        header, _, *body = map(cells_of, rows)
-        cells = [[Strong(cell[2:-2]) if re.fullmatch(r"\*\*.+\*\*", cell) else cell for cell in row] for row in body]
-        found.append(Table(header, cells, said[-1] if said else ""))
-        said = []
-    if found and said:
-        captions = [part for part in (found[-1].caption, *said) if part]
-        found[-1] = replace(found[-1], caption=" ".join(part if part[-1] in ".!?" else f"{part}." for part in captions))
-    return found

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, need_package
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 """Distinct in print and for colour-blind readers (Okabe and Ito, 2008); used in this order."""
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKS = "os^DvPX*"
+SHOWN = len(COLOURS)
+"""The most lines in one picture: more could not be told apart."""
 TICKS = 8
-"""Ticks of an axis of widths, at most."""
+"""The most ticks of an axis of widths."""
 
 
 @contextmanager
@@ -30,11 +32,10 @@ def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, flo
     Raises:
         PmdError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise PmdError("pictures need matplotlib: pip install 'pmd[plot]'") from None
+    need_package("matplotlib", "pictures need", "plot")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise PmdError(f"--out: '{path.name}' is no picture that can be written; end it with .png, .pdf or .svg")
     picture = Figure(figsize=(size[0] * panels, size[1] * rows), layout="constrained")
@@ -47,9 +48,11 @@ def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, flo
         axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
     yield axes[0] if len(axes) == 1 else axes
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    picture.savefig(aside, dpi=160, format=path.suffix[1:])
-    os.replace(aside, path)
+    unfinished = path.with_name(f".{path.name}")
+    # Without the date, the same picture is the same file.
+    undated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+    picture.savefig(unfinished, dpi=160, format=path.suffix[1:], **undated)
+    os.replace(unfinished, path)
 
 
 def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
@@ -60,10 +63,27 @@ def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
         axis.set_title(title, fontsize=13, loc="left")
 
 
-def look(place: int) -> dict[str, Any]:
-    """How the line at this place among others looks: told apart by its colour, and without colours by its marks."""
-    dash = DASHES[place // len(COLOURS) % len(DASHES)]
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": dash, "marker": MARKS[place % len(MARKS)]}
+def look(index: int) -> dict[str, Any]:
+    """The look of the line with this index in a picture: told apart by its colour, and without colours by its marks."""
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dash, "marker": MARKS[index % len(MARKS)]}
+
+
+def draw_lines(
+    axis: Any, series: Mapping[str, Mapping[int, float]], *, order: Sequence[str] = (), widths: bool = False
+) -> None:
+    """A line with about eight marks for each series, which looks as its place in `order` says; its x is a number of
+    epochs or steps, or a width."""
+    order = order or [*series]
+    ticks = width_axis(axis, sorted({x for points in series.values() for x in points})) if widths else whole_ticks(axis)
+    for name, points in series.items():
+        xs, ys = zip(*sorted(points.items()))
+        index = order.index(name)
+        marked = [i for i, x in enumerate(xs) if x in ticks] if widths else max(1, len(xs) // 8)
+        style = {**look(index), "linestyle": DASHES[index % len(DASHES)], "linewidth": 2, "markersize": 5}
+        axis.plot(xs, ys, label=name, markevery=marked, **style)
+    if not widths:
+        axis.set_xlim(left=0)
 
 
 def width_axis(axis: Any, widths: Sequence[int]) -> list[int]:
@@ -77,14 +97,14 @@ def width_axis(axis: Any, widths: Sequence[int]) -> list[int]:
     ticks = list(widths)
     if len(widths) > TICKS:
         factor = 2 ** math.ceil(math.log2(widest / narrowest) / (TICKS - 1))
-        places = [place for place in (narrowest * factor**i for i in range(TICKS)) if place < widest]
-        ticks = sorted({*(min(widths, key=lambda width: abs(width - place)) for place in places), widest})
-    named = [widest]
+        even = [width for width in (narrowest * factor**i for i in range(TICKS)) if width < widest]
+        ticks = sorted({*(min(widths, key=lambda width: abs(width - wanted)) for wanted in even), widest})
+    labelled = [widest]
     for tick in ticks[-2::-1]:
-        if named[-1] / tick >= (widest / narrowest) ** 0.1:
-            named.append(tick)
+        if labelled[-1] / tick >= (widest / narrowest) ** 0.1:
+            labelled.append(tick)
     axis.set_xscale("log", base=2)
-    axis.set_xticks(ticks, [str(tick) if tick in named else "" for tick in ticks])
+    axis.set_xticks(ticks, [str(tick) if tick in labelled else "" for tick in ticks])
     axis.minorticks_off()
     return ticks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +29,7 @@ from pmd.train.device import accelerator_for
 from pmd.use.answers import best_entities
 
 EXAMPLES = 8
-"""So many right answers, and so many wrong ones."""
+"""The most right answers that are shown, and the most wrong ones."""
 FIRST = 3
 """Answers of an example."""
 
@@ -45,18 +45,18 @@ def device_for(threads: int) -> torch.device:
 
 def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Where a model is right and where not: metrics, standard error, by relation, retention and examples."""
-    found = ranked(scorer, graph, EvaluationConfig(**config), split)
-    whole = found[max(found)]
-    kept = retained({width: of.realistic for width, of in found.items()})
+    by_width = ranked(scorer, graph, EvaluationConfig(**config), split)
+    whole = by_width[max(by_width)]
+    kept = retained({width: of_width.realistic for width, of_width in by_width.items()})
     relations = [
-        {"id": graph.relation_ids[place], "name": graph.relation_names[place], **metrics.to_dict()}
-        for place, metrics in by_relation(whole).items()
+        {"id": graph.relation_ids[relation], "name": graph.relation_names[relation], **metrics.to_dict()}
+        for relation, metrics in by_relation(whole).items()
     ]
     return {
         "metrics": RankingMetrics.from_ranks(whole).to_dict(),
         "standard_error": whole.mrr_standard_error() if len(whole.triples) > 1 else None,
         "relations": relations,
-        "retention": {str(width): list(counts) for width, counts in kept.items()} if len(found) > 1 else {},
+        "retention": {str(width): list(counts) for width, counts in kept.items()} if len(by_width) > 1 else {},
         "examples": examples(scorer, graph, whole, split),
     }
 
@@ -74,34 +74,40 @@ def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: 
     return {max(widths, default=0): ranks(scorer, graph, split, **options)}
 
 
-def examples(scorer: TripleScorer, graph: KnowledgeGraph, of: Ranks, split: str) -> list[dict[str, Any]]:
+def examples(scorer: TripleScorer, graph: KnowledgeGraph, of_split: Ranks, split: str) -> list[dict[str, Any]]:
     """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible."""
     rank: dict[Query, float] = {
-        (target, row): value for target, side in of.sides.items() for row, value in enumerate(side.realistic.tolist())
+        (target, row): value
+        for target, side in of_split.sides.items()
+        for row, value in enumerate(side.realistic.tolist())
     }
 
-    def kind(query: Query) -> tuple[int, Target]:
-        return int(of.triples[query[1], 1]), query[0]
+    def group(query: Query) -> tuple[int, Target]:
+        return int(of_split.triples[query[1], 1]), query[0]
 
-    order = torch.randperm(len(of.triples), generator=torch.Generator().manual_seed(0)).tolist()
-    right = [(target, row) for row in order for target in of.sides if rank[target, row] == 1]
+    order = torch.randperm(len(of_split.triples), generator=torch.Generator().manual_seed(0)).tolist()
+    right = [(target, row) for row in order for target in of_split.sides if rank[target, row] == 1]
     wrong = sorted((query for query in rank if rank[query] > 1), key=lambda query: (-rank[query], query))
-    chosen = [*varied(right, kind, EXAMPLES), *varied(wrong, kind, EXAMPLES)]
+    chosen = [*varied(right, group, EXAMPLES), *varied(wrong, group, EXAMPLES)]
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
     candidates = graph.candidates(split)
     return [
-        answered(scorer, graph, known, candidates, of.triples[row], target, rank[target, row]) for target, row in chosen
+        {
+            **answered(scorer, graph, known, candidates, of_split.triples[row], target),
+            "rank": rank[target, row],
+        }
+        for target, row in chosen
     ]
 
 
-def varied(queries: Sequence[Query], kind: Callable[[Query], Any], count: int) -> list[Query]:
-    """The first queries, of as many kinds as possible: the first of each kind, then the second of each."""
+def varied(queries: Sequence[Query], group: Callable[[Query], Any], count: int) -> list[Query]:
+    """The first queries, of as many groups as possible: the first of each group, then the second of each."""
     seen: Counter[Any] = Counter()
     turns = []
-    for place, query in enumerate(queries):
-        turns.append((seen[kind(query)], place))
-        seen[kind(query)] += 1
-    return [queries[place] for _, place in sorted(turns)[:count]]
+    for position, query in enumerate(queries):
+        turns.append((seen[group(query)], position))
+        seen[group(query)] += 1
+    return [queries[position] for _, position in sorted(turns)[:count]]
 
 
 def answered(
@@ -111,32 +117,30 @@ def answered(
     candidates: Tensor | None,
     triple: Tensor,
     target: Target,
-    rank: float,
 ) -> dict[str, Any]:
-    """A query with its rank and the model's first answers, each marked if the graph knows it."""
+    """A query with the model's first answers, each marked if the graph knows it."""
     with torch.no_grad():
         scores = scorer.score_all(triple[None].to(getattr(scorer, "device", "cpu")), target)[0].cpu()
     if candidates is not None:
         outside = torch.ones(len(scores), dtype=torch.bool)
         outside[candidates] = False
         scores = scores.masked_fill(outside, float("-inf"))
-    _, facts = known.lookup(triple[None], target)
+    answers = set(known.lookup(triple[None], target)[1].tolist())
     head, relation, tail = triple.tolist()
-    wanted, facts = head if target == "head" else tail, set(facts.tolist())
+    wanted = head if target == "head" else tail
 
-    def entity(place: int) -> dict[str, str]:
-        return {"id": graph.entity_ids[place], "name": graph.entity_names[place]}
+    def entity(position: int) -> dict[str, str]:
+        return {"id": graph.entity_ids[position], "name": graph.entity_names[position]}
 
     first = [
-        {**entity(place), "known": place in facts, "wanted": place == wanted}
-        for place in best_entities(scores.numpy(), FIRST).tolist()
+        {**entity(position), "known": position in answers, "wanted": position == wanted}
+        for position in best_entities(scores.numpy(), FIRST).tolist()
     ]
     return {
         "target": target,
         "head": entity(head),
         "relation": {"id": graph.relation_ids[relation], "name": graph.relation_names[relation]},
         "tail": entity(tail),
-        "rank": rank,
         "first": first,
     }
 
@@ -156,24 +160,25 @@ def milliseconds(
 
         return run
 
-    calls = {}
-    for stage, scorer in scorers.items():
-        for width in widths[stage] or [scorer.model.dim if isinstance(scorer, TextScorer) else scorer.dim]:
-            calls[stage, str(width)] = call(at_width(scorer, width))
+    calls = {
+        (stage, str(width)): call(at_width(scorer, width))
+        for stage, scorer in scorers.items()
+        for width in widths[stage]
+    }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times = seconds_of(calls, rounds)
+        seconds = seconds_of(calls, rounds)
     finally:
         torch.set_num_threads(threads)
-    found: dict[str, dict[str, float]] = {}
-    for (stage, width), seconds in times.items():
-        found.setdefault(stage, {})[width] = round(1000 * seconds, 4)
-    return found
+    times: dict[str, dict[str, float]] = defaultdict(dict)
+    for (stage, width), taken in seconds.items():
+        times[stage][width] = round(1000 * taken, 4)
+    return times
 
 
 def at_width(scorer: Any, width: int) -> Any:
-    """A scorer of its own for a width: a shared one would crop its entities anew at every turn."""
+    """A scorer of its own for a width: a shared one would crop its entities again at every turn."""
     if isinstance(scorer, TextScorer):
         return TextScorer(scorer.model, scorer.text, scorer.entities, width=width)
     return scorer.crop(width).eval()

@@ -6,19 +6,20 @@ What the run noted is taken as it is. Only what it did not note is measured, onc
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pmd.core.errors import PmdError
-from pmd.recipes.tables import ranking_cells
-from pmd.report.costs import by_size
+from pmd.recipes.tables import Table, duration, mark_best, ranking_cells, table_of
+from pmd.report.costs import parameters_and_mrr
 from pmd.report.measured import Measured
-from pmd.report.page import Part, Picture, Pictures, Section, Table, write_page
-from pmd.report.pictures import SHOWN, letters, points
-from pmd.report.record import TITLES, Record, read_run
-from pmd.report.sections import RANKING, duration, emphasise, sections_of
+from pmd.report.page import Block, Part, Picture, Pictures, Section, write_page
+from pmd.report.pictures import points, reproducible
+from pmd.report.plotting import SHOWN
+from pmd.report.record import RunRecord, read_run
+from pmd.report.sections import sections_of
 
 
 @dataclass
@@ -48,15 +49,6 @@ class ReportConfig:
     fresh: bool = False
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a run's sections show; `stages` are its own."""
-
-    stages: Sequence[str]
-    min_queries: int
-    latency_rounds: int
-
-
 def report(config: ReportConfig) -> list[Path]:
     """Write the page; its files.
 
@@ -69,86 +61,95 @@ def report(config: ReportConfig) -> list[Path]:
     if config.min_queries < 1 or config.latency_rounds < 0:
         raise PmdError("--min_queries must be 1 or more, and --latency_rounds 0 or more")
     records = [read_run(run) for run in runs]
-    chosen = [shown_stages(record, config.stages if record.ranks else None) for record in records]
-    if config.stages and not any(record.ranks for record in records):
+    shown = [shown_stages(record, config.stages) for record in records]
+    if config.stages and not any(record.splits for record in records):
         raise PmdError("--stages: only runs of models of a graph have relations and examples; leave it out")
     out = Path(config.out).expanduser() if config.out else default_out(records)
     if out.suffix != ".html":
         raise PmdError(f"--out: '{out}' is no page; end it with .html")
-    pictures = out.with_suffix("")
-    parts = []
-    with letters():
-        for place, (record, stages) in enumerate(zip(records, chosen), 1):
-            key = f"run{place}-" if len(records) > 1 else ""
+    pictures, parts = out.with_suffix(""), []
+    with reproducible():
+        for number, (record, stages) in enumerate(zip(records, shown), 1):
+            prefix = f"run{number}-" if len(records) > 1 else ""
             measured = None
-            if record.ranks and config.rank:
+            if record.splits and config.rank:
                 measured = Measured(record, threads=config.threads, fresh=config.fresh)
-            options = Options(stages, config.min_queries, config.latency_rounds)
-            sections = sections_of(record, measured, pictures, key, options)
+            sections = sections_of(
+                record,
+                measured,
+                lambda name, prefix=prefix: pictures / f"{prefix}{name}",
+                stages=stages,
+                min_queries=config.min_queries,
+                latency_rounds=config.latency_rounds,
+            )
             parts.append(Part(record.name, sections, lede(record)))
         if len(records) > 1:
             parts.insert(0, Part("All runs", [compared(records, pictures)]))
     title = records[0].name if len(records) == 1 else f"{len(records)} runs"
-    return [out, write_page(out, title, parts)]
+    return write_page(out, title, parts)
 
 
-def default_out(records: Sequence[Record]) -> Path:
+def default_out(records: Sequence[RunRecord]) -> Path:
     folder = records[0].folder
     return folder / "report.html" if len(records) == 1 else folder.resolve().parent / "report.html"
 
 
-def shown_stages(record: Record, asked: Sequence[str] | None) -> list[str]:
+def shown_stages(record: RunRecord, asked: Sequence[str] | None) -> list[str]:
     """The stages whose relations and examples are shown, in the order of the run. PmdError if one is not finished."""
-    finished = [*record.ranked(record.splits[0])] if record.ranks else []
+    finished = [*record.ranked()]
     unknown = next((name for name in asked or () if name not in finished), None)
-    if unknown is not None:
-        there = ", ".join(finished) or "none"
-        raise PmdError(f"--stages: '{record.folder}' has no finished stage '{unknown}'; there are {there}")
+    if unknown is not None and record.splits:
+        known = ", ".join(finished) or "none"
+        raise PmdError(f"--stages: '{record.folder}' has no finished stage '{unknown}'; there are {known}")
     return [name for name in finished if name in (asked or (finished[0], finished[-1]))]
 
 
-def lede(record: Record) -> str:
+def lede(record: RunRecord) -> str:
     """The result in a sentence."""
-    start = f"{TITLES[record.kind]}."
-    found = record.ranked(record.splits[0]) if record.ranks else {}
-    if not found:
-        return start
+    results = record.ranked()
+    if not results:
+        return f"{record.title}."
     split = record.splits[0]
-    name, best = max(found.items(), key=lambda item: item[1]["metrics"][split]["mrr"])
-    metrics = best["metrics"][split]
+    name, best = max(results.items(), key=lambda item: item[1].metrics[split]["mrr"])
+    metrics = best.metrics[split]
     return (
-        f"{start} {name} ranks {split} best: MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}, "
-        f"with {best['parameters']:,} parameters."
+        f"{record.title}. {name} ranks {split} best: MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}, "
+        f"with {best.parameters:,} parameters."
     )
 
 
-def compared(records: Sequence[Record], pictures: Path) -> Section:
+def compared(records: Sequence[RunRecord], pictures: Path) -> Section:
     """All finished stages of all runs in one table, and in one picture as far as they can be told apart."""
-    rows: list[list[str]] = []
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for place, record in enumerate(records, 1):
-        for split in record.splits if record.ranks else ():
+    rows, metrics = [], []
+    groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for number, record in enumerate(records, 1):
+        for split in record.splits:
             data = Path(record.config["data"]["path"]).name
             for name, result in record.ranked(split).items():
-                cells = ranking_cells(result["metrics"][split])
-                seconds = result.get("train_seconds")
-                own = [f"{data}, {split}", f"{result['parameters']:,}", *cells, duration(seconds) if seconds else ""]
-                rows.append([record.name, name, *own])
-                sizes = [(of["parameters"], of["mrr"]) for of in by_size(result, split).values()]
+                metrics.append(result.metrics[split])
+                rows.append(
+                    {
+                        "run": record.name,
+                        "model": name,
+                        "ranked": f"{data}, {split}",
+                        "parameters": f"{result.parameters:,}",
+                        **ranking_cells(metrics[-1]),
+                        "training": duration(result.train_seconds) if result.train_seconds else "",
+                    }
+                )
                 if split == record.splits[0]:
-                    groups.setdefault(f"{place}: {record.name}"[:24], []).extend(sizes)
-    columns = ("run", "model", "ranked", "parameters", *RANKING, "training")
-    alike = len({row[2] for row in rows}) == 1
-    if alike:
-        emphasise(rows, range(4, 9), [8])
-    note = "; the best of a column is bold" if alike and len(rows) > 1 else ""
-    blocks: list[Any] = [
-        Table(columns, rows, f"Filtered realistic ranks of both directions{note}", words=("model", "ranked"))
-    ]
-    if alike and 1 < len(groups) <= SHOWN:
-        file = points(pictures / "all-parameters.svg", groups, "parameters", "MRR", joined=False)
+                    groups[f"{number}: {record.name}"[:24]] += parameters_and_mrr(result, split).values()
+    one_ranking = len({row["ranked"] for row in rows}) == 1
+    if one_ranking:
+        mark_best(rows, metrics)
+    bold = "; the best of a column is bold" if one_ranking and len(rows) > 1 else ""
+    caption = f"Filtered realistic ranks of both directions{bold}"
+    blocks: list[Block] = [table_of(rows, caption, left=("model", "ranked"))] if rows else []
+    if one_ranking and 1 < len(groups) <= SHOWN:
+        file = pictures / "all-parameters.svg"
+        points(file, groups, "parameters", "MRR", joined=False)
         blocks.append(Pictures([Picture(file, "MRR against parameters, all models and widths")]))
-    others = [[record.name, TITLES[record.kind]] for record in records if not record.ranks]
+    others = [[record.name, record.title] for record in records if not record.splits]
     if others:
-        blocks.append(Table(("run", "what"), others, "In tables of their own", words=("what",)))
+        blocks.append(Table(("run", "what"), others, "In tables of their own", left=("what",)))
     return Section("Comparison", blocks)

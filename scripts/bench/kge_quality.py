@@ -25,7 +25,7 @@ from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import markdown, spread
+from pmd.recipes.tables import markdown, mean_and_deviation
 from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.shared import DataConfig, EvaluationConfig
@@ -198,7 +198,7 @@ def table(done: list[dict], names: list[str], seeds: list[int]) -> str:
             tests = [line["test"] for line in by_rate[best]]
             means[side] = statistics.fmean(tests)
             seconds = statistics.median(line["seconds"] for lines in by_rate.values() for line in lines)
-            row += [spread(tests), f"{best:g}", f"{seconds:.0f}"]
+            row += [mean_and_deviation(tests), f"{best:g}", f"{seconds:.0f}"]
         rows.append([*row, f"{means['pmd'] - means['pykeen']:+.3f}"])
     return markdown(["MRR, test", "pmd", "lr", "s", "PyKEEN", "lr", "s", "difference"], rows)
 

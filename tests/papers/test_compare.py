@@ -4,22 +4,21 @@ import pytest
 
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
-from pmd.papers.compare import comparison_table
+from pmd.core.results import StageResult
+from pmd.papers.compare import comparison_tables
 
 compare_command = COMMANDS["table"]["compare"]
 
 
-def results(value):
-    return {"metrics": {"test": {"mrr": value}}}
+def result(value):
+    return StageResult(metrics={"test": {"mrr": value}})
 
 
 def test_cells_are_mean_and_standard_deviation():
-    table = comparison_table(
-        {"a": [{"x": results(0.1), "y": results(0.5)}, {"x": results(0.3)}], "b": [{"x": results(0.2)}]}, "test", "mrr"
-    )
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert rows[0] == ["mrr, test", "x", "y", "seeds"]
-    assert rows[2:] == [["a", "0.200 ± 0.141", "0.500", "2"], ["b", "0.200", "", "1"]]
+    results = {"a": [{"x": result(0.1), "y": result(0.5)}, {"x": result(0.3)}], "b": [{"x": result(0.2)}]}
+    (table,) = comparison_tables(results, "mrr")
+    assert table.columns == ["mrr, test", "x", "y", "seeds"]
+    assert table.rows == [["a", "0.200 ± 0.141", "0.500", "2"], ["b", "0.200", "", "1"]]
 
 
 def test_variants_share_a_teacher_and_nothing_is_done_twice(tmp_path, capsys):

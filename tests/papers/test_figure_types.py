@@ -1,6 +1,5 @@
 """Entities by type: which are drawn, where, and how well their types separate."""
 
-import re
 import sys
 
 import numpy as np
@@ -12,7 +11,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save
-from pmd.papers.figure_types import drawn, embeddings, entity_types, frame, layout, purity, spaced
+from pmd.papers.figure_types import draw_entities, embeddings, entity_types, frame, layout, purity, spaced
 
 from ..report.test_figure_methods import texts
 
@@ -53,10 +52,10 @@ def test_types_by_id_or_file(tmp_path):
 def test_the_largest_types_are_drawn():
     sizes = {"a": 300, "b": 5, "c": 251, "d": 3, "e": 4}
     types = [None, *(kind for kind, size in sizes.items() for _ in range(size)), None]
-    chosen, labels = drawn(types)
+    chosen, labels = draw_entities(types)
     assert {kind: (labels == kind).sum() for kind in {*labels}} == {"a": 250, "c": 250, "b": 5, "e": 4}
     assert len({*chosen}) == len(chosen) and [types[i] for i in chosen] == labels.tolist()
-    assert (drawn(types)[0] == chosen).all()  # the same in every picture
+    assert (draw_entities(types)[0] == chosen).all()  # the same in every picture
     assert chosen[labels == "a"].max() > 250  # at random, not the first
 
 
@@ -90,41 +89,46 @@ def test_widths_of_the_columns():
     assert spaced((4,)) == [4] and spaced((4, 8)) == [4, 8] and spaced(range(10, 650, 10)) == [10, 330, 640]
 
 
-def shares(path):
+def shares(picture):
     """What stands under the panels, in per cent."""
-    return [int(text.split()[-1][:-1]) for text in texts(path) if re.match(r"same type nearby: \d", text)]
+    return [int(axis.get_xlabel().removeprefix("same type nearby: ").removesuffix("%")) for axis in picture.axes]
 
 
-def test_a_run_is_drawn(table, types_file, tmp_path):
-    main, path = table.out / "seed0" / "main", tmp_path / "tsne.svg"
-    figure_command([f"--run={main}", "--what=tsne", f"--types={types_file}", f"--out={path}"])
-    chosen, labels = drawn(entity_types([f"e{i:02}" for i in range(48)], str(types_file)))
+def titles(picture):
+    return [axis.get_title() for axis in picture.axes]
+
+
+def test_a_run_is_drawn(table, types_file, tmp_path, pictures):
+    main = table.out / "seed0" / "main"
+    figure_command([f"--run={main}", "--what=tsne", f"--types={types_file}", f"--out={tmp_path}/tsne.svg"])
+    (picture,) = pictures
+    chosen, labels = draw_entities(entity_types([f"e{i:02}" for i in range(48)], str(types_file)))
     expected = [purity(embeddings(main / "best", width, chosen), labels) for width in (2, 4, 8)]
-    assert shares(path) == [round(100 * share) for share in expected] and len(set(expected)) == 3
-    assert [text for text in texts(path) if "width" in text] == [f"best, width {width}" for width in (2, 4, 8)]
+    assert shares(picture) == [round(100 * share) for share in expected] and len(set(expected)) == 3
+    assert titles(picture) == [f"best, width {width}" for width in (2, 4, 8)]
     chance = (36 / 48) ** 2 + 2 * (6 / 48) ** 2
-    assert f"same type nearby: share of an entity's 10 nearest embeddings; {chance:.0%} by chance" in texts(path)
-    assert [text for text in texts(path) if text in ("town", "country", "language")] == ["town", "country", "language"]
+    assert f"same type nearby: share of an entity's 10 nearest embeddings; {chance:.0%} by chance" in texts(picture)
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["town", "country", "language"]
 
 
-def test_a_table_is_drawn(table, types_file, tmp_path):
-    path = tmp_path / "tsne.svg"
-    figure_command([f"--run={table.out}", "--what=tsne", "--widths=[2,8]", f"--types={types_file}", f"--out={path}"])
-    panels = ["best, width 2", "best, width 8", "Ext-V, width 2", "Ext-V (its teacher), width 8"]
-    assert [text for text in texts(path) if ", width" in text] == panels
-    chosen, labels = drawn(entity_types([f"e{i:02}" for i in range(48)], str(types_file)))
+def test_a_table_is_drawn(table, types_file, tmp_path, pictures):
+    out = f"--out={tmp_path}/tsne.svg"
+    figure_command([f"--run={table.out}", "--what=tsne", "--widths=[2,8]", f"--types={types_file}", out])
+    (picture,) = pictures
+    assert titles(picture) == ["best, width 2", "best, width 8", "Ext-V, width 2", "Ext-V (its teacher), width 8"]
+    chosen, labels = draw_entities(entity_types([f"e{i:02}" for i in range(48)], str(types_file)))
     main = table.out / "seed0" / "main"
     models = [(main / "best", 2), (main / "best", 8), (main / "ext_v-2", 2), (main / "dt-8", 8)]
-    assert shares(path) == [round(100 * purity(embeddings(*model, chosen), labels)) for model in models]
+    assert shares(picture) == [round(100 * purity(embeddings(*model, chosen), labels)) for model in models]
 
 
 @pytest.mark.parametrize(
     ("run", "options", "message"),
     [
         ("", ["--widths=[2,5]"], r"--widths: 5.*\[2, 4, 8\]"),
-        ("", ["--rows=[dualde]"], "--rows: 'dualde'.*ext_v, bkd"),
+        ("", ["--rows=[dualde]"], "--rows:.*'dualde'.*ext_v, bkd"),
         ("seed0/main", ["--widths=[9]"], "--widths: 9.*outside 1.*8.*width.*'best'"),
-        ("seed0/main", ["--rows=[rest]"], "--rows: 'rest'.*bkd-2"),
+        ("seed0/main", ["--rows=[rest]"], "--rows:.*'rest'.*bkd-2"),
         ("seed0/assistants", [], "--rows:.*assistant-"),
         ("seed0", [], "pmd train.*pmd table med"),
         ("seed0/main", ["--types=none.tsv"], "none.tsv:"),

@@ -7,8 +7,11 @@ import pytest
 
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
 from pmd.papers.figures import by_epoch, every_curve
 from pmd.settings.kge import KgeConfig, KgeStageConfig
+
+from ..recipes.test_kge import PNG, run  # noqa: F401  (a fixture)
 
 figure_command = COMMANDS["figure"]
 
@@ -77,14 +80,27 @@ def test_epochs_are_whole_numbers(last, tmp_path, pictures):
     curve = {epoch: epoch / last for epoch in range(1, last + 1)}
     every_curve({"a": curve, "b": curve}, KgeConfig(), tmp_path / "all.png")
     stages = [
+        KgeStageConfig("wide", dim=8),
         KgeStageConfig("first", dim=4, teacher="wide", epochs=last),
         KgeStageConfig("second", dim=4, teacher="wide", start="first", release=True, epochs=last),
         KgeStageConfig("alone", dim=4),
     ]
-    found = {"first": curve, "second": curve, "alone": curve}
-    by_epoch(found, stages, None, KgeConfig(), tmp_path / "taught.png", {"first": last})
+    validations = {"first": curve, "second": curve, "alone": curve}
+    results = {"first": StageResult(epochs=last)}
+    by_epoch(validations, KgeConfig(stages=stages), results, None, tmp_path / "taught.png")
     every, taught = pictures[0].axes[0], pictures[1].axes[0]
     assert whole(every) and whole(taught)
     assert taught.get_lines()[0].get_xdata().tolist() == [*range(1, 2 * last + 1)]
     assert len({(line.get_color(), line.get_marker()) for line in every.get_lines()}) == 2
     assert all(line.get_marker() in "os" for line in every.get_lines())  # seen even where it is a single point
+
+
+def test_files_of_pictures(run, tmp_path, capsys):  # noqa: F811
+    for what in ("widths", "epochs"):
+        figure_command([f"--run={run}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
+        assert (tmp_path / f"{what}.png").read_bytes().startswith(PNG)
+    assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
+    with pytest.raises(PmdError, match=r"end it with \.png"):
+        figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
+    with pytest.raises(PmdError, match="--dim: no student of width 5 with both stages"):
+        figure_command([f"--run={run}", "--dim=5"])

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import pmd
 from pmd.cli.commands import COMMANDS
+from pmd.core.results import StageResult
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.papers import med_rows
 from pmd.papers.med_rows import models_of, training_seconds
@@ -114,11 +115,20 @@ def test_a_table_may_be_moved(table, tmp_path, ranked, monkeypatch):
 
 
 def test_seconds_count_all_that_a_row_needs():
-    taken = {"dt-8": 10, "dt-4": 3, "dt-2": 2, "bkd-4": 5, "bkd-2": 4, "dualde_first-4": 1, "dualde-4": 1.5, "best": 12}
-    results = {name: {"train_seconds": seconds, "teacher": None} for name, seconds in taken.items()}
-    results["ext-4"] = {"teacher": None}
-    results["assistant-4"] = results["assistant-8"] = {"train_seconds": 0.0}
-    results["ta-4"] = {"train_seconds": 6, "teacher": "assistant-8"}
-    results["ta-2"] = {"train_seconds": 7, "teacher": "assistant-4"}
+    trained = {
+        "dt-8": 10,
+        "dt-4": 3,
+        "dt-2": 2,
+        "bkd-4": 5,
+        "bkd-2": 4,
+        "dualde_first-4": 1,
+        "dualde-4": 1.5,
+        "best": 12,
+    }
+    results = {name: StageResult(train_seconds=seconds) for name, seconds in trained.items()}
+    results["ext-4"] = StageResult()
+    results["assistant-4"] = results["assistant-8"] = StageResult(train_seconds=0.0)
+    results["ta-4"] = StageResult(train_seconds=6, teacher="assistant-8")
+    results["ta-2"] = StageResult(train_seconds=7, teacher="assistant-4")
     found = {row: training_seconds(results, row, 8) for row in ("dt", "ext", "bkd", "dualde", "ta", "best")}
     assert found == {"dt": 15, "ext": 10, "bkd": 19, "dualde": 12.5, "ta": 10 + 6 + 7 + 5, "best": 12}

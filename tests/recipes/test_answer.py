@@ -21,10 +21,10 @@ from pmd.models.kge.folder import save as save_kge
 from pmd.models.text import scorer as text_scorer
 from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
-from pmd.recipes.tables import cells_of
 from pmd.use import load as trained
 from pmd.use.trained_models import TrainedKge
 
+from ..markdown import cells_of
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
 
 KINDS = ["text", "wide", "rotate", "reciprocal", "pairre"]

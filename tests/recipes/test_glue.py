@@ -18,11 +18,9 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.data.glue import EncodedSplit, load_glue
 from pmd.papers import glue_table
-from pmd.papers.glue_layout import layout_table, published_rows
 from pmd.recipes import glue
 from pmd.recipes import stages as lifecycle
 from pmd.recipes.glue import write_answers
-from pmd.recipes.glue_tables import COLUMNS, run_table
 from pmd.settings.tasks import AX, task_of
 
 from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
@@ -509,82 +507,3 @@ def test_one_process_writes_a_table(place, tmp_path, monkeypatch):
     with pytest.raises(PmdError, match="2 processes"):
         glue_table_command(table_options(place, tmp_path / "table", "--tasks=[rte]"))
     assert not (tmp_path / "table").exists()
-
-
-def test_published_rows_by_value():
-    rows = {(row[0], row[1]): row for row in published_rows(COLUMNS)}
-    assert len(rows) == 15 and rows["BERT (published)", "110"][2:5] == ["1.0×", "84.4", "85.3"]
-    assert rows["BERT-MED (published)", "6.36"][3:11] == [
-        "72.6",
-        "73.7",
-        "84.1/78.1",
-        "86.0",
-        "79.6/82.7",
-        "61.7",
-        "86.9",
-        "82.8/81.6",
-    ]
-    assert rows["BERT (published)", "110"][-1] == ""  # it has no CoLA, and so no mean over all columns
-    (own,) = (row for row in published_rows(COLUMNS[2:3]) if row[0] == "BERT6-FSD (published)")
-    assert own[3:] == ["87.1/82.2", f"{(87.1 + 82.2) / 2:.1f}"]
-
-
-def test_a_row_without_all_columns_has_no_mean():
-    def result(score):
-        return {"width": {"metrics": {"validation": {"accuracy": score}}, "parameters": 2_000_000}}
-
-    def of(score):
-        return {"med": {"widths": {"8": result(score)["width"]}}}
-
-    table = layout_table({"rte": [of(0.5), of(0.7)], "sst2": [of(0.9)]}, published=False).splitlines()
-    assert [cell.strip() for cell in table[2].strip("|").split("|")] == [
-        "med, 8",
-        "2",
-        "",
-        "60.0 ± 14.1",
-        "90.0",
-        "70.0",
-    ]
-    table = layout_table({"rte": [of(0.5)], "sst2": [{}]}, published=False).splitlines()
-    assert [cell.strip() for cell in table[2].strip("|").split("|")] == ["med, 8", "2", "", "50.0", "", ""]
-
-
-def test_tables_say_what_has_learned_nothing():
-    def of(method, score, constant, **more):
-        cell = {"metrics": {"validation": {"accuracy": score}}, "parameters": 2_000_000, "constant": constant, **more}
-        majority = {"validation": {"accuracy": 0.527}}
-        return {"method": method, "widths": {"8": cell}, "majority": majority, "examples": {"validation": 1277}}
-
-    seeds = [
-        {"med": of("med", 0.6, []), "hat": of("hat", 0.5, ["validation"]), "bkd": of("bkd", 0.5, ["validation"])},
-        {"med": of("med", 0.6, []), "hat": of("hat", 0.5, ["validation"]), "bkd": of("bkd", 0.7, [])},
-    ]
-    table, *notes = layout_table({"rte": seeds}, published=False).split("\n\n")
-    cells = {row[0]: row[1:] for row in ([c.strip() for c in line.strip("|").split("|")] for line in table.split("\n"))}
-    assert cells["med, 8"] == ["2", "", "60.0 ± 0.0", "60.0 ± 0.0"]
-    assert cells["hat, 8"] == ["2", "", "50.0 ± 0.0 †", "50.0 ± 0.0"]
-    assert cells["bkd, 8"] == ["2", "", "60.0 ± 14.1 †1/2", "60.0 ± 14.1"]
-    assert cells["majority class"] == ["", "", "52.7", "52.7"]
-    assert notes[0] == "Validation examples: RTE 1,277."
-    assert [note.split()[0] for note in notes[1:]] == ["majority", "†", "An"]  # the last of `med` and `hat`
-    # A regression has no classes, so a mean over it and RTE has no row of the majority class.
-    similar = {"metrics": {"validation": {"pearson": 0.5, "spearmanr": 0.5}}, "parameters": 1, "constant": []}
-    both = {"rte": seeds, "stsb": [{"med": {"widths": {"8": similar}, "majority": {"validation": {}}}}]}
-    (row,) = (line for line in layout_table(both, published=False).split("\n") if line.startswith("| majority"))
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["majority class", "", "", "52.7", "", ""]
-
-
-def test_results_from_before_these_marks_still_print():
-    cell = {"metrics": {"validation": {"accuracy": 0.5}}, "parameters": 2_000_000, "flop_ratio": 1.0, "score": 0.5}
-    results = {"med": {"method": "med", "layers": 2, "widths": {"8": cell}}}
-    for table in (layout_table({"rte": [results]}, published=False), run_table(results, task_of("rte"))):
-        assert len(table.splitlines()) == 3 and "50.0" in table and "†" not in table
-
-
-def test_what_rounds_to_zero_has_no_sign():
-    result = {
-        "method": "med",
-        "widths": {"8": {"parameters": 1e6, "metrics": {"validation": {"matthews_correlation": -2e-4}}}},
-    }
-    table = layout_table({"cola": [{"med": result}]}, published=False)
-    assert "0.0" in table and "-0.0" not in table

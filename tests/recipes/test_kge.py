@@ -1,4 +1,4 @@
-"""Embedding models end to end: one command, its run folder, DualDE's tables and pictures."""
+"""Embedding models end to end: one command, and its run folder."""
 
 import json
 import os
@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
-from pmd.papers.dualde import dual_table, role
 from pmd.papers.figures import curves
 from pmd.recipes import stages
 from pmd.settings.config_files import CONFIGS
@@ -24,10 +23,7 @@ from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import instantiate, parse, parser_for
 
-cost_command = COMMANDS["table"]["cost"]
-dualde_command = COMMANDS["table"]["dualde"]
 evaluate_command = COMMANDS["evaluate"]
-figure_command = COMMANDS["figure"]
 progressive_command = COMMANDS["progressive"]
 train_command = COMMANDS["train"]
 
@@ -296,84 +292,6 @@ def test_an_embedding_model_refuses_another_graph(run, capsys):
         evaluate_command([f"--model={run}/teacher", "--data.path=world"])
 
 
-def test_the_rows_of_dualde(run):
-    config = KgeConfig(**{"stages": None})
-    config.dual.students, config.dual.ablations = [4], True
-    stages = resolve_kge_stages(config)
-    assert [role(stage, stages) for stage in stages] == ["Tea.", "no-DS", "−S2", "DS", "−S1"]
-
-
-def test_the_table_of_dualde_in_the_papers_layout():
-    def found(*values):
-        return [{"metrics": {"test": {"mrr": value, "hits_at_10": 2 * value}}} for value in values]
-
-    results = {
-        "transe": {(8, "no-DS"): found(0.1, 0.2), (8, "DS"): found(0.3), (64, "Tea."): found(0.4)},
-        "rotate": {(8, "no-DS"): found(0.2), (8, "DS"): found(0.1)},
-    }
-    lines = dual_table(results, "test", ("Tea.", "no-DS", "DS"), {"MRR": "mrr", "H10": "hits_at_10"}).splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert rows[0] == ["Dim", "Method", "transe MRR", "transe H10", "rotate MRR", "rotate H10"]
-    assert rows[2] == ["64", "Tea.", "0.400", "0.800", "", ""]
-    assert rows[3] == ["8", "no-DS", "0.150 ± 0.071", "0.300 ± 0.141", "**0.200**", "**0.400**"]
-    assert rows[4] == ["8", "DS", "**0.300**", "**0.600**", "0.100", "0.200"]
-
-
-def test_dualde_from_a_config_over_seeds(folder, tmp_path, capsys):
-    parser = parser_for(KgeConfig, "")
-    arguments = [*TINY, f"--data.path={folder}", "--dual.students=[4]", "--train.epochs=2"]
-    settings = parse(parser, arguments)
-    file = tmp_path / "towns.yaml"
-    file.write_text(parser.dump(settings))
-    command = [f"--configs=['{file}']", f"--out={tmp_path}/out", "--seeds=[0,1]"]
-    dualde_command(command)
-    first = capsys.readouterr().out
-    assert "Table 3, test" in first and "Table 6, test" in first and "±" in first
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
-    assert len(written) == 8
-    dualde_command(command)
-    assert capsys.readouterr().out == first
-    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
-
-
-def test_configs_that_belong_in_two_tables_are_refused(folder, tmp_path):
-    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
-    for file, path in ((one, "a"), (two, "b")):
-        file.write_text(f"data: {{path: {path}}}\nmodel: {{interaction: transe}}\ndual: {{students: [4]}}\n")
-    with pytest.raises(PmdError, match=r"two.*transe"):
-        dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
-    two.write_text(two.read_text().replace("transe", "rotate"))
-    with pytest.raises(PmdError, match="graphs, a and b"):
-        dualde_command([f"--configs=['{one}','{two}']", f"--out={tmp_path}/out"])
-
-
-def test_pictures(run, tmp_path, capsys):
-    for what in ("widths", "epochs"):
-        figure_command([f"--run={run}", f"--what={what}", f"--out={tmp_path}/{what}.png"])
-        assert (tmp_path / f"{what}.png").read_bytes().startswith(PNG)
-    assert capsys.readouterr().out.split() == [f"{tmp_path}/widths.png", f"{tmp_path}/epochs.png"]
-    with pytest.raises(PmdError, match=r"\.png"):
-        figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
-    with pytest.raises(PmdError, match=r"--dim.*width 5.*stages"):
-        figure_command([f"--run={run}", "--dim=5"])
-
-
-def test_cost_by_width(folder, capsys):
-    cost_command(
-        [f"--data.path={folder}", "--interactions=[transe,rotate]", "--dims=[8,2]", "--repetitions=1", "--threads=1"]
-    )
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == [
-        "Dim",
-        "transe # Params (K)",
-        "transe Inf. time (s)",
-        "rotate # Params (K)",
-        "rotate Inf. time (s)",
-    ]
-    assert [row[0:2] + row[3:4] for row in rows[2:4]] == [["8", "0.400", "0.784"], ["2", "0.100", "0.196"]]
-    assert rows[2][2].endswith("(1.00×)")
-
-
 BUNDLED = [file for folder in ("kge", "dualde", "med") for file in sorted((CONFIGS / folder).glob("*.yaml"))]
 
 
@@ -417,12 +335,6 @@ def test_embeddings_are_not_reranked_by_hops(run, folder):
         train_command([*TINY, f"--data.path={folder}", "--evaluation.rerank_hops=2"])
     with pytest.raises(PmdError, match="cosines"):
         evaluate_command([f"--model={run}/teacher", "--evaluation.rerank_hops=2"])
-
-
-def test_dualde_needs_a_student(folder, tmp_path):
-    options = json.dumps([*TINY, f"--data.path={folder}"])
-    with pytest.raises(PmdError, match=r"stages.*dual.students"):
-        dualde_command(["--configs=[kge/wn18rr_rotate]", f"--options={options}", f"--out={tmp_path}"])
 
 
 def test_a_run_that_was_cut_before_its_ranking_remembers_its_training(folder, tmp_path):

@@ -13,6 +13,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
 from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import AtWidth
 from pmd.models.text import scorer as module
@@ -81,11 +82,15 @@ def test_one_table_of_grades_by_widths(run, results):
 
 def test_plain_grades_beside_croppable_ones():
     metrics = dict.fromkeys(KEYS, 0.5)
-    plain = {"layers": 4, "dim": 8, "metrics": {"test": metrics}}
-    wide = {**plain, "layers": 2, "widths": {"test": {"4": {**metrics, "mrr": 0.25}, "8": metrics}}}
-    assert widths_tables({"a": plain, "b": plain}, "test") == ""
-    lines = widths_tables({"a": plain, "b": wide}, "test").splitlines()
-    assert [cells(line) for line in lines[6:8]] == [["a", "4", "", "0.500"], ["b", "2", "0.250", "0.500"]]
+    plain = StageResult(layers=4, dim=8, metrics={"test": metrics})
+    wide = StageResult(
+        layers=2, dim=8, metrics={"test": metrics}, widths={"test": {"4": {**metrics, "mrr": 0.25}, "8": metrics}}
+    )
+    assert widths_tables({"a": plain, "b": plain}, "test") == []
+    mrr, hits = widths_tables({"a": plain, "b": wide}, "test")
+    assert mrr.caption == "MRR by width" and mrr.columns == ["grade", "layers", "4", "8"]
+    assert mrr.rows == [["a", "4", "", "0.500"], ["b", "2", "0.250", "0.500"]]
+    assert hits.caption == "Hits@10 by width"
 
 
 def test_the_mean_of_the_widths_decides_which_epoch_is_kept(run, results):

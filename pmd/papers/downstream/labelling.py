@@ -1,11 +1,12 @@
-"""Labelling entities (MED, Eq. 10): a perceptron of two layers reads trained embeddings, which stay as they are.
+"""Table 5 of MED (Zhu et al., ACL 2025), entity labelling (Eq. 10): a perceptron of two layers reads trained embeddings,
+which stay as they are.
 
     entities, labels = prefix_labels(graph)  # or read_labels(graph, path)
     vectors = entity_vectors(pmd.load(run).model, entities, width=16)
     classifier, metrics = train_labelling(vectors, labels, LabellingConfig(), seed=0)  # metrics["test"]["f1"]
     classifier.predict(vectors)
 
-The classifier is one of scikit-learn (the extra `downstream`).
+The classifier comes from scikit-learn (the extra `downstream`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.papers.downstream.metrics import labelling_metrics, sklearn
 
-SPLIT = 5
-"""Entities of a class that a split into three needs."""
+SMALLEST_CLASS = 5
+"""Entities of a class that a split into three parts needs."""
 
 
 @dataclass
@@ -34,9 +34,9 @@ class LabellingConfig:
 
     Args:
         hidden: width of the hidden layer.
-        epochs: at most; training stops when the loss does not fall any more.
-        lr: of Adam.
-        l2: weights of the squared parameters: the one that is best on validation is kept.
+        epochs: at most; training stops when the loss no longer falls.
+        lr: Adam's.
+        l2: weights of the squared parameters; the one that is best on validation is kept.
         least: a class with fewer entities is left out; at least 5, which a split needs.
     """
 
@@ -65,18 +65,20 @@ def large_classes(labels: Sequence[str], least: int) -> tuple[Tensor, dict[str, 
     Raises:
         PmdError: if fewer than two classes remain.
     """
-    counts = Counter(labels)
-    small = {label: count for label, count in counts.items() if count < least}
-    if len(counts) - len(small) < 2:
-        raise PmdError(f"labels: {len(counts) - len(small)} class(es) of at least {least} entities; two are needed")
-    return torch.tensor([place for place, label in enumerate(labels) if label not in small]), small
+    sizes = Counter(labels)
+    small = {label: size for label, size in sizes.items() if size < least}
+    if len(sizes) - len(small) < 2:
+        raise PmdError(f"labels: {len(sizes) - len(small)} class(es) of at least {least} entities; two are needed")
+    return torch.tensor([position for position, label in enumerate(labels) if label not in small]), small
 
 
 def split_labels(labels: Sequence[str], seed: int) -> dict[str, np.ndarray]:
     """Positions by part: 60 % `train`, 20 % `valid`, 20 % `test`, each with its share of every class (stratified)."""
-    split, labels = sklearn("model_selection").train_test_split, np.asarray(labels)
-    train, rest = split(np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=seed)
-    valid, test = split(rest, test_size=0.5, stratify=labels[rest], random_state=seed)
+    from sklearn.model_selection import train_test_split
+
+    labels = np.asarray(labels)
+    train, rest = train_test_split(np.arange(len(labels)), test_size=0.4, stratify=labels, random_state=seed)
+    valid, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=seed)
     return {"train": train, "valid": valid, "test": test}
 
 
@@ -92,25 +94,34 @@ def train_labelling(
     Raises:
         PmdError: if a class has too few entities for a split.
     """
-    rare, count = min(Counter(labels).items(), key=lambda item: item[1])
-    if count < SPLIT:
-        raise PmdError(f"labels: class '{rare}' has {count} entities, too few for a split; leave it out")
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    smallest, size = min(Counter(labels).items(), key=lambda item: item[1])
+    if size < SMALLEST_CLASS:
+        raise PmdError(f"labels: class '{smallest}' has {size} entities, too few for a split; leave it out")
     parts, x, y = split_labels(labels, seed), vectors.numpy(), np.asarray(labels)
-    scaler, network = sklearn("preprocessing").StandardScaler, sklearn("neural_network").MLPClassifier
-    found = []
+    shared = {"learning_rate_init": config.lr, "max_iter": config.epochs, "random_state": seed}
+    trained = []
     for l2 in config.l2:
-        classifier = sklearn("pipeline").make_pipeline(
-            scaler(),
-            network(
-                (config.hidden,), alpha=l2, learning_rate_init=config.lr, max_iter=config.epochs, random_state=seed
-            ),
-        )
-        with warnings.catch_warnings():  # that the last epoch was reached, which is as good a place to stop
-            warnings.simplefilter("ignore", sklearn("exceptions").ConvergenceWarning)
+        classifier = make_pipeline(StandardScaler(), MLPClassifier((config.hidden,), alpha=l2, **shared))
+        with warnings.catch_warnings():  # of those that stop at the last epoch
+            warnings.simplefilter("ignore", ConvergenceWarning)
             classifier.fit(x[parts["train"]], y[parts["train"]])
         metrics = {
             part: labelling_metrics(y[parts[part]], classifier.predict(x[parts[part]])) for part in ("valid", "test")
         }
-        found.append((metrics["valid"]["accuracy"], classifier, metrics))
-    _, classifier, metrics = max(found, key=lambda item: item[0])
-    return classifier, metrics
+        trained.append((classifier, metrics))
+    return max(trained, key=lambda pair: pair[1]["valid"]["accuracy"])
+
+
+def labelling_metrics(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+    """`accuracy`, and `f1`: the mean over classes (macro)."""
+    from sklearn.metrics import accuracy_score, f1_score
+
+    return {
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "f1": float(f1_score(truth, predicted, average="macro")),
+    }

@@ -1,4 +1,4 @@
-"""Neural collaborative filtering with service vectors: a trained user embedding helps to recommend.
+"""Table 5 of MED (Zhu et al., ACL 2025), recommendation: collaborative filtering helped by trained user embeddings.
 
 NeuMF (He et al., WWW 2017): a product of user and item factors (GMF) and a perceptron on their concatenation. PKGM
 (Zhang et al., 2021) and MED (Eq. 12) give the perceptron a third input, the embedding u of the user from a knowledge
@@ -8,7 +8,7 @@ graph, which is not trained further:
     vectors = standardised(entity_vectors(pmd.load(run).model, data.users, width=16))
     model, metrics = train_ncf(data, vectors, NcfConfig(), seed=0)  # metrics["test"]["ndcg@10"]
 
-The item left out of a user's is ranked among all items that the user is not known to have met.
+The held-out item of a user is ranked among all items that the user is not known to have met.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pmd.papers.downstream.interactions import Interactions
-from pmd.papers.downstream.metrics import ndcg
 
 
 @dataclass
@@ -32,13 +31,13 @@ class NcfConfig:
     Args:
         factors: of users and items, in the product and in the perceptron each.
         layers: widths of the perceptron's hidden layers.
-        negatives: items that the user did not buy, drawn for each purchase, anew in every epoch.
+        negatives: items that the user did not buy, drawn anew for each purchase in every epoch.
         epochs: at most; the best one by ndcg@10 on validation is kept.
         valid_every: epochs between two validations.
-        patience: stop after so many validations without a better one.
+        patience: validations without a better one after which training stops.
         batch_size: of purchases and negatives.
-        lr: of Adam.
-        weight_decay: of Adam: the one that is best on validation is kept.
+        lr: Adam's.
+        weight_decay: Adam's; the one that is best on validation is kept.
         dropout: of the perceptron's inputs.
     """
 
@@ -92,39 +91,39 @@ def train_ncf(
 ) -> tuple[NeuMF, dict[str, dict[str, float]]]:
     """Train on the purchases; the best model on validation, and `ndcg@5` and `ndcg@10` on `valid` and `test`."""
     with torch.random.fork_rng(devices=[]):
-        models = [train_once(data, vectors, config, decay, seed) for decay in config.weight_decay]
-    _, model = max(models, key=lambda found: found[0])
-    scores, left_out = model.score_all(), {"valid": data.valid, "test": data.test}
+        trained = [train_once(data, vectors, config, weight_decay, seed) for weight_decay in config.weight_decay]
+    _, model = max(trained, key=lambda pair: pair[0])
+    scores, held_out = model.score_all(), {"valid": data.valid, "test": data.test}
     return model, {
         part: {f"ndcg@{k}": ndcg(scores, items, data.excluded(part), k) for k in (5, 10)}
-        for part, items in left_out.items()
+        for part, items in held_out.items()
     }
 
 
 def train_once(
-    data: Interactions, vectors: Tensor | None, config: NcfConfig, decay: float, seed: int
+    data: Interactions, vectors: Tensor | None, config: NcfConfig, weight_decay: float, seed: int
 ) -> tuple[float, NeuMF]:
-    """Train with one weight decay: ndcg@10 on validation, and the model of that epoch."""
+    """Train with one weight decay: the best ndcg@10 on validation, and the model of that epoch."""
     torch.manual_seed(seed)
     model = NeuMF(len(data.users), len(data.items), vectors, config)
-    optimizer = torch.optim.Adam(model.parameters(), config.lr, weight_decay=decay)
+    optimizer = torch.optim.Adam(model.parameters(), config.lr, weight_decay=weight_decay)
     bought = torch.zeros_like(data.seen)
     bought[tuple(data.train.T)] = True
-    best, kept, since = -1.0, model, 0
+    best_ndcg, best_model, since_best = -1.0, model, 0
     for epoch in range(1, config.epochs + 1):
         run_epoch(model, optimizer, data.train, bought, config)
         if epoch % config.valid_every and epoch < config.epochs:
             continue
-        now, since = ndcg(model.score_all(), data.valid, data.excluded("valid"), 10), since + 1
-        if now > best:
-            best, kept, since = now, copy.deepcopy(model), 0
-        if since >= config.patience:
+        valid_ndcg, since_best = ndcg(model.score_all(), data.valid, data.excluded("valid"), 10), since_best + 1
+        if valid_ndcg > best_ndcg:
+            best_ndcg, best_model, since_best = valid_ndcg, copy.deepcopy(model), 0
+        if since_best >= config.patience:
             break
-    return best, kept
+    return best_ndcg, best_model
 
 
 def run_epoch(model: NeuMF, optimizer: torch.optim.Optimizer, pairs: Tensor, bought: Tensor, config: NcfConfig) -> None:
-    """Once through the purchases (n, 2), each with negatives of its user; `bought` (u, i) says what is none."""
+    """One pass over the purchases (n, 2), each with items as negatives that its user has not `bought` (u, i)."""
     model.train()
     users = pairs[:, 0].repeat_interleave(config.negatives)
     items = draw_negatives(users, bought)
@@ -148,3 +147,28 @@ def draw_negatives(users: Tensor, bought: Tensor) -> Tensor:
             break
         items[wrong] = torch.randint(bought.shape[1], (int(wrong.sum()),))
     return items
+
+
+def ndcg(scores: Tensor, wanted: Tensor, excluded: Tensor, k: int) -> float:
+    """ndcg@k of one wanted item for each user, mean over users: 1 / log2(1 + rank) up to rank k, else 0.
+
+    Tied items share their ranks, as in scikit-learn's `ndcg_score`, which takes a hundred times as long.
+
+    Args:
+        scores: (u, i), higher is better.
+        wanted: (u,) positions of items.
+        excluded: (u, i) booleans: what is no candidate.
+    """
+    wanted_scores = scores.gather(1, wanted[:, None])
+    better = ((scores > wanted_scores) & ~excluded).sum(1)
+    tied = ((scores == wanted_scores) & ~excluded).sum(1)  # the wanted item is one of them
+    gains = 1 / torch.arange(2, k + 2, dtype=torch.float64, device=scores.device).log2()
+    total_gains = torch.nn.functional.pad(gains.cumsum(0), (1, 0))  # (k + 1,): of the first 0 to k ranks
+    ndcgs = (total_gains[(better + tied).clamp(max=k)] - total_gains[better.clamp(max=k)]) / tied
+    return float(ndcgs.mean())
+
+
+def standardised(vectors: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+    """Every feature with mean 0 and variance 1 over `rows`, so that no method gains by the scale of its features."""
+    chosen = vectors[rows]
+    return (vectors - chosen.mean(0)) / chosen.std(0, correction=0).clamp(min=1e-6)

@@ -1,45 +1,51 @@
-"""Embeddings of every width at work: Table 5 of MED (Zhu et al., ACL 2025).
+"""Table 5 of MED (Zhu et al., ACL 2025): embeddings of every width as features of other models.
 
-Two tasks read entity embeddings, which stay as they are: labelling entities (`pmd.papers.downstream.labelling`) and recommending items
-to users (`pmd.papers.downstream.recommend`). Rows are as in `pmd.papers.med`: models of each width trained alone (DT), distilled or cut
-ones, and croppable models, cut to the width. Two more: `none` is the recommender without embeddings, `PCA` reduces the
-widest DT model.
+Two tasks read entity embeddings, which stay as they are: labelling entities and recommending items to users. Rows are as
+in `pmd.papers.med`: models of each width trained alone (DT), distilled or cropped ones, and croppable models, cropped to
+the width. Two more: `none` is the recommender without embeddings, `PCA` reduces the widest DT model.
 
-The graph of `base.data.path` says which tasks there are: labels come from a file, from labels.tsv in the graph's folder or
-from the prefixes of its ids; a recommender needs interactions.tsv. `shop` is a graph drawn from a seed that has both.
+The graph of `base.data.path` decides which tasks there are: labels come from a file, from labels.tsv in the graph's folder
+or from the prefixes of its ids; a recommender needs interactions.tsv. `shop` is a graph drawn from a seed that has both.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
-from pmd.core.errors import PmdError
-from pmd.core.files import write_json, write_text
+from pmd.core.errors import PmdError, need_package
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.graphs.tsv import find_file, read_lines
 from pmd.models.kge.folder import load_for
 from pmd.models.kge.interactions import make_interaction
+from pmd.models.kge.model import KgeModel
 from pmd.models.kge.vectors import entity_vectors
-from pmd.papers import med_rows
-from pmd.papers.downstream.features import check_components, pca_vectors, standardised
 from pmd.papers.downstream.interactions import read_interactions, read_labels
-from pmd.papers.downstream.labelling import SPLIT, LabellingConfig, large_classes, prefix_labels, train_labelling
-from pmd.papers.downstream.metrics import sklearn
-from pmd.papers.downstream.recommend import NcfConfig, train_ncf
+from pmd.papers.downstream.labelling import (
+    SMALLEST_CLASS,
+    LabellingConfig,
+    large_classes,
+    prefix_labels,
+    train_labelling,
+)
+from pmd.papers.downstream.recommend import NcfConfig, standardised, train_ncf
 from pmd.papers.downstream.shop import ShopConfig, make_shop, write_shop
+from pmd.papers.med import methods_table
+from pmd.papers.med_rows import models_of, training_seconds
 from pmd.papers.seeds import finished_run
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import markdown, spread
+from pmd.recipes.tables import Table, write_tables
 from pmd.settings.checks import check_numbers
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.kge_stages import check_kge_run
@@ -48,7 +54,7 @@ from pmd.settings.med_table import CroppableConfig, MedTableConfig, check_table,
 from pmd.settings.shared import DataConfig
 
 Task = Literal["labelling", "recommendation"]
-Row = Literal["pca", "ext", "ext_l", "ext_v", "bkd", "dualde", "iterde"]
+RowName = Literal["pca", "ext", "ext_l", "ext_v", "bkd", "dualde", "iterde"]
 METRICS: dict[str, tuple[str, str]] = {"labelling": ("accuracy", "f1"), "recommendation": ("ndcg@5", "ndcg@10")}
 TITLES = {"none": "no embedding", "pca": "PCA", **MED_TITLES}
 SHOP = "shop"
@@ -67,7 +73,7 @@ def transe() -> KgeConfig:
 
 @dataclass
 class DownstreamConfig(MedTableConfig):
-    """Methods by widths, by what their embeddings are worth to other models.
+    """Methods by widths, compared by what their embeddings are worth to other models.
 
     Args:
         base: what all embedding models share, as for `pmd train`; `base.model.widths` are the columns.
@@ -75,7 +81,7 @@ class DownstreamConfig(MedTableConfig):
         tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
         seeds: of the embeddings, the split of the labels and the models of the tasks.
-        out: folder of the runs and the table; the same command goes on where it was stopped.
+        out: folder of the runs and the table; the same command continues it where it was stopped.
         tasks: those of them that the graph has the data for.
         labels: a file with lines of entity id, tab, label; default: see above.
         shop: the graph that is drawn where `base.data.path` is `shop`.
@@ -84,7 +90,7 @@ class DownstreamConfig(MedTableConfig):
     """
 
     base: KgeConfig = field(default_factory=transe)
-    methods: list[Row] = field(default_factory=lambda: ["pca", "dualde"])
+    methods: list[RowName] = field(default_factory=lambda: ["pca", "dualde"])
     croppable: list[CroppableConfig] = field(default_factory=lambda: [CroppableConfig(name="best")])
     out: str = "runs/downstream"
     tasks: list[Task] = field(default_factory=lambda: ["labelling", "recommendation"])
@@ -96,7 +102,7 @@ class DownstreamConfig(MedTableConfig):
 
 @dataclass
 class TasksConfig:
-    """What a seed's `tasks` folder answers: the settings that its results depend on, beside those of the embeddings, and
+    """The config of a seed's `tasks` folder: the settings that its results depend on, beside those of the embeddings, and
     checksums of the data."""
 
     seed: int
@@ -107,8 +113,10 @@ class TasksConfig:
     name: str = ""
 
 
-Solve = Callable[[Callable[[Tensor], Tensor] | None, int], dict[str, Any]]
-"""A task: (how to make vectors of entities, or None for none; seed) -> metrics of `valid` and `test`."""
+Features = Callable[[Tensor], Tensor]
+"""Entity positions (n,) -> their vectors (n, d)."""
+Solve = Callable[[Features | None, int], dict[str, Any]]
+"""A task: (features, or None for none; seed) -> metrics of `valid` and `test`."""
 
 
 def downstream(config: DownstreamConfig) -> str:
@@ -122,66 +130,69 @@ def downstream(config: DownstreamConfig) -> str:
     if any(row.name == "pca" for row in config.croppable):
         raise PmdError("--croppable: 'pca' is the name of another row; choose one of your own")
     check_tasks(config)
-    sklearn("metrics")  # before anything is trained
+    need_package("scikit-learn", "downstream tasks need", "downstream", "sklearn")  # before anything is trained
     config = replace(config, base=replace(config.base, data=replace(config.base.data, path=data_path(config))))
     settings = run_settings(config)
     check_kge_run(settings)
     graph = load_graph(config.base.data.path, **config.base.data.options)
     tasks = tasks_of(config, graph)
-    data = checksums(config, graph)
-    seconds: dict[str, list[float]] = {}
+    checksums = data_checksums(config, graph)
+    cells = {cell_name(task, *cell): (task, *cell) for task in tasks for cell in cells_of(config, task)}
+    seconds: dict[str, list[float]] = defaultdict(list)
     results: dict[str, dict[str, dict[str, list[Any]]]] = {task: {} for task in tasks}
+    text = ""
     for seed in config.seeds:
         print(f"== seed {seed}", file=sys.stderr, flush=True)
         folder, settings = Path(config.out) / f"seed{seed}", replace(settings, seed=seed)
-        run = finished_run(settings, folder / "main", [stage.name for stage in settings.stages], train_kge)
+        stages = [stage.name for stage in settings.stages]
+        trained = finished_run(settings, folder / "main", stages, train_kge).results
         for row in rows_of(config):
-            seconds.setdefault(row, []).append(med_rows.training_seconds(run.results, row, widths[-1]))
-        cells = {cell_name(task, *cell): (task, *cell) for task in tasks for cell in cells_of(config, task)}
+            seconds[row].append(training_seconds(trained, row, widths[-1]))
 
-        def solve(asked: TasksConfig, to: Run, cells=cells, run=run) -> Run:
+        def solve(asked: TasksConfig, run: Run, folder: Path = folder) -> Run:
             for name, (task, row, width) in cells.items():
-                if name not in to.finished:
-                    made = maker(run.folder.parent, graph, row, width, widths)
-                    to.add_result(name, found := tasks[task](made, asked.seed))
-                    shown = ", ".join(f"{key} {value:.3f}" for key, value in found["test"].items())
-                    print(f"{name.replace('_', ' ')}: {shown}", file=sys.stderr, flush=True)
-            return to
+                if name not in run.finished:
+                    metrics = tasks[task](features_of(folder, graph, row, width, widths), asked.seed)
+                    run.add_result(name, metrics)
+                    tested = ", ".join(f"{key} {value:.3f}" for key, value in metrics["test"].items())
+                    print(f"{name.replace('_', ' ')}: {tested}", file=sys.stderr, flush=True)
+            return run
 
-        asked = TasksConfig(seed, data, config.labelling, config.ncf)
-        found = finished_run(asked, folder / "tasks", cells, solve).stored
+        asked = TasksConfig(seed, checksums, config.labelling, config.ncf)
+        solved = finished_run(asked, folder / "tasks", cells, solve).stored
         for name, (task, row, width) in cells.items():
-            results[task].setdefault(row, {}).setdefault(str(width), []).append(found[name])
-        write(config, seconds, results)
-    return (Path(config.out) / "table.md").read_text(encoding="utf-8")
+            results[task].setdefault(row, {}).setdefault(str(width), []).append(solved[name])
+        stored = {"seconds": seconds, "results": results}
+        text = write_tables(Path(config.out), stored, tables_of(config, seconds, results))
+    return text
 
 
 def check_tasks(config: DownstreamConfig) -> None:
     """Refuse settings of the tasks that cannot work."""
-    ncf, labelling = config.ncf, config.labelling
-    positive = {f"ncf.{name}": getattr(ncf, name) for name in ("factors", "negatives", "epochs", "valid_every")}
-    positive |= {f"ncf.{name}": getattr(ncf, name) for name in ("patience", "batch_size", "lr")}
-    positive |= {f"labelling.{name}": getattr(labelling, name) for name in ("hidden", "epochs", "lr")}
-    lists = {"ncf.layers": ncf.layers, "ncf.weight_decay": ncf.weight_decay, "labelling.l2": labelling.l2}
-    empty = next((key for key, values in lists.items() if not values), None)
+    settings = {f"ncf.{name}": value for name, value in vars(config.ncf).items() if name != "dropout"}
+    settings |= {f"labelling.{name}": value for name, value in vars(config.labelling).items() if name != "least"}
+    empty = next((key for key, value in settings.items() if value == []), None)
     if empty:
         raise PmdError(f"{empty}: the list is empty; give at least one number")
-    least = {key: min(values) for key, values in lists.items()}
-    check_numbers({**positive, "ncf.layers": least.pop("ncf.layers")}, least)
-    if labelling.least < SPLIT:
-        raise PmdError(f"labelling.least: {labelling.least} entities are too few for a split; give at least {SPLIT}")
-    if not 0 <= ncf.dropout < 1:
-        raise PmdError(f"ncf.dropout: {ncf.dropout} is not in [0, 1)")
+    numbers = {key: min(value) if isinstance(value, list) else value for key, value in settings.items()}
+    not_negative = {key: numbers.pop(key) for key in ("ncf.weight_decay", "labelling.l2")}
+    check_numbers(numbers, not_negative)
+    if config.labelling.least < SMALLEST_CLASS:
+        raise PmdError(
+            f"labelling.least: {config.labelling.least} entities are too few for a split; give at least {SMALLEST_CLASS}"
+        )
+    if not 0 <= config.ncf.dropout < 1:
+        raise PmdError(f"ncf.dropout: {config.ncf.dropout} is not in [0, 1)")
 
 
 def data_path(config: DownstreamConfig) -> str:
-    """Where the graph is; `shop` is drawn into the `out` folder. PmdError if there is a shop of other settings, or if
+    """The path of the graph; `shop` is drawn into the `out` folder. PmdError if there is a shop of other settings, or if
     another graph has settings of a shop."""
     if config.base.data.path != SHOP:
-        given = next((f.name for f in fields(ShopConfig) if getattr(config.shop, f.name) != f.default), None)
-        if given is not None:
+        changed = next((f.name for f in fields(ShopConfig) if getattr(config.shop, f.name) != f.default), None)
+        if changed is not None:
             raise PmdError(
-                f"--shop.{given}: nothing is drawn, the graph is '{config.base.data.path}'; leave it out, or set "
+                f"--shop.{changed}: nothing is drawn, the graph is '{config.base.data.path}'; leave it out, or set "
                 f"base.data.path to {SHOP}"
             )
         return config.base.data.path
@@ -226,36 +237,36 @@ def labelling_task(entities: Tensor, labels: Sequence[str], config: DownstreamCo
     settings = config.labelling
     kept, small = large_classes(labels, settings.least)
     if small:
-        named = ", ".join(f"{label} ({count})" for label, count in small.items())
-        print(f"labelling: fewer than {settings.least} entities, left out: {named}", file=sys.stderr)
-    entities, labels = entities[kept], [labels[place] for place in kept]
+        names = ", ".join(f"{label} ({count})" for label, count in small.items())
+        print(f"labelling: fewer than {settings.least} entities, left out: {names}", file=sys.stderr)
+    entities, labels = entities[kept], [labels[position] for position in kept]
     check_pca(config, entities)
-    return lambda vectors, seed: train_labelling(vectors(entities), labels, settings, seed)[1]
+    return lambda features, seed: train_labelling(features(entities), labels, settings, seed)[1]
 
 
 def recommendation_task(graph: KnowledgeGraph, folder: Path, config: DownstreamConfig) -> Solve:
     """Recommend items to the users of interactions.tsv."""
     data = read_interactions(graph, folder)
     check_pca(config, data.users)
-    return lambda vectors, seed: train_ncf(data, vectors and standardised(vectors(data.users)), config.ncf, seed)[1]
+    return lambda features, seed: train_ncf(data, features and standardised(features(data.users)), config.ncf, seed)[1]
 
 
 def check_pca(config: DownstreamConfig, entities: Tensor) -> None:
-    """Refuse a width of `pca` that needs more of a task's entities."""
+    """Refuse a width of `pca` that needs more entities than a task has."""
     parts, (*_, wide, widest) = make_interaction(config.base.model.interaction).entity_parts, config.base.model.widths
     if "pca" in config.methods:
         check_components(wide * parts, len(entities), widest * parts)
 
 
-def checksums(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, str]:
-    """The SHA-256, shortened, of what tasks read, whichever are asked for: the graph and the files that there are."""
+def data_checksums(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, str]:
+    """The SHA-256, shortened, of all that tasks may read: the graph and the files that exist."""
     folder = Path(config.base.data.path).expanduser()
     files = {name: find_file(folder, f"{name}.tsv") for name in ("labels", "interactions") if folder.is_dir()}
     if config.labels:
         files["labels"] = Path(config.labels).expanduser()
     texts = {name: "\n".join(read_lines(file)) for name, file in files.items() if file}
     sums = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    return {name: found[:12] for name, found in {"graph": graph.checksum(), **sums}.items()}
+    return {name: checksum[:12] for name, checksum in {"graph": graph.checksum(), **sums}.items()}
 
 
 def rows_of(config: DownstreamConfig) -> list[str]:
@@ -263,7 +274,7 @@ def rows_of(config: DownstreamConfig) -> list[str]:
 
 
 def cells_of(config: DownstreamConfig, task: str) -> Iterator[tuple[str, int | str]]:
-    """Rows and widths of a task's table. The widest is nobody's student; without embeddings there is no width."""
+    """Rows and widths of a task's table. Nothing teaches the widest; without embeddings there is no width."""
     widths = config.base.model.widths
     if task == "recommendation":
         yield "none", ""
@@ -275,47 +286,45 @@ def cell_name(task: str, row: str, width: int | str) -> str:
     return f"{task}_{row}-{width}" if width else f"{task}_{row}"
 
 
-def maker(
+def features_of(
     folder: Path, graph: KnowledgeGraph, row: str, width: int | str, widths: Sequence[int]
-) -> Callable[[Tensor], Tensor] | None:
-    """What makes the vectors of entities, for a row and width, of the models in the folder of a seed."""
+) -> Features | None:
+    """The features of a row and width, from the models in the folder of a seed."""
     if row == "none":
         return None
-    if row == "pca":
-        whole = load_for(med_rows.models_of("dt", widths, folder)[widths[-1]], graph)
-        return lambda entities: pca_vectors(whole, entities, width)
-    model = load_for(med_rows.models_of(row, widths, folder)[width], graph)
-    return lambda entities: entity_vectors(model, entities, width)
+    model = load_for(
+        models_of("dt", widths, folder)[widths[-1]] if row == "pca" else models_of(row, widths, folder)[width], graph
+    )
+    vectors = pca_vectors if row == "pca" else entity_vectors
+    return lambda entities: vectors(model, entities, width)
 
 
-def write(config: DownstreamConfig, seconds: dict[str, list[float]], results: dict[str, Any]) -> None:
-    out, name = Path(config.out), config.base.model.interaction
-    write_json(out / "results.json", {"seconds": seconds, "results": results})
-    parts = [
-        f"{task}, {name}, {metric} by width\n\n{task_table(config.base.model.widths, found, metric, seconds)}"
-        for task, found in results.items()
-        for metric in METRICS[task]
-    ]
-    write_text(out / "table.md", "\n\n".join(parts) + "\n")
+def check_components(components: int, entities: int, numbers: int) -> None:
+    """Refuse more principal components than there are entities, or numbers for each."""
+    if not 1 <= components <= min(entities, numbers):
+        raise PmdError(f"PCA: {components} components of {entities} entities with {numbers} numbers; lower the width")
 
 
-def task_table(
-    widths: Sequence[int], found: dict[str, dict[str, list[Any]]], metric: str, seconds: dict[str, list[float]]
-) -> str:
-    """Methods down, widths across, the mean on the test over seeds; the best of each width is bold."""
-    cells = {
-        row: {width: [r["test"][metric] for r in of.get(str(width), of.get("", []))] for width in widths}
-        for row, of in found.items()
-    }
-    means = {(row, width): statistics.fmean(found) for row, of in cells.items() for width, found in of.items() if found}
-    best = {width: max(mean for (_, other), mean in means.items() if other == width) for width in widths}
+def pca_vectors(model: KgeModel, entities: Tensor, width: int) -> Tensor:
+    """(n,) -> (n, parts · width): the principal components of these entities' whole embeddings."""
+    from sklearn.decomposition import PCA
 
-    def text(row: str, width: int) -> str:
-        shown = spread(cells[row][width])
-        return f"**{shown}**" if means.get((row, width)) == best[width] else shown
+    whole = entity_vectors(model, entities).double()
+    components = width * model.interaction.entity_parts
+    check_components(components, *whole.shape)
+    return torch.from_numpy(PCA(components, svd_solver="full").fit_transform(whole.numpy())).float()
 
-    rows = []
-    for row in cells:
-        took = f"{statistics.fmean(seconds[row]):,.0f}" if row in seconds else ""
-        rows.append([TITLES.get(row, row), *(text(row, width) for width in widths), took])
-    return markdown(["method", *(str(width) for width in widths), "training (s)"], rows)
+
+def tables_of(config: DownstreamConfig, seconds: dict[str, list[float]], results: dict[str, Any]) -> list[Table]:
+    """A table for each task and metric: methods down, widths across, the mean on the test over seeds."""
+    widths, interaction = config.base.model.widths, config.base.model.interaction
+    took = {row: fmean(of_seeds) for row, of_seeds in seconds.items()}
+    tables = []
+    for task, rows in results.items():
+        for metric in METRICS[task]:
+            values = {
+                row: {w: [seed["test"][metric] for seed in cells.get(str(w), cells.get("", []))] for w in widths}
+                for row, cells in rows.items()
+            }
+            tables.append(methods_table(f"{task}, {interaction}, {metric} by width", values, widths, took, TITLES))
+    return tables

@@ -9,8 +9,16 @@ import torch
 import pmd
 from pmd.core.errors import PmdError
 from pmd.models.kge.vectors import entity_vectors
-from pmd.papers.downstream.features import pca_vectors, standardised
-from pmd.papers.downstream.labelling import LabellingConfig, large_classes, prefix_labels, split_labels, train_labelling
+from pmd.papers.downstream.labelling import (
+    LabellingConfig,
+    labelling_metrics,
+    large_classes,
+    prefix_labels,
+    split_labels,
+    train_labelling,
+)
+from pmd.papers.downstream.recommend import standardised
+from pmd.papers.downstream.table import pca_vectors
 
 LABELS = [f"class {place % 4}" for place in range(400)]
 CONFIG = LabellingConfig(epochs=50, l2=[0.01])
@@ -123,3 +131,8 @@ def test_five_of_a_class_are_enough_for_any_split():
             assert {labels[place] for place in parts[part]} == {"a", "b", "c"}
     _, metrics = train_labelling(torch.randn(51, 3), labels, LabellingConfig(epochs=3, l2=[0.01], least=5), 0)
     assert 0 <= metrics["test"]["f1"] <= 1
+
+
+def test_f1_is_the_mean_over_classes():
+    found = labelling_metrics(["a", "a", "a", "b"], ["a", "a", "b", "b"])
+    assert found == {"accuracy": 0.75, "f1": pytest.approx((0.8 + 2 / 3) / 2)}

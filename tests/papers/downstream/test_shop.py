@@ -33,7 +33,7 @@ def test_a_seed_is_a_shop(tmp_path):
     assert other.graph.checksum() != make_shop(SMALL).graph.checksum()
 
 
-def test_what_is_left_out_is_nowhere_in_the_graph():
+def test_what_is_held_out_is_nowhere_in_the_graph():
     shop = make_shop(SMALL)
     graph, ids = shop.graph, shop.graph.entity_ids
     triples = torch.cat([graph.train, graph.valid, graph.test]).tolist()
@@ -82,7 +82,7 @@ def test_folders_read_as_written(tmp_path):
         (("\ttest", "\tbest"), "line 241.*'best'.*train, valid, test"),
         (("user:0\t", "user:x\t"), r"line 1: 'shop'.*'user:x'"),
         (("\tvalid", "\ttrain"), "interactions: 'user:0'.*0.*valid"),
-        (("", ""), "left out of 'user:0'"),
+        (("", ""), "held out of 'user:0'"),
     ],
 )
 def test_interactions_that_cannot_be_used(change, message, tmp_path):

@@ -148,7 +148,7 @@ def test_rows_whose_names_look_like_widths(out, tmp_path):
     for name, source in {"best": "best", "best-4": "dt-8", "dt-8": "dt-8", "dt-4": "dt-4"}.items():
         shutil.copytree(main / source, tmp_path / "main" / name)
     for row, width, source in (("best", 4, "best"), ("best-4", 4, "dt-8"), ("dt", 4, "dt-4"), ("dt", 8, "dt-8")):
-        found = recipe.maker(tmp_path, graph, row, width, [2, 4, 8])(entities)
+        found = recipe.features_of(tmp_path, graph, row, width, [2, 4, 8])(entities)
         assert torch.equal(found, entity_vectors(pmd.load(main / source).model, entities, width)), row
 
 
