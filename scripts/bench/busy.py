@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from jsonargparse import auto_cli
@@ -39,13 +39,10 @@ BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 @contextmanager
 def busy_process():
     """One core is taken."""
-    process = subprocess.Popen([sys.executable, "-c", BUSY])
-    try:
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as process:
         time.sleep(1)
         yield
-    finally:
         process.kill()
-        process.wait()
 
 
 def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> tuple[float, float]:
@@ -63,14 +60,16 @@ def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> tuple[fl
     return seconds, max(0.0, used - after.own + before.own) / seconds
 
 
-def undisturbed(command: Sequence[str], variables: Mapping[str, str], tolerance: float) -> float:
-    """Seconds by the clock of a process while no other work takes more cores than the tolerance."""
+def undisturbed(command: Sequence[str], variables: Mapping[str, str], tolerance: float, *, busy: bool) -> float:
+    """Seconds by the clock of a process while no other work takes more cores than the tolerance, but a busy process."""
     while True:
-        seconds, others = seconds_of(command, variables)
+        while seconds_of(["sleep", "5"], {})[1] > tolerance:
+            pass
+        with busy_process() if busy else nullcontext():
+            seconds, others = seconds_of(command, variables)
         if others <= tolerance:
             return seconds
         print(f"other work took {others:.2f} cores; again", file=sys.stderr, flush=True)
-        time.sleep(10)
 
 
 def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses", tolerance: float = 0.1):
@@ -106,9 +105,8 @@ def main(rounds: int = 3, epochs: int = 3, tests: str = "tests/losses", toleranc
     idle, busy = ({name: [] for name in jobs} for _ in range(2))
     for turn in range(rounds):
         for name, (command, variables) in jobs.items():
-            idle[name].append(undisturbed(command, variables, tolerance))
-            with busy_process():
-                busy[name].append(undisturbed(command, variables, tolerance))
+            idle[name].append(undisturbed(command, variables, tolerance, busy=False))
+            busy[name].append(undisturbed(command, variables, tolerance, busy=True))
             print(
                 f"round {turn + 1}, {name}: {idle[name][-1]:.1f} s, {busy[name][-1]:.1f} s", file=sys.stderr, flush=True
             )
