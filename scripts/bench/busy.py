@@ -40,9 +40,11 @@ BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 def busy_process():
     """One core is taken."""
     with subprocess.Popen([sys.executable, "-c", BUSY]) as process:
-        time.sleep(1)
-        yield
-        process.kill()
+        try:
+            time.sleep(1)
+            yield
+        finally:
+            process.kill()
 
 
 def seconds_of(command: Sequence[str], variables: Mapping[str, str]) -> tuple[float, float]:
