@@ -1,6 +1,6 @@
-"""A model folder, a run or a Hub id as a model that can be asked: the home of `pmd.load`.
+"""`pmd.load`: a model of a folder, a run or a Hub id, ready to answer questions, with a fresh index.
 
-Nothing heavy is imported here: a question to a text model whose index is there needs NumPy alone.
+Nothing heavy is imported here: a question to a text model that has an index needs NumPy alone.
 """
 
 from __future__ import annotations
@@ -36,37 +36,38 @@ def load(
     stage: str | None = None,
     revision: str | None = None,
 ) -> TrainedKge | TrainedText:
-    """A trained model, to be asked (`.answer`) and cropped (`.crop`).
+    """A trained model that answers (`.answer`) and can be cropped (`.crop`).
 
     Args:
         folder: a stage's folder in a run, a run folder, or a Hub id.
         graph: the model's graph, or where it comes from; by default that of the run that the folder is in. Without
             either, the folder's own index answers.
-        stage: of a run folder; default its last finished one.
-        revision: of a Hub id, a branch, a tag or a commit; default main.
+        stage: of a run folder; by default the last finished one.
+        revision: of a Hub id: a branch, a tag or a commit; by default main.
 
     Raises:
         PmdError: if there is no such model.
     """
-    place = locate(os.fspath(folder), stage, revision)
-    opened = functools.cache(lambda: current_index(place, graph))
-    settings = stored_settings(place)
-    if ranking_family(settings, place).name == "text":
-        return TrainedText(place, settings, opened)
+    model = locate(os.fspath(folder), stage, revision)
+    open_index = functools.cache(lambda: current_index(model, graph))
+    settings = stored_settings(model)
+    if ranking_family(settings, model).name == "text":
+        return TrainedText(model, settings, open_index)
     from pmd.models.kge.folder import load_named
 
-    return TrainedKge(*load_named(place), opened)
+    return TrainedKge(*load_named(model), open_index)
 
 
 def current_index(
     model: Path, graph: KnowledgeGraph | DataConfig | str | None = None, *, rebuild: bool = False
 ) -> Index:
-    """The index of a model's folder: built if it has none, and anew if the graph or the model has changed since.
+    """The index of a model's folder: built if there is none, and built anew if the graph or the model has changed.
 
-    The graph of its run may be gone, or on the Hub: then it is taken to be as it was. One that is named here is looked at.
+    The graph of the model's run may be gone, or on the Hub; then it is taken to be as it was. A graph that is named here
+    is compared.
 
     Raises:
-        PmdError: if it is broken, if it must be built and no graph is found, or if there is no graph of that name.
+        PmdError: if the index is broken, if it must be built and no graph is found, or if there is no graph of that name.
     """
     source = graph if graph is not None else graph_of_run(model)
     if isinstance(source, str):
@@ -111,7 +112,7 @@ def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | Non
 
 
 def check_weights(model: Path) -> None:
-    """PmdError for weights that are cut off, or no weights."""
+    """PmdError if a file of weights is cut off or is none."""
     for file in model.glob("*.safetensors"):
         try:
             safe_open(file, "numpy")
@@ -120,7 +121,7 @@ def check_weights(model: Path) -> None:
 
 
 def graph_of_run(model: Path) -> DataConfig | None:
-    """Where the graph of the run comes from that the folder is in; None if it is in none."""
+    """Where the graph comes from that the run of this folder has; None if the folder is in no run."""
     file = model.resolve().parent / "config.yaml"
     if not file.is_file():
         return None
@@ -141,14 +142,14 @@ def graph_file_stats(source: DataConfig) -> FileStats | None:
 
 
 def loaded(source: DataConfig) -> KnowledgeGraph:
-    """The graph itself."""
+    """The graph of a source."""
     from pmd.data.graphs.sources import load_graph
 
     return load_graph(source.path, **source.options)
 
 
 def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
-    """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another."""
+    """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another graph."""
     if source is None:
         raise PmdError(
             f"'{model}' is in no run folder here, so say which graph its index is to be built of: --data.path my_graph"
@@ -156,7 +157,7 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     sleep_while_waiting()
     from pmd.use.index_writer import build_index
 
-    # Before the reading: what changes meanwhile is looked at again.
+    # Before the graph is read: what changes meanwhile will be compared again.
     stats = (graph_file_stats(source) if isinstance(source, DataConfig) else None) or {}
     graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
     return build_index(

@@ -1,4 +1,4 @@
-"""From what the user names to the folder of a model: a run, a stage of one, or a Hub id. Loads nothing heavy."""
+"""Where a model is that the user names: in a run, in the folder of a stage, or on the Hub. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pmd.core.run import Run
 
 
 def check_folder(option: str, model: str) -> None:
-    """Refuse what is plainly no model, before the Hub is asked for something of that name."""
+    """Refuse what is plainly no model, before the Hub is asked for it."""
     folder = Path(model)
     if (folder / "config.yaml").is_file():
         stages = sorted(path.parent.name for path in folder.glob("*/config.json"))
@@ -24,11 +24,15 @@ def check_folder(option: str, model: str) -> None:
 
 
 def locate(model: str, stage: str | None = None, revision: str | None = None) -> Path:
-    """The folder of a model: itself, a stage of a run (the last finished one unless named), or a Hub download (of a
-    branch, a tag or a commit; default main).
+    """The folder of a model.
+
+    Args:
+        model: the folder itself, a run or a Hub id.
+        stage: of a run; by default the last finished one.
+        revision: of a Hub id: a branch, a tag or a commit; by default main.
 
     Raises:
-        PmdError: if there is none.
+        PmdError: if there is no such model.
     """
     folder = Path(model).expanduser()
     if revision is not None and folder.is_dir():
@@ -42,7 +46,7 @@ def locate(model: str, stage: str | None = None, revision: str | None = None) ->
 
 
 def stage_folder(run: Path, stage: str | None) -> Path:
-    """The folder of a run's finished stage, by default its last one. PmdError if there is none."""
+    """The folder of a finished stage of a run, by default the last one. PmdError if there is none."""
     finished = [name for name in Run(run).finished if (run / name / "config.json").is_file()]
     if not finished:
         raise PmdError(f"'{run}': no stage is finished yet; go on with --resume {run}")
@@ -61,9 +65,9 @@ def _downloaded(model: str, revision: str | None) -> Path:
     from pmd.hub.push import ENDINGS
 
     try:
-        # What is never sent is never fetched either: a repository may have pickles and models for others besides.
+        # Only what `pmd push` sends: a repository may also have pickles, and models for other programs.
         return Path(snapshot_download(model, revision=revision, allow_patterns=[f"*{ending}" for ending in ENDINGS]))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        of = f" in revision '{revision}'" if revision else ""
-        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id{of} ({reason})") from None
+        where = f" in revision '{revision}'" if revision else ""
+        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id{where} ({reason})") from None

@@ -1,4 +1,4 @@
-"""A trained model of either kind as a scorer of a graph, ready for `pmd.rank`."""
+"""Trained models as scorers of a graph, for `pmd.rank`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def load_scorer(
 
 
 def num_parameters(scorer: TripleScorer) -> int:
-    """Trained numbers of a scorer's model; the encoded entities of a text model are not counted."""
+    """The parameters of a scorer's model; the encoded entities of a text model are not counted."""
     model = getattr(scorer, "model", scorer)
     return sum(parameter.numel() for parameter in model.parameters())

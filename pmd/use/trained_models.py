@@ -1,6 +1,6 @@
-"""A trained model with the names of its graph: asked, cropped, saved again.
+"""Trained models that answer questions about their graph and can be cropped.
 
-torch is loaded with an embedding model only: a text model of BERT's kind answers without it (`pmd.models.text.numpy_bert`).
+torch is imported for an embedding model only: a BERT-like text model answers without it (`pmd.models.text.numpy_bert`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrainedKge(AnsweringModel):
-    """An embedding model and the vocabulary of its graph; what stands alone of it is again one.
+    """An embedding model, and the vocabulary of its graph: what its rows are.
 
-    `model` is the `KgeModel`, `vocabulary` says which entity and which relation its rows are; `open_index` gives the
-    index of its graph, for questions.
+    `open_index` opens the index of its graph, which questions need.
     """
 
     model: KgeModel
@@ -42,18 +41,15 @@ class TrainedKge(AnsweringModel):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths that were trained, and the model's own, the last one."""
+        """The trained widths; the last one is the model's own."""
         return self.model.widths
 
     def crop(self, width: int) -> TrainedKge:
-        """The leading `width` dimensions as a model of its own, without training.
-
-        Any width is possible; those that were trained are among `widths`. PmdError if it exceeds the model's.
-        """
+        """A model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
         return replace(self, model=self.model.crop(width))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a folder that `load` reads. PmdError if there is something else already."""
+        """Write a folder that `pmd.load` reads. PmdError if the folder is not new."""
         from pmd.models.kge.folder import save
 
         folder = new_folder(folder)
@@ -61,17 +57,18 @@ class TrainedKge(AnsweringModel):
         return folder
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """(b, num_entities): the scores that are ranked."""
+        """The scores (b, num_entities) of all entities as answers."""
         import torch
 
-        found = np.empty((len(questions), self.model.num_entities), dtype=np.float32)
+        scores = np.empty((len(questions), self.model.num_entities), dtype=np.float32)
         for target in ("head", "tail"):
             rows = [row for row, question in enumerate(questions) if question.target == target]
-            asked = [(questions[row].entity, questions[row].relation, questions[row].entity) for row in rows]
+            # The entry at `target` is not read.
+            triples = [(questions[row].entity, questions[row].relation, questions[row].entity) for row in rows]
             if rows:
                 with torch.no_grad():
-                    found[rows] = self.model.eval().score_all(torch.tensor(asked), target).numpy()
-        return found
+                    scores[rows] = self.model.eval().score_all(torch.tensor(triples), target).numpy()
+        return scores
 
     def check_text(self, text: str) -> None:
         raise PmdError("text: an embedding model knows the entities of its graph alone; ask a text model")
@@ -79,9 +76,9 @@ class TrainedKge(AnsweringModel):
 
 @dataclass(frozen=True, eq=False)
 class TrainedText(AnsweringModel):
-    """A text model in its folder, ready to be asked.
+    """A text model in its folder; `settings` is its config.json.
 
-    `settings` is its config.json; `width`, so many leading dimensions of its vectors, for None all.
+    It compares the `width` leading dimensions of its vectors, by default all of them.
     """
 
     folder: Path
@@ -91,22 +88,22 @@ class TrainedText(AnsweringModel):
 
     @property
     def dim(self) -> int:
-        """Width of the vectors that are compared."""
+        """The width of the vectors that are compared."""
         return self.width or width_of(self.settings)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths that were trained, and the model's own, the last one."""
+        """The trained widths; the last one is the model's own."""
         return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
 
     def crop(self, width: int) -> TrainedText:
-        """The same, to answer by the leading `width` dimensions. PmdError if it exceeds the model's."""
+        """The same model, answering by the leading `width` dimensions. PmdError if it does not have so many."""
         if not 1 <= width <= self.dim:
             raise PmdError(f"width {width} is outside 1 to {self.dim}, the width of the model's vectors")
         return replace(self, width=width)
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """(b, num_entities): the cosines that are ranked."""
+        """The cosines (b, num_entities) of all entities as answers."""
         return crop_vectors(self.queries(questions), self.width) @ self._candidates.T
 
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
@@ -121,10 +118,10 @@ class TrainedText(AnsweringModel):
         return self._described(question.text).queries(np.array([0]), relation)
 
     def _described(self, text: str) -> TokenTexts:
-        """Texts whose only entity is this one: read as an entity of this description without a name."""
-        whole = self.index.texts
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: whole.room]
-        return TokenTexts(Ragged.from_rows([ids]), whole.relations, whole.frame, whole.max_length)
+        """Texts with a single entity: one without a name, which has this description."""
+        texts = self.index.texts
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: texts.room]
+        return TokenTexts(Ragged.from_rows([ids]), texts.relations, texts.frame, texts.max_length)
 
     @cached_property
     def _candidates(self) -> np.ndarray:
@@ -144,7 +141,7 @@ class TrainedText(AnsweringModel):
 
     @cached_property
     def _encode(self) -> Callable[..., np.ndarray]:
-        """Texts -> vectors: by NumPy where the encoder is BERT's, otherwise by the model itself."""
+        """What encodes texts: NumPy where the encoder is a BERT, otherwise the model itself."""
         if reads(self.folder, self.settings):
             return NumpyBert(self.folder, self.settings).vectors
         from pmd.models.text.bi_encoder import BiEncoder
