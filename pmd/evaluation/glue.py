@@ -81,7 +81,7 @@ def glue_score(metrics: dict[str, dict[str, float]]) -> float:
     return fmean(fmean(values.values()) for values in metrics.values())
 
 
-def answers(task: GlueTask, logits: Tensor) -> np.ndarray:
+def answers_of(task: GlueTask, logits: Tensor) -> np.ndarray:
     """Label ids (…, N), or similarities of a regression, from logits (…, N, num_labels)."""
     return (logits[..., 0] if task.regression else logits.argmax(-1)).numpy()
 

@@ -33,7 +33,7 @@ from pmd.data.glue import (
 from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import BertSetup
 from pmd.distill.bert_start import ORDER_BATCH, ORDER_EXAMPLES, check_stages, first_model
-from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
+from pmd.evaluation.glue import answers_of, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
 from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load, save, tokenizer_of
@@ -78,7 +78,7 @@ class GlueRecipe(Recipe):
     tokenizer: PreTrainedTokenizerBase
     encoded: dict[str, EncodedSplit]
     taught: dict[str, Tensor]
-    """By teacher, its logits (N, num_labels) for the training split: what it says does not change, so it is asked once."""
+    """By teacher, its logits (N, num_labels) for the training split; these do not change, so they are computed once."""
 
     @staticmethod
     def resolve(config: GlueConfig) -> list[GlueStageConfig]:
@@ -95,7 +95,7 @@ class GlueRecipe(Recipe):
         return EncodedSplit(split, self.tokenizer, self.config.model.max_length, self.config.data.cache)
 
     def widths(self, stage: GlueStageConfig) -> list[int]:
-        """Of the sub-models of a stage, or the one of a model of one size."""
+        """The widths of a stage's sub-models, or the width of a model of one size."""
         return list(self.full.widths) if is_croppable(stage) else [stage.width or self.full.hidden_size]
 
     @property
@@ -138,7 +138,7 @@ class GlueRecipe(Recipe):
 
         def validate() -> dict[str, float]:
             metrics = self.metrics(stage, self.validated(stage, model))
-            scores = {width: glue_score(of) for width, of in metrics.items()}
+            scores = {width: glue_score(by_split) for width, by_split in metrics.items()}
             named = {f"valid_{width}": score for width, score in scores.items()} if len(scores) > 1 else {}
             return {"valid": fmean(scores.values()), **named}
 
@@ -188,13 +188,13 @@ class GlueRecipe(Recipe):
     def validated(self, stage: GlueStageConfig, model: Model) -> Answers:
         """The answers to the validation splits."""
         task = self.data.task
-        return {name: answers(task, self.logits(stage, model, self.encoded[name])) for name in task.validation}
+        return {name: answers_of(task, self.logits(stage, model, self.encoded[name])) for name in task.validation}
 
     def metrics(self, stage: GlueStageConfig, predicted: Answers) -> dict[int, dict[str, dict[str, float]]]:
         """The metrics of the validation splits, by width."""
         task, splits = self.data.task, self.data.splits
         return {
-            width: {name: glue_metrics(task, own[i], splits[name].labels) for name, own in predicted.items()}
+            width: {name: glue_metrics(task, answers[i], splits[name].labels) for name, answers in predicted.items()}
             for i, width in enumerate(self.widths(stage))
         }
 
@@ -225,14 +225,14 @@ class GlueRecipe(Recipe):
         tested = all(name in self.data.splits for name in self.data.task.test)
         folder = self.run.folder / stage.name / "predictions" / ("test" if tested else "validation")
         for task, file, split in self.published_splits(tested):
-            found = predicted.get(split.name)
-            if found is None:
-                found = answers(task, self.logits(stage, model, self.encode(split)))
-            for width, own in zip(self.widths(stage), found) if self.run.main else ():
-                write_answers(folder / str(width) / file, task, split.idx, own)
+            by_width = predicted.get(split.name)
+            if by_width is None:
+                by_width = answers_of(task, self.logits(stage, model, self.encode(split)))
+            for width, answers in zip(self.widths(stage), by_width) if self.run.main else ():
+                write_answers(folder / str(width) / file, task, split.idx, answers)
 
     def published_splits(self, tested: bool) -> Iterator[tuple[GlueTask, str, GlueSplit]]:
-        """What leaderboard files are of, with their names."""
+        """The splits that the leaderboard takes answers of, with the tasks and the names of the files."""
         task = self.data.task
         for file, name in zip(task.files, task.test if tested else task.validation):
             yield task, file, self.data.splits[name]
@@ -240,7 +240,7 @@ class GlueRecipe(Recipe):
             yield AX, AX.files[0], diagnostics
 
     def summary(self, result: StageResult) -> str:
-        return ", ".join(f"{found.score:.3f} ({width})" for width, found in result.sub_models.items())
+        return ", ".join(f"{model.score:.3f} ({width})" for width, model in result.sub_models.items())
 
     def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
         return {"validation": run_table(results, self.data.task).markdown()}
@@ -253,31 +253,33 @@ def measured(recipe: GlueRecipe, stage: GlueStageConfig, model: Model, predicted
     batch = sample(range(min(len(sample), SPEED_BATCH))).to(recipe.accelerator.device)
     seconds = timed(recipe, stage, crops, batch)
     length = batch.texts.input_ids.shape[1]
-    found = {}
+    results = {}
     for i, (width, metrics) in enumerate(recipe.metrics(stage, predicted).items()):
-        found[width] = SubModelResult(
+        speed = {}
+        if seconds:
+            of_width = seconds.get(width, seconds["full"])
+            speed = {"seconds": of_width, "speedup": round(seconds["full"] / of_width, 3)}
+        results[width] = SubModelResult(
             score=glue_score(metrics),
             metrics=metrics,
-            constant=[name for name, own in predicted.items() if np.ptp(own[i]) == 0],
+            constant=[name for name, answers in predicted.items() if np.ptp(answers[i]) == 0],
             parameters=sum(p.numel() for p in crops[width].parameters()),
             flop_ratio=round(flops(recipe.full, length) / flops(crops[width].config, length), 3),
+            **speed,
         )
-        if seconds:
-            own = seconds.get(width, seconds["full"])
-            found[width] |= {"seconds": own, "speedup": round(seconds["full"] / own, 3)}
-    return found
+    return results
 
 
 def timed(recipe: GlueRecipe, stage: GlueStageConfig, crops: Mapping[int, Model], batch: GlueBatch) -> dict[Any, float]:
-    """The seconds of a batch by width, and of the full BERT; empty if nothing is to be timed."""
+    """The seconds of a batch by width, and of the full BERT as `full`; empty if nothing is to be timed."""
     rounds = recipe.config.evaluation.speed_rounds
     if not rounds:
         return {}
     full = BertForSequenceClassification(recipe.full).to(recipe.accelerator.device)
-    # What is of full size is timed once, and is neither faster nor slower than itself.
+    # A model of full size is not timed again: it is neither faster nor slower than the full BERT.
     others = {width: crop for width, crop in crops.items() if width != recipe.full.hidden_size or stage.layers}
-    with recipe.accelerator.autocast():  # as what is measured beside it was read
-        return seconds_of({key: _forward(of.eval(), batch) for key, of in {"full": full, **others}.items()}, rounds)
+    with recipe.accelerator.autocast():  # the precision of the metrics
+        return seconds_of({key: _forward(m.eval(), batch) for key, m in {"full": full, **others}.items()}, rounds)
 
 
 def _forward(model: Model, batch: GlueBatch) -> Callable[[], Tensor]:

@@ -154,8 +154,8 @@ def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
     quiet()
     recipe = kind(config)
     recipe.accelerator = accelerator_for(config.train, run)
-    recipe.watch = watch_for(recipe.accelerator)
     refuse_small_batches(recipe)
+    recipe.watch = watch_for(recipe.accelerator)
     finished = run.finished if run else []
     recipe.data = recipe.load([stage for name, stage in recipe.stages.items() if name not in finished])
     recipe.run = open_run(recipe, run)

@@ -10,7 +10,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pmd.data.texts.batches import Chunk
-from pmd.evaluation.glue import answers, collect, glue_metrics, glue_score, majority_metrics
+from pmd.evaluation.glue import answers_of, collect, glue_metrics, glue_score, majority_metrics
 from pmd.evaluation.speed import seconds_of
 from pmd.settings.tasks import TASKS, task_of
 
@@ -105,8 +105,8 @@ def test_logits_come_back_in_the_order_of_the_texts():
 
     found = collect(logits, [chunk([3, 1]), chunk([0]), chunk([2, 4])], "cpu")
     assert found[0, :, 0].tolist() == [0, 1, 2, 3, 4] and found[1, :, 2].tolist() == [0, -1, -2, -3, -4]
-    assert answers(task_of("mnli"), found).tolist() == [[1] * 5, [0] * 5]
-    assert answers(task_of("stsb"), found)[0].tolist() == [0, 1, 2, 3, 4]
+    assert answers_of(task_of("mnli"), found).tolist() == [[1] * 5, [0] * 5]
+    assert answers_of(task_of("stsb"), found)[0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_calls_take_turns():

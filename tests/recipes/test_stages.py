@@ -1,0 +1,138 @@
+"""The life of a run, with a recipe that trains nothing: what is done, in which order, and what is never done again."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
+from pmd.core.run import Run
+from pmd.models.families import write_training
+from pmd.recipes.stages import Banner, Recipe, run_stages
+from pmd.settings.shared import LoopConfig
+from pmd.train.loop import Interrupted
+
+
+@dataclass
+class StageConfig:
+    name: str
+    batch_size: int = 8
+
+
+@dataclass
+class RunConfig:
+    runs: str
+    name: str | None = None
+    seed: int = 3
+    stages: list[StageConfig] = field(default_factory=lambda: [StageConfig("first"), StageConfig("second")])
+    train: LoopConfig = field(default_factory=lambda: LoopConfig(threads=1))
+
+
+def recipe(done, failing=""):
+    """A recipe that notes in `done` what it is asked for; in one method, `failing`, there comes a Ctrl-C."""
+
+    class Noting(Recipe):
+        @staticmethod
+        def resolve(config):
+            if not config.stages:
+                raise PmdError("stages: the list is empty")
+            return config.stages
+
+        def note(self, *what):
+            done.append(what)
+            if what[0] == failing:
+                raise KeyboardInterrupt
+
+        def load(self, pending):
+            self.note("load", *(stage.name for stage in pending))
+            return SimpleNamespace(name="a graph/1", checksum=lambda: "c0ffee")
+
+        @property
+        def run_name(self):
+            return self.data.name
+
+        def banner(self):
+            return Banner({"graph": "small"}, ("stage",), [[name] for name in self.stages])
+
+        def make(self, stage, seed):
+            self.note("make", stage.name, seed)
+            return f"model of {stage.name}", {"epochs": seed}
+
+        def save(self, folder, model, trained):
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text("{}")
+            write_training(folder, trained)
+
+        def read(self, folder):
+            return f"model of {folder.name}"
+
+        def measure(self, stage, model, trained):
+            self.note("measure", model, trained["epochs"])
+            return StageResult(metrics={"test": {"mrr": 0.5}}, best_epoch=trained["epochs"])
+
+        def summary(self, result):
+            return f"MRR {result.metrics['test']['mrr']}"
+
+        def tables(self, results):
+            return {"test": ", ".join(results)}
+
+    return Noting
+
+
+def test_stages_are_made_measured_and_put_in_a_table(tmp_path, capsys):
+    done = []
+    run = run_stages(recipe(done), RunConfig(str(tmp_path)))
+    assert done == [
+        ("load", "first", "second"),
+        ("make", "first", 3000),
+        ("measure", "model of first", 3000),
+        ("make", "second", 3001),
+        ("measure", "model of second", 3001),
+    ]
+    assert run.folder.name.startswith("a-graph-1-") and run.finished == ["first", "second"]
+    assert (run.folder / "table.md").read_text() == "a graph/1, test split\n\nfirst, second\n"
+    assert run.data_checksum == "c0ffee" and not (run.folder / "checkpoint").exists()
+    said = capsys.readouterr().err
+    assert said.index("graph      small") < said.index("| second") < said.index("first: MRR 0.5 (best epoch 3000)")
+
+
+@pytest.mark.parametrize(
+    ("failing", "again"),
+    [
+        ("make", [("load", "first", "second"), ("make", "first", 3000), ("measure", "model of first", 3000)]),
+        ("measure", [("load", "first", "second"), ("measure", "model of first", 3000)]),
+    ],
+)
+def test_a_stopped_run_goes_on_with_what_it_has(failing, again, tmp_path):
+    config = RunConfig(str(tmp_path), name="run")
+    with pytest.raises(Interrupted):
+        run_stages(recipe([], failing), config)
+    (folder,) = tmp_path.iterdir()
+    assert Run(folder).finished == []
+    done = []
+    run_stages(recipe(done), config, Run(folder))
+    assert done[: len(again)] == again and Run(folder).finished == ["first", "second"]
+    done.clear()
+    run_stages(recipe(done), config, Run(folder))  # nothing is pending
+    assert done == [("load",)]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([], "stages: the list is empty"),
+        ([StageConfig("a"), StageConfig("b", batch_size=1)], r"stages \(b\).batch_size: 1 .* use 2 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_loaded(stages, message, tmp_path):
+    done = []
+    with pytest.raises(PmdError, match=message):
+        run_stages(recipe(done), RunConfig(str(tmp_path), stages=stages))
+    assert done == [] and not [*tmp_path.iterdir()]
+
+
+def test_ctrl_c_while_data_are_loaded_leaves_no_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_stages(recipe([], "load"), RunConfig(str(tmp_path)))
+    assert not isinstance(caught.value, Interrupted) and not [*tmp_path.iterdir()]
