@@ -303,7 +303,9 @@ def test_ctrl_c_before_there_is_a_run_is_answered(place, monkeypatch, capsys):
 
 
 def test_a_stage_needs_an_example_for_every_process(place, monkeypatch):
-    monkeypatch.setattr(lifecycle, "accelerator_for", lambda *_: SimpleNamespace(num_processes=4))
+    monkeypatch.setattr(
+        lifecycle, "accelerator_for", lambda *_: SimpleNamespace(num_processes=4, device=torch.device("cpu"))
+    )
     stages = json.dumps([{"name": "finetune"}, {"name": "med", "method": "med", "batch_size": 2}])
     with pytest.raises(PmdError, match=r"^stages \(med\)\.batch_size: 2"):
         train(place, "many", stages=stages)
