@@ -103,10 +103,11 @@ def _underscored(argument: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Commands by name."""
+    """Commands by name, and the flags that its help lists."""
 
     text: str
     commands: Mapping[str, Command | Group]
+    flags: Mapping[str, str] = field(default_factory=lambda: FLAGS)
 
     def __getitem__(self, name: str) -> Command | Group:
         return self.commands[name]
@@ -127,7 +128,7 @@ class Group:
         """A line and an example for each command."""
         usage = f"usage: {prog} COMMAND …   ({prog} COMMAND --help lists its options)"
         texts = {name: command.text for name, command in self.commands.items()}
-        commands, flags = ([f"  {name:<14}{text}" for name, text in lines.items()] for lines in (texts, FLAGS))
+        commands, flags = ([f"  {name:<14}{text}" for name, text in lines.items()] for lines in (texts, self.flags))
         examples = [f"  {command.examples[0]}" for command in self.commands.values()]
         return "\n".join([usage, "", *commands, "", *flags, "", "examples:", *examples])
 

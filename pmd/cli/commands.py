@@ -11,6 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from pmd.cli.command import Command, Group
+from pmd.cli.errors import FLAGS
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.glue_stages import check_glue
@@ -69,6 +70,7 @@ class StagesCommand(Command):
 
 COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
+    flags={**FLAGS, "--version": "print the version"},
     commands={
         "progressive": StagesCommand(
             text="distil a text model, grade by grade; by default with the config pmd/world",

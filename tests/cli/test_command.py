@@ -29,7 +29,7 @@ def all_commands(group=COMMANDS, prog="pmd"):
 def test_help_names_commands_and_flags(capsys):
     dispatch(["--help"])
     words = capsys.readouterr().out.split()
-    assert {*COMMANDS.commands, "--quiet", "--debug"} <= {*words}
+    assert {*COMMANDS.commands, "--quiet", "--debug", "--version"} <= {*words}
     dispatch(["data"])
     assert capsys.readouterr().out.startswith("usage: pmd data COMMAND …")
 
