@@ -89,7 +89,7 @@ def load_glue(path: str, task: GlueTask, train_examples: int = 0) -> GlueData:
 
     Args:
         path: a folder of JSON lines or a data set of the Hub; see `pmd.settings.glue.GlueDataConfig`.
-        train_examples: keep only so many from the start of the training split; 0 for all.
+        train_examples: keep only this many from the start of the training split; 0 for all.
 
     Raises:
         PmdError: if a split is missing or a row cannot be used, with its file and line.

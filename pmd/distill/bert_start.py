@@ -1,4 +1,4 @@
-"""The untrained BERT of a GLUE stage: where it starts, how it is ordered and cut to size."""
+"""The untrained BERT of a GLUE stage: its weights, the order of its units, and its size."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from pmd.settings.glue_stages import is_croppable
 from pmd.settings.tasks import GlueTask
 
 ORDER_EXAMPLES, ORDER_BATCH = 512, 32
-"""So many examples, and so many at a time, judge what is worth most (`order: taylor`), whatever a stage's batches are."""
+"""Examples, and examples at a time, that importance is judged by (`order: taylor`), whatever the batches of the stage are."""
 
 
 def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, task: GlueTask) -> None:
-    """Refuse what cannot be made of the BERT, before the first stage is trained. PmdError says which stage."""
+    """PmdError, with the stage, for a size that this BERT cannot have; called before the first stage is trained."""
     if len(task.columns) > full.type_vocab_size:
-        raise PmdError(f"model.name: the BERT knows no second segment, and {task.title} has two texts; choose another")
+        raise PmdError(
+            f"model.name: the BERT has no second segment, but {task.title} has two texts; choose another BERT"
+        )
     size_of = {stage.name: stage.width or full.hidden_size for stage in stages}
     for stage in stages:
         place, width = f"stages ({stage.name})", stage.width or full.hidden_size
@@ -41,19 +43,19 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
         heads = full.num_attention_heads * width // full.hidden_size
         if stage.method == "minilm" and size_of[stage.teacher] % heads:
             raise PmdError(
-                f"{place}.width: the teacher's {size_of[stage.teacher]} dimensions cannot be split into {heads} heads as its "
-                "student's; choose a width whose heads divide it"
+                f"{place}.width: the teacher's {size_of[stage.teacher]} dimensions cannot be split into the {heads} heads of "
+                f"its student; choose a width whose number of heads divides {size_of[stage.teacher]}"
             )
 
 
 def croppable(
     source: str, config: GlueModelConfig, task: GlueTask, labels: np.ndarray
 ) -> CroppableBertForSequenceClassification:
-    """A BERT with the task's labels; a head that it lacks, or has for other labels, is drawn at random.
+    """A BERT with the task's labels; a classifier that it lacks, or has for other labels, is drawn at random.
 
-    Of a regression such a head begins with the mean of `labels` (N,). From 0 on the weights have to learn the mean, and a
-    crop, which has a part of the weights, has a part of it: on 2,000 examples of STS-B, two epochs of each, the full
-    MiniLM scores 0.70 from 0 on and 0.80 from the mean, and then MED's sub-models of 64, 128, 256 and 384 dimensions
+    For a regression the bias of such a classifier starts as the mean of `labels` (N,). If it starts as 0, the weights must
+    learn the mean, and a crop, which has part of the weights, predicts part of it: on 2,000 examples of STS-B, after two
+    epochs, the full MiniLM scores 0.70 from 0 and 0.80 from the mean, and MED's sub-models of 64, 128, 256 and 384 dimensions
     0.14, 0.07, 0.68, 0.75 and 0.10, 0.19, 0.74, 0.80 (seed 0).
     """
     settings = {"num_labels": task.num_labels, "problem_type": "single_label_classification"}
@@ -67,9 +69,11 @@ def croppable(
     model, loading = CroppableBertForSequenceClassification.from_pretrained(
         source, widths=config.widths, ignore_mismatched_sizes=True, output_loading_info=True, **settings
     )
-    other = sorted(name for name, *_ in loading["mismatched_keys"] if "classifier." not in name)
-    if other:
-        raise PmdError(f"model.name: {other[0]} of '{source}' has not the shape that its config says; mend the folder")
+    mismatched = sorted(name for name, *_ in loading["mismatched_keys"] if "classifier." not in name)
+    if mismatched:
+        raise PmdError(
+            f"model.name: {mismatched[0]} of '{source}' does not have the shape of its config; repair the folder"
+        )
     drawn = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
     if task.regression and "classifier.bias" in drawn:
         nn.init.constant_(model.classifier.bias, float(labels.mean()))
@@ -94,7 +98,7 @@ def first_model(
     """
     model = croppable(source, config, task, labels).to(device)
     if stage.order == "magnitude":
-        reorder_(model, magnitude(model), ["hidden"])  # of heads and neurons weights alone say too little
+        reorder_(model, magnitude(model), ["hidden"])  # for heads and neurons the weights alone say too little
     elif stage.order == "taylor":
         reorder_(model.eval(), taylor(model, _losses(model, batches())))
     if not is_croppable(stage):

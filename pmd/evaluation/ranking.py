@@ -81,7 +81,7 @@ def ranks(
         batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores, and the queries
             that the scorer is asked at once. The ranks depend on it only as far as the scores do, see above.
         rerank: adjusts the scores of a query before they are compared.
-        max_triples: rank only so many triples, drawn by `seed` and kept in order (for validation).
+        max_triples: rank only this many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.
 
     Returns:
@@ -163,7 +163,7 @@ class _Ranking:
         raise PmdError(
             f"{type(self.scorer).__name__} gave NaN as the score of {count} of {total} entities for the "
             f"query ({known[0]}, {self.graph.relation_ids[relation]}, {known[1]}) of graph "
-            f"'{self.graph.name}': has its training diverged?"
+            f"'{self.graph.name}'; has its training diverged? Try a lower learning rate"
         )
 
 

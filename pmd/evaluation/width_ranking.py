@@ -52,8 +52,7 @@ DEVICE_BLOCK = 2**26
 CPU_CANDIDATES = 8 * 255
 """Candidates in a block on a CPU, at most: `RankCounter` counts them in eight bytes."""
 NEAR_SHARE = 512
-"""Of the candidates that are compared, one in so many may be near a true answer. More are not compared pair by pair but
-together with their whole block."""
+"""Up to one near candidate in this many is compared again as a pair; where more are near, the whole block is."""
 
 
 class Croppable(Protocol):
@@ -113,8 +112,8 @@ def ranks_widths(
     """Rank the true answer of every query of a split with every sub-model.
 
     Args:
-        model: with `widths`. Where its scores are no running sums, every width is ranked by itself, by `ranks`; texts are
-            encoded once for all widths.
+        model: with `widths`. Where its scores are not running sums, widths are ranked one after the other by `ranks`; texts
+            are encoded once for all of them.
         batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
             on it (on a CPU exactly; elsewhere as `ranks` says).
         split, filtered, targets, max_triples, seed, progress: as in `pmd.evaluation.ranking.ranks`.
@@ -123,7 +122,7 @@ def ranks_widths(
         `Ranks` by width, on the CPU, in the order of the split.
 
     Raises:
-        PmdError: unknown split or target, a model of another graph, or a score that is NaN.
+        PmdError: unknown split or target, a model for another graph, or a score that is NaN.
     """
     check_options(targets, batch_size, max_triples)
     check_sizes(model, graph)
@@ -141,9 +140,8 @@ def ranks_widths(
     with progress_bar(len(triples) * len(targets), progress) as bar:
         for target in targets:
             order = by_query(triples, target, graph.num_relations)
-            order = order[
-                triples[order, 1].argsort(stable=True)
-            ]  # a relation changes its candidates once for all queries
+            # By relation too: what a relation makes of the candidates is computed once for all its queries.
+            order = order[triples[order, 1].argsort(stable=True)]
             chunks = []
             for chunk in order.split(batch_size) if len(order) else ():
                 chunks.append(_rank_chunk(model, triples[chunk], target, entities, known))
@@ -264,7 +262,7 @@ def _over_blocks(count: Callable[[int], Tensor], starts: range, device: torch.de
 
 
 def _raise_nan(model: Croppable) -> NoReturn:
-    raise PmdError(f"{type(model).__name__} gave NaN as a score: has its training diverged?")
+    raise PmdError(f"{type(model).__name__} gave NaN as a score; has its training diverged? Try a lower learning rate")
 
 
 def block_size(model: Croppable, num_answers: int) -> int:

@@ -31,7 +31,7 @@ def convert(graph: KnowledgeGraph, layout: str, folder: Path) -> Path:
     if layout == "tsv":
         return write_graph(graph, folder)
     if graph.splits:
-        raise PmdError(f"to: {layout} has no place for split '{next(iter(graph.splits))}'; only tsv has")
+        raise PmdError(f"to: {layout} cannot hold split '{next(iter(graph.splits))}'; use tsv")
     folder = new_folder(folder)
     write_folder(folder, lambda temporary: WRITERS[layout](graph, temporary))
     return folder

@@ -92,7 +92,7 @@ class SampledNegatives:
         triples: training triples (n, 3).
         num_entities: of the graph; negatives are drawn evenly.
         negatives: k, for each triple.
-        shared: so many consecutive triples have the same k negatives.
+        shared: how many consecutive triples have the same k negatives.
         known: `false` marks these answers among the negatives; without it only the triple's own answer is left out.
         candidates: sorted entities (c,) to draw from instead of all, with those of the triples among them.
         seed: of the drawing.

@@ -44,7 +44,7 @@ class SplitProfile:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A relation most of whose training triples another one repeats, as it is or inverted.
+    """A relation most of whose training triples another one repeats, or inverts.
 
     For `share` of its distinct triples (h, `relation`, t), which are `triples`, (t, `other`, h) is in train if `inverse`,
     and (h, `other`, t) if not.

@@ -21,7 +21,7 @@ ROW_LENGTHS = (1, 1.25, 1.5, 1.75, 2)
 """Lengths of rows that are tried, in lengths of the longest text: longer rows waste less room, but attention costs more."""
 
 ATTENTION_LENGTH = 700
-"""In rows of so many tokens attention takes as long as the linear layers: about right for a 6-layer MiniLM on a CPU."""
+"""Tokens in a row for which attention takes as long as the linear layers: about right for a 6-layer MiniLM on a CPU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,8 @@ class Packed:
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """The arguments of a BERT. The mask (r, 1, L, L) says which tokens see each other. Padding sees padding: a token that
-        sees nothing would have a softmax over nothing."""
+        """The arguments of a BERT. The mask (r, 1, L, L) is true where two tokens see each other. Padding sees padding, since a
+        softmax over nothing is undefined."""
         mask = self.text[:, None, :, None] == self.text[:, None, None, :]
         names = ("input_ids", "token_type_ids", "position_ids")
         return {**{name: getattr(self, name) for name in names}, "attention_mask": mask}

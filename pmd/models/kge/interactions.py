@@ -57,7 +57,7 @@ class Interaction:
 
     def __init__(self, norm: Norm | None = None):
         if norm is not None and norm not in self.norms:
-            known = f"it knows {', '.join(self.norms)}" if self.norms else "it is no distance: leave it out"
+            known = f"it knows {', '.join(self.norms)}" if self.norms else "it is not a distance: leave it out"
             raise PmdError(f"norm '{norm}' does not fit {type(self).__name__}; {known}")
         self.norm = norm or self.default_norm
 

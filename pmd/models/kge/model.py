@@ -128,7 +128,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
             scale: factor on the gradients that a sub-model sends to dimensions of narrower ones; values do not depend on it.
 
         Raises:
-            PmdError: where scores of prefixes are no running sums: with unit entities, or TransH with norm l1.
+            PmdError: where scores of prefixes are not running sums: with unit entities, or TransH with norm l1.
         """
         if self.unit_entities:
             raise PmdError("unit_entities: lengths depend on the width, so widths cannot be trained in one pass")
