@@ -1,10 +1,17 @@
-"""Fixtures for all tests: a small awkward graph, and the real benchmark data where there is some."""
+"""Fixtures for all tests: a small awkward graph, and the real benchmark data where there is some.
+
+Tests run in as many processes as there are cores. Each has one thread, which must be said before torch is loaded. Tests
+of one file stay together, for they share what the file has trained.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
@@ -14,6 +21,29 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 
 from .trained import folder, pictures, table, types_file  # noqa: F401  (fixtures for every room)
+from .two_processes import two_processes  # noqa: F401
+
+LONGEST = ("golden", "papers", "recipes", "report", "compat")
+"""The rooms whose files take longest. They come first, so that no process is left with one of them at the end."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: a process for each core, at most eight; for single files none but this one."""
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    if all(path.is_file() for path in paths) and len(paths) < 4:
+        return 0
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a trained run or the two processes, the longest first."""
+    here = Path(__file__).parent
+    rooms = {room: place for place, room in enumerate(LONGEST)}
+    items.sort(key=lambda item: rooms.get(item.path.relative_to(here).parts[0], len(rooms)))
+    for item in items:
+        together = "two_processes" if "two_processes" in item.fixturenames else item.path.relative_to(here).as_posix()
+        item.add_marker(pytest.mark.xdist_group(together))
 
 
 @pytest.fixture(scope="session")

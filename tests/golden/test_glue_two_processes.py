@@ -1,16 +1,13 @@
 """Two processes fine-tune, distil and measure as one does with the whole batch."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 from safetensors.torch import load_file
 
+from pmd.cli.main import dispatch
+
 from ..tiny_glue import WIDTHS, write_bert, write_task
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "glue.py"
 STAGES = [
     {"name": "finetune"},
     {
@@ -28,20 +25,16 @@ STAGES = [
 ]
 
 
-def test_two_processes_equal_one(tmp_path):
+def test_two_processes_equal_one(two_processes, tmp_path):
     write_bert(tmp_path / "bert", classifier_dropout=0.0)
     write_task(tmp_path / "MRPC", "mrpc", train=16)
     options = {"task": "mrpc", "data.path": tmp_path, "data.cache": tmp_path / "cache", "model.name": tmp_path / "bert"}
     options |= {"model.widths": WIDTHS, "model.max_length": 24, "train.batch_size": 8, "train.epochs": 2}
     options |= {"stages": json.dumps(STAGES), "evaluation.speed_rounds": 0, "train.threads": 1, "train.lr": 0.001}
     options |= {"med": json.dumps({"recipe": "joint"}), "train.valid_every": 0}  # the last epoch is kept in both
-    command = [str(SCRIPT), *(f"--{name}={value}" for name, value in options.items())]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    for name, launch in (("one", []), ("two", launcher)):
-        line = [sys.executable, *launch, *command, f"--runs={tmp_path}/{name}", "--name=run"]
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=280)
-        assert done.returncode == 0, done.stderr[-3000:]
+    command = ["glue", *(f"--{name}={value}" for name, value in options.items()), "--name=run"]
+    dispatch([*command, f"--runs={tmp_path}/one"])
+    two_processes.call("pmd.cli.main:dispatch", [*command, f"--runs={tmp_path}/two"])
     (one,), (two,) = ([*(tmp_path / name).glob("run-*")] for name in ("one", "two"))
     results = [json.loads((run / "results.json").read_text()) for run in (one, two)]
     assert results[1].keys() == {stage["name"] for stage in STAGES}

@@ -1,15 +1,11 @@
 """Two processes train embedding models exactly as one does with the whole batch."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
-SCRIPT = Path(__file__).with_name("kge_two_processes.py")
+from . import kge_gradients
+
 TERMS = {
     "logistic": {"hard"},
     "shared": {"hard", "constraint"},
@@ -22,18 +18,13 @@ TERMS = {
 
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory) -> dict[int, dict[str, torch.Tensor]]:
+def gradients(two_processes, tmp_path_factory) -> dict[int, dict[str, torch.Tensor]]:
     """Of all objectives, by number of processes."""
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    folder, found = tmp_path_factory.mktemp("gradients"), {}
-    for processes in (1, 2):
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        out = folder / f"{processes}.safetensors"
-        command = [sys.executable, *(launcher if processes > 1 else []), str(SCRIPT), str(out)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found[processes] = load_file(out)
-        assert found[processes].pop("processes") == processes
+    folder = tmp_path_factory.mktemp("gradients")
+    kge_gradients.write(folder / "1.safetensors")
+    two_processes.call("tests.golden.kge_gradients:write", folder / "2.safetensors")
+    found = {processes: load_file(folder / f"{processes}.safetensors") for processes in (1, 2)}
+    assert all(values.pop("processes") == processes for processes, values in found.items())
     return found
 
 

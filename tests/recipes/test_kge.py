@@ -222,14 +222,10 @@ def test_entities_that_were_never_trained_are_not_ranked(folder, tmp_path):
         assert torch.equal(rows[48:], start[48:]) and not torch.isclose(rows[:48], start[:48]).any(1).all()
 
 
-def test_two_processes_run_the_whole_recipe(folder, tmp_path):
+def test_two_processes_run_the_whole_recipe(two_processes, folder, tmp_path):
     """With validation, a best checkpoint and a released teacher, none of which a test of gradients sees."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=two", "--dual.students=[4]"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    script = str(ROOT / "scripts" / "train.py")
-    done = subprocess.run([*command, script, *options], env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    two_processes.call("pmd.cli.main:dispatch", ["train", *options])
     results = json.loads((next(tmp_path.glob("two-*")) / "results.json").read_text())
     assert list(results) == NAMES[:4] and all(result["valid_mrr"] > 0 for result in results.values())
 

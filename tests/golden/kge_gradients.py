@@ -1,9 +1,9 @@
-"""Run by torchrun from the test beside it: gradients of embedding objectives, averaged over processes as DDP does.
+"""Gradients of the objectives of embeddings, averaged over processes as DDP does, in one process or several.
 
 Every process makes the same global batch and takes its rows of each side.
 """
 
-import sys
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -74,7 +74,8 @@ def model(name: str, dim: int, seed: int, widths: tuple[int, ...] | None = None)
     return KgeModel(name, ENTITIES, RELATIONS, dim, widths, reciprocal=name == "complex")
 
 
-def main(out: str) -> None:
+def write(out: str | Path) -> None:
+    """Write the gradients and the terms of every objective."""
     accelerator = Accelerator(cpu=True)
     found = {"processes": torch.tensor([accelerator.num_processes])}
     for kind, options in LOSSES.items():
@@ -103,7 +104,3 @@ def main(out: str) -> None:
             found[f"{kind}/term:{name}"] = accelerator.reduce(value.detach(), "mean").reshape(1)
     if accelerator.is_main_process:
         save_file({name: value.contiguous() for name, value in found.items()}, out)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,12 +1,14 @@
-"""Run by torchrun from the test beside it: gradients of an objective, averaged over processes as DDP does."""
+"""Gradients of the objectives of texts, averaged over processes as DDP does, in one process or several."""
 
-import sys
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 from pmd.core.distributed import global_mean
@@ -57,23 +59,21 @@ def tiny():
     return graph, GraphText(graph, tokenizer, Reading(16, 3, 4)), teacher
 
 
-def uneven_mean(accelerator: Accelerator, out: str) -> None:
+def uneven_mean(accelerator: Accelerator) -> dict[str, Tensor]:
     """Gradient of a mean over rows of which the second process has three and the first one."""
     weight, rows = torch.ones(2, requires_grad=True), torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0], [13.0, 17.0]])
     if accelerator.num_processes > 1:
         rows = rows[:1] if accelerator.process_index == 0 else rows[1:]
     global_mean((rows @ weight).square()).backward()
-    gradient = accelerator.reduce(weight.grad, "mean")
-    if accelerator.is_main_process:
-        save_file({"weight": gradient, "processes": torch.tensor([accelerator.num_processes])}, out)
+    return {"weight": accelerator.reduce(weight.grad, "mean")}
 
 
-def drawn_widths(accelerator: Accelerator, out: str) -> None:
+def drawn_widths(accelerator: Accelerator) -> dict[str, Tensor]:
     """The widths of ten steps, of a supernet and of MED, by processes whose random numbers differ."""
     torch.manual_seed(accelerator.process_index)
     seen, widths = [], [1, 2, 3, 4, 5, 6, 7, 8]
 
-    def forward_widths(widths: list[int], first_tokens: None) -> torch.Tensor:
+    def forward_widths(widths: list[int], first_tokens: None) -> Tensor:
         seen.extend(widths)
         return torch.zeros(1, 2, 2)
 
@@ -85,15 +85,16 @@ def drawn_widths(accelerator: Accelerator, out: str) -> None:
     for _ in range(10):
         supernet(batch)
         seen.extend(med.draw_widths()[1])
-    every = accelerator.gather(torch.tensor([seen]))
-    if accelerator.is_main_process:
-        save_file({"drawn": every}, out)
+    return {"drawn": accelerator.gather(torch.tensor([seen]))}
 
 
-def main(kind: str, out: str) -> None:
-    accelerator = Accelerator(cpu=True)
-    if kind in ("mean", "drawn"):
-        return (uneven_mean if kind == "mean" else drawn_widths)(accelerator, out)
+def even_ids(ids: Tensor, rate: float, special: Tensor) -> Tensor:
+    """In place of random masks: every word with an even id, in one process or two."""
+    return (ids % 2 == 0) & ~torch.isin(ids, special)
+
+
+def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor]:
+    """Gradients of the student and the terms of one objective after two batches."""
     graph, text, teacher = tiny()
     student = student_of(teacher, [1])
     options = ContrastiveConfig(pre_batches=1)
@@ -107,10 +108,6 @@ def main(kind: str, out: str) -> None:
             mask=text.mask,
             special=torch.tensor(text.special),
         )
-        # Every word with an even id is masked, in one process or two.
-        import pmd.distill.text_pmd as module
-
-        module.mask_positions = lambda ids, rate, special: (ids % 2 == 0) & ~torch.isin(ids, special)
     else:
         objective = PatientDistillation(*arguments, teacher=teacher, distill=DistillConfig(alpha=0.4))
     wrapped = accelerator.prepare(objective)
@@ -118,15 +115,20 @@ def main(kind: str, out: str) -> None:
     collate = TripleCollator(graph.train, text, 64)
     share = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     terms = {}
-    for positions in epoch_batches(40, 20, seed=0, epoch=0, **share):
-        terms = wrapped(collate(positions))
-        accelerator.backward(objective.total(terms))
-    found = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
-    found |= {f"term:{name}": accelerator.reduce(value.detach(), "mean").reshape(1) for name, value in terms.items()}
-    found["processes"] = torch.tensor([accelerator.num_processes])
+    with patch("pmd.distill.text_pmd.mask_positions", even_ids):
+        for positions in epoch_batches(40, 20, seed=0, epoch=0, **share):
+            terms = wrapped(collate(positions))
+            accelerator.backward(objective.total(terms))
+    values = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
+    means = {f"term:{name}": accelerator.reduce(value.detach(), "mean") for name, value in terms.items()}
+    return values | {name: mean.reshape(1) for name, mean in means.items()}
+
+
+def write(kind: str, out: str | Path) -> None:
+    """Write what one of the functions above gives: `mean`, `drawn`, or the objective of `pmd` or `pkd`."""
+    accelerator = Accelerator(cpu=True)
+    functions = {"mean": uneven_mean, "drawn": drawn_widths}
+    values = functions[kind](accelerator) if kind in functions else objective_gradients(accelerator, kind)
+    values["processes"] = torch.tensor([accelerator.num_processes])
     if accelerator.is_main_process:
-        save_file({name: value.contiguous() for name, value in found.items()}, out)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        save_file({name: value.contiguous() for name, value in values.items()}, out)
