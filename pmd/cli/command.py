@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -23,7 +24,7 @@ from pmd.core.errors import PmdError
 from pmd.settings.parse import instantiate, parse, parser_for, type_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Command:
     """A command: its options are the fields of a config class; a recipe turns the config into what is printed.
 
@@ -79,7 +80,9 @@ class Command:
         try:
             if self.measures_load and not {"-h", "--help"} & {*arguments}:
                 sleep_while_waiting()
-            self.act(self.parser(prog), [_underscored(argument) for argument in arguments])
+            self.act(
+                _parser_of(self, prog or Path(sys.argv[0]).name), [_underscored(argument) for argument in arguments]
+            )
         except KeyboardInterrupt as interrupt:
             # A run that can go on raises a subclass. Of several processes, one prints.
             if os.environ.get("RANK", "0") == "0":
@@ -93,6 +96,12 @@ class Command:
         result = resolve_name(self.recipe)(config)
         for text in [result] if isinstance(result, (str, Path)) else result:
             print(text)
+
+
+@cache
+def _parser_of(command: Command, prog: str) -> ArgumentParser:
+    """A command's parser, made once in a process: that takes longer than to parse with it."""
+    return command.parser(prog)
 
 
 def _underscored(argument: str) -> str:

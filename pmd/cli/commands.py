@@ -23,7 +23,7 @@ RESUME_OPTIONS = ("--resume", "--runs")
 """The options that may be given with --resume; the others are those of the run."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StagesCommand(Command):
     """A command that trains the stages of a run, or with `--resume` goes on with a run.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, get_args
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
@@ -93,5 +94,11 @@ def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) 
 
 def read_config(config_class: type, arguments: Sequence[str]) -> Any:
     """The config object of command line arguments, `--config FILE` among them."""
-    parser = parser_for(config_class)
+    parser = _plain_parser(config_class)
     return instantiate(parser, parse(parser, arguments), config_class)
+
+
+@cache
+def _plain_parser(config_class: type) -> ArgumentParser:
+    """The parser of a config class, made once in a process: that takes longer than to parse with it."""
+    return parser_for(config_class)
