@@ -81,13 +81,13 @@ def glue_score(metrics: dict[str, dict[str, float]]) -> float:
     return fmean(fmean(values.values()) for values in metrics.values())
 
 
-def answers_of(task: GlueTask, logits: Tensor) -> np.ndarray:
+def predictions_of(task: GlueTask, logits: Tensor) -> np.ndarray:
     """Label ids (…, N), or similarities of a regression, from logits (…, N, num_labels)."""
     return (logits[..., 0] if task.regression else logits.argmax(-1)).numpy()
 
 
 @torch.no_grad()
-def collect(logits: Callable[[Chunk], Tensor], chunks: Iterable[Chunk], device: torch.device | str) -> Tensor:
+def collect_logits(logits: Callable[[Chunk], Tensor], chunks: Iterable[Chunk], device: torch.device | str) -> Tensor:
     """The logits (n, N, num_labels) of n models for N texts, in their order, from those (n, c, num_labels) of chunks.
 
     Each process computes its share of the chunks; all must call it.

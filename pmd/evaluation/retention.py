@@ -43,7 +43,7 @@ def retained(ranks: Mapping[int, Tensor], k: int = 10) -> dict[int, Retained]:
     return dict(zip(widths, zip(answered, kept)))
 
 
-def ratio(counts: Iterable[Retained]) -> float:
+def retention_ratio(counts: Iterable[Retained]) -> float:
     """The ability retention ratio: kept by answered, over all counts, in [0, 1]; 1 where nothing was answered."""
     answered, kept = (sum(part) for part in zip(*counts))
     return kept / answered if answered else 1.0

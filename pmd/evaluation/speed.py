@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Name = TypeVar("Name", bound=Hashable)
 
 
-def seconds_of(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, float]:
+def median_seconds(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, float]:
     """The median seconds of each call over so many rounds, after one to warm up.
 
     The calls take turns, so that whatever else the machine does slows all of them alike. A call must return only when its

@@ -14,7 +14,7 @@ import torch
 from pmd.core.errors import PmdError
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import ranks
-from pmd.evaluation.speed import seconds_of
+from pmd.evaluation.speed import median_seconds
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
 from pmd.settings.checks import check_numbers
@@ -67,7 +67,7 @@ def cost(config: CostConfig) -> str:
     def rank(model: KgeModel) -> None:
         ranks(model, graph, config.split, batch_size=config.batch_size, max_triples=config.max_triples or None)
 
-    seconds = seconds_of({key: partial(rank, model) for key, model in models.items()}, config.repetitions)
+    seconds = median_seconds({key: partial(rank, model) for key, model in models.items()}, config.repetitions)
     columns = ["Dim", *(f"{name} {what}" for name in config.interactions for what in ("# Params (K)", "Inf. time (s)"))]
     rows = []
     for dim in config.dims:

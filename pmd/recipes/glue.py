@@ -33,8 +33,8 @@ from pmd.data.glue import (
 from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import BertSetup
 from pmd.distill.bert_start import ORDER_BATCH, ORDER_EXAMPLES, check_stages, first_model
-from pmd.evaluation.glue import answers_of, collect, glue_metrics, glue_score, majority_metrics
-from pmd.evaluation.speed import seconds_of
+from pmd.evaluation.glue import collect_logits, glue_metrics, glue_score, majority_metrics, predictions_of
+from pmd.evaluation.speed import median_seconds
 from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load, save, tokenizer_of
 from pmd.recipes.glue_tables import run_table
@@ -181,14 +181,14 @@ class GlueRecipe(Recipe):
         tokens = self.config.evaluation.batch_size * self.config.model.max_length
         try:
             with self.accelerator.autocast():
-                return collect(logits, split.chunks(tokens), self.accelerator.device)
+                return collect_logits(logits, split.chunks(tokens), self.accelerator.device)
         finally:
             model.train(training)
 
     def validated(self, stage: GlueStageConfig, model: Model) -> Answers:
         """The answers to the validation splits."""
         task = self.data.task
-        return {name: answers_of(task, self.logits(stage, model, self.encoded[name])) for name in task.validation}
+        return {name: predictions_of(task, self.logits(stage, model, self.encoded[name])) for name in task.validation}
 
     def metrics(self, stage: GlueStageConfig, predicted: Answers) -> dict[int, dict[str, dict[str, float]]]:
         """The metrics of the validation splits, by width."""
@@ -227,7 +227,7 @@ class GlueRecipe(Recipe):
         for task, file, split in self.published_splits(tested):
             by_width = predicted.get(split.name)
             if by_width is None:
-                by_width = answers_of(task, self.logits(stage, model, self.encode(split)))
+                by_width = predictions_of(task, self.logits(stage, model, self.encode(split)))
             for width, answers in zip(self.widths(stage), by_width) if self.run.main else ():
                 write_answers(folder / str(width) / file, task, split.idx, answers)
 
@@ -279,7 +279,7 @@ def timed(recipe: GlueRecipe, stage: GlueStageConfig, crops: Mapping[int, Model]
     # A model of full size is not timed again: it is neither faster nor slower than the full BERT.
     others = {width: crop for width, crop in crops.items() if width != recipe.full.hidden_size or stage.layers}
     with recipe.accelerator.autocast():  # the precision of the metrics
-        return seconds_of({key: _forward(m.eval(), batch) for key, m in {"full": full, **others}.items()}, rounds)
+        return median_seconds({key: _forward(m.eval(), batch) for key, m in {"full": full, **others}.items()}, rounds)
 
 
 def _forward(model: Model, batch: GlueBatch) -> Callable[[], Tensor]:

@@ -63,10 +63,10 @@ def retention_table(
 def retention_ratios(seeds: Sequence[Mapping[str, Sequence[int]]], narrowest: Sequence[int]) -> list[float]:
     """The ability retention ratio of each seed, of the queries that one of these widths is the narrowest to answer; seeds
     without such a query have nothing to retain, and are left out."""
-    from pmd.evaluation.retention import ratio  # loads torch
+    from pmd.evaluation.retention import retention_ratio  # loads torch
 
     counts = [[by_width[str(width)] for width in narrowest if str(width) in by_width] for by_width in seeds]
-    return [ratio(pairs) for pairs in counts if any(answered for answered, _ in pairs)]
+    return [retention_ratio(pairs) for pairs in counts if any(answered for answered, _ in pairs)]
 
 
 def cost_section(record: RunRecord, latency: Mapping[str, Any], files: Files) -> Section | None:

@@ -18,7 +18,7 @@ from pmd.evaluation.breakdown import by_relation
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import retained
-from pmd.evaluation.speed import seconds_of
+from pmd.evaluation.speed import median_seconds
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.scorer import TextScorer
@@ -168,7 +168,7 @@ def milliseconds(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        seconds = seconds_of(calls, rounds)
+        seconds = median_seconds(calls, rounds)
     finally:
         torch.set_num_threads(threads)
     times: dict[str, dict[str, float]] = defaultdict(dict)

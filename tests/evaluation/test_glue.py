@@ -10,8 +10,8 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pmd.data.texts.batches import Chunk
-from pmd.evaluation.glue import answers_of, collect, glue_metrics, glue_score, majority_metrics
-from pmd.evaluation.speed import seconds_of
+from pmd.evaluation.glue import collect_logits, glue_metrics, glue_score, majority_metrics, predictions_of
+from pmd.evaluation.speed import median_seconds
 from pmd.settings.tasks import TASKS, task_of
 
 MODULE = Path(__file__).resolve().parents[2] / "pmd" / "evaluation" / "glue_scores"
@@ -103,13 +103,13 @@ def test_logits_come_back_in_the_order_of_the_texts():
         values = part.input_ids.float()
         return torch.stack([torch.cat([values, values + 1, values - 1], 1), -values.expand(-1, 3)])
 
-    found = collect(logits, [chunk([3, 1]), chunk([0]), chunk([2, 4])], "cpu")
+    found = collect_logits(logits, [chunk([3, 1]), chunk([0]), chunk([2, 4])], "cpu")
     assert found[0, :, 0].tolist() == [0, 1, 2, 3, 4] and found[1, :, 2].tolist() == [0, -1, -2, -3, -4]
-    assert answers_of(task_of("mnli"), found).tolist() == [[1] * 5, [0] * 5]
-    assert answers_of(task_of("stsb"), found)[0].tolist() == [0, 1, 2, 3, 4]
+    assert predictions_of(task_of("mnli"), found).tolist() == [[1] * 5, [0] * 5]
+    assert predictions_of(task_of("stsb"), found)[0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_calls_take_turns():
     order = []
-    found = seconds_of({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    found = median_seconds({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
     assert order == ["a", "b"] * 4 and found.keys() == {"a", "b"}  # once to get warm

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
-from pmd.evaluation.retention import ratio, retained
+from pmd.evaluation.retention import retained, retention_ratio
 
 
 def ranks_of(values):
@@ -12,7 +12,7 @@ def ranks_of(values):
 
 
 def retention(ranks, k=10):
-    return ratio(retained(ranks, k).values())
+    return retention_ratio(retained(ranks, k).values())
 
 
 def plain(table, k):
@@ -33,7 +33,7 @@ def test_by_hand():
     assert retained(found) == {10: (2, 1), 20: (1, 0), 40: (0, 0)}
     assert retention(found, k=3) == 0
     assert retained(found, k=3) == {10: (2, 0), 20: (1, 0), 40: (0, 0)}
-    assert ratio([(3, 1), (1, 1)]) == 0.5 and ratio([(0, 0)]) == 1
+    assert retention_ratio([(3, 1), (1, 1)]) == 0.5 and retention_ratio([(0, 0)]) == 1
 
 
 def test_a_loop_says_the_same():

@@ -196,11 +196,11 @@ def test_nothing_is_read_twice(place, monkeypatch):
 def test_speed_is_measured_in_the_precision_of_the_run(place, monkeypatch):
     kinds = {}
 
-    def seconds_of(calls, rounds):
+    def median_seconds(calls, rounds):
         kinds.update({name: call().dtype for name, call in calls.items()})
         return dict.fromkeys(calls, 1.0)
 
-    monkeypatch.setattr(glue, "seconds_of", seconds_of)
+    monkeypatch.setattr(glue, "median_seconds", median_seconds)
     monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # a process has one precision otherwise
     changes = {"methods": ["med"], "train.epochs": 1, "train.precision": "bf16"}
     train(place, "bf16", **changes)

@@ -17,7 +17,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.evaluation.retention import ratio, retained
+from pmd.evaluation.retention import retained, retention_ratio
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
 from pmd.recipes.tables import Strong, Table, stored_tables, write_tables
 from pmd.report import measured as report_measured
@@ -215,7 +215,7 @@ def test_widths_and_retention(kind, stage, runs, graph_folder):
         ranks = {width: pmd.ranks(AtWidth(scorer, width), graph, "test") for width in scorer.widths}
     ranks = {width: of.realistic for width, of in ranks.items()}
     row = page.rows("model", "all")[stage]
-    assert row["all"] == f"{ratio(retained(ranks).values()):.3f}"
+    assert row["all"] == f"{retention_ratio(retained(ranks).values()):.3f}"
     for width, (answered, kept) in [*retained(ranks).items()][:-1]:
         assert row[f"from {width}"] == (f"{kept / answered:.3f}" if answered else "")
 
