@@ -136,8 +136,8 @@ class RankingMetrics(RankSummary):
     tail: RankingMetrics | None = None
 
     def __repr__(self) -> str:
-        values = {name: getattr(self, name) for name in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr")}
-        numbers = ", ".join(f"{name}={value:.4g}" for name, value in values.items())
+        *means, _ = (field.name for field in fields(RankSummary))
+        numbers = ", ".join(f"{name}={getattr(self, name):.4g}" for name in means)
         return f"{type(self).__name__}({numbers}, num_queries={self.num_queries})"
 
     @classmethod

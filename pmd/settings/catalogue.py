@@ -52,13 +52,9 @@ METHODS = {family: _rows(Method, stored, family=family) for family, stored in _S
 METRICS = {measures: _rows(Metric, stored, measures=measures) for measures, stored in _STORED["metrics"].items()}
 
 
-def register(row: Interaction | Method | Metric) -> None:
+def register(row: Interaction | Method) -> None:
     """Add a row. PmdError if its name is taken."""
-    rows: dict[str, Any] = INTERACTIONS
-    if isinstance(row, Method):
-        rows = METHODS[row.family]
-    elif isinstance(row, Metric):
-        rows = METRICS[row.measures]
+    rows: dict[str, Any] = METHODS[row.family] if isinstance(row, Method) else INTERACTIONS
     if row.name in rows:
         raise PmdError(f"catalogue: the name '{row.name}' is taken by {rows[row.name].title}; choose another one")
     rows[row.name] = row
