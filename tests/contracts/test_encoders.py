@@ -78,7 +78,7 @@ def text_of(family: str) -> GraphText:
 
 @cache
 def batch_of(family: str, tokens: int = 60):
-    return TripleCollator(tiny_graph().train, text_of(family), tokens)([*range(0, len(TRAIN), 2)])
+    return TripleCollator(tiny_graph().train, text_of(family), tokens)([*range(0, len(TRAIN), 4)])
 
 
 def masks_of(family: str, chunks) -> list[torch.Tensor]:
