@@ -33,7 +33,6 @@ from pmd.models.kge.folder import load, load_for, save
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.ranking import RankingRecipe, load_data, ranking_options, refuse_unseen, write_ranks
 from pmd.recipes.stages import Banner, run_stages
-from pmd.recipes.tables import models_table
 from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
 from pmd.settings.kge_stages import check_kge, resolve_kge_stages
@@ -204,9 +203,6 @@ class KgeRecipe(RankingRecipe):
             found = ranks(model, self.data, split, **options)
             seconds.append(time.perf_counter() - began)
         return found, round(min(seconds), 4)
-
-    def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
-        return {split: models_table(results, split).markdown() for split in self.config.evaluation.splits}
 
 
 def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:

@@ -28,7 +28,7 @@ from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
 from pmd.models.families import family_of, stored_settings, width_of
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.tables import grades_table, joined, markdown, models_table, widths_tables
+from pmd.recipes.tables import markdown, ranking_tables
 from pmd.settings.glue import GlueDataConfig
 from pmd.settings.rows import Family
 from pmd.settings.tasks import task_of
@@ -220,9 +220,7 @@ def tables_of(family: Family, asked: Mapping[str, Any], results: dict[str, dict[
         return {"validation": run_table(results, task_of(asked["task"])).markdown()}
     split = asked["evaluation"]["split"]
     splits = [split] if isinstance(split, str) else split
-    if family.name == "text":
-        return {split: joined(grades_table(results, split), *widths_tables(results, split)) for split in splits}
-    return {split: models_table(results, split).markdown() for split in splits}
+    return ranking_tables(results, splits)
 
 
 def graph_of(index: Index) -> Graph:

@@ -30,7 +30,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.models.families import training_of
-from pmd.recipes.tables import markdown
+from pmd.recipes.tables import markdown, ranking_tables
 from pmd.train.device import accelerator_for, watch_for
 from pmd.train.loop import Interrupted, Progress, fit
 
@@ -102,9 +102,9 @@ class Recipe(ABC):
     def summary(self, result: StageResult) -> str:
         """The scores of a stage in a few words."""
 
-    @abstractmethod
     def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
-        """The tables of all stages by split."""
+        """The tables of all stages in Markdown, by split."""
+        return ranking_tables(results, self.config.evaluation.splits)
 
     def fit(
         self,

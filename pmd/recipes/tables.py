@@ -197,17 +197,19 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def grades_table(results: Mapping[str, StageResult], split: str) -> Table:
-    """One row for each finished stage of text models: what it is, how well it ranks `split`, how fast it encodes."""
-    rows = [stage_cells(name, result, split) for name, result in results.items() if split in result.metrics]
-    return table_of(without(row, "taught by", "training") for row in rows)
-
-
-def models_table(results: Mapping[str, StageResult], split: str) -> Table:
-    """One row for each finished embedding model and width: its size, its teacher, how well it ranks `split`."""
-    finished = {name: result for name, result in results.items() if split in result.metrics}
-    rows = [stage_cells(*stage, split, width) for stage in finished.items() for width in stage[1].by_width(split)]
-    return table_of(without(row, "training", "queries/s") for row in rows)
+def ranking_tables(results: Mapping[str, StageResult], splits: Iterable[str]) -> dict[str, str]:
+    """By split, the tables of a run of text or embedding models in Markdown: a row for each finished stage (and width of an
+    embedding model), then what each width of text models scores."""
+    tables = {}
+    for split in splits:
+        finished = {name: result for name, result in results.items() if split in result.metrics}
+        if any(result.layers for result in finished.values()):
+            rows = [without(stage_cells(*stage, split), "taught by", "training") for stage in finished.items()]
+            tables[split] = joined(table_of(rows), *widths_tables(finished, split))
+        else:
+            cells = [stage_cells(*stage, split, w) for stage in finished.items() for w in stage[1].by_width(split)]
+            tables[split] = joined(table_of(without(row, "training", "queries/s") for row in cells))
+    return tables
 
 
 def without(cells: Mapping[str, str], *columns: str) -> dict[str, str]:
@@ -216,15 +218,15 @@ def without(cells: Mapping[str, str], *columns: str) -> dict[str, str]:
 
 
 def widths_tables(results: Mapping[str, StageResult], split: str) -> list[Table]:
-    """MRR and Hits@10 of `split`, stages down and widths across; none where no stage has several widths."""
+    """MRR and Hits@10 of `split`, stages (which have ranked it) down and widths across; none where no stage has several."""
     if not any(result.widths for result in results.values()):
         return []
-    finished = {name: result.by_width(split) for name, result in results.items() if split in result.metrics}
-    widths = sorted({width for by_width in finished.values() for width in by_width})
+    stages = {name: result.by_width(split) for name, result in results.items()}
+    widths = sorted({width for by_width in stages.values() for width in by_width})
     tables = []
     for metric in (METRICS["ranking"]["mrr"], METRICS["ranking"]["hits_at_10"]):
         rows = []
-        for name, by_width in finished.items():
+        for name, by_width in stages.items():
             layers = results[name].layers
             labels = {"grade": name, "layers": str(layers)} if layers else {"model": name}
             cells = {str(width): metric.text(by_width.get(width, {}).get(metric.key)) for width in widths}

@@ -28,7 +28,6 @@ from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.ranking import RankingRecipe, load_data, measure_widths
 from pmd.recipes.stages import Banner, run_stages
-from pmd.recipes.tables import grades_table, joined, widths_tables
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
 from pmd.settings.text import ProgressiveConfig, StageConfig
@@ -163,12 +162,6 @@ class TextRecipe(RankingRecipe):
             metrics=metrics,
             **({"widths": widths} if len(student.widths) > 1 else {}),
         )
-
-    def tables(self, results: Mapping[str, StageResult]) -> dict[str, str]:
-        return {
-            split: joined(grades_table(results, split), *widths_tables(results, split))
-            for split in self.config.evaluation.splits
-        }
 
 
 def check_load(stage: StageConfig, origin: TextModel) -> None:
