@@ -97,13 +97,8 @@ class WidthScores:
             yield self.rounded(totals)
 
     def exact_sums_of_pairs(self, rows: Tensor, candidates: Tensor, width: int) -> Tensor:
-        """Sums (m, width) of the first one, two, … terms of pairs, in double precision, one dimension after the other
-        (which `sum` does not promise).
-
-        Args:
-            rows: (m,) queries.
-            candidates: (m, parts, width), that of each query.
-        """
+        """Sums (m, width) of the first one, two, … terms of queries `rows` (m,) with a candidate (m, parts, width) each, in
+        double precision, one dimension after the other (which `sum` does not promise)."""
         if not self.interaction.relation_free:
             candidates = self.interaction.candidate(candidates, self.relations[..., :width][rows], self.target)
         return self._terms(self.query[..., :width][rows].double(), candidates).cumsum(-1)
