@@ -14,6 +14,8 @@ from pmd.report.curves import read_metrics
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.rows import Family
 
+REMEDY = "repeat the command that made it"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -79,7 +81,7 @@ def read_run(folder: str) -> RunRecord:
         if family is None:
             raise PmdError(f"--run: the config.yaml of '{folder}' is of no run of this package")
         lines, broken = read_metrics(path)
-        record = RunRecord(path, family, config, environment(path), Run(path).results, lines)
+        record = RunRecord(path, family, config, read_object(path / "env.json", REMEDY), Run(path).results, lines)
         record.notes.extend(state_of(record, broken))
         return record
     if (path / "config.json").is_file() and (path.parent / "config.yaml").is_file():
@@ -94,12 +96,7 @@ def read_run(folder: str) -> RunRecord:
     config = read_settings(first / "config.yaml") if runs else {}
     notes = [] if has_table else ["There is no table yet: repeat the command, which goes on."]
     seeds = sorted({path / run.relative_to(path).parts[0] for run in runs})
-    return RunRecord(path, None, config, environment(first), results, notes=notes, seeds=seeds)
-
-
-def environment(folder: Path) -> dict[str, Any]:
-    """The env.json of a run, empty if there is none."""
-    return read_object(folder / "env.json", "repeat the command that made it")
+    return RunRecord(path, None, config, read_object(first / "env.json", REMEDY), results, notes=notes, seeds=seeds)
 
 
 def state_of(record: RunRecord, broken: list[int]) -> list[str]:

@@ -64,7 +64,8 @@ def report(config: ReportConfig) -> list[Path]:
     shown = [shown_stages(record, config.stages) for record in records]
     if config.stages and not any(record.splits for record in records):
         raise PmdError("--stages: only runs of models of a graph have relations and examples; leave it out")
-    out = Path(config.out).expanduser() if config.out else default_out(records)
+    folder = records[0].folder if len(records) == 1 else records[0].folder.resolve().parent
+    out = Path(config.out).expanduser() if config.out else folder / "report.html"
     if out.suffix != ".html":
         raise PmdError(f"--out: '{out}' is no page; end it with .html")
     pictures, parts = out.with_suffix(""), []
@@ -87,11 +88,6 @@ def report(config: ReportConfig) -> list[Path]:
             parts.insert(0, Part("All runs", [compared(records, pictures)]))
     title = records[0].name if len(records) == 1 else f"{len(records)} runs"
     return write_page(out, title, parts)
-
-
-def default_out(records: Sequence[RunRecord]) -> Path:
-    folder = records[0].folder
-    return folder / "report.html" if len(records) == 1 else folder.resolve().parent / "report.html"
 
 
 def shown_stages(record: RunRecord, asked: Sequence[str] | None) -> list[str]:
