@@ -21,12 +21,12 @@ def test_cells_are_mean_and_standard_deviation():
     assert table.rows == [["a", "0.200 ± 0.141", "0.500", "2"], ["b", "0.200", "", "1"]]
 
 
-def test_variants_share_a_teacher_and_nothing_is_done_twice(tmp_path, capsys):
+def test_variants_share_a_teacher_and_nothing_is_done_twice(folder, tmp_path, capsys):
     base = tmp_path / "base.yaml"
     base.write_text(
-        "data: {path: world}\n"
-        "encoder: {layers: 2, hidden_size: 8, heads: 1, intermediate_size: 8, vocab_size: 800, max_length: 16}\n"
-        "train: {epochs: 1, batch_size: 2000, lr: 1e-3, threads: 1}\n"
+        f"data: {{path: {folder}}}\n"
+        "encoder: {layers: 2, hidden_size: 8, heads: 1, intermediate_size: 8, vocab_size: 300, max_length: 16}\n"
+        "train: {epochs: 1, batch_size: 16, lr: 1e-3, threads: 1}\n"
         "distill: {depths: [1], mask_rates: [0.1]}\n"
     )
     variants = json.dumps(
