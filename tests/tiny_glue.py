@@ -10,7 +10,7 @@ import torch
 
 from pmd.data.glue import EncodedSplit, GlueSplit, load_glue
 from pmd.models.bert.croppable import CroppableBertConfig, CroppableBertForSequenceClassification
-from pmd.settings.tasks import GlueTask, task_of
+from pmd.settings.catalogue import GlueTask, task_of
 
 from .tiny import tiny_tokenizer
 

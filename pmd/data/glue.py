@@ -30,7 +30,7 @@ from pmd.data.texts.compose import Frame, Texts
 from pmd.data.texts.graph_text import default_cache, tokenise
 from pmd.data.texts.packing import Packed, pack
 from pmd.data.texts.ragged import Ragged
-from pmd.settings.tasks import AX, TASKS, GlueTask, key_of
+from pmd.settings.catalogue import AX, TASKS, GlueTask, task_key
 
 MAX_SIMILARITY = 5.0
 """Similarities of STS-B go from 0 to this."""
@@ -123,7 +123,7 @@ def load_diagnostics(path: str) -> GlueSplit | None:
         except PmdError as error:
             warnings.warn(f"the diagnostic set is left out, AX.tsv is not written: {error}", stacklevel=2)
             return None
-    folders = (entry for entry in (Path(path), *sorted(Path(path).iterdir())) if key_of(entry.name) == AX.key)
+    folders = (entry for entry in (Path(path), *sorted(Path(path).iterdir())) if task_key(entry.name) == AX.key)
     file = next((folder / "test.jsonl" for folder in folders if (folder / "test.jsonl").is_file()), None)
     return None if file is None else _read(file, AX, "test")
 
@@ -135,7 +135,7 @@ def _task_folder(path: Path, task: GlueTask, file: str) -> Path:
         PmdError: if the folder is named after another task, or there is no such folder.
     """
     if (path / file).is_file():
-        other = TASKS.get(key_of(os.path.basename(os.path.abspath(path))), task)
+        other = TASKS.get(task_key(os.path.basename(os.path.abspath(path))), task)
         if other.key != task.key:
             raise PmdError(
                 f"data.path: '{path}' is the folder of {other.title}, not of {task.title}; give the folder of "
@@ -144,7 +144,7 @@ def _task_folder(path: Path, task: GlueTask, file: str) -> Path:
         return path
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir())
     for folder in folders:
-        if key_of(folder.name) == task.key:
+        if task_key(folder.name) == task.key:
             return folder
     listed = ", ".join(folder.name for folder in folders) or "no folders"
     raise PmdError(

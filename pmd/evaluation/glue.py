@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pmd.core.distributed import map_shared
 from pmd.data.texts.batches import Chunk
-from pmd.settings.tasks import GlueTask
+from pmd.settings.catalogue import GlueTask
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:

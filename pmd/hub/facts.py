@@ -10,10 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pmd.core.results import StageResult
-from pmd.settings.catalogue import ENCODERS, FAMILIES, INTERACTIONS, METHODS, lookup
+from pmd.settings.catalogue import (
+    ENCODERS,
+    FAMILIES,
+    INTERACTIONS,
+    METHODS,
+    Encoder,
+    FamilyName,
+    GlueTask,
+    Interaction,
+    Method,
+    lookup,
+    task_of,
+)
 from pmd.settings.kge_stages import usual_method
-from pmd.settings.rows import Encoder, FamilyName, Interaction, Method
-from pmd.settings.tasks import GlueTask, task_of
 
 Metrics = Mapping[str, Any]
 

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
-from pmd.settings.catalogue import FAMILIES
-from pmd.settings.rows import Family
+from pmd.settings.catalogue import FAMILIES, Family
 
 HIDDEN_SIZE = ("hidden_size", "dim", "d_model", "emb_dim")
 """What the hidden size is called in the configs of BERT, DistilBERT, XLNet and XLM."""

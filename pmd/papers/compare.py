@@ -20,9 +20,8 @@ from pmd.models.text.start import depth_of
 from pmd.papers.seeds import finished_run, folder_name
 from pmd.recipes.tables import Table, seeds_table, write_tables
 from pmd.recipes.text import progressive
-from pmd.settings.catalogue import METRICS, lookup
+from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parse import read_config
-from pmd.settings.rows import RankingMetric
 from pmd.settings.text import ProgressiveConfig
 from pmd.settings.text_stages import resolve_stages
 

@@ -50,7 +50,7 @@ def crop(config: CropConfig) -> str:
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
     family = family_of(stored_settings(folder), folder)
-    cropped = family.load().crop(folder, config.width, config.out)
+    cropped = family.load_module().crop(folder, config.width, config.out)
     warn(config.width, cropped.widths)
     if family.ranks:
         take_index(Path(folder), Path(config.out).expanduser(), config.width)

@@ -15,8 +15,7 @@ from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.families import ranking_family, stored_settings
 from pmd.recipes.ranking import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
-from pmd.settings.catalogue import METRICS
-from pmd.settings.rows import Family
+from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import DataConfig, EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for
@@ -46,7 +45,7 @@ def evaluate(config: EvaluateConfig) -> str:
     graph = load_graph(data.path, **data.options)
     rows = []
     for model, family in families.items():
-        scorer = family.load().scorer(model, graph, device=accelerator.device, cache=data.cache)
+        scorer = family.load_module().scorer(model, graph, device=accelerator.device, cache=data.cache)
         if not family.reads:
             if config.evaluation.rerank_hops:
                 raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")

@@ -39,10 +39,9 @@ from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load, save, tokenizer_of
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import Banner, Recipe, run_stages
-from pmd.settings.catalogue import METHODS
+from pmd.settings.catalogue import AX, METHODS, GlueTask, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.glue_stages import PRETRAINED, check_glue, is_croppable, resolve_glue_stages
-from pmd.settings.tasks import AX, GlueTask, task_of
 
 SPEED_BATCH = 32
 """Texts in the batch that is timed, as in the paper's Table 6."""
@@ -144,7 +143,7 @@ class GlueRecipe(Recipe):
 
         model = first_model(stage, source, self.config.model, self.data.task, train.split.labels, batches, device)
         setup = BertSetup(model, lambda: self.teacher(stage), lambda: self.teacher_logits(stage), self.config, stage)
-        objective = METHODS["bert"][stage.method].load().for_stage(setup)
+        objective = METHODS["bert"][stage.method].load_class().for_stage(setup)
         progress = self.fit(objective, len(train), train, stage, seed, validate)
         trained = {"epochs": progress.epoch, "steps": progress.step, "train_seconds": round(progress.seconds, 3)}
         if progress.best_epoch >= 0:

@@ -8,8 +8,7 @@ from statistics import fmean
 
 from pmd.core.results import Metrics, StageResult, SubModelResult
 from pmd.recipes.tables import Table, mean_and_deviation, table_of
-from pmd.settings.catalogue import METRICS
-from pmd.settings.tasks import TASKS, GlueTask
+from pmd.settings.catalogue import METRICS, TASKS, GlueTask
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class KgeRecipe(RankingRecipe):
             teacher = load(self.run.folder / stage.teacher).to(self.accelerator.device).sparse_gradients(sparse)
             teacher_loss = self.loss(stage.teacher)
         setup = KgeSetup(model, teacher, self.data, self.loss(stage.name), teacher_loss, self.config, stage)
-        return METHODS["embedding"][stage.method].load().for_stage(setup)
+        return METHODS["embedding"][stage.method].load_class().for_stage(setup)
 
     def loss(self, name: str) -> LossConfig:
         """The loss with the settings of a stage."""

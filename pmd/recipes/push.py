@@ -29,9 +29,8 @@ from pmd.hub.push import check_repo, check_token, push, sendable
 from pmd.models.families import family_of, stored_settings, width_of
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.tables import markdown, ranking_tables
+from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
-from pmd.settings.rows import Family
-from pmd.settings.tasks import task_of
 from pmd.use.index import Index
 from pmd.use.load import current_index, graph_of_run, load
 from pmd.use.locate import stage_folder

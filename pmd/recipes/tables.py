@@ -151,13 +151,13 @@ def seeds_table(
 
 def ranking_cells(metrics: Metrics) -> dict[str, str]:
     """The metrics of a ranking by column, both directions together."""
-    return {metric.title: metric.text(metrics.get(metric.key)) for metric in METRICS["ranking"].values()}
+    return {metric.title: metric.text(metrics.get(metric.name)) for metric in METRICS["ranking"].values()}
 
 
 def mark_best(records: Sequence[dict[str, str]], metrics: Sequence[Metrics]) -> None:
     """Set the best cells of each column of `ranking_cells` in bold, where there are several rows."""
     for metric in METRICS["ranking"].values() if len(records) > 1 else ():
-        values = [of_row[metric.key] for of_row in metrics if metric.key in of_row]
+        values = [of_row[metric.name] for of_row in metrics if metric.name in of_row]
         best = metric.text((max if metric.more_is_better else min)(values, default=None))
         for record in records:
             if best and record[metric.title] == best:
@@ -229,7 +229,7 @@ def widths_tables(results: Mapping[str, StageResult], split: str) -> list[Table]
         for name, by_width in stages.items():
             layers = results[name].layers
             labels = {"grade": name, "layers": str(layers)} if layers else {"model": name}
-            cells = {str(width): metric.text(by_width.get(width, {}).get(metric.key)) for width in widths}
+            cells = {str(width): metric.text(by_width.get(width, {}).get(metric.name)) for width in widths}
             rows.append({**labels, **cells})
         tables.append(table_of(rows, f"{metric.title} by width"))
     return tables

@@ -121,7 +121,7 @@ class TextRecipe(RankingRecipe):
             add_adapters(student, config.train.lora)
         setup = TextSetup(student, teacher, graph, self.text, config, stage)
         progress = self.fit(
-            METHODS["text"][stage.method].load().for_stage(setup),
+            METHODS["text"][stage.method].load_class().for_stage(setup),
             len(graph.train),
             TripleCollator(graph.train, self.text, config.train.tokens_per_chunk),
             stage,

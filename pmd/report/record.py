@@ -11,8 +11,7 @@ from pmd.core.files import read_object
 from pmd.core.results import StageResult
 from pmd.core.run import Run, read_settings
 from pmd.report.curves import read_metrics
-from pmd.settings.catalogue import FAMILIES
-from pmd.settings.rows import Family
+from pmd.settings.catalogue import FAMILIES, Family
 
 REMEDY = "repeat the command that made it"
 

@@ -16,7 +16,7 @@ from pmd.report.page import Block, Folded, Picture, Pictures, Section, Text
 from pmd.report.pictures import evenly_spaced, lines, numbered
 from pmd.report.plotting import SHOWN
 from pmd.report.record import RunRecord
-from pmd.settings.tasks import task_of
+from pmd.settings.catalogue import task_of
 
 TOLERANCE = 5e-4
 """The largest difference from an MRR that was noted: on another machine, near ties fall otherwise."""

@@ -1,36 +1,200 @@
-"""The catalogue: a row for each family of models, encoder, interaction, method and metric. The rows stand in catalogue.yaml.
+"""The catalogue: a row for each family of models, encoder, interaction, method, metric and task. The rows stand in catalogue.yaml.
 
 Checks, tables, cards, reports, shell completion and help read names and titles here and nowhere else. `register` adds a
-row from outside the package, and every reader then knows it. Nothing heavy is imported.
+row from outside the package, and every reader then knows it. Rows are strings and numbers: a class is written
+`MODULE:NAME` and imported when it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from pkgutil import resolve_name
+from types import ModuleType
+from typing import Any, Literal, NewType, TypeVar, get_args
 
 import yaml
 
 from pmd.core.errors import PmdError
-from pmd.settings.rows import (
-    BertMethod,
-    EmbeddingMethod,
-    Encoder,
-    Family,
-    Interaction,
-    InteractionName,
-    Method,
-    Metric,
-    RankingMetric,
-    Row,
-    TaskName,
-    TextMethod,
-    lookup,
-)
-from pmd.settings.tasks import TASKS
+from pmd.settings.checks import lookup
 
-__all__ = ["ENCODERS", "FAMILIES", "INTERACTIONS", "METHODS", "METRICS", "choices", "lookup", "register"]
+Row = TypeVar("Row")
+
+# Settings that name a row: `choices` knows what each takes, for help and completion.
+InteractionName = NewType("InteractionName", str)
+TextMethod = NewType("TextMethod", str)
+EmbeddingMethod = NewType("EmbeddingMethod", str)
+BertMethod = NewType("BertMethod", str)
+RankingMetric = NewType("RankingMetric", str)
+TaskName = NewType("TaskName", str)
+
+FamilyName = Literal["text", "embedding", "bert"]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What an embedding model computes from the embeddings of a triple.
+
+    Args:
+        name: in settings, in lower case.
+        title: in papers.
+        implementation: its class, a `pmd.models.kge.interactions.Interaction`.
+        score: of a triple (h, r, t), as a formula.
+        product: whether the score is a product; else it is a distance.
+        citation: its key in `pmd/hub/papers.bib`; None for one that no paper describes.
+    """
+
+    name: str
+    title: str
+    implementation: str
+    score: str
+    product: bool = False
+    citation: str | None = None
+
+    def load_class(self) -> type:
+        return resolve_name(self.implementation)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a student.
+
+    Args:
+        name: in settings.
+        title: in papers.
+        family: of the models that it trains.
+        objective: its class, a `pmd.core.types.Objective` with a class method `for_stage`.
+        summary: how it trains: the end of a sentence that begins with "It was trained".
+        teacher: whether it needs one.
+        croppable: whether it trains all widths of one model.
+        masks: whether texts are read with a share of their tokens masked (`mask_rate`).
+        weights: which of the settings `alpha` and `beta` weigh its terms. For text models they sum to less than 1, and
+            the labels have the rest.
+        citation: its key in `pmd/hub/papers.bib`, if it has a paper.
+    """
+
+    name: str
+    title: str
+    family: FamilyName
+    objective: str
+    summary: str
+    teacher: bool = False
+    croppable: bool = False
+    masks: bool = False
+    weights: tuple[str, ...] = ()
+    citation: str | None = None
+
+    def load_class(self) -> Any:
+        return resolve_name(self.objective)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a model is.
+
+    Args:
+        name: in results.json.
+        title: in tables.
+        digits: after the point, in tables.
+        more_is_better: false for a mean rank.
+    """
+
+    name: str
+    title: str
+    digits: int = 3
+    more_is_better: bool = True
+
+    def text(self, value: float | None) -> str:
+        """A value as tables show it; empty for None, in results older than the metric."""
+        return "" if value is None else f"{value:.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of models, and of the runs that train them.
+
+    Args:
+        name: as `Method.family`.
+        title: what one of its models is called.
+        runs: what its runs are called.
+        command: the command that trains them.
+        key: a setting that only its runs have.
+        module: the functions that load, save and crop its models and, if they rank, make scorers of them.
+        model_type: in a model's config.json; None for embedding models, which have an `interaction` there.
+        ranks: whether its models score the triples of a graph, and so rank, answer and have an index.
+        reads: whether its models score entities that they were not trained on, by their texts.
+        exports: the formats of `pmd export`.
+        citations: the papers that its models build on, whatever the method.
+    """
+
+    name: FamilyName
+    title: str
+    runs: str
+    command: str
+    key: str
+    module: str
+    model_type: str | None = None
+    ranks: bool = True
+    reads: bool = False
+    exports: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
+
+    def load_module(self) -> ModuleType:
+        return import_module(self.module)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of `transformers` that the contract tests run as a text model. Others need no row: their properties are
+    read from config and modules (`pmd.models.text.encoders`).
+
+    Args:
+        name: its `model_type`.
+        title: in papers.
+        citation: its key in `pmd/hub/papers.bib`.
+        note: what is different with it, as a sentence.
+    """
+
+    name: str
+    title: str
+    citation: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class GlueTask:
+    """A task of GLUE (Wang et al., ICLR 2019).
+
+    Args:
+        key: the configuration of the Hub data set `nyu-mll/glue`.
+        title: as papers write it.
+        columns: of the one or two texts.
+        labels: names of the classes by label id; empty for a regression from 0 to 5.
+        files: names of the leaderboard's files, in the order of the splits.
+        metrics: names as `evaluate` gives them; the score of the task is their mean.
+        validation, test: names of the splits.
+        plain: the leaderboard wants the label ids, not their names.
+    """
+
+    key: str
+    title: str
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    files: tuple[str, ...]
+    metrics: tuple[str, ...]
+    validation: tuple[str, ...] = ("validation",)
+    test: tuple[str, ...] = ("test",)
+    plain: bool = False
+
+    @property
+    def regression(self) -> bool:
+        return not self.labels
+
+    @property
+    def num_labels(self) -> int:
+        return len(self.labels) or 1
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast: every command reads the file
@@ -39,17 +203,32 @@ _STORED = yaml.load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-
 
 def _rows(row: type[Row], stored: Mapping[str, Mapping[str, Any]], **shared: str) -> dict[str, Row]:
     """The rows of a part of the file by name."""
-    lists = {
-        name: {k: tuple(v) if isinstance(v, list) else v for k, v in cells.items()} for name, cells in stored.items()
+    cells = {
+        name: {key: tuple(cell) if isinstance(cell, list) else cell for key, cell in entry.items()}
+        for name, entry in stored.items()
     }
-    return {name: row(name, **shared, **cells) for name, cells in lists.items()}
+    return {name: row(name, **shared, **entry) for name, entry in cells.items()}
 
 
 FAMILIES = _rows(Family, _STORED["families"])
 ENCODERS = _rows(Encoder, _STORED["encoders"])
 INTERACTIONS = _rows(Interaction, _STORED["interactions"])
 METHODS = {family: _rows(Method, stored, family=family) for family, stored in _STORED["methods"].items()}
-METRICS = {measures: _rows(Metric, stored, measures=measures) for measures, stored in _STORED["metrics"].items()}
+METRICS = {measured: _rows(Metric, stored) for measured, stored in _STORED["metrics"].items()}
+TASKS = _rows(GlueTask, _STORED["tasks"])
+
+AX = replace(TASKS["mnli"], key="ax", title="AX", files=("AX.tsv",), validation=(), test=("test",))
+"""The diagnostic set of GLUE: no training, a test split alone, answered by a model of MNLI."""
+
+
+def task_key(name: str) -> str:
+    """The key of a task from its name in papers: `SST-2` -> `sst2`."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def task_of(name: str, setting: str = "task") -> GlueTask:
+    """A task by its name on the Hub or in papers, in any case of letters. PmdError, with the nearest, if there is none."""
+    return lookup(TASKS, task_key(name), setting)
 
 
 def register(row: Interaction | Method) -> None:

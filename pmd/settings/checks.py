@@ -1,47 +1,75 @@
-"""Checks of settings that all kinds of runs share, made before anything is loaded. An error names the key and the value."""
+"""Checks of settings that several kinds of runs share, made before anything is loaded. An error names the key and the value."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, Literal, TypeVar
 
 from pmd.core.errors import PmdError
 
+Row = TypeVar("Row")
+Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
 
-def check_name(stage: str, name: str, taken: Collection[str]) -> None:
-    """Refuse the name of a stage that an earlier one has, or that cannot be a folder in a run; `stage` is its key."""
+POSITIVE = ("train.epochs", "train.batch_size", "train.lr", "train.log_every", "evaluation.batch_size")
+NOT_NEGATIVE = (
+    *("seed", "train.weight_decay", "train.warmup", "train.grad_clip", "train.save_minutes", "train.valid_every"),
+    *("train.patience", "train.threads", "train.workers"),
+)
+"""Numbers that every run has."""
+
+
+def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
+    """The row of a name. PmdError, with the nearest name, if there is none; `setting` is the key that names it."""
+    if name not in rows:
+        close = difflib.get_close_matches(name, rows, 1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{hint}")
+    return rows[name]
+
+
+def first_set(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next(value for value in values if value is not None)
+
+
+def check_name(key: str, name: str, taken: Collection[str]) -> None:
+    """Refuse the name of a stage that an earlier one has, or that cannot be a folder in a run."""
     if name in taken:
-        raise PmdError(f"{stage}.name: '{name}' is taken; give every stage a name of its own")
+        raise PmdError(f"{key}.name: '{name}' is taken; give every stage a name of its own")
     # Without dots, so that it is none of the run's own files.
     if not re.fullmatch(r"\w[\w-]*", name) or name in ("checkpoint", "ranks", "none"):
-        raise PmdError(f"{stage}.name: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
+        raise PmdError(f"{key}.name: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
 
 
-def check_numbers(positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:
-    """Refuse numbers, given by key, that are not > 0 or not ≥ 0."""
+def numbers_at(settings: Any, *keys: str, prefix: str = "") -> dict[str, Any]:
+    """The numbers that stand at dotted keys of some settings, by `prefix` and key."""
+    return {f"{prefix}{key}": attrgetter(key)(settings) for key in keys}
+
+
+def check_numbers(positive: Mapping[str, float | None], not_negative: Mapping[str, float | None] | None = None) -> None:
+    """Refuse numbers, given by key, that are not > 0 or not ≥ 0; None is passed over."""
     for key, value in positive.items():
-        if not value > 0:
+        if value is not None and not value > 0:
             raise PmdError(f"{key}: {value} is not positive; give a number above 0")
-    for key, value in not_negative.items():
-        if not value >= 0:
+    for key, value in (not_negative or {}).items():
+        if value is not None and not value >= 0:
             raise PmdError(f"{key}: {value} is negative; give 0 or more")
+
+
+def check_share(key: str, value: float | None, interval: Interval, remedy: str = "") -> None:
+    """Refuse a number outside an interval; None is passed over."""
+    if value is None or 0 < value < 1 or (value == 0 and "[0" in interval) or (value == 1 and "1]" in interval):
+        return
+    raise PmdError(f"{key}: {value} is not in {interval}" + (remedy and f"; {remedy}"))
 
 
 def check_run(config: Any) -> None:
     """Refuse a name, training settings (`train`) or ranking settings (`evaluation`) that no run can have."""
-    positive = {f"train.{name}": getattr(config.train, name) for name in ("epochs", "batch_size", "lr", "log_every")}
-    positive["evaluation.batch_size"] = config.evaluation.batch_size
-    names = ("weight_decay", "warmup", "grad_clip", "save_minutes", "valid_every", "valid_triples", "patience")
-    not_negative = {f"train.{name}": getattr(config.train, name) for name in (*names, "threads", "workers")}
-    not_negative |= {"seed": config.seed, "evaluation.rerank_hops": config.evaluation.rerank_hops}
-    check_numbers(positive, not_negative)
+    check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE))
     if config.train.patience and not config.train.valid_every:
         raise PmdError("train.patience: needs validation; set train.valid_every, or patience to 0")
     if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
         raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
-
-
-def first(*values: Any) -> Any:
-    """The first value that is not None."""
-    return next(value for value in values if value is not None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pmd.settings.catalogue import BertMethod, TaskName
 from pmd.settings.med import MedConfig
-from pmd.settings.rows import BertMethod, TaskName
 from pmd.settings.shared import LoopConfig
 
 Order = Literal["none", "magnitude", "taylor"]

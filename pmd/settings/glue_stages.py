@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields, replace
 from typing import Any
 
 from pmd.core.errors import PmdError
-from pmd.settings.catalogue import METHODS, lookup
-from pmd.settings.checks import check_name, check_numbers, first
+from pmd.settings.catalogue import METHODS, lookup, task_of
+from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.med import JOINT, RECIPES, MedConfig, Recipe, resolve_med
-from pmd.settings.tasks import task_of
 
 PRETRAINED = "pretrained"
 
@@ -21,6 +19,8 @@ BERT_RECIPES: dict[Recipe, dict[str, Any]] = {
     "best": {**JOINT, "soft": 1.0, "teacher": "widest"},
 }
 """What `med.recipe` stands for where a BERT's logits take the place of scores."""
+
+DISTILL_WEIGHTS = ("distill.layers", "distill.relations", "distill.distance", "distill.angle")
 
 
 def resolve_bert_med(med: MedConfig, place: str = "med") -> MedConfig:
@@ -91,24 +91,23 @@ def _resolve(
             raise PmdError(f"{place}: {stage.method} trains all of model.widths; leave out width and layers")
     tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
     if method.teacher:
-        teacher = first(stage.teacher, tuned, "")
+        teacher = first_set(stage.teacher, tuned, "")
         if not teacher:
             raise PmdError(f"{place}: {stage.method} needs a teacher, a full `finetune` stage before it")
         if teacher not in earlier:
             raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
-        stage = replace(stage, teacher=teacher, start=first(stage.start, teacher))
+        stage = replace(stage, teacher=teacher, start=first_set(stage.start, teacher))
     elif stage.teacher:
         taught = ", ".join(name for name, row in METHODS["bert"].items() if row.teacher)
         raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {taught}")
-    start = first(stage.start, tuned if method.croppable else None, PRETRAINED)
+    start = first_set(stage.start, tuned if method.croppable else None, PRETRAINED)
     if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
         raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
-    numbers = ("width", "layers", "epochs", "batch_size", "lr")
-    check_numbers({f"{place}.{name}": first(getattr(stage, name), 1) for name in numbers}, {})
+    check_numbers(numbers_at(stage, "width", "layers", "epochs", "batch_size", "lr", prefix=f"{place}."))
     if stage.med is not None and stage.method != "med":
         raise PmdError(f"{place}.med: {stage.method} does not read it; leave it out")
     med_place = "med" if stage.med is None else f"{place}.med"
-    med = resolve_bert_med(first(stage.med, config.med), med_place)
+    med = resolve_bert_med(first_set(stage.med, config.med), med_place)
     if stage.method == "med" and med.draw > len(config.model.widths):
         raise PmdError(
             f"{med_place}.draw: {med.draw} of {len(config.model.widths)} widths cannot be drawn; 0 takes all"
@@ -118,9 +117,9 @@ def _resolve(
         start=start,
         order=_order(stage, start, place, config, earlier),
         med=med if stage.method == "med" else None,
-        epochs=first(stage.epochs, config.train.epochs),
-        batch_size=first(stage.batch_size, config.train.batch_size),
-        lr=first(stage.lr, config.train.lr),
+        epochs=first_set(stage.epochs, config.train.epochs),
+        batch_size=first_set(stage.batch_size, config.train.batch_size),
+        lr=first_set(stage.lr, config.train.lr),
     )
 
 
@@ -134,7 +133,7 @@ def _order(
         return "none"
     # What is croppable already was trained in the order that it has.
     known = start != PRETRAINED and not is_croppable(earlier[start])
-    return first(stage.order, config.model.order, "taylor" if known else "none")
+    return first_set(stage.order, config.model.order, "taylor" if known else "none")
 
 
 def is_croppable(stage: GlueStageConfig) -> bool:
@@ -147,29 +146,19 @@ def _is_full(stage: GlueStageConfig) -> bool:
 
 
 def check_glue(config: GlueConfig) -> None:
-    """Refuse what no run can do, before anything heavy is loaded."""
+    """Refuse settings that cannot work, before anything is loaded.
+
+    Raises:
+        PmdError: naming the key, its value and the remedy.
+    """
     task_of(config.task)
-    positive = {f"train.{name}": getattr(config.train, name) for name in ("epochs", "batch_size", "lr", "log_every")}
-    positive |= {
-        "evaluation.batch_size": config.evaluation.batch_size,
-        "distill.temperature": config.distill.temperature,
-    }
-    names = ("weight_decay", "warmup", "grad_clip", "save_minutes", "valid_every", "patience", "threads", "workers")
-    not_negative = {f"train.{name}": getattr(config.train, name) for name in names}
-    not_negative |= {
-        f"distill.{name}": getattr(config.distill, name) for name in ("layers", "relations", "distance", "angle")
-    }
-    not_negative |= {"seed": config.seed, "evaluation.speed_rounds": config.evaluation.speed_rounds}
-    not_negative |= {"data.train_examples": config.data.train_examples}
-    check_numbers(positive, not_negative)
-    if not 0 <= config.distill.alpha <= 1:
-        raise PmdError(f"distill.alpha: {config.distill.alpha} is not in [0, 1]; the labels weigh 1 - alpha")
-    if config.model.dropout is not None and not 0 <= config.model.dropout < 1:
-        raise PmdError(f"model.dropout: {config.model.dropout} is not in [0, 1); 0.1 is usual")
+    check_run(config)
+    check_numbers(
+        numbers_at(config, "distill.temperature"),
+        numbers_at(config, *DISTILL_WEIGHTS, "evaluation.speed_rounds", "data.train_examples"),
+    )
+    check_share("distill.alpha", config.distill.alpha, "[0, 1]", "the labels weigh 1 - alpha")
+    check_share("model.dropout", config.model.dropout, "[0, 1)", "0.1 is usual")
     if config.model.max_length < 8:
         raise PmdError(f"model.max_length: {config.model.max_length} leaves no room for texts; 128 is usual")
-    if config.train.patience and not config.train.valid_every:
-        raise PmdError("train.patience: nothing is validated; set train.valid_every, or patience to 0")
-    if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
-        raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")
     resolve_glue_stages(config)

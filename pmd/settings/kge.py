@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pmd.settings.catalogue import EmbeddingMethod, InteractionName
 from pmd.settings.med import MedConfig
-from pmd.settings.rows import EmbeddingMethod, InteractionName
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Loss = Literal["margin", "logistic", "softmax", "one_vs_all", "k_vs_all"]

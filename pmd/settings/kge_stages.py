@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
-from pmd.settings.checks import check_name, check_numbers, check_run, first
+from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig, check_widths, resolve_med
 
@@ -20,15 +20,19 @@ ADVERSARIAL = ("margin", "logistic")
 SHIFT_FREE = ("softmax", "one_vs_all")
 """Losses that a number added to all scores does not change."""
 
+POSITIVE = ("model.dim", "model.init", "loss.negatives", "loss.shared", "loss.scale", "dual.temperature")
+POSITIVE += ("dual.second_epochs",)
+NOT_NEGATIVE = ("loss.adversarial", "loss.n3", "loss.constraint", "train.valid_triples", "evaluation.rerank_hops")
+
 
 def margin_of(stage: KgeStageConfig, config: KgeConfig) -> float:
     """The margin γ of a stage; where it and the run leave it open, the usual one."""
-    loss = first(stage.loss, config.loss.name)
+    loss = first_set(stage.loss, config.loss.name)
     if loss in SHIFT_FREE:
         return 0.0
     product = INTERACTIONS[config.model.interaction].product
     usual = 1.0 if loss == "margin" else 0.0 if product else 6.0
-    return first(stage.margin, config.loss.margin, usual)
+    return first_set(stage.margin, config.loss.margin, usual)
 
 
 def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
@@ -36,7 +40,7 @@ def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
     dual, epochs = config.dual, config.train.epochs
     if not dual.students:
         return [KgeStageConfig(config.model.interaction, widths=config.model.widths)]
-    second = {"epochs": first(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
+    second = {"epochs": first_set(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
     stages = [KgeStageConfig("teacher")]
     for dim, lr in zip(dual.students, dual.lrs or [None] * len(dual.students)):
         taught = {"dim": dim, "teacher": "teacher"}
@@ -67,18 +71,18 @@ def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
         _check_own(stage, f"{place} ({stage.name})", config)
         stage = replace(
             stage,
-            dim=first(stage.dim, config.model.dim),
-            method=first(stage.method, usual_method(stage.widths, stage.teacher)),
-            alpha=first(stage.alpha, config.dual.alpha),
-            beta=first(stage.beta, config.dual.beta),
+            dim=first_set(stage.dim, config.model.dim),
+            method=first_set(stage.method, usual_method(stage.widths, stage.teacher)),
+            alpha=first_set(stage.alpha, config.dual.alpha),
+            beta=first_set(stage.beta, config.dual.beta),
             epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
-            lr=first(stage.lr, config.train.lr),
+            lr=first_set(stage.lr, config.train.lr),
             margin=margin_of(stage, config),
-            loss=first(stage.loss, config.loss.name),
-            med=resolve_med(first(stage.med, config.med)) if stage.widths else None,
-            scale=first(stage.scale, config.loss.scale),
-            constraint=first(stage.constraint, config.loss.constraint),
-            adversarial=first(stage.adversarial, config.loss.adversarial),
+            loss=first_set(stage.loss, config.loss.name),
+            med=resolve_med(first_set(stage.med, config.med)) if stage.widths else None,
+            scale=first_set(stage.scale, config.loss.scale),
+            constraint=first_set(stage.constraint, config.loss.constraint),
+            adversarial=first_set(stage.adversarial, config.loss.adversarial),
         )
         _check_stage(stage, f"{place} ({stage.name})", filled)
         _check_loss(stage, f"{place} ({stage.name})", config)
@@ -105,12 +109,12 @@ def _check_method(stage: KgeStageConfig, place: str) -> None:
 
 def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
     """Refuse settings of a stage that nothing would read."""
-    loss = first(stage.loss, config.loss.name)
+    loss = first_set(stage.loss, config.loss.name)
     if stage.margin and loss in SHIFT_FREE:
         raise PmdError(
             f"{place}.margin: a shift of all scores changes nothing in the {loss} loss; set scale, or leave it out"
         )
-    if first(stage.adversarial, config.loss.adversarial) and loss not in ADVERSARIAL:
+    if first_set(stage.adversarial, config.loss.adversarial) and loss not in ADVERSARIAL:
         raise PmdError(f"{place}.adversarial: the {loss} loss has no use for it; set it to 0, or choose another loss")
     if stage.med is not None and not stage.widths:
         raise PmdError(f"{place}.med: there are no widths that could learn together; list them in widths")
@@ -152,10 +156,11 @@ def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageC
     if stage.release and not stage.teacher:
         raise PmdError(f"{place}.release: there is no teacher to release; name one")
     for key in ("alpha", "beta"):
-        if not 0 <= getattr(stage, key) <= 1:
-            raise PmdError(f"{place}.{key}: {getattr(stage, key)} is not in [0, 1]; 0.5 weighs labels evenly")
-    positive = {f"{place}.{key}": getattr(stage, key) for key in ("dim", "epochs", "lr", "scale")}
-    check_numbers(positive, {f"{place}.{name}": getattr(stage, name) for name in ("constraint", "adversarial")})
+        check_share(f"{place}.{key}", getattr(stage, key), "[0, 1]", "0.5 weighs labels evenly")
+    check_numbers(
+        numbers_at(stage, "dim", "epochs", "lr", "scale", prefix=f"{place}."),
+        numbers_at(stage, "constraint", "adversarial", prefix=f"{place}."),
+    )
 
 
 def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
@@ -199,24 +204,16 @@ def check_kge(config: KgeConfig) -> None:
     loss, model = config.loss, config.model
     check_run(config)
     product = lookup(INTERACTIONS, model.interaction, "model.interaction").product
-    positive = {"model.dim": model.dim, "loss.negatives": loss.negatives, "loss.shared": loss.shared}
-    positive |= {"loss.scale": loss.scale, "dual.temperature": config.dual.temperature}
-    if model.init is not None:
-        positive["model.init"] = model.init
-    not_negative = {f"loss.{name}": getattr(loss, name) for name in ("adversarial", "n3", "constraint")}
-    check_numbers(positive, not_negative)
+    check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE))
     _check_used(config)
     _check_med(config)
     for dim in config.dual.students or ():
-        check_numbers({"dual.students": dim}, {})
+        check_numbers({"dual.students": dim})
     if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):
         raise PmdError("dual.lrs: give one learning rate for each of dual.students")
     if config.dual.students and config.stages is not None:
         raise PmdError("dual.students: the stages are listed already; leave one of the two out")
-    if config.dual.second_epochs is not None:
-        check_numbers({"dual.second_epochs": config.dual.second_epochs}, {})
-    if not 0 <= loss.label_smoothing < 1:
-        raise PmdError(f"loss.label_smoothing: {loss.label_smoothing} is not in [0, 1)")
+    check_share("loss.label_smoothing", loss.label_smoothing, "[0, 1)")
     if loss.n3 and not product:
         products = " and ".join(name for name, row in INTERACTIONS.items() if row.product)
         raise PmdError(f"loss.n3: the 3-norm fits {products}, not {model.interaction}; set it to 0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from pmd.core.errors import PmdError
-from pmd.settings.checks import check_numbers
+from pmd.settings.checks import check_numbers, check_share, numbers_at
 
 Recipe = Literal["best", "med", "joint"]
 
@@ -58,19 +58,10 @@ class MedConfig:
 
 
 JOINT: dict[str, Any] = {
-    "evolutionary": False,
-    "mutual": 0.0,
-    "dynamic": False,
-    "learned": False,
-    "w1": 1.0,
-    "w2": 1.0,
-    "w3": 1.0,
-    "soft": 0.0,
+    **dict.fromkeys(("evolutionary", "dynamic", "learned", "calibrated"), False),
+    **dict.fromkeys(("mutual", "soft", "power"), 0.0),
+    **dict.fromkeys(("w1", "w2", "w3", "temperature", "prefix"), 1.0),
     "teacher": "next",
-    "temperature": 1.0,
-    "prefix": 1.0,
-    "power": 0.0,
-    "calibrated": False,
     "draw": 0,
 }
 
@@ -82,10 +73,6 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
 }
 
 
-PART_OF = {"w1": "med.evolutionary", "w2": "med.evolutionary", "w3": "med.dynamic"}
-PART_OF |= {"learned": "med.evolutionary or med.dynamic", "teacher": "med.soft", "temperature": "med.soft"}
-
-
 def resolve_med(med: MedConfig) -> MedConfig:
     """Every setting filled in from the recipe.
 
@@ -95,24 +82,22 @@ def resolve_med(med: MedConfig) -> MedConfig:
     given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
     med = replace(med, **{**RECIPES[med.recipe], **given})
     check_numbers(
-        {"med.temperature": med.temperature},
-        {f"med.{name}": getattr(med, name) for name in ("mutual", "soft", "power", "draw")},
+        numbers_at(med, "temperature", prefix="med."),
+        numbers_at(med, "mutual", "soft", "power", "draw", prefix="med."),
     )
-    uses = {
-        "w1": med.evolutionary,
-        "w2": med.evolutionary,
-        "w3": med.dynamic,
-        "learned": med.evolutionary or med.dynamic,
-        "teacher": med.soft,
-        "temperature": med.soft,
+    users = {
+        **dict.fromkeys(("w1", "w2"), ("evolutionary",)),
+        **dict.fromkeys(("teacher", "temperature"), ("soft",)),
+        "w3": ("dynamic",),
+        "learned": ("evolutionary", "dynamic"),
     }
-    for name, used in uses.items():
-        if given.get(name, JOINT[name]) != JOINT[name] and not used:
-            raise PmdError(f"med.{name}: nothing uses it in this recipe; leave it out, or switch on {PART_OF[name]}")
+    for name, parts in users.items():
+        if given.get(name, JOINT[name]) != JOINT[name] and not any(getattr(med, part) for part in parts):
+            needed = " or ".join(f"med.{part}" for part in parts)
+            raise PmdError(f"med.{name}: nothing uses it in this recipe; leave it out, or switch on {needed}")
     if med.draw == 1:
         raise PmdError("med.draw: 1 would be the widest in every step; give at least 2, or 0 for all")
-    if not 0 <= med.prefix <= 1:
-        raise PmdError(f"med.prefix: {med.prefix} is not in [0, 1]; 1 is plain joint training")
+    check_share("med.prefix", med.prefix, "[0, 1]", "1 is plain joint training")
     return med
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pmd.settings.rows import TextMethod
+from pmd.settings.catalogue import TextMethod
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Init = Literal["teacher", "pretrained"]

@@ -11,11 +11,19 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
 from pmd.core.packages import model_source
-from pmd.settings.catalogue import METHODS, lookup
-from pmd.settings.checks import check_name, check_numbers, check_run, first
+from pmd.settings.catalogue import METHODS, Method, lookup
+from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
 from pmd.settings.med import check_widths
-from pmd.settings.rows import Method
 from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
+
+POSITIVE = ("train.tokens_per_chunk", "encoder.temperature", "distill.temperature")
+SCRATCH_SIZES = (
+    *("encoder.layers", "encoder.hidden_size", "encoder.heads", "encoder.intermediate_size", "encoder.vocab_size"),
+)
+NOT_NEGATIVE = (
+    *("contrastive.margin", "contrastive.pre_batches", "contrastive.pre_batch_weight", "encoder.neighbours_below"),
+    *("encoder.max_neighbours", "train.valid_triples", "evaluation.rerank_hops"),
+)
 
 
 def grade_depths(layers: int) -> list[int]:
@@ -54,21 +62,19 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
         method = _method(stage, place, config.distill)
         if teacher == "none" and method.teacher:
             method = METHODS["text"]["none"]
-        if not 0 <= stage.mask_rate < 1:
-            raise PmdError(
-                f"{place} ({stage.name}).mask_rate: {stage.mask_rate} is not in [0, 1); 0.2 masks a fifth of the tokens"
-            )
+        remedy = "0.2 masks a fifth of the tokens"
+        check_share(f"{place} ({stage.name}).mask_rate", stage.mask_rate, "[0, 1)", remedy)
         stage = replace(
             stage,
-            layers=first(stage.layers, layers),
+            layers=first_set(stage.layers, layers),
             teacher=teacher if method.teacher else "none",
             method=method.name,
             # Without a teacher there are no layers of one to start from.
             init=stage.init or config.distill.init if method.teacher else "pretrained",
             mask_rate=stage.mask_rate if method.masks else 0.0,
             **_weights(stage, method, config.distill),
-            epochs=first(stage.epochs, config.distill.epochs if method.teacher else None, config.train.epochs),
-            lr=first(stage.lr, config.distill.lr if method.teacher else None, config.train.lr),
+            epochs=first_set(stage.epochs, config.distill.epochs if method.teacher else None, config.train.epochs),
+            lr=first_set(stage.lr, config.distill.lr if method.teacher else None, config.train.lr),
         )
         _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
         filled[stage.name] = stage
@@ -84,7 +90,7 @@ def _method(stage: StageConfig, place: str, distill: DistillConfig) -> Method:
 def _weights(stage: StageConfig, method: Method, distill: DistillConfig) -> dict[str, float]:
     """Those of the method's terms; 0 for a term that it has not."""
     return {
-        name: first(getattr(stage, name), getattr(distill, name)) if name in method.weights else 0.0
+        name: first_set(getattr(stage, name), getattr(distill, name)) if name in method.weights else 0.0
         for name in ("alpha", "beta")
     }
 
@@ -120,50 +126,32 @@ def check(config: ProgressiveConfig) -> None:
     Raises:
         PmdError: naming the key, its value and the remedy.
     """
-    positive = {
-        "train.tokens_per_chunk": config.train.tokens_per_chunk,
-        "encoder.temperature": config.encoder.temperature,
-        "distill.temperature": config.distill.temperature,
-    }
-    not_negative = {
-        "contrastive.margin": config.contrastive.margin,
-        "contrastive.pre_batches": config.contrastive.pre_batches,
-        "contrastive.pre_batch_weight": config.contrastive.pre_batch_weight,
-        "encoder.neighbours_below": config.encoder.neighbours_below,
-        "encoder.max_neighbours": config.encoder.max_neighbours,
-    }
-    if config.encoder.name == "scratch":
-        sizes = ("layers", "hidden_size", "heads", "intermediate_size", "vocab_size")
-        positive |= {f"encoder.{name}": getattr(config.encoder, name) for name in sizes}
-    if config.train.lora is not None:
-        positive |= {"train.lora.r": config.train.lora.r, "train.lora.alpha": config.train.lora.alpha}
-        not_negative["train.lora.dropout"] = config.train.lora.dropout
+    encoder, scratch = config.encoder, config.encoder.name == "scratch"
     check_run(config)
-    check_numbers(positive, not_negative)
+    check_numbers(numbers_at(config, *POSITIVE, *(SCRATCH_SIZES if scratch else ())), numbers_at(config, *NOT_NEGATIVE))
+    if config.train.lora is not None:
+        lora = config.train.lora
+        check_numbers(
+            numbers_at(lora, "r", "alpha", prefix="train.lora."), numbers_at(lora, "dropout", prefix="train.lora.")
+        )
     lookup(METHODS["text"], config.distill.method, "distill.method")
     for position, stage in enumerate(config.stages or ()):
         _method(stage, f"stages[{position}]", config.distill)
-    for key in ("dropout", "attention_dropout"):
-        rate = getattr(config.encoder, key)
-        if rate is not None and not 0 <= rate < 1:
-            raise PmdError(f"encoder.{key}: {rate} is not in [0, 1)")
-    if not 0 < config.distill.masked_share <= 1:
-        raise PmdError(f"distill.masked_share: {config.distill.masked_share} is not in (0, 1]; 0.25 is a quarter")
+    check_share("encoder.dropout", encoder.dropout, "[0, 1)")
+    check_share("encoder.attention_dropout", encoder.attention_dropout, "[0, 1)")
+    check_share("distill.masked_share", config.distill.masked_share, "(0, 1]", "0.25 is a quarter")
     if config.train.batch_size < 2:
         raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")
-    if config.encoder.max_length < 16:
-        raise PmdError(
-            f"encoder.max_length: {config.encoder.max_length} leaves no room for a description; use 16 or more"
-        )
-    if config.encoder.name == "scratch":
-        encoder = config.encoder
+    if encoder.max_length < 16:
+        raise PmdError(f"encoder.max_length: {encoder.max_length} leaves no room for a description; use 16 or more")
+    if scratch:
         if encoder.hidden_size % encoder.heads:
             raise PmdError(
                 f"encoder.hidden_size: {encoder.hidden_size} is not a multiple of encoder.heads ({encoder.heads})"
             )
         if encoder.widths is not None:
             check_widths("encoder.widths", encoder.widths, encoder.hidden_size, "encoder.hidden_size")
-    depth = known_depth(config.encoder)
+    depth = known_depth(encoder)
     if depth is not None:
         resolve_stages(config, depth)
 

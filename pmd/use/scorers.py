@@ -27,7 +27,7 @@ def load_scorer(
     """
     check_folder("load_scorer", str(folder))
     family = ranking_family(stored_settings(folder), folder)
-    return family.load().scorer(folder, graph, device=device, cache=cache)
+    return family.load_module().scorer(folder, graph, device=device, cache=cache)
 
 
 def num_parameters(scorer: TripleScorer) -> int:

@@ -37,7 +37,7 @@ from pmd.distill.bert_finetune import batch_logits, batch_logits_widths
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification, flops
 from pmd.models.bert.folder import tokenizer_of
 from pmd.recipes.tables import markdown
-from pmd.settings.tasks import task_of
+from pmd.settings.catalogue import task_of
 from pmd.train.device import keep_freed_memory
 
 Step = Callable[[GlueBatch], None]

@@ -13,8 +13,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.run import Run
 from pmd.evaluation.glue import METRICS as GLUE_FUNCTIONS
 from pmd.hub.card import bibtex_entries
-from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS, METRICS
-from pmd.settings.tasks import TASKS
+from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS, METRICS, TASKS
 
 from ..tiny_glue import WIDTHS, write_bert, write_task
 
@@ -134,10 +133,10 @@ def test_the_runs_are_reported(all_rows, tmp_path):
     assert all(row.title in page for row in METRICS["ranking"].values())
 
 
-@pytest.mark.parametrize("row", METRICS["ranking"].values(), ids=lambda row: row.key)
+@pytest.mark.parametrize("row", METRICS["ranking"].values(), ids=lambda row: row.name)
 def test_a_ranking_metric_has_a_column_everywhere(row, all_rows, tmp_path, capsys):
     run = all_rows["rotate"]
-    value = row.text(run.results["rotate"].metrics["test"][row.key])
+    value = row.text(run.results["rotate"].metrics["test"][row.name])
     COMMANDS["evaluate"]([str(run.folder / "rotate")])
     COMMANDS["push"]([str(run.folder), "user/name", "--dry-run", f"--out={tmp_path}/out"])
     for text in (
@@ -155,6 +154,6 @@ def test_a_ranking_metric_has_a_column_everywhere(row, all_rows, tmp_path, capsy
         )
 
 
-@pytest.mark.parametrize("row", METRICS["glue"].values(), ids=lambda row: row.key)
+@pytest.mark.parametrize("row", METRICS["glue"].values(), ids=lambda row: row.name)
 def test_a_metric_of_glue_is_computed_for_a_task(row):
-    assert row.key in GLUE_FUNCTIONS and any(row.key in task.metrics for task in TASKS.values())
+    assert row.name in GLUE_FUNCTIONS and any(row.name in task.metrics for task in TASKS.values())

@@ -20,8 +20,7 @@ from pmd.distill.kge_supervised import KgeSetup, KgeSupervised, batch_scores
 from pmd.distill.teacher import Frozen
 from pmd.distill.text_supervised import Supervised, TextSetup
 from pmd.models.kge.interactions import ComplEx
-from pmd.settings.catalogue import INTERACTIONS, METHODS, register
-from pmd.settings.rows import Interaction, Method
+from pmd.settings.catalogue import INTERACTIONS, METHODS, Interaction, Method, register
 
 from ..recipes.test_text import TINY
 

@@ -78,13 +78,13 @@ def test_a_method_is_an_objective(row):
 
 @pytest.mark.parametrize("row", rows(METRICS["ranking"]))
 def test_a_ranking_metric_is_a_formula(row):
-    assert files_with(row.key, row.key) | files_with(row.title) == {"evaluation/metrics.py"}
+    assert files_with(row.name, row.name) | files_with(row.title) == {"evaluation/metrics.py"}
 
 
 @pytest.mark.parametrize("row", rows(METRICS["glue"]))
 def test_a_metric_of_glue_is_a_function(row):
-    """Beside it stands the task that is measured by it."""
-    assert files_with(row.key) | files_with(row.title) == {"evaluation/glue.py", "settings/tasks.py"}
+    """The task that is measured by it is a row of the catalogue."""
+    assert files_with(row.name) | files_with(row.title) == {"evaluation/glue.py"}
 
 
 def test_a_data_set_is_one_function():

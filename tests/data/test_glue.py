@@ -7,7 +7,7 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.data.glue import EncodedSplit, load_diagnostics, load_glue
-from pmd.settings.tasks import AX, TASKS, task_of
+from pmd.settings.catalogue import AX, TASKS, task_of
 
 from ..tiny import tiny_tokenizer
 from ..tiny_glue import rows_of, tiny_split, write_task

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from pmd.data.texts.batches import Chunk
 from pmd.evaluation.glue import collect_logits, glue_metrics, glue_score, majority_metrics, predictions_of
 from pmd.evaluation.speed import median_seconds
-from pmd.settings.tasks import TASKS, task_of
+from pmd.settings.catalogue import TASKS, task_of
 
 MODULE = Path(__file__).resolve().parents[2] / "pmd" / "evaluation" / "glue_scores"
 ORACLE = {

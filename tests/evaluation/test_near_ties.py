@@ -14,7 +14,7 @@ from pmd.settings.catalogue import INTERACTIONS
 from .oracle import slow_ranks
 
 WIDTHS = (5, 8, 24)
-CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CLASSES = {name: row.load_class() for name, row in INTERACTIONS.items()}
 CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,) if kind.has_running_sums]
 BATCHES = (1, 7, 64, 1000)
 

@@ -13,7 +13,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.settings.catalogue import INTERACTIONS
 
 WIDTHS = (2, 3, 6)
-CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CLASSES = {name: row.load_class() for name, row in INTERACTIONS.items()}
 CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
 SUMMED = [(name, norm) for name, norm in CASES if CLASSES[name].has_running_sums]
 

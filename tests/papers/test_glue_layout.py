@@ -5,7 +5,7 @@ import pytest
 from pmd.core.results import StageResult
 from pmd.papers.glue_layout import layout_table, published_rows
 from pmd.recipes.glue_tables import COLUMNS, run_table
-from pmd.settings.tasks import task_of
+from pmd.settings.catalogue import task_of
 
 
 def result(score, method="med", constant=(), width="8", **more):

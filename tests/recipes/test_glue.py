@@ -21,7 +21,7 @@ from pmd.papers import glue_table
 from pmd.recipes import glue
 from pmd.recipes import stages as lifecycle
 from pmd.recipes.glue import write_answers
-from pmd.settings.tasks import AX, task_of
+from pmd.settings.catalogue import AX, task_of
 
 from ..tiny_glue import WIDTHS, rows_of, write_bert, write_task
 

@@ -19,14 +19,14 @@ ROWS = [
 
 @pytest.mark.parametrize("name", INTERACTIONS)
 def test_interactions_are_classes_of_their_title(name):
-    kind = INTERACTIONS[name].load()
+    kind = INTERACTIONS[name].load_class()
     assert issubclass(kind, Interaction) and kind.__name__ == INTERACTIONS[name].title and name == kind.__name__.lower()
     assert INTERACTIONS[name].product == (kind.default_norm is None)
 
 
 @pytest.mark.parametrize("row", [row for rows in METHODS.values() for row in rows.values()], ids=lambda row: row.name)
 def test_methods_are_objectives_of_their_family(row):
-    assert issubclass(row.load(), Objective) and callable(row.load().for_stage)
+    assert issubclass(row.load_class(), Objective) and callable(row.load_class().for_stage)
     assert METHODS[row.family][row.name] is row and set(row.weights) <= {"alpha", "beta"}
 
 
@@ -54,6 +54,6 @@ def test_unknown_names_are_refused_with_the_nearest():
 
 @pytest.mark.parametrize("family", catalogue.FAMILIES.values(), ids=lambda family: family.name)
 def test_families_have_the_functions_of_their_models(family):
-    module = family.load()
+    module = family.load_module()
     assert callable(module.load) and callable(module.save) and callable(module.crop)
     assert hasattr(module, "scorer") == family.ranks

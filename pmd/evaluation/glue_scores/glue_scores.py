@@ -4,7 +4,7 @@ import datasets
 import evaluate
 
 from pmd.evaluation.glue import glue_metrics
-from pmd.settings.tasks import GlueTask, task_of
+from pmd.settings.catalogue import GlueTask, task_of
 
 _DESCRIPTION = "The metrics of the nine tasks of GLUE, with the names and numbers of the Hub's module `glue`."
 

@@ -294,7 +294,7 @@ EPSILON = 1e-24
 
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     """An interaction by name. PmdError if there is none, or if the norm does not fit it."""
-    return lookup(INTERACTIONS, name.lower(), "interaction").load()(norm)
+    return lookup(INTERACTIONS, name.lower(), "interaction").load_class()(norm)
 
 
 def root(total: Tensor) -> Tensor:

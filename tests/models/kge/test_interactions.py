@@ -12,7 +12,7 @@ from pmd.settings.catalogue import INTERACTIONS
 
 from ...says import says
 
-CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CLASSES = {name: row.load_class() for name, row in INTERACTIONS.items()}
 CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
 EVERY = pytest.mark.parametrize(("name", "norm"), CASES)
 DISTANCES = pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[1]])

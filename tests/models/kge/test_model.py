@@ -15,7 +15,7 @@ from ...evaluation.oracle import slow_ranks
 from ...says import says
 
 ENTITIES, RELATIONS, DIM, WIDTHS = 9, 3, 12, (4, 7, 12)
-CLASSES = {name: row.load() for name, row in INTERACTIONS.items()}
+CLASSES = {name: row.load_class() for name, row in INTERACTIONS.items()}
 CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,)]
 EVERY = pytest.mark.parametrize(("name", "norm"), CASES)
 NAMES = pytest.mark.parametrize("name", CLASSES)
