@@ -34,8 +34,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, as `write_bytes` does."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write indented JSON, as `write_bytes` does; of an object that is not JSON, such as a `StageResult`, the attributes."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=vars) + "\n")
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:

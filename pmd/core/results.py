@@ -16,13 +16,25 @@ Metrics = dict[str, Any]
 """The metrics of one ranking or of one GLUE split, by key."""
 
 
-class Record(dict[str, Any]):
-    """An object of JSON; what the class declares is read by attribute, None where it is missing."""
+class Record:
+    """An object of JSON: its keys are attributes, and what a class declares is None where it is missing.
+
+    `vars` gives the keys and values back as they were.
+    """
+
+    def __init__(self, **values: Any):
+        self.__dict__ = values
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).__annotations__:
-            return self.get(name)
+            return None
         raise AttributeError(f"{type(self).__name__} has no '{name}'")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(**{vars(self)})"
 
 
 class SubModelResult(Record):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pmd.core.results import StageResult
+from pmd.core.results import StageResult, SubModelResult
 from pmd.settings.catalogue import (
     ENCODERS,
     FAMILIES,
@@ -147,9 +147,9 @@ class Facts:
         return [*dict.fromkeys(filter(None, keys))]
 
     @property
-    def sub_model(self) -> Mapping[str, Any]:
-        """What the run measured of a BERT of the published width."""
-        return self.result.sub_models.get(self.dim, {})
+    def sub_model(self) -> SubModelResult:
+        """What the run measured of a BERT of the published width; empty for a width that it did not measure."""
+        return self.result.sub_models.get(self.dim, SubModelResult())
 
     @property
     def by_width(self) -> dict[str, dict[int, Metrics]]:

@@ -79,7 +79,7 @@ def add_seed(results: Results, stages: Mapping[str, StageResult], config: MedTab
         if result.widths:
             by_width = result.by_width(split)
             for column in widths:
-                results[name][column].append(StageResult(**{**result, "metrics": {split: by_width[column]}}))
+                results[name][column].append(StageResult(**{**vars(result), "metrics": {split: by_width[column]}}))
         elif method in config.methods or method == "dt":
             results[method][int(width)].append(result)
     for method in ORDERS:  # the whole teacher is the crop of its own width

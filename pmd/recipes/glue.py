@@ -216,7 +216,7 @@ class GlueRecipe(Recipe):
             **trained,
             examples={name: len(labels[name]) for name in task.validation},
             majority={name: majority_metrics(task, labels["train"], labels[name]) for name in task.validation},
-            widths={str(width): result for width, result in widths.items()},
+            widths={str(width): vars(result) for width, result in widths.items()},
         )
 
     def write_predictions(self, stage: GlueStageConfig, model: Model, predicted: Answers) -> None:

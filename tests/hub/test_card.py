@@ -34,7 +34,7 @@ def text(**changes):
     config |= {"encoder": {"name": "scratch"}, "evaluation": {"split": "test", "rerank_hops": 0, "rerank_weight": 0.05}}
     facts = {"repo": "user/towns-grade3", "family": "text", "stage": "grade3", "config": config, "graph": GRAPH}
     facts |= {
-        "results": {"grade4": StageResult(teacher), "grade3": StageResult(grade)},
+        "results": {"grade4": StageResult(**teacher), "grade3": StageResult(**grade)},
         "environment": ENVIRONMENT,
         "dim": 16,
         "whole": 16,
@@ -51,14 +51,20 @@ def embedding(**changes):
     one |= {"epochs": 20, "best_epoch": 15, "train_seconds": 4.0, "rank_seconds": {"test": 0.0513}}
     one |= {"metrics": {"test": sided(0.6, 0.5)}}
     facts = {"repo": "user/towns", "family": "embedding", "stage": "rotate", "config": config, "graph": GRAPH}
-    facts |= {"results": {"rotate": StageResult(one)}, "environment": ENVIRONMENT, "dim": 8, "whole": 8, "widths": (8,)}
+    facts |= {
+        "results": {"rotate": StageResult(**one)},
+        "environment": ENVIRONMENT,
+        "dim": 8,
+        "whole": 8,
+        "widths": (8,),
+    }
     return Facts(**{**facts, "parameters": 400, "size": 1600, **changes})
 
 
 def croppable(dim=8):
     plain = embedding()
     widths = {str(width): sided(width / 20, width / 16) for width in (2, 4, 8)}
-    result = StageResult({**plain.result, "metrics": {"test": widths["8"]}, "widths": {"test": widths}})
+    result = StageResult(**{**vars(plain.result), "metrics": {"test": widths["8"]}, "widths": {"test": widths}})
     trained = tuple(width for width in (2, 4, 8) if width <= dim)
     return replace(plain, results={"rotate": result}, dim=dim, widths=trained)
 
@@ -66,11 +72,11 @@ def croppable(dim=8):
 def student():
     plain = embedding()
     teacher, taught = (
-        StageResult({**plain.result, "dim": 32}),
+        StageResult(**{**vars(plain.result), "dim": 32}),
         {"teacher": "teacher", "released": True, "start": "first-8"},
     )
     taught |= {"metrics": {"test": sided(0.4, 0.45)}}
-    results = {"teacher": teacher, "taught-8": StageResult({**plain.result, **taught})}
+    results = {"teacher": teacher, "taught-8": StageResult(**{**vars(plain.result), **taught})}
     return replace(plain, stage="taught-8", results=results)
 
 
@@ -88,7 +94,7 @@ def bert():
         "family": "bert",
         "stage": "med",
         "config": config,
-        "results": {"med": StageResult(result)},
+        "results": {"med": StageResult(**result)},
     }
     facts |= {"environment": ENVIRONMENT, "dim": 32, "whole": 32, "widths": (8, 32), "parameters": 99, "size": 400}
     return Facts(**facts, dataset="nyu-mll/glue", base_model="bert-base-uncased")
@@ -112,7 +118,7 @@ def body(facts):
 def test_a_grade():
     facts = text()
     found, data = entries(facts)
-    metrics = facts.results["grade3"]["metrics"]["test"]
+    metrics = facts.results["grade3"].metrics["test"]
     expected = {("test", key): metrics[key] for key in ("mrr", "hits_at_1", "hits_at_3", "hits_at_10", "mr")}
     expected |= {("test", "mrr", ("target", side)): metrics[side]["mrr"] for side in ("head", "tail")}
     assert found == expected and data.model_name == "towns-grade3"
@@ -153,7 +159,7 @@ def test_a_single_embedding_model():
 def test_every_width_of_a_croppable_model():
     facts = croppable()
     found, data = entries(facts)
-    widths = facts.result["widths"]["test"]
+    widths = facts.result.widths["test"]
     for width in (2, 4):
         for key in ("mrr", "hits_at_10"):
             assert found["test", key, ("width", width)] == widths[str(width)][key]
@@ -167,7 +173,7 @@ def test_every_width_of_a_croppable_model():
 def test_a_crop_has_the_metrics_of_its_width():
     facts = croppable(4)
     found, _ = entries(facts)
-    assert found["test", "mrr"] == facts.result["widths"]["test"]["4"]["mrr"] and len(found) == 7 + 2
+    assert found["test", "mrr"] == facts.result.widths["test"]["4"]["mrr"] and len(found) == 7 + 2
     said = body(facts)
     assert "It is the leading 4 of the 8 dimensions that were trained." in said
     assert "stage `rotate`, cropped to width 4." in body(replace(facts, tables={"test": "| model |"}))
@@ -249,13 +255,13 @@ def test_every_paper_of_the_catalogue_has_an_entry():
 
 @pytest.mark.parametrize("row", [*METHODS["bert"].values()], ids=lambda row: row.name)
 def test_every_method_is_named(row):
-    result = {**bert().result, "method": row.name, "teacher": "finetune" if row.teacher else None}
-    said = body(replace(bert(), results={"med": StageResult(result)}))
+    result = {**vars(bert().result), "method": row.name, "teacher": "finetune" if row.teacher else None}
+    said = body(replace(bert(), results={"med": StageResult(**result)}))
     assert f"{row.summary}." in said and ("taught by the stage `finetune`" in said) == row.teacher
 
 
 def test_a_method_that_the_catalogue_lacks_is_named():
-    result = StageResult({**text().result, "method": "of_a_plugin"})
+    result = StageResult(**{**vars(text().result), "method": "of_a_plugin"})
     facts = replace(text(), results={**text().results, "grade3": result})
     assert "with the method `of_a_plugin`" in body(facts) and facts.citations == ["simkgc2022"]
 
@@ -270,9 +276,9 @@ def test_where_files_lay_is_not_published():
 def test_weaknesses_of_the_protocol_are_said():
     facts = text()
     assert "equal scores there" not in card(facts) and "reranked" not in card(facts)
-    tied = {**facts.result["metrics"]["test"], "pessimistic": ranking(0.3015)}
+    tied = {**facts.result.metrics["test"], "pessimistic": ranking(0.3015)}
     config = {**facts.config, "evaluation": {"split": "test", "rerank_hops": 2, "rerank_weight": 0.05}}
-    results = {**facts.results, "grade3": StageResult({**facts.result, "metrics": {"test": tied}})}
+    results = {**facts.results, "grade3": StageResult(**{**vars(facts.result), "metrics": {"test": tied}})}
     said = card(replace(facts, config=config, results=results))
     assert "how ties fall moves the MRR by 0.100" in said
     assert "entities within 2 hops of the query's gain 0.05. `answer` does not do that." in said

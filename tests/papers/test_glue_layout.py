@@ -64,7 +64,7 @@ def test_tables_say_what_has_learned_nothing():
 @pytest.mark.parametrize("make", [layout_table, run_table])
 def test_results_from_before_these_marks_still_print(make):
     old = result(0.5)
-    del old["widths"]["8"]["constant"]
+    del old.widths["8"]["constant"]
     table = make({"rte": [{"med": old}]}, False) if make is layout_table else make({"med": old}, task_of("rte"))
     (row,) = table.rows
     assert "50.0" in row and not table.notes
