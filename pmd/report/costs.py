@@ -121,7 +121,11 @@ def glue_section(record: RunRecord, files: Files) -> Section | None:
     pictures = []
     for key, factor, label in (("parameters", 1, "parameters"), ("seconds", 1000, "milliseconds a batch of up to 32")):
         values = {
-            name: [(factor * model[key], 100 * model.score) for model in result.sub_models.values() if key in model]
+            name: [
+                (factor * value, 100 * model.score)
+                for model in result.sub_models.values()
+                if (value := getattr(model, key)) is not None
+            ]
             for name, result in record.results.items()
         }
         values = {name: pairs for name, pairs in values.items() if pairs}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
 from pmd.settings.kge import KgeConfig, KgeStageConfig, Loss
 from pmd.settings.med import RECIPES, MedConfig, check_widths
 
@@ -207,13 +208,15 @@ def croppable_stages(config: MedTableConfig) -> list[KgeStageConfig]:
     ]
 
 
-def assistant_stages(config: MedTableConfig, results: dict[str, Any], folder: Path) -> list[KgeStageConfig]:
+def assistant_stages(config: MedTableConfig, results: dict[str, StageResult], folder: Path) -> list[KgeStageConfig]:
     """Students of an assistant: the taught model of the width whose MRR alone is nearest to the mean of the teacher's
     and the student's (Mirzadeh et al., 2020), on the validation triples, or without validation on those evaluated."""
     *narrow, widest = config.base.model.widths
     split = config.base.evaluation.splits[0]
-    alone = {width: results[f"dt-{width}"] for width in (*narrow, widest)}
-    alone = {width: result.get("valid_mrr", result["metrics"][split]["mrr"]) for width, result in alone.items()}
+    alone = {}
+    for width in (*narrow, widest):
+        result = results[f"dt-{width}"]
+        alone[width] = result.metrics[split]["mrr"] if result.valid_mrr is None else result.valid_mrr
     stages: dict[str, KgeStageConfig] = {}
     for width in narrow[::-1]:
         between = [other for other in narrow if other > width]

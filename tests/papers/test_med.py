@@ -10,6 +10,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
 from pmd.distill.kge_dimension_order import dimension_order
 from pmd.papers.figures import curves
 from pmd.settings.config_files import CONFIGS
@@ -199,7 +200,7 @@ def test_methods_have_settings_of_their_own():
     assert stages["dt-8"] == (None, None)
     weights = {stage.name: (stage.alpha, stage.beta) for stage in rival_stages(config)}
     assert weights["dualde-4"] == (0.3, 0.7) and weights["bkd-4"] == weights["dt-4"] == (None, None)
-    alone = {"valid_mrr": 0.5, "metrics": {"test": {"mrr": 0.5}}}
+    alone = StageResult(valid_mrr=0.5, metrics={"test": {"mrr": 0.5}})
     (*_, taught) = assistant_stages(config, {"dt-4": alone, "dt-8": alone}, Path("run"))
     assert (taught.name, taught.lr, taught.margin, taught.alpha) == ("ta-4", 0.3, None, 0.3)
 
