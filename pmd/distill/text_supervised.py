@@ -21,7 +21,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
 from pmd.losses.contrastive import contrastive_loss
-from pmd.models.text.bi_encoder import BiEncoder, leading
+from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.encode import Encoded, encode
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
 
@@ -57,7 +57,7 @@ class Vectors:
 
     def crop(self, width: int) -> Vectors:
         """The unit vectors (b, width) of the leading dimensions."""
-        return Vectors(leading(self.query, width), leading(self.entity, width), leading(self.head, width))
+        return Vectors(*(leading_dimensions(part, width) for part in (self.query, self.entity, self.head)))
 
 
 class Supervised(Objective):
@@ -135,7 +135,7 @@ class Supervised(Objective):
         if "head_is_answer" in is_answer:
             negatives["head"] = (vectors.query * vectors.head).sum(-1) * scale
         if "pre_batch_is_answer" in is_answer:
-            earlier = cosines(vectors.query, leading(self.earlier_vectors, vectors.query.shape[-1]))
+            earlier = cosines(vectors.query, leading_dimensions(self.earlier_vectors, vectors.query.shape[-1]))
             negatives["pre_batch"] = earlier * scale * self.options.pre_batch_weight
         return contrastive_loss(cosine * scale, false_negatives, **negatives, **is_answer)
 

@@ -1,7 +1,7 @@
 """Which family the model of a folder belongs to, and what lies beside it. Loads nothing heavy.
 
 A family's row in the catalogue says what its models can do, and names the module that saves, loads, crops and ranks with
-them (`Family.load`).
+them (`Family.load_module`).
 """
 
 from __future__ import annotations

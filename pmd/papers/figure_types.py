@@ -17,7 +17,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.tsv import read_columns
-from pmd.models.kge.folder import load, load_vocabulary
+from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.med_rows import models_of
 from pmd.report.figure_methods import chosen, read_table
@@ -88,7 +88,7 @@ def models_of_run(folder: Path, rows: Sequence[str] | None, widths: Sequence[int
     stages = sorted(path.parent for path in folder.glob("*/config.json"))
     if not stages:
         raise PmdError(f"--run: '{folder}' holds no trained model; give a folder of `pmd train` or `pmd table med`")
-    known = {stage.name: load(stage) for stage in stages}
+    known = {stage.name: load_model(stage) for stage in stages}
     rows = rows or [name for name, model in known.items() if len(model.widths) > 1]
     if not rows:
         raise PmdError(f"--rows: no model of '{folder}' is croppable; choose some of {', '.join(known)}")
@@ -139,7 +139,7 @@ def draw_entities(types: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
 
 def embeddings(model: Path, width: int, entities: np.ndarray) -> np.ndarray:
     """(n,) positions -> (n, parts · width): the embeddings as a sub-model compares them."""
-    return entity_vectors(load(model), torch.from_numpy(entities), width).numpy()
+    return entity_vectors(load_model(model), torch.from_numpy(entities), width).numpy()
 
 
 def layout(vectors: np.ndarray, previous: np.ndarray | None = None) -> np.ndarray:

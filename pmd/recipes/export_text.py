@@ -13,7 +13,7 @@ from pmd.core.files import write_folder, write_json
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
-from pmd.models.text.folder import TextModel, load, stored_entities
+from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
 from pmd.settings.shared import DataConfig
 from pmd.use.export import template_values, write_readme, write_sentence_transformers, write_texts
@@ -64,7 +64,7 @@ def export_onnx(folder: Path, out: Path, name: str, source: DataConfig, *, int8:
 
 def _load(folder: Path) -> TextModel:
     quiet()
-    return load(folder)
+    return load_model(folder)
 
 
 def _compare_vectors(

@@ -36,7 +36,7 @@ from pmd.distill.bert_start import ORDER_BATCH, ORDER_EXAMPLES, check_stages, fi
 from pmd.evaluation.glue import collect_logits, glue_metrics, glue_score, majority_metrics, predictions_of
 from pmd.evaluation.speed import median_seconds
 from pmd.models.bert.croppable import CroppableBertConfig, flops
-from pmd.models.bert.folder import Model, full_config, load, save, tokenizer_of
+from pmd.models.bert.folder import Model, full_config, load_model, save, tokenizer_of
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import Banner, Recipe, run_stages
 from pmd.settings.catalogue import AX, METHODS, GlueTask, task_of
@@ -84,7 +84,7 @@ class GlueRecipe(Recipe):
         check_glue(config)
         return resolve_glue_stages(config)
 
-    def load(self, pending: Sequence[GlueStageConfig]) -> GlueData:
+    def load_data(self, pending: Sequence[GlueStageConfig]) -> GlueData:
         self.full, self.tokenizer, data = read_inputs(self.config, [*self.stages.values()])
         self.encoded = {name: self.encode(split) for name, split in data.splits.items() if name not in data.task.test}
         self.taught = {}
@@ -151,7 +151,7 @@ class GlueRecipe(Recipe):
         return model, trained
 
     def teacher(self, stage: GlueStageConfig) -> BertForSequenceClassification:
-        return load(self.run.folder / stage.teacher, plain=True)
+        return load_model(self.run.folder / stage.teacher, plain=True)
 
     def teacher_logits(self, stage: GlueStageConfig) -> Tensor:
         """The logits (N, num_labels) of a stage's teacher for the N examples of the training split."""
@@ -164,7 +164,7 @@ class GlueRecipe(Recipe):
         save(folder, model, self.tokenizer, trained)
 
     def read(self, folder: Path) -> Model:
-        return load(folder)
+        return load_model(folder)
 
     def logits(self, stage: GlueStageConfig, model: Model, split: EncodedSplit) -> Tensor:
         """The logits (n, N, num_labels) of every width of a stage for a split's N texts; the model's mode stays.

@@ -29,7 +29,7 @@ from pmd.distill.kge_supervised import KgeSetup
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.kge.folder import load, load_for, save
+from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.ranking import RankingRecipe, load_data, ranking_options, refuse_unseen, write_ranks
 from pmd.recipes.stages import Banner, run_stages
@@ -61,7 +61,7 @@ class KgeRecipe(RankingRecipe):
         check_kge(config)
         return resolve_kge_stages(config)
 
-    def load(self, pending: Sequence[KgeStageConfig]) -> KnowledgeGraph:
+    def load_data(self, pending: Sequence[KgeStageConfig]) -> KnowledgeGraph:
         config, accelerator = self.config, self.accelerator
         several = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
         if config.train.optimizer == "sparse_adam" and several:
@@ -104,7 +104,7 @@ class KgeRecipe(RankingRecipe):
 
     def make(self, stage: KgeStageConfig, seed: int) -> tuple[KgeModel, dict[str, Any]]:
         if stage.load:
-            return load(stage.load), {}
+            return load_model(stage.load), {}
         return self.cropped(stage) if stage.crop else self.trained(stage, seed)
 
     def trained(self, stage: KgeStageConfig, seed: int) -> tuple[KgeModel, dict[str, Any]]:
@@ -112,7 +112,9 @@ class KgeRecipe(RankingRecipe):
         config, graph = self.config, self.data
         set_seed(seed)
         model = (
-            load(self.run.folder / stage.start) if stage.start else new_model(config, graph, stage.dim, stage.widths)
+            load_model(self.run.folder / stage.start)
+            if stage.start
+            else new_model(config, graph, stage.dim, stage.widths)
         )
         model.to(self.accelerator.device)
         examples = collator(config, graph, seed)
@@ -135,7 +137,7 @@ class KgeRecipe(RankingRecipe):
         model.sparse_gradients(sparse)
         teacher, teacher_loss = None, None
         if stage.teacher:
-            teacher = load(self.run.folder / stage.teacher).to(self.accelerator.device).sparse_gradients(sparse)
+            teacher = load_model(self.run.folder / stage.teacher).to(self.accelerator.device).sparse_gradients(sparse)
             teacher_loss = self.loss(stage.teacher)
         setup = KgeSetup(model, teacher, self.data, self.loss(stage.name), teacher_loss, self.config, stage)
         return METHODS["embedding"][stage.method].load_class().for_stage(setup)
@@ -149,7 +151,7 @@ class KgeRecipe(RankingRecipe):
     def cropped(self, stage: KgeStageConfig) -> tuple[KgeModel, dict[str, Any]]:
         """The leading dimensions of an earlier model, in the order that the stage asks for, and the seconds that finding
         it took: it is the same for all widths, so the first stage that asks has them."""
-        model = load(self.run.folder / stage.crop)
+        model = load_model(self.run.folder / stage.crop)
         if not stage.order:
             return model.crop(stage.dim), {}
         trained, key = {}, (stage.crop, stage.order)
@@ -164,7 +166,7 @@ class KgeRecipe(RankingRecipe):
         save(folder, model, self.data, trained)
 
     def read(self, folder: Path) -> KgeModel:
-        return load(folder)
+        return load_model(folder)
 
     def measure(self, stage: KgeStageConfig, model: KgeModel, trained: Mapping[str, Any]) -> StageResult:
         """Rank at all widths; the ranks of the first split are kept."""

@@ -70,7 +70,7 @@ class Recipe(ABC):
         """The stages with every setting filled in. PmdError for settings that cannot work."""
 
     @abstractmethod
-    def load(self, pending: Sequence[Any]) -> Any:
+    def load_data(self, pending: Sequence[Any]) -> Any:
         """Load the data, which it returns, and what the pending stages begin with. PmdError for what does not fit."""
 
     @property
@@ -157,7 +157,7 @@ def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
     refuse_small_batches(recipe)
     recipe.watch = watch_for(recipe.accelerator)
     finished = run.finished if run else []
-    recipe.data = recipe.load([stage for name, stage in recipe.stages.items() if name not in finished])
+    recipe.data = recipe.load_data([stage for name, stage in recipe.stages.items() if name not in finished])
     recipe.run = open_run(recipe, run)
     say(recipe, banner_text(recipe))
     with resumable():

@@ -22,7 +22,7 @@ from pmd.data.texts.graph_text import GraphText
 from pmd.distill.text_supervised import TextSetup
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
-from pmd.models.text.folder import TextModel, load, save
+from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import evenly_spaced, student_of
@@ -52,7 +52,7 @@ class TextRecipe(RankingRecipe):
         check(config)
         return resolve_stages(config, depth_of(config.encoder))
 
-    def load(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
+    def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
         config = self.config
         graph = load_data(config)
         self.origin = TextModel(*start(config.encoder, graph, config.seed))
@@ -110,9 +110,9 @@ class TextRecipe(RankingRecipe):
 
     def make(self, stage: StageConfig, seed: int) -> tuple[TextModel, dict[str, Any]]:
         if stage.load:
-            return load(stage.load), {}
+            return load_model(stage.load), {}
         config, graph = self.config, self.data
-        teacher = None if stage.teacher == "none" else load(self.run.folder / stage.teacher).model
+        teacher = None if stage.teacher == "none" else load_model(self.run.folder / stage.teacher).model
         source = teacher if stage.init == "teacher" else self.origin.model
         student = student_of(source, self.starting_layers(stage), config.encoder.widths)
         set_seed(seed)
@@ -137,7 +137,7 @@ class TextRecipe(RankingRecipe):
         save(folder, model, self.data)
 
     def read(self, folder: Path) -> TextModel:
-        return load(folder)
+        return load_model(folder)
 
     def measure(self, stage: StageConfig, model: TextModel, trained: Mapping[str, Any]) -> StageResult:
         """Rank at all widths, and save the model again with the entities that were encoded for that."""
@@ -166,7 +166,7 @@ class TextRecipe(RankingRecipe):
 
 def check_load(stage: StageConfig, origin: TextModel) -> None:
     """Refuse a model to load that does not fit the run."""
-    place, trained = f"stages ({stage.name}).load: '{stage.load}'", load(stage.load)
+    place, trained = f"stages ({stage.name}).load: '{stage.load}'", load_model(stage.load)
     if trained.model.depth != stage.layers:
         raise PmdError(f"{place} has {trained.model.depth} layers, not {stage.layers}; set the stage's layers")
     if trained.tokenizer.get_vocab() != origin.tokenizer.get_vocab():

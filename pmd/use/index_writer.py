@@ -128,10 +128,10 @@ def _subgraphs(graph: KnowledgeGraph) -> np.ndarray:
 def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | None) -> tuple[dict[str, Any], Columns]:
     """Write vectors.npy of a text model into a folder; returns the metadata and columns that only its index has."""
     from pmd.core.quiet import quiet
-    from pmd.models.text.folder import load, stored_entities
+    from pmd.models.text.folder import load_model, stored_entities
 
     quiet()
-    trained = load(model)
+    trained = load_model(model)
     encoder = trained.model.to("cuda" if torch.cuda.is_available() else "cpu")
     text = trained.read(graph, cache)
     write_vectors(folder / "vectors.npy", encoder, text, stored_entities(model, graph))

@@ -19,7 +19,7 @@ from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.families import width_of
-from pmd.models.text.numpy_bert import NumpyBert, reads
+from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Index, crop_vectors
 
@@ -142,7 +142,7 @@ class TrainedText(AnsweringModel):
     @cached_property
     def _encode(self) -> Callable[..., np.ndarray]:
         """What encodes texts: NumPy where the encoder is a BERT, otherwise the model itself."""
-        if reads(self.folder, self.settings):
+        if can_read(self.folder, self.settings):
             return NumpyBert(self.folder, self.settings).vectors
         from pmd.models.text.bi_encoder import BiEncoder
         from pmd.models.text.scorer import encode_texts

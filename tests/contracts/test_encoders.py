@@ -18,10 +18,10 @@ from pmd.data.texts.graph_text import GraphText
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
-from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimensions
 from pmd.models.text.encode import encode
 from pmd.models.text.encoders import layer_lists, set_dropout
-from pmd.models.text.folder import TextModel, load, save
+from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.numpy_bert import reads
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import start
@@ -299,12 +299,12 @@ def test_a_folder_is_the_model_at_every_width(family, tmp_path):
     model, graph = model_of(family, widths=[4, 16]), tiny_graph()
     scorer = TextScorer(model, text)
     save(tmp_path / "whole", TextModel(model, tokenizer_of(family)), graph, scorer.entities)
-    loaded = load(tmp_path / "whole")
+    loaded = load_model(tmp_path / "whole")
     again = loaded.read(graph, str(tmp_path / "cache"))
     assert again.rows.flat.tolist() == text.rows.flat.tolist() and again.frame == text.frame
     assert torch.equal(TextScorer(loaded.model, again).entities, scorer.entities)
     small = TextScorer(model.crop(4), text)
-    torch.testing.assert_close(small.entities, leading(scorer.entities, 4), atol=1e-6, rtol=0)
+    torch.testing.assert_close(small.entities, leading_dimensions(scorer.entities, 4), atol=1e-6, rtol=0)
     torch.testing.assert_close(
         small.score_all(graph.train, "tail"), scorer.score_all(graph.train, "tail", 4), atol=1e-5, rtol=0
     )

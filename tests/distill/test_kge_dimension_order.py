@@ -59,13 +59,15 @@ def test_the_loss_without_a_dimension_is_that_of_a_model_without_it(options, nam
     check(build(graph, name, reciprocal=reciprocal), graph, options)
 
 
-KINDS = [("complex", None), ("simple", None)]
-KINDS += [(name, norm) for name in ("transe", "transh", "rotate", "pairre") for norm in ("l1", "l2", "squared")]
+INTERACTIONS_WITH_NORMS = [("complex", None), ("simple", None)]
+INTERACTIONS_WITH_NORMS += [
+    (name, norm) for name in ("transe", "transh", "rotate", "pairre") for norm in ("l1", "l2", "squared")
+]
 
 
 @pytest.mark.parametrize("unit", [False, True], ids=["", "unit"])
 @pytest.mark.parametrize("terms", [1, 500, importance.MAX_TERMS])
-@pytest.mark.parametrize(("name", "norm"), KINDS, ids=str)
+@pytest.mark.parametrize(("name", "norm"), INTERACTIONS_WITH_NORMS, ids=str)
 def test_of_every_interaction(name, norm, terms, unit, random_graph, monkeypatch):
     monkeypatch.setattr(importance, "MAX_TERMS", terms)  # one dimension at a time, a few, and all
     graph = random_graph(2)

@@ -27,7 +27,7 @@ from pmd.use.trained_models import TrainedKge
 from ..markdown import cells_of
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
 
-KINDS = ["text", "wide", "rotate", "reciprocal", "pairre"]
+MODELS = ["text", "wide", "rotate", "reciprocal", "pairre"]
 
 
 def write_model(kind, folder, graph):
@@ -50,7 +50,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PMD_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=MODELS)
 def asked(request, tmp_path):
     """A model that can be asked, and its folder."""
     folder = write_model(request.param, tmp_path / request.param, tiny_graph())

@@ -14,7 +14,7 @@ import pmd
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save as save_kge
-from pmd.models.text.folder import TextModel, load
+from pmd.models.text.folder import TextModel, load_model
 from pmd.models.text.folder import save as save_text
 from pmd.recipes import export_text
 from pmd.use.onnx import OnnxEncoders, OnnxScorer
@@ -95,7 +95,7 @@ def test_the_tokenizer_cuts_and_pads_as_the_model_reads(runtime, make_run, tmp_p
     export(run, "onnx", f"--out={tmp_path}/out")
     graph = graph_of(run)
     texts = [line.split("\t")[1] for line in (tmp_path / "out" / "texts.tsv").read_text().splitlines()]
-    text = load(run / "grade1").read(graph)
+    text = load_model(run / "grade1").read(graph)
     tokenizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     read = text.entities(np.arange(48))
     found = tokenizer.encode_batch(texts)

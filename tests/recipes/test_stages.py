@@ -44,7 +44,7 @@ def recipe(done, failing=""):
             if what[0] == failing:
                 raise KeyboardInterrupt
 
-        def load(self, pending):
+        def load_data(self, pending):
             self.note("load", *(stage.name for stage in pending))
             return SimpleNamespace(name="a graph/1", checksum=lambda: "c0ffee")
 

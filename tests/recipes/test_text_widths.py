@@ -17,7 +17,7 @@ from pmd.core.results import StageResult
 from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import AtWidth
 from pmd.models.text import scorer as module
-from pmd.models.text.bi_encoder import leading
+from pmd.models.text.bi_encoder import leading_dimensions
 from pmd.papers.figures import curves
 from pmd.recipes.ranking import measure_widths
 from pmd.recipes.tables import widths_tables
@@ -145,7 +145,7 @@ def test_a_crop_is_the_width_of_its_model(name, run, folder, results, tmp_path, 
     whole, small = (pmd.BiEncoder.from_pretrained(path) for path in (run / name, tmp_path / "small"))
     assert (whole.dim, small.dim, whole.widths, small.widths) == (16, 8, (4, 8, 16), (4, 8))
     index = [load_file(path / "entities.safetensors")["entities"] for path in (run / name, tmp_path / "small")]
-    torch.testing.assert_close(index[1], leading(index[0], 8), atol=0, rtol=0)
+    torch.testing.assert_close(index[1], leading_dimensions(index[0], 8), atol=0, rtol=0)
     graph, cache = pmd.load_graph(folder), str(run.parent / "cache")
     scorers = [pmd.load_scorer(path, graph, cache=cache) for path in (run / name, tmp_path / "small")]
     for target in ("head", "tail"):

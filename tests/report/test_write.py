@@ -249,10 +249,10 @@ def test_examples_are_the_models_own_answers(runs, graph_folder):
     assert set(right) == {"1"} and float(wrong[0]) == max(ranks.values())
 
 
-KINDS = ["croppable", "dual", "text", "textwidths", "glue", "table"]
+RUNS = ["croppable", "dual", "text", "textwidths", "glue", "table"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RUNS)
 def test_every_kind_of_run(kind, runs, table):
     """Both forms hold the same tables, and the page needs nothing beside it."""
     run = table.out if kind == "table" else runs(kind)

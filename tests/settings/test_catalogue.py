@@ -55,5 +55,5 @@ def test_unknown_names_are_refused_with_the_nearest():
 @pytest.mark.parametrize("family", catalogue.FAMILIES.values(), ids=lambda family: family.name)
 def test_families_have_the_functions_of_their_models(family):
     module = family.load_module()
-    assert callable(module.load) and callable(module.save) and callable(module.crop)
+    assert callable(module.load_model) and callable(module.save) and callable(module.crop)
     assert hasattr(module, "scorer") == family.ranks

@@ -76,7 +76,7 @@ def save(
     write_folder(folder, fill)
 
 
-def load(folder: str | Path, *, plain: bool = False) -> Model:
+def load_model(folder: str | Path, *, plain: bool = False) -> Model:
     """The model of a folder that `save` wrote; a croppable one is croppable again, unless `plain`."""
     if plain:
         return BertForSequenceClassification.from_pretrained(folder)

@@ -49,7 +49,7 @@ def save(
     write_folder(folder, fill)
 
 
-def load(folder: str | Path) -> KgeModel:
+def load_model(folder: str | Path) -> KgeModel:
     """The model of a folder, or of a Hub id. PmdError if there is none."""
     try:
         return KgeModel.from_pretrained(str(folder))
@@ -70,7 +70,7 @@ def load_vocabulary(folder: str | Path) -> Vocabulary:
 
 def load_named(folder: str | Path) -> tuple[KgeModel, Vocabulary]:
     """The model of a folder, or of a Hub id, and what its rows are. PmdError if one is missing, or they do not fit."""
-    model, vocabulary = load(folder), load_vocabulary(folder)
+    model, vocabulary = load_model(folder), load_vocabulary(folder)
     for name, ids, rows in (
         ("entities", vocabulary.entity_ids, model.num_entities),
         ("relations", vocabulary.relation_ids, model.num_relations),

@@ -158,7 +158,7 @@ def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Te
     return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
 
 
-def leading(vectors: Tensor, width: int) -> Tensor:
+def leading_dimensions(vectors: Tensor, width: int) -> Tensor:
     """The first `width` dimensions of unit vectors (…, d) as unit vectors (…, width); all d as they are.
 
     A length does not matter for what is brought to length 1: these are the vectors that `pool` makes of that width.

@@ -25,7 +25,7 @@ from pmd.data.graphs.tsv import write_columns
 from pmd.data.texts.graph_text import GraphText, Reading, default_cache
 from pmd.models.families import Cropped
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
-from pmd.models.text.bi_encoder import BiEncoder, leading
+from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.scorer import TextScorer
 
 
@@ -69,7 +69,7 @@ def save(
     write_folder(folder, fill)
 
 
-def load(folder: str | Path) -> TextModel:
+def load_model(folder: str | Path) -> TextModel:
     """The model of a folder, or of a Hub id.
 
     Raises:
@@ -93,10 +93,10 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
         PmdError: if there is no such model, if its vectors have not so many dimensions, or if `out` is not new.
     """
     quiet()
-    whole, graph = load(folder), load_vocabulary(folder)
+    whole, graph = load_model(folder), load_vocabulary(folder)
     small = replace(whole, model=whole.model.crop(width))
     entities, checksum = encoded_entities(Path(folder))
-    save(new_folder(out), small, graph, None if entities is None else leading(entities, width), checksum)
+    save(new_folder(out), small, graph, None if entities is None else leading_dimensions(entities, width), checksum)
     text = f"vectors of {width} of {whole.model.dim} dimensions, by the same encoders"
     return Cropped(whole.model.widths, text)
 
@@ -128,7 +128,7 @@ def scorer(
     Raises:
         PmdError: if there is no such model.
     """
-    trained = load(folder)
+    trained = load_model(folder)
     stored = stored_entities(Path(folder), graph)
     return TextScorer(
         trained.model.to(device), trained.read(graph, cache), None if stored is None else stored.to(device)

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from pmd.data.texts.compose import Texts
 
 
-def reads(folder: Path, settings: Mapping[str, Any]) -> bool:
+def can_read(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the bi-encoder of these settings (its config.json) is one that this module knows."""
     encoder = settings.get("encoder", {})
     plain = encoder.get("model_type") == "bert" and encoder.get("hidden_act") == "gelu"

@@ -15,7 +15,7 @@ from pmd.data.graphs.answers import distinct
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
-from pmd.models.text.bi_encoder import BiEncoder, Role, check_width, leading, pool
+from pmd.models.text.bi_encoder import BiEncoder, Role, check_width, leading_dimensions, pool
 
 
 @torch.no_grad()
@@ -94,8 +94,8 @@ class TextScorer:
         self.prepare(triples, (target,))
         place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
         if self._candidates.shape[1] != width:
-            self._candidates = leading(self.entities, width)
-        return leading(self._queries[place], width) @ self._candidates.T
+            self._candidates = leading_dimensions(self.entities, width)
+        return leading_dimensions(self._queries[place], width) @ self._candidates.T
 
     def encode(self, role: Role, texts: Texts) -> Tensor:
         """Unit vectors (n, d) fp32 of texts."""

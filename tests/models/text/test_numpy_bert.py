@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
-from pmd.models.text.numpy_bert import NumpyBert, gelu, reads
+from pmd.models.text.numpy_bert import NumpyBert, can_read, gelu
 from pmd.models.text.scorer import encode_texts
 
 from ...tiny import tiny_encoder, tiny_graph, tiny_model, tiny_text
@@ -51,8 +51,8 @@ def test_gelu():
 
 def test_other_encoders_are_not_read(tmp_path):
     settings = saved(tiny_model(), tmp_path)
-    assert reads(tmp_path, settings)
+    assert can_read(tmp_path, settings)
     for other in ({"model_type": "distilbert"}, {"hidden_act": "relu"}, {"position_embedding_type": "relative_key"}):
-        assert not reads(tmp_path, {**settings, "encoder": {**settings["encoder"], **other}})
+        assert not can_read(tmp_path, {**settings, "encoder": {**settings["encoder"], **other}})
     (tmp_path / "model.safetensors").unlink()
-    assert not reads(tmp_path, settings)
+    assert not can_read(tmp_path, settings)

@@ -9,7 +9,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.evaluation.ranking import rank
 from pmd.models.text import scorer as module
-from pmd.models.text.bi_encoder import BiEncoder, leading, pool
+from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions, pool
 from pmd.models.text.encode import encode
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.students import student_of
@@ -39,18 +39,18 @@ def test_a_prefix_is_cut_before_it_is_brought_to_length_1(width):
     for row, length in enumerate(lengths):
         assert cut[row].tolist() == pytest.approx(slow_leading(hidden[row, :length], width), abs=1e-6)
     # Of the stored unit vector the same: a length does not matter for what is brought to length 1.
-    torch.testing.assert_close(leading(pool(hidden, mask), width), cut, atol=1e-6, rtol=0)
+    torch.testing.assert_close(leading_dimensions(pool(hidden, mask), width), cut, atol=1e-6, rtol=0)
 
 
 def test_the_full_width_is_left_as_it_is():
     vectors = torch.randn(3, 8)
-    assert leading(vectors, 8) is vectors
+    assert leading_dimensions(vectors, 8) is vectors
     hidden, mask = torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.long)
     assert torch.equal(pool(hidden, mask, 8), pool(hidden, mask))
 
 
 def test_by_hand():
-    assert leading(torch.tensor([[0.6, 0.0, 0.8]]), 2).tolist() == [[1.0, 0.0]]
+    assert leading_dimensions(torch.tensor([[0.6, 0.0, 0.8]]), 2).tolist() == [[1.0, 0.0]]
     hidden = torch.tensor([[[3.0, 0.0, 9.0], [3.0, 8.0, 9.0], [99.0, 99.0, 99.0]]])
     assert pool(hidden, torch.tensor([[1, 1, 0]]), 2)[0].tolist() == pytest.approx([0.6, 0.8])
 
@@ -58,7 +58,7 @@ def test_by_hand():
 def test_gradients_are_those_of_the_mean_that_is_cut():
     """Through the unit vector of full width, as in training, or through the mean itself."""
     found = []
-    for cut in (lambda h, m: pool(h, m, 4), lambda h, m: leading(pool(h, m), 4)):
+    for cut in (lambda h, m: pool(h, m, 4), lambda h, m: leading_dimensions(pool(h, m), 4)):
         hidden = torch.randn(5, 7, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
         weights = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
         (cut(hidden, torch.ones(5, 7, dtype=torch.long)) * weights).sum().backward()
@@ -76,7 +76,7 @@ def test_a_cropped_model_stands_alone(tied, tmp_path):
     assert (whole.dim, whole.widths, whole.config.width) == (32, (4, 16, 32), None)
     text = tiny_text()
     texts = text.entities(np.arange(13))
-    expected = leading(encode_texts(whole, "entity", texts, text.pad), 16)
+    expected = leading_dimensions(encode_texts(whole, "entity", texts, text.pad), 16)
     for model in (small, again, auto):
         assert (model.dim, model.hidden_size, model.widths, model.config.width) == (16, 32, (4, 16), 16)
         found = encode_texts(model, "entity", texts, text.pad)
@@ -84,7 +84,7 @@ def test_a_cropped_model_stands_alone(tied, tmp_path):
     batch = tiny_batch([0, 1, 2, 8])
     with torch.no_grad():
         pooled = [encode(model, "query", batch.queries).pooled for model in (whole, small)]
-    torch.testing.assert_close(pooled[1], leading(pooled[0], 16), atol=1e-6, rtol=0)
+    torch.testing.assert_close(pooled[1], leading_dimensions(pooled[0], 16), atol=1e-6, rtol=0)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values()))
 
 
@@ -151,7 +151,7 @@ def test_any_prefix_scores_from_one_matrix(width, target):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     fixed = TextScorer(model, tiny_text(), whole.entities, width=width)
     assert torch.equal(fixed.score_all(TRIPLES, target), found)
-    for entities in (whole.entities, leading(whole.entities, width), None):
+    for entities in (whole.entities, leading_dimensions(whole.entities, width), None):
         small = TextScorer(model.crop(width), tiny_text(), entities)
         torch.testing.assert_close(small.score_all(TRIPLES, target), found, atol=1e-6, rtol=0)
 
