@@ -22,7 +22,7 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimen
 from pmd.models.text.encode import encode
 from pmd.models.text.encoders import layer_lists, set_dropout
 from pmd.models.text.folder import TextModel, load_model, save
-from pmd.models.text.numpy_bert import reads
+from pmd.models.text.numpy_bert import can_read
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
@@ -317,7 +317,7 @@ def test_questions_are_answered(family, tmp_path, monkeypatch):
     graph, place = tiny_graph(), tmp_path / "model"
     save(place, TextModel(model_of(family), tokenizer_of(family)), graph)
     settings = json.loads((place / "config.json").read_text())
-    assert reads(place, settings) == (family == "bert")
+    assert can_read(place, settings) == (family == "bert")
     trained = pmd.load(place, graph)
     assert trained.dim == 16 and trained.widths == (16,)
     answers = trained.answer(head="Hub", relation="größer als", top_k=len(ENTITIES))
