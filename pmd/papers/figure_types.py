@@ -21,7 +21,7 @@ from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.med_rows import models_of
 from pmd.report.figure_methods import chosen, read_table
-from pmd.report.plotting import COLOURS, MARKS, figure
+from pmd.report.pictures import COLOURS, MARKS, figure
 from pmd.settings.med_table import TITLES
 
 TYPES, ENTITIES = 4, 250

@@ -21,10 +21,9 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.recipes.tables import parameters_at
-from pmd.report.curves import OF_WIDTH, Curve, curves
 from pmd.report.figure_methods import by_method, by_retention, title
-from pmd.report.pictures import evenly_spaced, lines
-from pmd.report.plotting import SHOWN, draw_lines, figure, name_axes
+from pmd.report.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines, name_axes
+from pmd.report.record import OF_WIDTH, Curve, curves
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import read_config

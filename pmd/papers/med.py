@@ -26,7 +26,7 @@ from pmd.papers.med_rows import retained_by, training_seconds
 from pmd.papers.seeds import finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.tables import Table, parameters_at, seeds_table, write_tables
-from pmd.report.costs import retention_table
+from pmd.report.figure_methods import retention_table
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
-from pmd.report.costs import retention_ratios
-from pmd.report.plotting import DASHES, MARKS, figure, look, name_axes, width_axis
+from pmd.recipes.tables import Table, seeds_table
+from pmd.report.pictures import DASHES, MARKS, figure, look, name_axes, width_axis
 from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig
 from pmd.settings.med_table import TITLES
@@ -72,6 +72,39 @@ def by_retention(folder: Path, names: Sequence[str] | None, path: Path) -> None:
         name_axes(bars, f"ability retention ratio, first 10 candidates, {split}", "", title_of(folder))
         lines.legend(**LEGEND)
         name_axes(lines, "narrowest width that answers", "ability retention ratio")
+
+
+def retention_table(
+    retention: Mapping[str, Sequence[Mapping[str, Sequence[int]]]],
+    widths: Sequence[int],
+    of_split: str = "",
+    titles: Mapping[str, str] | None = None,
+) -> Table:
+    """Models down; the ratio, then that of the queries that each width is the narrowest to answer. Nothing is wider than
+    the widest, so it has no column.
+
+    Args:
+        retention: answered and retained queries by model, seed and width.
+    """
+    columns = {"all": widths, **{f"from {width}": [width] for width in widths[:-1]}}
+    rows = {
+        name: {column: retention_ratios(seeds, narrowest) for column, narrowest in columns.items()}
+        for name, seeds in retention.items()
+    }
+    caption = (
+        f"Ability retention ratio{of_split}: of the queries that some width answers within the first 10, the share that "
+        "all wider ones answer too; and by the narrowest that answers"
+    )
+    return seeds_table(["method" if titles else "model"], [*columns], rows, caption, titles=titles)
+
+
+def retention_ratios(seeds: Sequence[Mapping[str, Sequence[int]]], narrowest: Sequence[int]) -> list[float]:
+    """The ability retention ratio of each seed, of the queries that one of these widths is the narrowest to answer; seeds
+    without such a query have nothing to retain, and are left out."""
+    from pmd.evaluation.retention import retention_ratio  # loads torch
+
+    counts = [[by_width[str(width)] for width in narrowest if str(width) in by_width] for by_width in seeds]
+    return [retention_ratio(pairs) for pairs in counts if any(answered for answered, _ in pairs)]
 
 
 def height(rows: Iterable[str]) -> float:

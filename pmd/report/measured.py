@@ -83,22 +83,20 @@ class Measured:
     def details(self, stages: Sequence[str], split: str) -> dict[str, dict[str, Any]]:
         """By stage, what `pmd.report.ranking.details` measures."""
         evaluation = self.record.config["evaluation"]
-        kept = self.facts.setdefault("details", {})
-        keys = {
-            stage: {"split": split, "evaluation": evaluation, "model": model}
-            for stage, model in self.models(stages).items()
-        }
-        missing = [stage for stage, key in keys.items() if kept.get(stage, {}).get("of") != key]
-        if missing and not self.note:
-            from pmd.report.ranking import details, device_for
+        kept, details = self.facts.setdefault("details", {}), {}
+        for stage, model in self.models(stages).items():
+            key = {"split": split, "evaluation": evaluation, "model": model}
+            if kept.get(stage, {}).get("of") != key:
+                if self.note:
+                    continue
+                from pmd.report import ranking
 
-            device = device_for(self.threads)
-            for stage in missing:
                 print(f"ranking {split} with {stage} for its relations and examples", file=sys.stderr, flush=True)
-                scorer = self._scorer(stage, device)
-                kept[stage] = {"of": keys[stage], **details(scorer, self.graph, evaluation, split)}
+                scorer = self._scorer(stage, ranking.device_for(self.threads))
+                kept[stage] = {"of": key, **ranking.details(scorer, self.graph, evaluation, split)}
                 self._keep()
-        return {stage: kept[stage] for stage, key in keys.items() if kept.get(stage, {}).get("of") == key}
+            details[stage] = kept[stage]
+        return details
 
     def latency(self, split: str, rounds: int) -> dict[str, Any]:
         """Milliseconds of one query by stage and width, with the machine and the date; empty for no rounds, or where

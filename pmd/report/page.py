@@ -6,23 +6,24 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pmd.core.files import write_text
 from pmd.recipes.tables import Strong, Table
 
-TEMPLATE = "report.html.jinja"
 LONG_NAME = 16
 """Letters of a name that may be broken into lines."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a `note` says what is missing or odd, `code` is printed as it is."""
+    """A paragraph; a `note` says what is missing or odd, `code` is printed as it is. With a `summary` it is long, and opens
+    at a click on that."""
 
     text: str
     style: str = "plain"
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,38 +40,24 @@ class Picture:
         return f"data:image/svg+xml;base64,{b64encode(self.file.read_bytes()).decode()}"
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures side by side as far as there is room."""
-
-    pictures: Sequence[Picture]
+Block = Text | Table | list[Picture]
+"""Pictures of one block stand side by side as far as there is room."""
 
 
 @dataclass(frozen=True)
-class Folded:
-    """A long text that opens at a click on its summary."""
-
-    summary: str
-    text: str
-
-
-Block = Text | Table | Pictures | Folded
-
-
-@dataclass
 class Section:
     """A heading, which is also in the table of contents, and what stands under it."""
 
     title: str
-    blocks: list[Block] = field(default_factory=list)
+    blocks: Sequence[Block]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Part:
     """The report of one run, or what compares several; the lede says the result in a sentence."""
 
     title: str
-    sections: list[Section]
+    sections: Sequence[Section]
     lede: str = ""
 
 
@@ -78,17 +65,13 @@ def write_page(path: Path, title: str, parts: Sequence[Part]) -> list[Path]:
     """Write `path` and, beside it, the same in Markdown; both files."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    folder = FileSystemLoader(Path(__file__).parent)
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    environment = Environment(loader=folder, **options)
     environment.filters |= {"anchor": anchor, "look": table_look}
-    types = {"strong": Strong, "table": Table, "pictures": Pictures, "folded": Folded}
+    types = {"strong": Strong, "table": Table, "pictures": list}
     environment.tests |= {name: lambda value, cls=cls: isinstance(value, cls) for name, cls in types.items()}
-    write_text(path, environment.get_template(TEMPLATE).render(title=title, parts=parts))
+    write_text(path, environment.get_template("report.html.jinja").render(title=title, parts=parts))
     markdown = path.with_suffix(".md")
     write_text(markdown, as_markdown(title, parts, path.parent))
     return [path, markdown]
@@ -117,16 +100,13 @@ def block_markdown(block: Block, folder: Path) -> str:
     """A block as paragraphs of Markdown."""
     if isinstance(block, Table):
         return block.markdown(escaped)
-    if isinstance(block, Folded):
-        return f"{escaped(block.summary)}:\n\n{fenced(block.text)}"
     if isinstance(block, Text):
         text = fenced(block.text) if block.style == "code" else escaped(block.text)
-        return f"> {text}" if block.style == "note" else text
-    return "\n\n".join(
-        f"![{caption}](<{picture.file.relative_to(folder).as_posix()}>)\n\n*{caption}*"
-        for picture in block.pictures
-        for caption in [escaped(picture.caption)]
-    )
+        lead = "> " if block.style == "note" else f"{escaped(block.summary)}:\n\n" if block.summary else ""
+        return lead + text
+    captions = [escaped(picture.caption) for picture in block]
+    files = [picture.file.relative_to(folder).as_posix() for picture in block]
+    return "\n\n".join(f"![{caption}](<{file}>)\n\n*{caption}*" for caption, file in zip(captions, files))
 
 
 def fenced(text: str) -> str:

@@ -1,20 +1,64 @@
-"""The pictures of a report: lines, points and rows of marks, told apart by dash and mark as well as by colour."""
+"""How pictures look and are saved, and those of a report: lines, points and rows of marks, told apart by dash and mark as
+well as by colour. One style for all, legible on a slide."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pmd.core.errors import need_package
+from pmd.core.errors import PmdError, need_package
 from pmd.report.page import Picture
-from pmd.report.plotting import COLOURS, DASHES, MARKS, SHOWN, draw_lines, figure, name_axes
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+"""Distinct in print and for colour-blind readers (Okabe and Ito, 2008); used in this order."""
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKS = "os^DvPX*"
+SHOWN = len(COLOURS)
+"""The most lines in one picture: more could not be told apart."""
+TICKS = 8
+"""The most ticks of an axis of widths."""
 SIZE = (5.0, 3.4)
 """Inches: legible on a phone's width."""
 LONGEST_NAME = 30
 """The most letters of a name beside an axis."""
+
+
+@contextmanager
+def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, float] = SIZE) -> Iterator[Any]:
+    """Axes (a list, if there are several panels) to draw on; saved to `path` at the end.
+
+    Args:
+        panels: side by side, in each of the rows.
+        size: of a panel, in inches.
+
+    Raises:
+        PmdError: if matplotlib is not installed.
+    """
+    need_package("matplotlib", "pictures need", "plot")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise PmdError(f"--out: '{path.name}' is no picture that can be written; end it with .png, .pdf or .svg")
+    picture = Figure(figsize=(size[0] * panels, size[1] * rows), layout="constrained")
+    axes = [picture.add_subplot(rows, panels, panel + 1) for panel in range(panels * rows)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+        axis.grid(alpha=0.25, linewidth=0.8)
+        axis.tick_params(labelsize=11)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    yield axes[0] if len(axes) == 1 else axes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    # Without the date, the same picture is the same file.
+    undated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+    picture.savefig(unfinished, dpi=160, format=path.suffix[1:], **undated)
+    os.replace(unfinished, path)
 
 
 @contextmanager
@@ -25,13 +69,6 @@ def reproducible() -> Iterator[None]:
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pmd"}):
         yield
-
-
-def split_evenly(names: Sequence[str]) -> list[list[str]]:
-    """Names by picture, as evenly as possible."""
-    pictures = -(-len(names) // SHOWN)
-    size = -(-len(names) // max(1, pictures))
-    return [list(names[start : start + size]) for start in range(0, len(names), size or 1)]
 
 
 def evenly_spaced(values: Sequence[Any], count: int) -> list[Any]:
@@ -48,15 +85,17 @@ def numbered(
     draw: Callable[[Path, dict[str, Any]], None],
     order: Sequence[str] = (),
 ) -> list[Picture]:
-    """As many pictures as the series need, in files with a number at the end. In all pictures of a report, those of one
-    `order` are grouped alike."""
-    groups = [[name for name in names if name in series] for names in split_evenly(order or [*series])]
-    groups = [names for names in groups if names]
+    """As many pictures, in files with a number at the end, as the series need, split as evenly as possible. In all pictures
+    of a report, those of one `order` are grouped alike."""
+    names = [*(order or series)]
+    size = math.ceil(len(names) / max(1, math.ceil(len(names) / SHOWN)))
+    groups = [[name for name in names[i : i + size] if name in series] for i in range(0, len(names), size or 1)]
+    groups = [group for group in groups if group]
     pictures = []
-    for number, names in enumerate(groups, 1):
+    for number, group in enumerate(groups, 1):
         path = file.with_name(f"{file.name}-{number}.svg")
-        draw(path, {name: series[name] for name in names})
-        part = f", {number} of {len(groups)}" if len(groups) > 1 else f", {names[0]}" if len(names) == 1 else ""
+        draw(path, {name: series[name] for name in group})
+        part = f", {number} of {len(groups)}" if len(groups) > 1 else f", {group[0]}" if len(group) == 1 else ""
         pictures.append(Picture(path, caption + part))
     return pictures
 
@@ -85,11 +124,10 @@ def points(
     """Marks at (x, y) of up to six groups; `joined` by lines where a group is one model of several widths."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    with figure(path, size=SIZE) as axis:
+    with figure(path) as axis:
         for index, (name, pairs) in enumerate(groups.items()):
             dash = DASHES[index] if joined and len(pairs) > 1 else "none"
-            style = {"marker": MARKS[index], "markersize": 8, "linewidth": 1.2, "linestyle": dash}
-            axis.plot(*zip(*pairs), color=COLOURS[index], label=name, **style)
+            axis.plot(*zip(*pairs), label=name, **look(index, linestyle=dash, markersize=8, linewidth=1.2))
         xs = [x for pairs in groups.values() for x, _ in pairs]
         if max(xs) > 8 * min(xs):
             axis.set_xscale("log")
@@ -113,8 +151,7 @@ def marks(path: Path, rows: Sequence[str], series: Mapping[str, Sequence[float]]
             start = min(values) if len(series) > 1 else 0
             axis.plot([start, max(values)], [row, row], color="#999999", linewidth=1.2, zorder=1)
         for index, (name, values) in enumerate(series.items()):
-            style = {"marker": MARKS[index], "markersize": 7, "linestyle": "none", "label": name}
-            axis.plot(values, range(len(rows)), color=COLOURS[index], **style)
+            axis.plot(values, range(len(rows)), label=name, **look(index, linestyle="none", markersize=7))
         axis.set_yticks(range(len(rows)), [shortened(name) for name in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.margins(x=0.06)
@@ -123,6 +160,14 @@ def marks(path: Path, rows: Sequence[str], series: Mapping[str, Sequence[float]]
         axis.grid(visible=False, axis="y")
         name_axes(axis, x, "")
         legend(axis, len(series))
+
+
+def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
+    """Labels of a panel."""
+    axis.set_xlabel(x, fontsize=12)
+    axis.set_ylabel(y, fontsize=12)
+    if title:
+        axis.set_title(title, fontsize=13, loc="left")
 
 
 def legend(axis: Any, count: int) -> None:
@@ -142,3 +187,53 @@ def shortened(name: str) -> str:
     half = LONGEST_NAME // 2
     name = name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
     return name.replace("$", r"\$")  # a formula to matplotlib otherwise
+
+
+def look(index: int, **style: Any) -> dict[str, Any]:
+    """The look of the line with this index in a picture: told apart by its colour, and without colours by its marks."""
+    dash = DASHES[index // len(COLOURS) % len(DASHES)]
+    marker = MARKS[index % len(MARKS)]
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": dash, "marker": marker, **style}
+
+
+def draw_lines(
+    axis: Any, series: Mapping[str, Mapping[int, float]], *, order: Sequence[str] = (), widths: bool = False
+) -> None:
+    """A line with about eight marks for each series, which looks as its place in `order` says; its x is a number of
+    epochs or steps, or a width."""
+    from matplotlib.ticker import MaxNLocator
+
+    order = order or [*series]
+    ticks = width_axis(axis, sorted({x for points in series.values() for x in points})) if widths else ()
+    for name, points in series.items():
+        xs, ys = zip(*sorted(points.items()))
+        index = order.index(name)
+        marked = [i for i, x in enumerate(xs) if x in ticks] if widths else max(1, len(xs) // 8)
+        style = look(index, linestyle=DASHES[index % len(DASHES)], linewidth=2, markersize=5)
+        axis.plot(xs, ys, label=name, markevery=marked, **style)
+    if not widths:
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+        axis.set_xlim(left=0)
+
+
+def width_axis(axis: Any, widths: Sequence[int]) -> list[int]:
+    """Ascending widths on a logarithmic scale. A tick each where they are few, or else by doubling (or more) from the
+    narrowest on; its label is left out where it would touch the next one's.
+
+    Returns:
+        the widths with a tick, which are those to mark on a line, too.
+    """
+    narrowest, widest = widths[0], widths[-1]
+    ticks = list(widths)
+    if len(widths) > TICKS:
+        factor = 2 ** math.ceil(math.log2(widest / narrowest) / (TICKS - 1))
+        even = [width for width in (narrowest * factor**i for i in range(TICKS)) if width < widest]
+        ticks = sorted({*(min(widths, key=lambda width: abs(width - wanted)) for wanted in even), widest})
+    labelled = [widest]
+    for tick in ticks[-2::-1]:
+        if labelled[-1] / tick >= (widest / narrowest) ** 0.1:
+            labelled.append(tick)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(tick) if tick in labelled else "" for tick in ticks])
+    axis.minorticks_off()
+    return ticks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,14 +49,13 @@ def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, An
     by_width = ranked(scorer, graph, EvaluationConfig(**config), split)
     whole = by_width[max(by_width)]
     kept = retained({width: of_width.realistic for width, of_width in by_width.items()})
-    relations = [
-        {"id": graph.relation_ids[relation], "name": graph.relation_names[relation], **metrics.to_dict()}
-        for relation, metrics in by_relation(whole).items()
-    ]
     return {
         "metrics": RankingMetrics.from_ranks(whole).to_dict(),
         "standard_error": whole.mrr_standard_error() if len(whole.triples) > 1 else None,
-        "relations": relations,
+        "relations": [
+            {"id": graph.relation_ids[relation], "name": graph.relation_names[relation], **metrics.to_dict()}
+            for relation, metrics in by_relation(whole).items()
+        ],
         "retention": {str(width): list(counts) for width, counts in kept.items()} if len(by_width) > 1 else {},
         "examples": examples(scorer, graph, whole, split),
     }
@@ -75,7 +75,10 @@ def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: 
 
 
 def examples(scorer: TripleScorer, graph: KnowledgeGraph, of_split: Ranks, split: str) -> list[dict[str, Any]]:
-    """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible."""
+    """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible; each with
+    the model's first answers, marked if the graph knows them."""
+    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
+    candidates, device = graph.candidates(split), getattr(scorer, "device", "cpu")
     rank: dict[Query, float] = {
         (target, row): value
         for target, side in of_split.sides.items()
@@ -85,19 +88,32 @@ def examples(scorer: TripleScorer, graph: KnowledgeGraph, of_split: Ranks, split
     def group(query: Query) -> tuple[int, Target]:
         return int(of_split.triples[query[1], 1]), query[0]
 
+    def entity(position: int) -> dict[str, str]:
+        return {"id": graph.entity_ids[position], "name": graph.entity_names[position]}
+
+    @torch.no_grad()
+    def answered(target: Target, row: int) -> dict[str, Any]:
+        triple = of_split.triples[row : row + 1]
+        scores = scorer.score_all(triple.to(device), target)[0].cpu()
+        if candidates is not None:
+            scores = torch.full_like(scores, float("-inf")).index_copy(0, candidates, scores[candidates])
+        answers = set(known.lookup(triple, target)[1].tolist())
+        head, relation, tail = triple[0].tolist()
+        wanted = head if target == "head" else tail
+        first = best_entities(scores.numpy(), FIRST).tolist()
+        return {
+            "target": target,
+            "head": entity(head),
+            "relation": {"id": graph.relation_ids[relation], "name": graph.relation_names[relation]},
+            "tail": entity(tail),
+            "first": [{**entity(e), "known": e in answers, "wanted": e == wanted} for e in first],
+            "rank": rank[target, row],
+        }
+
     order = torch.randperm(len(of_split.triples), generator=torch.Generator().manual_seed(0)).tolist()
     right = [(target, row) for row in order for target in of_split.sides if rank[target, row] == 1]
     wrong = sorted((query for query in rank if rank[query] > 1), key=lambda query: (-rank[query], query))
-    chosen = [*varied(right, group, EXAMPLES), *varied(wrong, group, EXAMPLES)]
-    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
-    candidates = graph.candidates(split)
-    return [
-        {
-            **answered(scorer, graph, known, candidates, of_split.triples[row], target),
-            "rank": rank[target, row],
-        }
-        for target, row in chosen
-    ]
+    return [answered(*query) for query in (*varied(right, group, EXAMPLES), *varied(wrong, group, EXAMPLES))]
 
 
 def varied(queries: Sequence[Query], group: Callable[[Query], Any], count: int) -> list[Query]:
@@ -110,58 +126,18 @@ def varied(queries: Sequence[Query], group: Callable[[Query], Any], count: int) 
     return [queries[position] for _, position in sorted(turns)[:count]]
 
 
-def answered(
-    scorer: TripleScorer,
-    graph: KnowledgeGraph,
-    known: KnownAnswers,
-    candidates: Tensor | None,
-    triple: Tensor,
-    target: Target,
-) -> dict[str, Any]:
-    """A query with the model's first answers, each marked if the graph knows it."""
-    with torch.no_grad():
-        scores = scorer.score_all(triple[None].to(getattr(scorer, "device", "cpu")), target)[0].cpu()
-    if candidates is not None:
-        outside = torch.ones(len(scores), dtype=torch.bool)
-        outside[candidates] = False
-        scores = scores.masked_fill(outside, float("-inf"))
-    answers = set(known.lookup(triple[None], target)[1].tolist())
-    head, relation, tail = triple.tolist()
-    wanted = head if target == "head" else tail
-
-    def entity(position: int) -> dict[str, str]:
-        return {"id": graph.entity_ids[position], "name": graph.entity_names[position]}
-
-    first = [
-        {**entity(position), "known": position in answers, "wanted": position == wanted}
-        for position in best_entities(scores.numpy(), FIRST).tolist()
-    ]
-    return {
-        "target": target,
-        "head": entity(head),
-        "relation": {"id": graph.relation_ids[relation], "name": graph.relation_names[relation]},
-        "tail": entity(tail),
-        "first": first,
-    }
-
-
 def milliseconds(
     scorers: Mapping[str, TripleScorer], widths: Mapping[str, Sequence[int]], triples: Tensor, rounds: int
 ) -> dict[str, dict[str, float]]:
     """The median time of one query by stage and width, all taking turns: (h, r, ?) scored with every entity, whose
     vectors are at hand, on one thread of the CPU. Every call has another query."""
 
-    def call(scorer: TripleScorer) -> Callable[[], Any]:
-        queries = itertools.cycle(triples.split(1))
-
-        @torch.no_grad()
-        def run() -> Tensor:
-            return scorer.score_all(next(queries), "tail").cpu()
-
-        return run
+    @torch.no_grad()
+    def answer(scorer: TripleScorer, queries: Iterator[Tensor]) -> Tensor:
+        return scorer.score_all(next(queries), "tail").cpu()
 
     calls = {
-        (stage, str(width)): call(at_width(scorer, width))
+        (stage, width): partial(answer, at_width(scorer, width), itertools.cycle(triples.split(1)))
         for stage, scorer in scorers.items()
         for width in widths[stage]
     }
@@ -172,8 +148,8 @@ def milliseconds(
     finally:
         torch.set_num_threads(threads)
     times: dict[str, dict[str, float]] = defaultdict(dict)
-    for (stage, width), taken in seconds.items():
-        times[stage][width] = round(1000 * taken, 4)
+    for (stage, width), median in seconds.items():
+        times[stage][str(width)] = round(1000 * median, 4)
     return times
 
 

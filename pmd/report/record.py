@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,15 @@ from pmd.core.errors import PmdError
 from pmd.core.files import read_object
 from pmd.core.results import StageResult
 from pmd.core.run import Run, read_settings
-from pmd.report.curves import read_metrics
 from pmd.settings.catalogue import FAMILIES, Family
 
 REMEDY = "repeat the command that made it"
+Curve = dict[int, float]
+"""Values by epoch or step."""
+OF_WIDTH = ", width "
+"""Between a croppable model and one of its widths, in the name of a curve; no stage's name has a comma."""
+NOT_TERMS = ("stage", "epoch", "step", "seconds", "lr")
+"""The values of a line of training that are no terms of the loss."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,7 @@ class RunRecord:
 
 
 def read_run(folder: str) -> RunRecord:
-    """The record of a run folder, or of a folder of a comparison.
-
-    Raises:
-        PmdError: if it is neither, or if its files are broken.
-    """
+    """The record of a run folder, or of a folder of a comparison. PmdError if it is neither, or if its files are broken."""
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise PmdError(f"--run: no folder '{folder}'; give a run folder, such as runs/world-20250101-120000")
@@ -102,17 +106,56 @@ def state_of(record: RunRecord, broken: list[int]) -> list[str]:
     """Whether the run is done, and what of its log cannot be read. Its table is the last thing that a run writes."""
     notes = []
     if not (record.folder / "table.md").is_file():
-        finished = ", ".join(record.results) or "none"
-        now = ""
+        finished, now = ", ".join(record.results) or "none", ""
         if record.lines:
-            last = record.lines[-1]
-            now = f" The last line logged is of stage {last['stage']}, epoch {last['epoch']}, step {last['step']}."
+            now = " The last line logged is of stage {stage}, epoch {epoch}, step {step}.".format(**record.lines[-1])
         command = f"pmd {record.family.command} --resume {record.folder}"
         notes.append(
             f"This run is under way, or was interrupted: finished stages: {finished}.{now} To go on: {command}"
         )
     if broken:
-        numbers = ", ".join(map(str, broken[:5])) + (" and more" if len(broken) > 5 else "")
+        numbers = ", ".join(map(str, broken[:5])) + " and more" * (len(broken) > 5)
         subject, verb = ("lines", "are") if len(broken) > 1 else ("line", "is")
         notes.append(f"metrics.jsonl: {subject} {numbers} cannot be read and {verb} left out.")
     return notes
+
+
+def read_metrics(folder: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The lines of a run's metrics.jsonl, and the numbers, from 1, of those that cannot be read: where a run is cut off,
+    the last may be half a line."""
+    file = folder / "metrics.jsonl"
+    lines, broken = [], []
+    for number, text in enumerate(file.read_bytes().splitlines() if file.is_file() else (), 1):
+        try:
+            values = json.loads(text)
+            values["stage"], values["epoch"], values["step"]
+            lines.append(values)
+        except (ValueError, KeyError, TypeError):
+            broken.append(number)
+    return lines, broken
+
+
+def curves(folder: Path) -> dict[str, Curve]:
+    """`validation` of a run folder."""
+    return validation(read_metrics(folder)[0])
+
+
+def validation(lines: Iterable[dict[str, Any]]) -> dict[str, Curve]:
+    """Validation by stage and epoch, and by width of a croppable model; of a line that was written twice, the last."""
+    by_name: dict[str, Curve] = defaultdict(dict)
+    for values in lines:
+        for name, value in values.items():
+            if name == "valid" or name.startswith("valid_"):
+                width = name.replace("valid_", OF_WIDTH) if name != "valid" else ""
+                by_name[values["stage"] + width][values["epoch"]] = value
+    return dict(by_name)
+
+
+def terms(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """Every term of the loss, and what else was logged with it (a temperature), by stage and step; the total first."""
+    by_name: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
+    for values in lines:
+        if "loss" in values:
+            for name in [name for name in values if name not in NOT_TERMS]:
+                by_name[name][values["stage"]][values["step"]] = values[name]
+    return by_name

@@ -1,27 +1,64 @@
-"""The sections of a run's report, from its record and what was measured of its models."""
+"""The sections of a report: what was run and what it cost, its results, what the models get right and wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from pmd.recipes.tables import Table, mark_best, stage_cells, stored_tables, table_of, without
-from pmd.report.answers import directions_section, examples_section, relations_section
-from pmd.report.costs import Files, cost_section, glue_section, widths_section
-from pmd.report.curves import OF_WIDTH, terms, validation
-from pmd.report.measured import Measured
-from pmd.report.page import Block, Folded, Picture, Pictures, Section, Text
-from pmd.report.pictures import evenly_spaced, lines, numbered
-from pmd.report.plotting import SHOWN
-from pmd.report.record import RunRecord
+from pmd.core.results import StageResult
+from pmd.recipes.tables import (
+    Strong,
+    Table,
+    mark_best,
+    parameters_at,
+    stage_cells,
+    stored_tables,
+    table_of,
+    widths_tables,
+    without,
+)
+from pmd.report.figure_methods import by_method, by_retention, retention_table
+from pmd.report.page import Block, Picture, Section, Text
+from pmd.report.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
+from pmd.report.record import OF_WIDTH, RunRecord, terms, validation
 from pmd.settings.catalogue import task_of
 
-TOLERANCE = 5e-4
-"""The largest difference from an MRR that was noted: on another machine, near ties fall otherwise."""
+Files = Callable[[str], Path]
+"""The file of a picture, without its ending, by its name."""
+SIDES = ("head", "tail")
+LARGEST, HARDEST = 15, 10
+"""Relations in the table of the largest ones, and in that of the hardest."""
 NO_VALIDATION = "Nothing was validated in this run (train.valid_every), so the last epoch's model was kept."
 NO_TABLES = "This folder is from before tables were kept for a report; repeat its command, which trains nothing again."
+
+
+def sections_of(
+    record: RunRecord,
+    files: Files,
+    min_queries: int,
+    sizes: Mapping[str, Any],
+    details: Mapping[str, Any],
+    latency: Mapping[str, Any],
+) -> list[Section]:
+    """All that there is to say about a run, from its record and what was measured of its models."""
+    sections = [run_section(record, sizes)]
+    if not record.splits:
+        sections += [tables_section(record), (glue_section if record.is_glue else methods_section)(record, files)]
+        sections += [training_section(record, files)]
+    else:
+        sections += [
+            results_section(record),
+            widths_section(record, details, files),
+            cost_section(record, latency, files),
+            training_section(record, files),
+            directions_section(record, details, files),
+            relations_section(record, details, min_queries, files),
+            examples_section(record, details),
+        ]
+    return [section for section in sections if section]
 
 
 def run_section(record: RunRecord, sizes: Mapping[str, Any]) -> Section:
@@ -44,15 +81,15 @@ def run_section(record: RunRecord, sizes: Mapping[str, Any]) -> Section:
         facts["versions"] = ", ".join([*versions, f"Python {env.get('python', '?')}"])
         facts["commit"] = env.get("commit") or "unknown"
     facts["folder"] = str(record.folder)
-    blocks: list[Block] = [Text(note, "note") for note in record.notes]
     rows = [fact for fact in facts.items() if fact[1]]
-    blocks.append(Table(("", "what was run"), rows, left=("what was run",)))
+    table = Table(("", "what was run"), rows, left=("what was run",))
+    blocks: list[Block] = [*(Text(note, "note") for note in record.notes), table]
     if record.family:
         file = record.folder / "config.yaml"
         blocks += [
             Text("To run it again, with the same commit and versions:"),
             Text(f"pmd {record.family.command} --config {file}", "code"),
-            Folded("All settings (config.yaml)", file.read_text(encoding="utf-8")),
+            Text(file.read_text(encoding="utf-8"), "code", summary="All settings (config.yaml)"),
         ]
     return Section("Run", blocks)
 
@@ -70,6 +107,79 @@ def results_section(record: RunRecord) -> Section:
             caption = f"{split}: filtered realistic ranks of both directions{bold}"
             blocks.append(table_of((without(row, *empty) for row in rows), caption, left=("taught by",)))
     return Section("Results", blocks or [Text("No stage is finished yet.", "note")])
+
+
+def widths_section(record: RunRecord, details: Mapping[str, Any], files: Files) -> Section | None:
+    """Croppable models, width by width, and what wide ones retain of narrow ones; None where there are none."""
+    croppable = {name: result for name, result in record.ranked().items() if result.widths}
+    if not croppable:
+        return None
+    split = record.splits[0]
+    by_model = {name: result.by_width(split) for name, result in croppable.items()}
+    mrr = {name: {w: metrics["mrr"] for w, metrics in by_width.items()} for name, by_width in by_model.items()}
+    tables = [replace(table, caption=f"{table.caption}, {split}") for table in widths_tables(croppable, split)]
+    draw = partial(lines, x="width", y=f"MRR, {split}", widths=True)
+    blocks: list[Block] = [*tables, numbered(files("widths"), mrr, f"MRR by width, {split}", draw)]
+    retention = {name: [stage["retention"]] for name, stage in details.items() if stage["retention"]}
+    if retention:
+        blocks.append(retention_table(retention, sorted(set().union(*mrr.values())), f", {split}"))
+    return Section("Widths", blocks)
+
+
+def cost_section(record: RunRecord, latency: Mapping[str, Any], files: Files) -> Section | None:
+    """Accuracy against parameters and against the time of a query."""
+    if not record.ranked():
+        return None
+    split, rows = record.splits[0], []
+    sizes = {name: parameters_and_mrr(result, split) for name, result in record.ranked().items()}
+    timed: dict[str, dict[int, tuple[float, float]]] = {}
+    for name, by_width in latency.get("milliseconds", {}).items():
+        timed[name] = {int(width): (ms, sizes[name][int(width)][1]) for width, ms in by_width.items()}
+        for width, (milliseconds, mrr) in timed[name].items():
+            cells = {"model": name, "width": str(width), "parameters": f"{sizes[name][width][0]:,}"}
+            rows.append({**cells, f"MRR, {split}": f"{mrr:.3f}", "milliseconds": f"{milliseconds:.3g}"})
+    pictures: list[Picture] = []
+    for file, by_model, x, against in (
+        ("parameters", sizes, "parameters", "parameters"),
+        ("latency", timed, "milliseconds a query", "the time of one query"),
+    ):
+        pairs = {name: [*by_width.values()] for name, by_width in by_model.items()}
+        draw = partial(points, x=x, y=f"MRR, {split}")
+        pictures += numbered(files(file), pairs, f"MRR against {against}, {split}", draw, [*sizes])
+    if not rows:
+        return Section("Accuracy and cost", [pictures])
+    machine = latency["of"]["machine"]
+    caption = (
+        f"One query (h, r, ?) at a time, scored with every entity, whose vectors are at hand: median of "
+        f"{latency['rounds']}, models in turns, one thread of {machine['processor']} ({machine['cores']} cores), "
+        f"{latency['date']}"
+    )
+    return Section("Accuracy and cost", [pictures, table_of(rows, caption)])
+
+
+def parameters_and_mrr(result: StageResult, split: str) -> dict[int, tuple[int, float]]:
+    """Parameters and MRR by width."""
+    return {w: (parameters_at(result, w), metrics["mrr"]) for w, metrics in result.by_width(split).items()}
+
+
+def glue_section(record: RunRecord, files: Files) -> Section | None:
+    """A task's score against parameters and measured time at batch 32."""
+    if not record.results:
+        return None
+    pictures: list[Picture] = []
+    for key, factor, label in (("parameters", 1, "parameters"), ("seconds", 1000, "milliseconds a batch of up to 32")):
+        pairs = {
+            name: [
+                (factor * value, 100 * model.score)
+                for model in result.sub_models.values()
+                if (value := getattr(model, key)) is not None
+            ]
+            for name, result in record.results.items()
+        }
+        pairs = {name: of_model for name, of_model in pairs.items() if of_model}
+        draw = partial(points, x=label, y="score, validation")
+        pictures += numbered(files(key), pairs, f"Validation score against {label}", draw)
+    return Section("Accuracy and cost", [pictures])
 
 
 def training_section(record: RunRecord, files: Files) -> Section | None:
@@ -91,10 +201,10 @@ def training_section(record: RunRecord, files: Files) -> Section | None:
     pictures += numbered(files("valid"), of_stages, caption, partial(draw, order=stages), stages)
     for name in croppable:
         of_widths = evenly_spaced([other for other in curves if other.startswith(name + OF_WIDTH)], SHOWN)
-        by_width = {other.partition(",")[2].strip(): curves[other] for other in of_widths}
+        by_width = {other.partition(", ")[2]: curves[other] for other in of_widths}
         caption = f"Validation {metric} of the widths of {name} by epoch"
         pictures += numbered(files(f"valid-{name}"), by_width, caption, draw)
-    return Section("Training", [Pictures(pictures), *([] if curves else [Text(NO_VALIDATION, "note")])])
+    return Section("Training", [pictures, *([] if curves else [Text(NO_VALIDATION, "note")])])
 
 
 def tables_section(record: RunRecord) -> Section:
@@ -115,76 +225,104 @@ def methods_section(record: RunRecord, files: Files) -> Section | None:
     rows = record.results.get("results")
     if not isinstance(rows, dict) or "dt" not in rows:
         return None
-    from pmd.report.figure_methods import by_method, by_retention
-
-    drawings = {"methods": (by_method, "MRR by width and method; bars and bands are one standard deviation over seeds")}
+    drawings = {by_method: "MRR by width and method; bars and bands are one standard deviation over seeds"}
     if "retention" in record.results:
-        caption = "Ability retention ratio by method, and by the narrowest width that answers"
-        drawings["retention"] = (by_retention, caption)
-    pictures = []
-    for name, (draw, caption) in drawings.items():
-        pictures.append(Picture(files(name).with_suffix(".svg"), caption, wide=True))
-        draw(record.folder, None, pictures[-1].file)
-    return Section("Methods", [Pictures(pictures)])
-
-
-def differences(record: RunRecord, details: Mapping[str, Any]) -> list[str]:
-    """Where the ranking for the report gives another MRR than the run noted: its models or its code have changed."""
-    notes = []
-    for name, measured in details.items():
-        noted, now = record.results[name].metrics[record.splits[0]]["mrr"], measured["metrics"]["mrr"]
-        if abs(noted - now) > TOLERANCE:
-            notes.append(
-                f"Ranked again, {name} has an MRR of {now:.4f}, and not {noted:.4f} as the run noted: the model, or "
-                "the program, has changed since. Relations and examples are of now."
-            )
-    return notes
-
-
-def sections_of(
-    record: RunRecord,
-    measured: Measured | None,
-    files: Files,
-    *,
-    stages: Sequence[str],
-    min_queries: int,
-    latency_rounds: int,
-) -> list[Section]:
-    """All that there is to say about a run.
-
-    Args:
-        measured: None for what ranks nothing, or shall not be ranked.
-        files: where pictures are written.
-        stages: whose relations and examples are shown.
-        min_queries, latency_rounds: as of the report.
-    """
-    if not record.splits:
-        pictures_of = glue_section if record.is_glue else methods_section
-        sections = [
-            run_section(record, {}),
-            tables_section(record),
-            pictures_of(record, files),
-            training_section(record, files),
-        ]
-        return [section for section in sections if section]
-    details: dict[str, Any] = {}
-    latency: dict[str, Any] = {}
-    if measured and record.ranked():
-        details = measured.details(stages, record.splits[0])
-        latency = measured.latency(record.splits[0], latency_rounds)
-        record.notes.extend(differences(record, details))
-        if measured.note:
-            record.notes.append(
-                f"{measured.note} What no earlier report measured of it (relations, examples, latency) is left out."
-            )
-    sections = [
-        run_section(record, measured.facts.get("sizes", {}) if measured else {}),
-        results_section(record),
-        widths_section(record, details, files),
-        cost_section(record, latency, files),
-        training_section(record, files),
-        directions_section(record, details, files),
-        relations_section(record, details, min_queries, files),
-        examples_section(record, details),
+        drawings[by_retention] = "Ability retention ratio by method, and by the narrowest width that answers"
+    pictures = [
+        Picture(files(name).with_suffix(".svg"), caption, wide=True)
+        for name, caption in zip(("methods", "retention"), drawings.values())
     ]
-    return [section for section in sections if section]
+    for draw, picture in zip(drawings, pictures):
+        draw(record.folder, None, picture.file)
+    return Section("Methods", [pictures])
+
+
+def directions_section(record: RunRecord, details: Mapping[str, Any], files: Files) -> Section | None:
+    """Questions for the head beside those for the tail."""
+    split, rows = record.splits[0], []
+    ranked = {name: result.metrics[split] for name, result in record.ranked().items()}
+    stages = {name: metrics for name, metrics in ranked.items() if all(side in metrics for side in SIDES)}
+    for name, metrics in stages.items():
+        error = details.get(name, {}).get("standard_error")
+        row = {"model": name, "MRR": f"{metrics['mrr']:.3f}" + (f" ± {error:.3f}" if error is not None else "")}
+        for side in SIDES:
+            row[f"MRR, {side}"] = f"{metrics[side]['mrr']:.3f}"
+            row[f"Hits@10, {side}"] = f"{metrics[side]['hits_at_10']:.3f}"
+        rows.append({**row, "queries": f"{metrics['num_queries']:,}"})
+    caption = f"{split}: (?, r, t) asks for the head, (h, r, ?) for the tail"
+    if any("±" in row["MRR"] for row in rows):
+        caption += "; ± is the standard error of the MRR over draws of triples (bootstrap)"
+
+    def draw(path: Path, shown: Mapping[str, Any]) -> None:
+        series = {f"for the {side}": [metrics[side]["mrr"] for metrics in shown.values()] for side in SIDES}
+        marks(path, [*shown], series, f"MRR, {split}")
+
+    pictures = numbered(files("directions"), stages, f"MRR by direction, {split}", draw)
+    return Section("Directions", [table_of(rows, caption), pictures]) if rows else None
+
+
+def relations_section(record: RunRecord, details: Mapping[str, Any], min_queries: int, files: Files) -> Section | None:
+    """MRR of the largest relations and of the hardest; the columns beside the MRRs are of the last stage."""
+    if not details:
+        return None
+    split, stages = record.splits[0], [*details]
+    by_id = {stage: {relation["id"]: relation for relation in details[stage]["relations"]} for stage in stages}
+    last = by_id[stages[-1]]
+    of_last = f"; the last three columns are of {stages[-1]}" if len(stages) > 1 else ""
+
+    def row(key: str) -> dict[str, str]:
+        relation = last[key]
+        return {
+            "relation": relation["name"] or key,
+            "queries": f"{relation['num_queries']:,}",
+            **{f"MRR, {stage}": f"{by_id[stage][key]['mrr']:.3f}" for stage in stages},
+            **{f"MRR, {side}": f"{relation[side]['mrr']:.3f}" if side in relation else "" for side in SIDES},
+            "Hits@10": f"{relation['hits_at_10']:.3f}",
+        }
+
+    by_size = sorted(last, key=lambda key: (-last[key]["num_queries"], key))
+    largest = by_size[:LARGEST]
+    of_all = f", the {len(largest)} largest of {len(by_size)}" if len(by_size) > len(largest) else ""
+    series = {stage: [by_id[stage][key]["mrr"] for key in largest] for stage in stages[-SHOWN:]}
+    picture = Picture(files("relations").with_suffix(".svg"), f"MRR by relation, {split}, the largest on top")
+    marks(picture.file, [last[key]["name"] or key for key in largest], series, f"MRR, {split}")
+    blocks: list[Block] = [
+        table_of(map(row, largest), f"MRR by relation, {split}, by size{of_all}{of_last}"),
+        [picture],
+    ]
+    enough = [key for key in by_size if last[key]["num_queries"] >= min_queries]
+    if enough:
+        hardest = sorted(enough, key=lambda key: last[key]["mrr"])[:HARDEST]
+        caption = f"Hardest relations of {stages[-1]}, {split}, of those with at least {min_queries} queries{of_last}"
+        blocks.append(table_of(map(row, hardest), caption))
+    return Section("Relations", blocks)
+
+
+def examples_section(record: RunRecord, details: Mapping[str, Any]) -> Section | None:
+    """Queries that the last of the models answers first, and its worst."""
+    if not details:
+        return None
+    stage = [*details][-1]
+    introduction = (
+        f"Of {stage}, {record.splits[0]}. Ranks leave out the other answers that the graph knows; among the first three "
+        "they stand, marked “known”, and the wanted one is bold."
+    )
+    blocks: list[Block] = [Text(introduction)]
+    for title, right in (("Right: the wanted answer ranks first", True), ("Wrong: the worst ranks", False)):
+        rows = [example_row(e) for e in details[stage]["examples"] if (e["rank"] == 1) == right]
+        if rows:
+            columns = ("query", "wanted", "rank", "first", "second", "third")
+            blocks.append(Table(columns, rows, title, left=("wanted", *columns[3:])))
+    return Section("Examples", blocks)
+
+
+def example_row(example: Mapping[str, Any]) -> list[str]:
+    target, first = example["target"], example["first"]
+    names = {side: example[side]["name"] or example[side]["id"] for side in (*SIDES, "relation")}
+    asked = {**names, target: "?"}
+    query = f"({asked['head']}, {asked['relation']}, {asked['tail']})"
+    answers = [
+        (answer["name"] or answer["id"]) + " (known)" * answer["known"] * (not answer["wanted"]) for answer in first
+    ]
+    answers = [Strong(text) if answer["wanted"] else text for text, answer in zip(answers, first)]
+    return [query, names[target], f"{example['rank']:,.10g}", *answers, *[""] * (3 - len(answers))]

@@ -10,16 +10,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.recipes.tables import Table, duration, mark_best, ranking_cells, table_of
-from pmd.report.costs import parameters_and_mrr
 from pmd.report.measured import Measured
-from pmd.report.page import Block, Part, Picture, Pictures, Section, write_page
-from pmd.report.pictures import points, reproducible
-from pmd.report.plotting import SHOWN
+from pmd.report.page import Block, Part, Picture, Section, write_page
+from pmd.report.pictures import SHOWN, points, reproducible
 from pmd.report.record import RunRecord, read_run
-from pmd.report.sections import sections_of
+from pmd.report.sections import parameters_and_mrr, sections_of
+
+TOLERANCE = 5e-4
+"""The largest difference from an MRR that was noted: on another machine, near ties fall otherwise."""
 
 
 @dataclass
@@ -50,11 +52,7 @@ class ReportConfig:
 
 
 def report(config: ReportConfig) -> list[Path]:
-    """Write the page; its files.
-
-    Raises:
-        PmdError: for what is no run, and for options that cannot be followed.
-    """
+    """Write the page; its files. PmdError for what is no run, and for options that cannot be followed."""
     runs = [config.run] if isinstance(config.run, str) else list(config.run)
     if not runs:
         raise PmdError("--run: none is given; name a run folder: pmd report RUN")
@@ -64,30 +62,44 @@ def report(config: ReportConfig) -> list[Path]:
     shown = [shown_stages(record, config.stages) for record in records]
     if config.stages and not any(record.splits for record in records):
         raise PmdError("--stages: only runs of models of a graph have relations and examples; leave it out")
-    folder = records[0].folder if len(records) == 1 else records[0].folder.resolve().parent
-    out = Path(config.out).expanduser() if config.out else folder / "report.html"
+    several, folder = len(records) > 1, records[0].folder
+    out = Path(config.out or (folder.resolve().parent if several else folder) / "report.html").expanduser()
     if out.suffix != ".html":
         raise PmdError(f"--out: '{out}' is no page; end it with .html")
     pictures, parts = out.with_suffix(""), []
     with reproducible():
         for number, (record, stages) in enumerate(zip(records, shown), 1):
-            prefix = f"run{number}-" if len(records) > 1 else ""
-            measured = None
-            if record.splits and config.rank:
-                measured = Measured(record, threads=config.threads, fresh=config.fresh)
+            prefix = f"run{number}-" if several else ""
+            measured = measure(record, stages, config)
             sections = sections_of(
-                record,
-                measured,
-                lambda name, prefix=prefix: pictures / f"{prefix}{name}",
-                stages=stages,
-                min_queries=config.min_queries,
-                latency_rounds=config.latency_rounds,
+                record, lambda name, prefix=prefix: pictures / f"{prefix}{name}", config.min_queries, **measured
             )
             parts.append(Part(record.name, sections, lede(record)))
-        if len(records) > 1:
+        if several:
             parts.insert(0, Part("All runs", [compared(records, pictures)]))
-    title = records[0].name if len(records) == 1 else f"{len(records)} runs"
-    return write_page(out, title, parts)
+    return write_page(out, f"{len(records)} runs" if several else records[0].name, parts)
+
+
+def measure(record: RunRecord, stages: Sequence[str], config: ReportConfig) -> dict[str, dict[str, Any]]:
+    """`sizes` of the graph, `details` of the stages whose relations and examples are shown, and `latency`, as far as they
+    can be measured; what cannot be, and what has changed since the run, is added to the notes of the record."""
+    if not record.splits or not config.rank:
+        return {"sizes": {}, "details": {}, "latency": {}}
+    measured, details, latency = Measured(record, threads=config.threads, fresh=config.fresh), {}, {}
+    if record.ranked():
+        split = record.splits[0]
+        details, latency = measured.details(stages, split), measured.latency(split, config.latency_rounds)
+        for name, now in details.items():
+            noted, mrr = record.results[name].metrics[split]["mrr"], now["metrics"]["mrr"]
+            if abs(noted - mrr) > TOLERANCE:
+                record.notes.append(
+                    f"Ranked again, {name} has an MRR of {mrr:.4f}, and not {noted:.4f} as the run noted: the model, or the "
+                    "program, has changed since. Relations and examples are of now."
+                )
+        if measured.note:
+            left_out = "What no earlier report measured of it (relations, examples, latency) is left out."
+            record.notes.append(f"{measured.note} {left_out}")
+    return {"sizes": measured.facts.get("sizes", {}), "details": details, "latency": latency}
 
 
 def shown_stages(record: RunRecord, asked: Sequence[str] | None) -> list[str]:
@@ -118,23 +130,26 @@ def compared(records: Sequence[RunRecord], pictures: Path) -> Section:
     """All finished stages of all runs in one table, and in one picture as far as they can be told apart."""
     rows, metrics = [], []
     groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for number, record in enumerate(records, 1):
-        for split in record.splits:
-            data = Path(record.config["data"]["path"]).name
-            for name, result in record.ranked(split).items():
-                metrics.append(result.metrics[split])
-                rows.append(
-                    {
-                        "run": record.name,
-                        "model": name,
-                        "ranked": f"{data}, {split}",
-                        "parameters": f"{result.parameters:,}",
-                        **ranking_cells(metrics[-1]),
-                        "training": duration(result.train_seconds) if result.train_seconds else "",
-                    }
-                )
-                if split == record.splits[0]:
-                    groups[f"{number}: {record.name}"[:24]] += parameters_and_mrr(result, split).values()
+    ranked = [
+        (n, run, split, *stage)
+        for n, run in enumerate(records, 1)
+        for split in run.splits
+        for stage in run.ranked(split).items()
+    ]
+    for number, record, split, name, result in ranked:
+        metrics.append(result.metrics[split])
+        rows.append(
+            {
+                "run": record.name,
+                "model": name,
+                "ranked": f"{Path(record.config['data']['path']).name}, {split}",
+                "parameters": f"{result.parameters:,}",
+                **ranking_cells(metrics[-1]),
+                "training": duration(result.train_seconds) if result.train_seconds else "",
+            }
+        )
+        if split == record.splits[0]:
+            groups[f"{number}: {record.name}"[:24]] += parameters_and_mrr(result, split).values()
     one_ranking = len({row["ranked"] for row in rows}) == 1
     if one_ranking:
         mark_best(rows, metrics)
@@ -142,9 +157,9 @@ def compared(records: Sequence[RunRecord], pictures: Path) -> Section:
     caption = f"Filtered realistic ranks of both directions{bold}"
     blocks: list[Block] = [table_of(rows, caption, left=("model", "ranked"))] if rows else []
     if one_ranking and 1 < len(groups) <= SHOWN:
-        file = pictures / "all-parameters.svg"
-        points(file, groups, "parameters", "MRR", joined=False)
-        blocks.append(Pictures([Picture(file, "MRR against parameters, all models and widths")]))
+        picture = Picture(pictures / "all-parameters.svg", "MRR against parameters, all models and widths")
+        points(picture.file, groups, "parameters", "MRR", joined=False)
+        blocks.append([picture])
     others = [[record.name, record.title] for record in records if not record.splits]
     if others:
         blocks.append(Table(("run", "what"), others, "In tables of their own", left=("what",)))

@@ -21,9 +21,9 @@ from pmd.evaluation.retention import retained, retention_ratio
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
 from pmd.recipes.tables import Strong, Table, stored_tables, write_tables
 from pmd.report import measured as report_measured
-from pmd.report.curves import read_metrics, terms
 from pmd.report.page import as_markdown, block_markdown, escaped
 from pmd.report.ranking import varied
+from pmd.report.record import read_metrics, terms
 
 from ..markdown import tables_of
 from ..tiny_glue import write_bert, write_task
