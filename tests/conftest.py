@@ -29,22 +29,28 @@ LONGEST = ("golden", "papers", "recipes", "report", "compat")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto`: a process for each core, at most eight; for single files none but this one."""
+    """For `-n auto` and `-n logical`: a process for each core, at most eight; for single files none but this one."""
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     if all(path.is_file() for path in paths) and len(paths) < 4:
         return 0
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-@pytest.hookimpl(tryfirst=True)
+def file_of(item: pytest.Item) -> str:
+    """The file of a test, below the folder of all tests."""
+    return item.path.relative_to(Path(__file__).parent).as_posix()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what shares a trained run, or the two processes."""
+    together = "two_processes" if "two_processes" in item.fixturenames else file_of(item)
+    item.add_marker(pytest.mark.xdist_group(together))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a trained run or the two processes, the longest first."""
-    here = Path(__file__).parent
-    rooms = {room: place for place, room in enumerate(LONGEST)}
-    items.sort(key=lambda item: rooms.get(item.path.relative_to(here).parts[0], len(rooms)))
-    for item in items:
-        together = "two_processes" if "two_processes" in item.fixturenames else item.path.relative_to(here).as_posix()
-        item.add_marker(pytest.mark.xdist_group(together))
+    """The longest first."""
+    places = {room: place for place, room in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(file_of(item).partition("/")[0], len(places)))
 
 
 @pytest.fixture(scope="module", autouse=True)

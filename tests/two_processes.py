@@ -62,7 +62,8 @@ class TwoProcesses:
             self.started = [
                 subprocess.Popen(
                     [sys.executable, __file__],
-                    env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank},
+                    # Sets and dictionaries in another order than here, and in each other.
+                    env={**os.environ, **group, "RANK": rank, "LOCAL_RANK": rank, "PYTHONHASHSEED": f"{int(rank) + 1}"},
                     stderr=log,
                     **pipes,
                 )

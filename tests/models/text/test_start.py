@@ -1,9 +1,8 @@
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,25 +59,20 @@ def test_scratch_has_the_asked_shape():
     assert depth_of(config) == 3
 
 
-VOCABULARY = """
-import json, sys
-from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.models.text.start import train_wordpiece
-names, relations = json.load(sys.stdin)
-graph = KnowledgeGraph("g", names, names, [""] * len(names), relations, relations, None, None, None)
-json.dump(train_wordpiece(graph, 200).get_vocab(), sys.stdout)
-"""
-
-
-def test_another_process_makes_the_same_vocabulary():
-    letters = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 60))  # many characters of the same count
+def write_vocabulary(folder: str | Path) -> None:
+    """Write the vocabulary of a graph with many characters of the same count."""
+    letters = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 60))
     names = [f"{name} {description}" for name, description in ENTITIES] + [letters, "abcd", "bcda", "cdab", "dabc"]
-    program = [sys.executable, "-c", VOCABULARY]
-    asked = json.dumps([names, ["near"]])
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
-    found = subprocess.run(program, input=asked, env=environment, capture_output=True, text=True, check=True).stdout
     graph = KnowledgeGraph("g", names, names, [""] * len(names), ["near"], ["near"], *[tiny_graph().train] * 3)
-    assert json.loads(found) == train_wordpiece(graph, 200).get_vocab()
+    file = Path(folder) / f"{os.environ.get('RANK', 'here')}.json"
+    file.write_text(json.dumps(train_wordpiece(graph, 200).get_vocab()))
+
+
+def test_other_processes_make_the_same_vocabulary(two_processes, tmp_path):
+    two_processes.call("tests.models.text.test_start:write_vocabulary", tmp_path)
+    write_vocabulary(tmp_path)
+    here, *others = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("here", "0", "1"))
+    assert len(here) > 100 and others == [here, here]
 
 
 def test_no_word_of_the_graph_is_unknown():
