@@ -1,7 +1,7 @@
 """Fixtures for all tests: a small awkward graph, and the real benchmark data where there is some.
 
-Tests run in as many processes as there are cores. Each has one thread, which must be said before torch is loaded. Tests
-of one file stay together, for they share what the file has trained.
+Tests run in as many processes as there are cores. Each has one thread, which must be said before torch is loaded. Each
+begins with its share of the tests in their order, so that those of one file mostly share what the file has trained.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from pmd.data.graphs.sources import load_graph
 from .trained import folder, pictures, table, types_file  # noqa: F401  (fixtures for every room)
 from .two_processes import two_processes  # noqa: F401
 
-LONGEST = ("golden", "papers", "recipes", "report", "compat")
-"""The rooms whose files take longest. They come first, so that no process is left with one of them at the end."""
-
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """For `-n auto` and `-n logical`: a process for each core, at most eight; for single files none but this one."""
@@ -34,23 +31,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if all(path.is_file() for path in paths) and len(paths) < 4:
         return 0
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def file_of(item: pytest.Item) -> str:
-    """The file of a test, below the folder of all tests."""
-    return item.path.relative_to(Path(__file__).parent).as_posix()
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what shares a trained run, or the two processes."""
-    together = "two_processes" if "two_processes" in item.fixturenames else file_of(item)
-    item.add_marker(pytest.mark.xdist_group(together))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first."""
-    places = {room: place for place, room in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(file_of(item).partition("/")[0], len(places)))
 
 
 @pytest.fixture(scope="module", autouse=True)

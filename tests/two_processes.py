@@ -5,6 +5,7 @@ Started as a program, this file is one of the two: it calls the functions that a
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -89,7 +91,9 @@ def main() -> None:
     """Call what is asked for until there is nothing more; only the answers go to standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    import_module("pmd.recipes.glue")  # torch, transformers and accelerate, before the first freeze
     for line in sys.stdin:
+        gc.freeze()  # accelerate collects after every training, which takes long for all those modules
         function, arguments = json.loads(line)
         try:
             resolve_name(function)(*arguments)

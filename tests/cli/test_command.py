@@ -1,8 +1,8 @@
 """The commands: their help, their examples, and what is typed for their options."""
 
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -61,8 +61,12 @@ def test_examples_can_be_typed(prog, command, monkeypatch):
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("scripts/*.py")), ids=lambda script: script.stem)
-def test_a_script_is_a_command_of_its_own_name(script):
-    shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+def test_a_script_is_a_command_of_its_own_name(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(script), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0
     assert shown.startswith(f"usage: {script.name} ") and "examples:" in shown
 
 

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -42,9 +43,8 @@ def bash(tmp_path_factory):
     if shutil.which("bash") is None:
         pytest.skip("there is no bash")
     place = tmp_path_factory.mktemp("completion")
-    with open(place / "script", "w", encoding="utf-8") as file:
-        program = "from pmd.cli.main import main; main()"
-        subprocess.run([sys.executable, "-c", program, "completion", "bash"], stdout=file, check=True)
+    with open(place / "script", "w", encoding="utf-8") as file, redirect_stdout(file):
+        dispatch(["completion", "bash"])
     (place / "my_run").mkdir()
     (place / "questions.tsv").touch()
     return place

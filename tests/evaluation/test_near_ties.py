@@ -17,6 +17,7 @@ WIDTHS = (5, 8, 24)
 CLASSES = {name: row.load_class() for name, row in INTERACTIONS.items()}
 CASES = [(name, norm) for name, kind in CLASSES.items() for norm in kind.norms or (None,) if kind.has_running_sums]
 BATCHES = (1, 7, 64, 1000)
+VALUES = ["drawn", pytest.param("quantised", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def assert_equal_ranks(one, other, name=""):
         assert torch.equal(one.sides[target].realistic, other.sides[target].realistic)
 
 
-@pytest.mark.parametrize("values", ["drawn", "quantised"])
+@pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_ranks_are_those_of_the_rule_whatever_the_batch(name, norm, values, random_graph, monkeypatch):
     graph = random_graph(8, entities=40, train=120, test=40)
@@ -119,7 +120,7 @@ def test_ranks_do_not_depend_on_the_other_widths(name, norm, random_graph):
 
 
 @pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[1]])
-@pytest.mark.parametrize("values", ["drawn", "quantised"])
+@pytest.mark.parametrize("values", VALUES)
 def test_a_distance_is_ranked_alike_in_any_batch_and_by_itself(name, norm, values, random_graph):
     graph = random_graph(8, entities=40, train=120, test=40)
     model = planted(graph, name, norm, values)
@@ -148,7 +149,9 @@ def test_coarse_products_are_no_other_rule(name, norm, random_graph):
 
 
 @pytest.mark.parametrize(("name", "norm"), [("transe", "l2"), ("rotate", "l2"), ("pairre", "l2"), ("transe", "l1")])
-@pytest.mark.parametrize("size", [1e-17, 1e-22, 1e-25, 1e-30])
+@pytest.mark.parametrize(
+    "size", [1e-17, *(pytest.param(size, marks=pytest.mark.slow) for size in (1e-22, 1e-25)), 1e-30]
+)
 def test_very_small_vectors_keep_their_order(name, norm, size, random_graph):
     """Their squares are 0 in single precision."""
     graph = random_graph(8, entities=40, train=120, test=40)
