@@ -6,7 +6,6 @@ that do not change it. Finished runs are never repeated, so the same command con
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,12 +16,12 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.models.text.start import depth_of
-from pmd.papers.seeds import finished_run, folder_name
+from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.tables import Table, seeds_table, write_tables
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parse import read_config
-from pmd.settings.text import ProgressiveConfig
+from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import resolve_stages
 
 
@@ -94,14 +93,13 @@ def compare(config: CompareConfig) -> str:
         for variant in config.variants
     ]
     for _, _, settings in planned:
-        resolve_stages(settings, depth_of(settings.encoder))
+        _stages(settings)
     results: Results = defaultdict(list)
     text = ""
     for seed, variant, settings in planned:
-        teacher = _shared_teacher(config, settings, seed, out)
-        print(f"== {variant.name}, seed {seed}", file=sys.stderr, flush=True)
-        run = _run(_taught_by(settings, teacher), out / f"seed{seed}" / folder_name(variant.name))
-        results[variant.name].append(run.results)
+        settings = _with_shared_teacher(config, settings, seed, out)
+        announce(f"== {variant.name}, seed {seed}")
+        results[variant.name].append(_run(settings, out / f"seed{seed}" / folder_name(variant.name)).results)
         text = write_tables(out, results, comparison_tables(results, config.metric))
     return text
 
@@ -110,16 +108,27 @@ def _settings(config: CompareConfig, options: Sequence[str], seed: int) -> Progr
     return read_config(ProgressiveConfig, ["--config", config.base, *config.options, *options, f"--seed={seed}"])
 
 
-def _shared_teacher(config: CompareConfig, settings: ProgressiveConfig, seed: int, out: Path) -> Path | None:
-    """The seed's shared teacher, trained now if it is missing; None if this variant trains one of its own."""
+def _stages(settings: ProgressiveConfig) -> list[StageConfig]:
+    return resolve_stages(settings, depth_of(settings.encoder))
+
+
+def _run(settings: ProgressiveConfig, folder: Path) -> Run:
+    return finished_run(settings, folder, [stage.name for stage in _stages(settings)], progressive)
+
+
+def _with_shared_teacher(config: CompareConfig, settings: ProgressiveConfig, seed: int, out: Path) -> ProgressiveConfig:
+    """The settings with their stages, the first of which loads the seed's shared teacher, which is trained now if it is
+    missing; a variant that changes the teacher trains one of its own."""
+    first, *others = _stages(settings)
     shared = _only_teacher(_settings(config, [], seed))
-    if _identity(shared) != _identity(_only_teacher(settings)):
-        return None
-    return _run(shared, out / f"seed{seed}" / "teacher").folder / shared.stages[0].name
+    if _identity(shared) == _identity(_only_teacher(settings)):
+        teacher = _run(shared, out / f"seed{seed}" / "teacher").folder / shared.stages[0].name
+        first = replace(first, load=str(teacher))
+    return replace(settings, stages=[first, *others])
 
 
 def _only_teacher(settings: ProgressiveConfig) -> ProgressiveConfig:
-    teacher = resolve_stages(settings, depth_of(settings.encoder))[0]
+    teacher = _stages(settings)[0]
     train = replace(settings.train, epochs=teacher.epochs, lr=teacher.lr)
     return replace(settings, train=train, stages=[replace(teacher, alpha=None, beta=None)])
 
@@ -128,28 +137,16 @@ def _identity(settings: ProgressiveConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in ("distill", "name", "runs")}
 
 
-def _taught_by(settings: ProgressiveConfig, teacher: Path | None) -> ProgressiveConfig:
-    stages = resolve_stages(settings, depth_of(settings.encoder))
-    if teacher is not None:
-        stages[0] = replace(stages[0], load=str(teacher))
-    return replace(settings, stages=stages)
-
-
-def _run(settings: ProgressiveConfig, folder: Path) -> Run:
-    names = [stage.name for stage in resolve_stages(settings, depth_of(settings.encoder))]
-    return finished_run(settings, folder, names, progressive)
-
-
 def comparison_tables(results: Mapping[str, Sequence[Mapping[str, StageResult]]], metric: str) -> list[Table]:
     """Variants down and stages across, a table for each split that was ranked."""
-    every = [stage for runs in results.values() for run in runs for stage in run.items()]
-    stages = [*dict.fromkeys(name for name, _ in every)]
+    runs = [run for seeds in results.values() for run in seeds]
+    stages = [*dict.fromkeys(stage for run in runs for stage in run)]
     tables = []
-    for split in every[0][1].metrics:
+    for split in next(iter(runs[0].values())).metrics:
         rows = {
-            name: {stage: [run[stage].metrics[split][metric] for run in runs if stage in run] for stage in stages}
-            for name, runs in results.items()
+            name: {stage: [run[stage].metrics[split][metric] for run in seeds if stage in run] for stage in stages}
+            for name, seeds in results.items()
         }
-        seeds = [str(len(runs)) for runs in results.values()]
-        tables.append(seeds_table([f"{metric}, {split}"], stages, rows, last={"seeds": seeds}))
+        last = {"seeds": [str(len(seeds)) for seeds in results.values()]}
+        tables.append(seeds_table([f"{metric}, {split}"], stages, rows, last=last))
     return tables

@@ -8,7 +8,6 @@ settings: without a teacher it is the teacher itself or `no-DS`, with a frozen o
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.papers.seeds import finished_run, folder_name
+from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.kge import train_kge
 from pmd.recipes.tables import Table, seeds_table, write_tables
 from pmd.settings.kge import KgeConfig, KgeStageConfig
@@ -74,7 +73,7 @@ def dualde(config: DualdeConfig) -> str:
     results: Results = defaultdict(lambda: defaultdict(list))
     text = ""
     for file, seed, settings in planned:
-        print(f"== {file}, seed {seed}", file=sys.stderr, flush=True)
+        announce(f"== {file}, seed {seed}")
         folder = Path(config.out) / f"seed{seed}" / folder_name(Path(file).stem)
         for stage, result in finished_run(settings, folder, rows[file], train_kge).results.items():
             results[settings.model.interaction][result.dim, rows[file][stage]].append(result)
@@ -106,11 +105,14 @@ def row_of(stage: KgeStageConfig, stages: Sequence[KgeStageConfig]) -> str:
 def dual_tables(results: Results) -> list[Table]:
     """Both tables for each split that was ranked."""
     any_results = next(iter(next(iter(results.values())).values()))
-    tables = []
-    for split in any_results[0].metrics:
-        tables.append(dual_table(results, split, ROWS[:3], TABLE_3, f"Table 3, {split}: with and without a teacher"))
-        tables.append(dual_table(results, split, ROWS[2:], TABLE_6, f"Table 6, {split}: without each stage"))
-    return tables
+    return [
+        dual_table(results, split, rows, metrics, f"{table}, {split}: {shown}")
+        for split in any_results[0].metrics
+        for table, rows, metrics, shown in (
+            ("Table 3", ROWS[:3], TABLE_3, "with and without a teacher"),
+            ("Table 6", ROWS[2:], TABLE_6, "without each stage"),
+        )
+    ]
 
 
 def dual_table(results: Results, split: str, rows: Sequence[str], metrics: dict[str, str], caption: str = "") -> Table:

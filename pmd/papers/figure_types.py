@@ -19,7 +19,7 @@ from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.tsv import read_columns
 from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.models.kge.vectors import entity_vectors
-from pmd.papers.med_rows import models_of
+from pmd.papers.med import models_of
 from pmd.report.figure_methods import chosen, read_table
 from pmd.report.pictures import COLOURS, MARKS, figure
 from pmd.settings.med_table import TITLES

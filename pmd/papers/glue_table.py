@@ -7,7 +7,6 @@ command continues a stopped table, and one with further tasks or seeds trains on
 from __future__ import annotations
 
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -17,7 +16,7 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.papers.glue_layout import layout_table
-from pmd.papers.seeds import finished_run, refuse_processes
+from pmd.papers.seeds import announce, finished_run, refuse_processes
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.recipes.tables import write_tables
 from pmd.settings.catalogue import TASKS, task_of
@@ -92,7 +91,7 @@ def glue_table(config: GlueTableConfig) -> str:
     results: dict[str, list[dict[str, StageResult]]] = defaultdict(list)
     text = ""
     for seed, task, settings in planned:
-        print(f"== {task}, seed {seed}", file=sys.stderr, flush=True)
+        announce(f"== {task}, seed {seed}")
         run = finished_run(settings, out / f"seed{seed}" / task, stages[task], train_glue)
         results[task].append(run.results)
         if seed == config.seeds[0]:

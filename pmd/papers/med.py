@@ -13,27 +13,30 @@ compared. From that come the stages of a run, one for each method and width:
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from torch import Tensor
+
 from pmd.core.results import StageResult
-from pmd.evaluation.retention import Retained
-from pmd.papers.med_rows import retained_by, training_seconds
-from pmd.papers.seeds import finished_run
+from pmd.evaluation.retention import Retained, retained
+from pmd.models.kge.folder import load_for
+from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
+from pmd.recipes.ranking import load_data, read_ranks, write_ranks
 from pmd.recipes.tables import Table, parameters_at, seeds_table, write_tables
 from pmd.report.figure_methods import retention_table
+from pmd.report.ranking import ranked
+from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
+from pmd.train.device import accelerator_for
 
 Results = dict[str, dict[int, list[StageResult]]]
 """The results of the seeds by row and width."""
-Retention = dict[str, list[dict[str, Retained]]]
-"""What is retained, by row, seed and the narrowest width that answers."""
 
 
 def med_table(config: MedTableConfig) -> str:
@@ -47,11 +50,11 @@ def med_table(config: MedTableConfig) -> str:
     settings = run_settings(config)
     check_kge_run(settings)
     results: Results = defaultdict(lambda: defaultdict(list))
-    retention: Retention = defaultdict(list)
+    retention: dict[str, list[dict[str, Retained]]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     text = ""
     for seed in config.seeds:
-        print(f"== seed {seed}", file=sys.stderr, flush=True)
+        announce(f"== seed {seed}")
         folder = Path(config.out) / f"seed{seed}"
         settings = replace(settings, seed=seed)
         run = finished_run(settings, folder / "main", [stage.name for stage in settings.stages], train_kge)
@@ -66,14 +69,14 @@ def med_table(config: MedTableConfig) -> str:
             seconds[row].append(training_seconds(stages, row, widths[-1]))
         means = {row: fmean(of_seeds) for row, of_seeds in seconds.items()}
         stored = {"seconds": means, "retention": retention, "results": results}
-        text = write_tables(Path(config.out), stored, tables_of(config, results, retention, means))
+        tables = [*tables_of(config, results, means), retention_table(retention, widths, titles=TITLES)]
+        text = write_tables(Path(config.out), stored, tables)
     return text
 
 
 def add_seed(results: Results, stages: Mapping[str, StageResult], config: MedTableConfig) -> None:
     """Add the results of one seed's stages, by row and width."""
-    split = config.base.evaluation.splits[0]
-    widths = config.base.model.widths
+    split, widths = config.base.evaluation.splits[0], config.base.model.widths
     for name, result in stages.items():
         method, _, width = name.rpartition("-")
         if result.widths:
@@ -87,10 +90,69 @@ def add_seed(results: Results, stages: Mapping[str, StageResult], config: MedTab
             results[method][widths[-1]].append(stages[f"dt-{widths[-1]}"])
 
 
-def tables_of(
-    config: MedTableConfig, results: Results, retention: Retention, seconds: Mapping[str, float]
-) -> list[Table]:
-    """MRR, Hits@10 and Effi by width, and the ability retention ratio."""
+def models_of(row: str, widths: Sequence[int], folder: Path) -> dict[int, Path]:
+    """The saved models of a row by width, in the folder of one seed.
+
+    A croppable row is one model. Where the widest of the others has no teacher, it is the teacher itself, so that all
+    rows have the same widths.
+    """
+    if row not in TITLES:
+        return dict.fromkeys(widths, folder / "main" / row)
+    *narrow, widest = widths
+    run = folder / ("assistants" if row == "ta" else "main")
+    return {**{width: run / f"{row}-{width}" for width in narrow}, widest: folder / "main" / f"dt-{widest}"}
+
+
+def training_seconds(results: Mapping[str, StageResult], row: str, widest: int) -> float:
+    """Seconds of training for the models of all widths of a row, from the results of one seed: those of its teacher, of
+    first stages and of its assistants are among them."""
+    stages = [row] if row in results else [name for name in results if name.rpartition("-")[0] in (row, f"{row}_first")]
+    assistants = {results[name].teacher for name in stages if row == "ta"} - {f"assistant-{widest}"}
+    stages += [name.replace("assistant", "bkd") for name in assistants]
+    stages += [] if row == "dt" or row in results else [f"dt-{widest}"]
+    return sum(results[name].train_seconds or 0.0 for name in stages)
+
+
+def retained_by(
+    rows: Sequence[str], widths: Sequence[int], settings: KgeConfig, folder: Path
+) -> dict[str, dict[str, Retained]]:
+    """What the models of each row retain of narrower ones, within the first 10 of the first ranked split.
+
+    Args:
+        rows: finished ones.
+        settings: of the run: graph, split and device.
+        folder: of one seed. Its stages have kept their ranks; where those are missing or broken, a model is ranked again.
+
+    Returns:
+        By row and width, as `retained` counts.
+    """
+    models = {row: models_of(row, widths, folder) for row in rows}
+    widths_of: dict[Path, set[int]] = defaultdict(set)
+    for by_width in models.values():
+        for width, model in by_width.items():
+            widths_of[model].add(width)
+    kept = {model: read_ranks(model, of_model) for model, of_model in widths_of.items()}
+    missing = [model for model, of_model in kept.items() if of_model is None]
+    if missing:
+        kept |= ranked_again(missing, settings)
+    counts = {row: retained({w: kept[model][w] for w, model in by_width.items()}) for row, by_width in models.items()}
+    return {row: {str(width): list(pair) for width, pair in of_row.items()} for row, of_row in counts.items()}
+
+
+def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict[int, Tensor]]:
+    """The realistic ranks of saved models by width, which are kept."""
+    config, graph, device = settings.evaluation, load_data(settings), accelerator_for(settings.train).device
+    realistic = {}
+    for folder in models:
+        announce(f"ranking {folder} for its retention")
+        by_width = ranked(load_for(folder, graph).to(device), graph, config, config.splits[0])
+        write_ranks(folder, by_width)
+        realistic[folder] = {width: of_width.realistic for width, of_width in by_width.items()}
+    return realistic
+
+
+def tables_of(config: MedTableConfig, results: Results, seconds: Mapping[str, float]) -> list[Table]:
+    """MRR, Hits@10 and Effi by width."""
     widths, split = config.base.model.widths, config.base.evaluation.splits[0]
 
     def values(value: Callable[[StageResult, int], float]) -> dict[str, dict[int, list[float]]]:
@@ -107,7 +169,6 @@ def tables_of(
         methods_table(f"{graph}: MRR by width", mrr, widths, seconds),
         methods_table(f"{graph}: Hits@10 by width", hits, widths, seconds),
         seeds_table(["method"], widths, effi, caption, titles=TITLES, digits=1),
-        retention_table(retention, widths, titles=TITLES),
     ]
 
 

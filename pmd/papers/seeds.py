@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -37,3 +38,8 @@ def refuse_processes() -> None:
 def folder_name(name: str) -> str:
     """A name in lower case, its punctuation replaced, so that it can name a folder."""
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())
+
+
+def announce(text: str) -> None:
+    """Say on stderr what comes next."""
+    print(text, file=sys.stderr, flush=True)

@@ -12,8 +12,8 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.results import StageResult
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.papers import med_rows
-from pmd.papers.med_rows import models_of, training_seconds
+from pmd.papers.med import models_of, training_seconds
+from pmd.report import ranking
 
 med_command = COMMANDS["table"]["med"]
 
@@ -82,8 +82,8 @@ def ranked(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(med_rows, "ranks", counting(pmd.ranks))
-    monkeypatch.setattr(med_rows, "ranks_widths", counting(ranks_widths))
+    monkeypatch.setattr(ranking, "ranks", counting(pmd.ranks))
+    monkeypatch.setattr(ranking, "ranks_widths", counting(ranks_widths))
     return found
 
 

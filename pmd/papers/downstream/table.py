@@ -41,8 +41,7 @@ from pmd.papers.downstream.labelling import (
 )
 from pmd.papers.downstream.recommend import NcfConfig, standardised, train_ncf
 from pmd.papers.downstream.shop import ShopConfig, make_shop, write_shop
-from pmd.papers.med import methods_table
-from pmd.papers.med_rows import models_of, training_seconds
+from pmd.papers.med import methods_table, models_of, training_seconds
 from pmd.papers.seeds import finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.tables import Table, write_tables
