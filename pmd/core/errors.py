@@ -10,6 +10,11 @@ class PmdError(ValueError):
     """Input that cannot be used. The message says, on one line, what is wrong, where, and how to correct it."""
 
 
+def first_line(error: object) -> str:
+    """The first line of a message, or the name of an exception that has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def need_package(package: str, user: str, extra: str, module: str | None = None) -> None:
     """PmdError if a package of an extra is not installed. `module` is what it is imported as."""
     if find_spec(module or package) is None:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.data.graphs.tsv import at, read_lines
 from pmd.data.texts.batches import Chunk, chunks
 from pmd.data.texts.compose import Frame, Texts
@@ -177,7 +177,7 @@ def _from_hub(path: str, task: GlueTask, needed: Sequence[str]) -> dict[str, Glu
     try:
         loaded = datasets.load_dataset(path, task.key)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = first_line(error)[:160]
         raise PmdError(
             f"data.path: cannot load '{path}', {task.key} ({reason}); give a folder with {needed[0]}.jsonl, a folder with a "
             "folder for each task, or nyu-mll/glue"

@@ -27,7 +27,7 @@ from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import BertSetup, batch_logits
-from pmd.distill.teacher import Frozen
+from pmd.distill.teacher import Frozen, bridge
 from pmd.losses.distillation import patient_errors, patient_layers, softened_loss
 from pmd.losses.labels import label_loss
 from pmd.losses.relations import agreement, angles, distances, relation_errors, token_relations
@@ -106,10 +106,7 @@ class PatientKd(TaughtBert):
         super().__init__(model, teacher, distill)
         self.pairs = patient_layers(model.config.num_hidden_layers, teacher.config.num_hidden_layers)
         self.weights = {"hard": 1 - distill.alpha, "logits": distill.alpha, "layers": distill.layers}
-        sizes = model.config.hidden_size, teacher.config.hidden_size
-        # A layer that no term reads gets no gradient, and processes that share gradients would wait for it.
-        bridged = bool(self.pairs) and sizes[0] != sizes[1]
-        self.project = nn.Linear(*sizes, bias=False) if bridged else nn.Identity()
+        self.project = bridge(model.config.hidden_size, teacher.config.hidden_size) if self.pairs else nn.Identity()
 
     def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         terms = {"logits": logit_loss(ours.logits.float(), theirs.logits.float(), self.distill.temperature)}

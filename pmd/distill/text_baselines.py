@@ -12,12 +12,12 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
-from pmd.distill.teacher import Frozen
+from pmd.distill.teacher import Frozen, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
@@ -37,8 +37,7 @@ class LogitDistillation(Supervised):
         self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
-        sizes = student.hidden_size, teacher.hidden_size
-        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+        self.project = bridge(student.hidden_size, teacher.hidden_size, trained=bool(self.pairs))
 
     @classmethod
     def for_stage(cls, setup: TextSetup) -> LogitDistillation:

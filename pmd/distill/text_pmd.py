@@ -19,13 +19,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
-from pmd.distill.teacher import Frozen
+from pmd.distill.teacher import Frozen, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
@@ -65,9 +65,7 @@ class MaskedFeatureDistillation(Supervised):
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
         self.register_buffer("special", special, persistent=False)
-        # Where teacher and student differ in width: trained here and thrown away.
-        sizes = student.hidden_size, teacher.hidden_size
-        self.project = nn.Identity() if sizes[0] == sizes[1] else nn.Linear(*sizes, bias=False)
+        self.project = bridge(student.hidden_size, teacher.hidden_size, trained="feature" in self.weights)
 
     @classmethod
     def for_stage(cls, setup: TextSetup) -> MaskedFeatureDistillation:

@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 
 ENDINGS = (".safetensors", ".npy", ".json", ".tsv", ".md", ".txt")
 """What is ever sent."""
@@ -41,7 +41,7 @@ def check_repo(repo: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise PmdError(f"repo: '{repo}' cannot be a Hub id ({_line(error)}); give user/name") from None
+        raise PmdError(f"repo: '{repo}' cannot be a Hub id ({first_line(error)}); give user/name") from None
     if repo.count("/") != 1:
         raise PmdError(f"repo: '{repo}' says not whose it is; give user/name")
 
@@ -65,7 +65,9 @@ def sendable(folder: Path) -> dict[str, int]:
         try:
             _check(path)
         except (ValueError, EOFError, SafetensorError) as error:
-            raise PmdError(f"{path}: is no plain {path.suffix} file ({_line(error)}); remove it, or mend it") from None
+            raise PmdError(
+                f"{path}: is no plain {path.suffix} file ({first_line(error)}); remove it, or mend it"
+            ) from None
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
@@ -172,19 +174,13 @@ def _explained(error: BaseException, repo: str) -> str:
     if type(error) is ValueError:
         return f"'{repo}': the Hub refuses this ({' '.join(str(error).split())})"
     if not isinstance(error, HfHubHTTPError):
-        return f"'{repo}': the connection to the Hub broke ({_line(error)}); nothing here is lost, the same command goes on"
+        return f"'{repo}': the connection to the Hub broke ({first_line(error)}); nothing here is lost, the same command goes on"
     status = error.response.status_code
-    said = error.server_message or _line(error)
+    said = error.server_message or first_line(error)
     if status == 401:
         return f"'{repo}': the Hub refuses the token (401); make one that may write at huggingface.co/settings/tokens, then set HF_TOKEN or run `hf auth login`"
     if status == 403:
-        return f"'{repo}': this token may not write there (403: {_line(said)}); use one with the right to write, or a name of your own"
+        return f"'{repo}': this token may not write there (403: {first_line(said)}); use one with the right to write, or a name of your own"
     if status == 429 or status >= 500:
         return f"'{repo}': the Hub answers {status}; nothing here is lost, the same command later goes on"
-    return f"'{repo}': the Hub refuses this ({status}: {_line(said)})"
-
-
-def _line(error: object) -> str:
-    """The first line of a message, or the name of an exception that has none."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return f"'{repo}': the Hub refuses this ({status}: {first_line(said)})"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.files import read_object
 from pmd.settings.catalogue import FAMILIES, Family
 
@@ -41,7 +41,7 @@ def stored_file(folder: str | Path, name: str) -> Path:
     try:
         return Path(hf_hub_download(str(folder), name))
     except (OSError, ValueError) as error:
-        raise PmdError(f"'{folder}' has no {name}: {str(error).strip().splitlines()[0]}") from None
+        raise PmdError(f"'{folder}' has no {name}: {first_line(error)}") from None
 
 
 def family_of(settings: Mapping[str, Any], model: object) -> Family:

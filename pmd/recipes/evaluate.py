@@ -40,6 +40,8 @@ def evaluate(config: EvaluateConfig) -> str:
     for model in config.models:  # before any graph is read
         check_folder("--model", model)
         families[model] = ranking_family(stored_settings(model), model)
+        if config.evaluation.rerank_hops and not families[model].reads:
+            raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     data = config.data or _data_of_run(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)
@@ -47,8 +49,6 @@ def evaluate(config: EvaluateConfig) -> str:
     for model, family in families.items():
         scorer = family.load_module().scorer(model, graph, device=accelerator.device, cache=data.cache)
         if not family.reads:
-            if config.evaluation.rerank_hops:
-                raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
             refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
             metrics, rate = timed(scorer, graph, config, split)

@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, read_object, write_folder
+from pmd.core.results import StageResult
 from pmd.core.run import Run, read_settings
 from pmd.data.graphs.sources import terms_of
 from pmd.hub.card import card
@@ -213,7 +214,7 @@ def numbers_in(weights: Path) -> int:
         return sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
 
 
-def tables_of(family: Family, asked: Mapping[str, Any], results: dict[str, dict[str, Any]]) -> dict[str, str]:
+def tables_of(family: Family, asked: Mapping[str, Any], results: Mapping[str, StageResult]) -> dict[str, str]:
     """The table of all stages of a run, by split, as the run prints it."""
     if not family.ranks:
         return {"validation": run_table(results, task_of(asked["task"])).markdown()}

@@ -61,11 +61,16 @@ class TextRecipe(RankingRecipe):
             check_widths("encoder.widths", config.encoder.widths, width, "the width of encoder.name")
         for stage in pending:
             if stage.load:
-                check_load(stage, self.origin)
+                check_load(stage, self.origin, self.copied_with_widths(stage))
         if config.train.lora is not None:
             adapter_targets(self.origin.model, config.train.lora)
         self.text = self.origin.read(graph, config.data.cache)
         return graph
+
+    def copied_with_widths(self, stage: StageConfig) -> bool:
+        """Whether a student begins with the weights of a stage's model and is trained at `encoder.widths`."""
+        students = (other for other in self.stages.values() if other.teacher == stage.name and not other.load)
+        return self.config.encoder.widths is not None and any(student.init == "teacher" for student in students)
 
     def banner(self) -> Banner:
         config, origin = self.config, self.origin.model
@@ -164,8 +169,8 @@ class TextRecipe(RankingRecipe):
         )
 
 
-def check_load(stage: StageConfig, origin: TextModel) -> None:
-    """Refuse a model to load that does not fit the run."""
+def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:
+    """Refuse a model to load that does not fit the run, which may need hidden states of the same size."""
     place, trained = f"stages ({stage.name}).load: '{stage.load}'", load_model(stage.load)
     if trained.model.depth != stage.layers:
         raise PmdError(f"{place} has {trained.model.depth} layers, not {stage.layers}; set the stage's layers")
@@ -173,6 +178,12 @@ def check_load(stage: StageConfig, origin: TextModel) -> None:
         raise PmdError(f"{place} reads with another vocabulary than encoder.name")
     if trained.reading != origin.reading:
         raise PmdError(f"{place} reads {trained.reading}, this run {origin.reading}; set encoder.max_length and others")
+    sizes = trained.model.hidden_size, origin.model.hidden_size
+    if same_size and sizes[0] != sizes[1]:
+        raise PmdError(
+            f"{place} is {sizes[0]} wide, the last of encoder.widths {sizes[1]}; leave encoder.widths out, "
+            "or start its students from pretrained weights (init: pretrained)"
+        )
 
 
 def timed_scorer(model: BiEncoder, text: GraphText) -> tuple[TextScorer, float]:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.files import write_json
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
@@ -137,7 +137,7 @@ class Index:
         return Ragged(self.column(name), self.column(f"{name}_offsets"))
 
     def _broken(self, why: object) -> PmdError:
-        reason = f"it has no {why}" if isinstance(why, KeyError) else str(why).strip().splitlines()[0]
+        reason = f"it has no {why}" if isinstance(why, KeyError) else first_line(why)
         return PmdError(f"{self.folder} is broken ({reason}); rebuild it: pmd answer {self.folder.parent} --build")
 
 

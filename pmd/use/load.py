@@ -135,9 +135,9 @@ def graph_of_run(model: Path) -> DataConfig | None:
 
 def graph_file_stats(source: DataConfig) -> FileStats | None:
     """Size and time of the files of a graph; None if it is in no folder here."""
-    bundled, folder = DATA / source.path, Path(source.path).expanduser()
-    if (bundled / "train.tsv").is_file():
-        folder = bundled
+    folder = Path(source.path).expanduser()
+    if folder.name == source.path and (DATA / source.path / "train.tsv").is_file():  # a name, not a path
+        folder = DATA / source.path
     return file_stats(folder, graph_files(folder)) if folder.is_dir() else None
 
 

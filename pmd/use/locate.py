@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.run import Run
 
 
@@ -68,6 +68,7 @@ def _downloaded(model: str, revision: str | None) -> Path:
         # Only what `pmd push` sends: a repository may also have pickles, and models for other programs.
         return Path(snapshot_download(model, revision=revision, allow_patterns=[f"*{ending}" for ending in ENDINGS]))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         where = f" in revision '{revision}'" if revision else ""
-        raise PmdError(f"model: no folder '{model}', and the Hub gives none of that id{where} ({reason})") from None
+        raise PmdError(
+            f"model: no folder '{model}', and the Hub gives none of that id{where} ({first_line(error)})"
+        ) from None

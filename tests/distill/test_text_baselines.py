@@ -87,6 +87,15 @@ def test_widths_that_differ_get_a_projection_of_the_layers():
     assert objective_.project.weight.shape == (32, 16) and objective_.project.weight.grad.any()
 
 
+@METHODS
+def test_a_projection_that_no_term_reads_is_not_trained(method):
+    """Processes that share gradients would wait for its gradient."""
+    objective_ = objective(method, tiny_model(1, 16, seed=1))
+    objective_.total(objective_(tiny_batch(POSITIONS))).backward()
+    assert objective_.project.weight.shape == (32, 16) and "layers" not in objective_.weights
+    assert all(p.grad is not None for p in objective_.parameters() if p.requires_grad)
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it():
     objective_ = objective("pkd", tiny_model(2, seed=5), tiny_model(2, seed=5))
     terms = objective_(tiny_batch(POSITIONS))

@@ -231,3 +231,10 @@ def test_softened_scores_are_compared_in_both_directions():
             p, q = target.softmax(-1), row.softmax(-1)
             expected += float((p * (p / q).log()).sum()) * 9 / len(own)
     assert soft(batch)["score"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_projection_without_a_feature_term_is_not_trained():
+    objective_ = objective(rate=0.0, student=tiny_model(1, 16, seed=1))
+    objective_.total(terms_of(objective_)).backward()
+    assert objective_.project.weight.shape == (32, 16)
+    assert all(p.grad is not None for p in objective_.parameters() if p.requires_grad)

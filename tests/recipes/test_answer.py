@@ -21,6 +21,7 @@ from pmd.models.kge.folder import save as save_kge
 from pmd.models.text import scorer as text_scorer
 from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
+from pmd.settings.shared import DataConfig
 from pmd.use import load as trained
 from pmd.use.trained_models import TrainedKge
 
@@ -348,6 +349,12 @@ def test_an_index_of_another_graph_is_built_anew(run, builds, capsys):
     assert capsys.readouterr().err.count("the graph changed since its index was built; building it anew") == 1
     shutil.rmtree(run.parent / "towns")  # not to be found any more: the index stands for it
     assert first_answer(run) == again and builds["built"] == 2
+
+
+def test_only_the_name_of_a_bundled_graph_is_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "train.tsv" in trained.graph_file_stats(DataConfig("world"))
+    assert trained.graph_file_stats(DataConfig("../data/world")) is None  # beside pmd/data there would be one
 
 
 def test_a_graph_that_is_named_must_be_there(run, builds):

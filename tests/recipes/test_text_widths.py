@@ -198,6 +198,18 @@ def test_a_plain_teacher_teaches_every_width(run, folder, tmp_path):
     assert rows[0] == ["plain", "4", "", plain_mrr] and rows[1][:2] == ["narrow", "1"] and "" not in rows[1]
 
 
+def test_students_with_widths_are_not_copied_from_a_wider_teacher(run, folder, tmp_path):
+    shutil.copytree(run / "teacher", tmp_path / "teacher", ignore=shutil.ignore_patterns("index"))
+    config = pmd.BiEncoder.from_pretrained(run / "teacher").config
+    config.encoder.hidden_size, config.widths = 32, None
+    pmd.BiEncoder(config).save_pretrained(tmp_path / "teacher")
+    stages = [{"name": "wide", "load": str(tmp_path / "teacher")}, {"name": "narrow", "layers": 1, "init": "teacher"}]
+    options = [f"--data.path={folder}", f"--runs={tmp_path}", f"--stages={json.dumps(stages)}"]
+    with pytest.raises(PmdError, match=r"stages \(wide\).load: .* 32 wide, .*encoder.widths 16"):
+        progressive_command([*TINY, "--encoder.widths=[8,16]", "--name=refused", *options])
+    assert not [*tmp_path.glob("refused-*")]
+
+
 def test_without_widths_there_is_one_table(folder, tmp_path):
     stages = '[{"name": "only", "layers": 1, "epochs": 1}]'
     progressive_command([*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=plain", f"--stages={stages}"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
 from pmd.core.packages import model_source
 from pmd.core.quiet import quiet
@@ -32,9 +32,9 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     except PmdError:
         raise
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise PmdError(
-            f"model.name: cannot load '{model.name}' ({reason}); give a Hub id, a folder or package:NAME/FOLDER of a BERT"
+            f"model.name: cannot load '{model.name}' ({first_line(error)}); give a Hub id, a folder or "
+            "package:NAME/FOLDER of a BERT"
         ) from None
     found.widths = check_bert_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
     if model.max_length > found.max_position_embeddings:
@@ -53,9 +53,8 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     except PmdError:
         raise
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise PmdError(
-            f"model.name: '{name}' has no tokenizer ({reason}); give a folder with tokenizer files"
+            f"model.name: '{name}' has no tokenizer ({first_line(error)}); give a folder with tokenizer files"
         ) from None
 
 

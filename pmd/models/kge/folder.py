@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tsv import read_columns, write_columns
@@ -58,8 +58,7 @@ def load_model(folder: str | Path) -> KgeModel:
             f"cannot load an embedding model from '{folder}': its config.json is of none ({error})"
         ) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PmdError(f"cannot load an embedding model from '{folder}': {reason}") from None
+        raise PmdError(f"cannot load an embedding model from '{folder}': {first_line(error)}") from None
 
 
 def load_vocabulary(folder: str | Path) -> Vocabulary:

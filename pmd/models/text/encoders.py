@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 
 HEADS = ("classif", "pooler", "summary", "qa_")
 """In the names of dropout rates of what stands on top of an encoder, which we do not use."""
@@ -123,8 +123,8 @@ def check_reading(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, length
     try:
         whole, alone = _states(encoder.eval(), ids, mask), _states(encoder, ids[1:, :short], mask[1:, :short])
     except Exception as error:  # whatever an encoder of another kind says
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise PmdError(f"{refusal}cannot read texts of {length} tokens ({reason[0]}); choose a BERT-like one") from None
+        reason = first_line(error)
+        raise PmdError(f"{refusal}cannot read texts of {length} tokens ({reason}); choose a BERT-like one") from None
     finally:
         encoder.train(was_training)
     if whole.shape != (config.num_hidden_layers + 1, *ids.shape, config.hidden_size):

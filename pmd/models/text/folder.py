@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -79,8 +79,7 @@ def load_model(folder: str | Path) -> TextModel:
         model, found = BiEncoder.from_pretrained(folder, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PmdError(f"cannot load a text model from '{folder}': {reason}") from None
+        raise PmdError(f"cannot load a text model from '{folder}': {first_line(error)}") from None
     if found["missing_keys"] or found["unexpected_keys"]:
         raise PmdError(f"'{folder}' holds no bi-encoder of this package; give the folder of a trained stage")
     return TextModel(model, tokenizer)

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.graph_text import entity_text, frame_of, relation_texts
@@ -136,9 +136,9 @@ def _config_of(name: str) -> PreTrainedConfig:
 
 
 def _cannot_load(name: str, error: Exception) -> PmdError:
-    reason = str(error).strip().splitlines()[0]
     return PmdError(
-        f"encoder.name: cannot load '{name}' ({reason}); give a Hub id, a folder, package:NAME/FOLDER, or scratch"
+        f"encoder.name: cannot load '{name}' ({first_line(error)}); give a Hub id, a folder, "
+        "package:NAME/FOLDER, or scratch"
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import layer_lists, with_layers
 
@@ -49,7 +49,7 @@ def check_students(source: BiEncoder) -> None:
         wrong += [name for name in needed.keys() & kept.keys() if needed[name].shape != kept[name].shape]
         reason = f"another {min(wrong)}" if wrong else ""
     except Exception as error:  # whatever an encoder of another kind says
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
     if reason:
         kind = source.config.encoder.model_type
         raise PmdError(f"encoder.name: a '{kind}' encoder of fewer layers needs {reason}; choose a BERT-like encoder")
