@@ -76,11 +76,8 @@ Results = dict[str, list[dict[str, StageResult]]]
 
 
 def compare(config: CompareConfig) -> str:
-    """Run what is missing and return the table, which is also written to `OUT/table.md`.
-
-    Raises:
-        PmdError: for variants that cannot be run, before the first of them starts.
-    """
+    """Run what is missing and return the table, which is also written to `OUT/table.md`. PmdError for variants that
+    cannot be run, before the first of them starts."""
     lookup(METRICS["ranking"], config.metric, "metric")
     folders = ["teacher", *(folder_name(variant.name) for variant in config.variants)]
     for variant, folder in zip(config.variants, folders[1:]):

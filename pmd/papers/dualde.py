@@ -50,11 +50,8 @@ Results = dict[str, dict[tuple[int, str], list[StageResult]]]
 
 
 def dualde(config: DualdeConfig) -> str:
-    """Run what is missing and return the tables, which are also written to `OUT/table.md`.
-
-    Raises:
-        PmdError: for configs that cannot be run, before the first of them starts.
-    """
+    """Run what is missing and return the tables, which are also written to `OUT/table.md`. PmdError for configs that
+    cannot be run, before the first of them starts."""
     if not config.configs or not config.seeds:
         raise PmdError("--configs and --seeds: give at least one of each")
     planned = [

@@ -111,11 +111,8 @@ def spaced(widths: Sequence[int]) -> list[int]:
 
 
 def entity_types(ids: Sequence[str], file: str | None) -> list[str | None]:
-    """The type of each entity, None where it is not known; of one that a file names twice, the first.
-
-    Raises:
-        PmdError: if fewer than two types are known.
-    """
+    """The type of each entity, None where it is not known; of one that a file names twice, the first. PmdError if fewer
+    than two types are known."""
     if file:
         entities, names = read_columns(Path(file), ("entity", "type"))
         type_of = dict(zip(reversed(entities), reversed(names)))

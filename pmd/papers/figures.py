@@ -62,11 +62,8 @@ class FigureConfig:
 
 
 def draw(config: FigureConfig) -> Path:
-    """Draw the picture and return its file.
-
-    Raises:
-        PmdError: if there is no such run, or if it does not hold what the picture shows.
-    """
+    """Draw the picture and return its file. PmdError if there is no such run, or if it does not hold what the picture
+    shows."""
     for option, users in USERS.items():
         if getattr(config, option) is not None and config.what not in users:
             raise PmdError(
@@ -162,15 +159,8 @@ def by_epoch(
     with figure(path, size=SIZE) as axis:
         draw_lines(axis, series)
         axis.axvline(start, color="#555555", linestyle="--", linewidth=1.2)
-        axis.annotate(
-            "stage 2",
-            (start, 0.02),
-            xycoords=axis.get_xaxis_transform(),
-            xytext=(5, 0),
-            textcoords="offset points",
-            color="#555555",
-            fontsize=11,
-        )
+        beside = {"xycoords": axis.get_xaxis_transform(), "xytext": (5, 0), "textcoords": "offset points"}
+        axis.annotate("stage 2", (start, 0.02), color="#555555", fontsize=11, **beside)
         axis.legend(frameon=False, fontsize=11)
         name_axes(axis, "epoch", "MRR, validation", f"{title(settings)}, width {last.dim}")
 

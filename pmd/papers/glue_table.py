@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pmd.core.errors import PmdError
@@ -62,12 +62,10 @@ class GlueTableConfig:
 
 
 def glue_table(config: GlueTableConfig) -> str:
-    """Train everything that is not there yet; the table in Markdown, also in `OUT/table.md`.
+    """Train everything that is not there yet; the table in Markdown, also in `OUT/table.md`. PmdError for settings that
+    cannot work, before anything starts.
 
     `OUT/predictions/SPLIT/STAGE-WIDTH` collects the leaderboard files of all tasks, of the first seed.
-
-    Raises:
-        PmdError: for settings that cannot work, before anything starts.
     """
     tasks = [task_of(name, "tasks").key for name in config.tasks]
     tuned = {task_of(entry.task, "tuned").key: entry for entry in config.tuned}
@@ -133,8 +131,8 @@ def check_out(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
 
 def settings_of(config: GlueTableConfig, task: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:
     """The settings of one run."""
-    overrides = {f.name: getattr(tuned, f.name) for f in fields(TunedTaskConfig) if f.name != "task"} if tuned else {}
-    train = replace(config.base.train, **{name: value for name, value in overrides.items() if value is not None})
+    own = vars(tuned) if tuned else {}
+    train = replace(config.base.train, **{k: value for k, value in own.items() if k != "task" and value is not None})
     return replace(config.base, task=task, seed=seed, train=train)
 
 

@@ -40,11 +40,8 @@ Results = dict[str, dict[int, list[StageResult]]]
 
 
 def med_table(config: MedTableConfig) -> str:
-    """Train everything that is not there yet; the tables in Markdown.
-
-    Raises:
-        PmdError: for settings that cannot work, before anything starts.
-    """
+    """Train everything that is not there yet; the tables in Markdown. PmdError for settings that cannot work, before
+    anything starts."""
     check_table(config)
     widths = config.base.model.widths
     settings = run_settings(config)

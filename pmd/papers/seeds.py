@@ -14,11 +14,8 @@ from pmd.core.run import Run
 
 
 def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: Callable[[Any, Run], Run]) -> Run:
-    """The run in `folder` with these settings and all of its stages: taken as it is, continued or begun.
-
-    Raises:
-        PmdError: if the folder holds a run with other settings, or if several processes were started.
-    """
+    """The run in `folder` with these settings and all of its stages: taken as it is, continued or begun. PmdError if
+    the folder holds a run with other settings, or if several processes were started."""
     refuse_processes()
     settings = replace(settings, runs=str(folder.parent), name=folder.name)
     run = Run(folder)

@@ -29,14 +29,12 @@ LONGEST_NAME = 30
 
 @contextmanager
 def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, float] = SIZE) -> Iterator[Any]:
-    """Axes (a list, if there are several panels) to draw on; saved to `path` at the end.
+    """Axes (a list, if there are several panels) to draw on; saved to `path` at the end. PmdError if matplotlib is not
+    installed.
 
     Args:
         panels: side by side, in each of the rows.
         size: of a panel, in inches.
-
-    Raises:
-        PmdError: if matplotlib is not installed.
     """
     need_package("matplotlib", "pictures need", "plot")
     from matplotlib.figure import Figure

@@ -44,12 +44,9 @@ class Interactions:
 
 
 def interactions_of(graph: KnowledgeGraph, pairs: Mapping[str, Tensor]) -> Interactions:
-    """Interactions from pairs (n, 2) of entity positions, user and item, by part.
-
-    Raises:
-        PmdError: if a user has not one item in each of `valid` and `test`, or none in `train`; if an entity is a user
-            and an item; if a held-out item is known from elsewhere.
-    """
+    """Interactions from pairs (n, 2) of entity positions, user and item, by part. PmdError if a user has not one item
+    in each of `valid` and `test`, or none in `train`; if an entity is a user and an item; if a held-out item is known
+    from elsewhere."""
     users, items = (torch.cat([pairs[part][:, column] for part in PARTS]).unique() for column in (0, 1))
     in_both = users[torch.isin(users, items)]
     if len(in_both):

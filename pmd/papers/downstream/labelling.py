@@ -48,11 +48,8 @@ class LabellingConfig:
 
 
 def prefix_labels(graph: KnowledgeGraph) -> tuple[Tensor, list[str]]:
-    """All entity positions (n,) and what stands before the colon of their ids, such as `currency` in `world`.
-
-    Raises:
-        PmdError: if an id has no colon.
-    """
+    """All entity positions (n,) and what stands before the colon of their ids, such as `currency` in `world`. PmdError
+    if an id has no colon."""
     plain = next((key for key in graph.entity_ids if ":" not in key), None)
     if plain is not None:
         raise PmdError(f"labels: entity '{plain}' of '{graph.name}' has no prefix ending in a colon; write labels.tsv")
@@ -61,10 +58,7 @@ def prefix_labels(graph: KnowledgeGraph) -> tuple[Tensor, list[str]]:
 
 def large_classes(labels: Sequence[str], least: int) -> tuple[Tensor, dict[str, int]]:
     """The positions (n,) of labels whose class has at least `least` entities, and the sizes of the classes left out.
-
-    Raises:
-        PmdError: if fewer than two classes remain.
-    """
+    PmdError if fewer than two classes remain."""
     sizes = Counter(labels)
     small = {label: size for label, size in sizes.items() if size < least}
     if len(sizes) - len(small) < 2:
@@ -85,14 +79,11 @@ def split_labels(labels: Sequence[str], seed: int) -> dict[str, np.ndarray]:
 def train_labelling(
     vectors: Tensor, labels: Sequence[str], config: LabellingConfig, seed: int
 ) -> tuple[Any, dict[str, dict[str, float]]]:
-    """Train on the vectors (n, d) of 60 % of the entities.
+    """Train on the vectors (n, d) of 60 % of the entities. PmdError if a class has too few entities for a split.
 
     Returns:
         A scikit-learn pipeline that standardises by these entities and classifies, and `accuracy` and `f1` of `valid`
         and `test`.
-
-    Raises:
-        PmdError: if a class has too few entities for a split.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -103,16 +94,15 @@ def train_labelling(
     if size < SMALLEST_CLASS:
         raise PmdError(f"labels: class '{smallest}' has {size} entities, too few for a split; leave it out")
     parts, x, y = split_labels(labels, seed), vectors.numpy(), np.asarray(labels)
+    train, held_out = parts.pop("train"), parts
     shared = {"learning_rate_init": config.lr, "max_iter": config.epochs, "random_state": seed}
     trained = []
     for l2 in config.l2:
         classifier = make_pipeline(StandardScaler(), MLPClassifier((config.hidden,), alpha=l2, **shared))
         with warnings.catch_warnings():  # of those that stop at the last epoch
             warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier.fit(x[parts["train"]], y[parts["train"]])
-        metrics = {
-            part: labelling_metrics(y[parts[part]], classifier.predict(x[parts[part]])) for part in ("valid", "test")
-        }
+            classifier.fit(x[train], y[train])
+        metrics = {name: labelling_metrics(y[part], classifier.predict(x[part])) for name, part in held_out.items()}
         trained.append((classifier, metrics))
     return max(trained, key=lambda pair: pair[1]["valid"]["accuracy"])
 
@@ -121,7 +111,5 @@ def labelling_metrics(truth: Sequence[str], predicted: Sequence[str]) -> dict[st
     """`accuracy`, and `f1`: the mean over classes (macro)."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "f1": float(f1_score(truth, predicted, average="macro")),
-    }
+    f1 = f1_score(truth, predicted, average="macro")
+    return {"accuracy": float(accuracy_score(truth, predicted)), "f1": float(f1)}

@@ -58,8 +58,7 @@ class NeuMF(nn.Module):
 
     def __init__(self, users: int, items: int, vectors: Tensor | None, config: NcfConfig):
         super().__init__()
-        if vectors is None:
-            vectors = torch.empty(users, 0)
+        vectors = torch.empty(users, 0) if vectors is None else vectors
         self.register_buffer("vectors", vectors, persistent=False)
         tables = [nn.Embedding(count, config.factors) for count in (users, items, users, items)]
         for table in tables:
@@ -125,12 +124,9 @@ def train_once(
 def run_epoch(model: NeuMF, optimizer: torch.optim.Optimizer, pairs: Tensor, bought: Tensor, config: NcfConfig) -> None:
     """One pass over the purchases (n, 2), each with items as negatives that its user has not `bought` (u, i)."""
     model.train()
-    users = pairs[:, 0].repeat_interleave(config.negatives)
-    items = draw_negatives(users, bought)
-    users = torch.cat([pairs[:, 0], users])
-    items = torch.cat([pairs[:, 1], items])
-    labels = torch.zeros(len(users))
-    labels[: len(pairs)] = 1
+    others = pairs[:, 0].repeat_interleave(config.negatives)
+    users, items = torch.cat([pairs, torch.stack([others, draw_negatives(others, bought)], 1)]).T
+    labels = (torch.arange(len(users)) < len(pairs)).float()
     for batch in torch.randperm(len(users)).split(config.batch_size):
         loss = binary_cross_entropy_with_logits(model(users[batch], items[batch]), labels[batch])
         optimizer.zero_grad()

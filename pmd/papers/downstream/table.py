@@ -10,7 +10,6 @@ or from the prefixes of its ids; a recommender needs interactions.tsv. `shop` is
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -42,10 +41,10 @@ from pmd.papers.downstream.labelling import (
 from pmd.papers.downstream.recommend import NcfConfig, standardised, train_ncf
 from pmd.papers.downstream.shop import ShopConfig, make_shop, write_shop
 from pmd.papers.med import methods_table, models_of, training_seconds
-from pmd.papers.seeds import finished_run
+from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.tables import Table, write_tables
-from pmd.settings.checks import check_numbers
+from pmd.settings.checks import check_numbers, check_share
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import TITLES as MED_TITLES
@@ -119,11 +118,8 @@ Solve = Callable[[Features | None, int], dict[str, Any]]
 
 
 def downstream(config: DownstreamConfig) -> str:
-    """Train and solve what is not there yet; the tables in Markdown.
-
-    Raises:
-        PmdError: for settings or data that cannot be used.
-    """
+    """Train and solve what is not there yet; the tables in Markdown. PmdError for settings or data that cannot be
+    used."""
     widths = config.base.model.widths
     check_table(config)
     if any(row.name == "pca" for row in config.croppable):
@@ -141,7 +137,7 @@ def downstream(config: DownstreamConfig) -> str:
     results: dict[str, dict[str, dict[str, list[Any]]]] = {task: {} for task in tasks}
     text = ""
     for seed in config.seeds:
-        print(f"== seed {seed}", file=sys.stderr, flush=True)
+        announce(f"== seed {seed}")
         folder, settings = Path(config.out) / f"seed{seed}", replace(settings, seed=seed)
         stages = [stage.name for stage in settings.stages]
         trained = finished_run(settings, folder / "main", stages, train_kge).results
@@ -154,7 +150,7 @@ def downstream(config: DownstreamConfig) -> str:
                     metrics = tasks[task](features_of(folder, graph, row, width, widths), asked.seed)
                     run.add_result(name, metrics)
                     tested = ", ".join(f"{key} {value:.3f}" for key, value in metrics["test"].items())
-                    print(f"{name.replace('_', ' ')}: {tested}", file=sys.stderr, flush=True)
+                    announce(f"{name.replace('_', ' ')}: {tested}")
             return run
 
         asked = TasksConfig(seed, checksums, config.labelling, config.ncf)
@@ -180,8 +176,7 @@ def check_tasks(config: DownstreamConfig) -> None:
         raise PmdError(
             f"labelling.least: {config.labelling.least} entities are too few for a split; give at least {SMALLEST_CLASS}"
         )
-    if not 0 <= config.ncf.dropout < 1:
-        raise PmdError(f"ncf.dropout: {config.ncf.dropout} is not in [0, 1)")
+    check_share("ncf.dropout", config.ncf.dropout, "[0, 1)")
 
 
 def data_path(config: DownstreamConfig) -> str:
@@ -203,16 +198,24 @@ def data_path(config: DownstreamConfig) -> str:
     return str(folder)
 
 
+def task_files(config: DownstreamConfig) -> dict[str, Path]:
+    """`labels` (those of the option, or of the graph's folder) and `interactions`, as far as there are such files."""
+    folder = Path(config.base.data.path).expanduser()
+    files = {name: find_file(folder, f"{name}.tsv") for name in ("labels", "interactions") if folder.is_dir()}
+    if config.labels:
+        files["labels"] = Path(config.labels).expanduser()
+    return {name: file for name, file in files.items() if file}
+
+
 def tasks_of(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, Solve]:
     """The tasks that the graph has data for. PmdError if there is none."""
     tasks: dict[str, Solve] = {}
-    folder = Path(config.base.data.path).expanduser()
-    if "labelling" in config.tasks:
-        labelled = labels_of(config, graph, folder)
-        if labelled:
-            tasks["labelling"] = labelling_task(*labelled, config)
-    if "recommendation" in config.tasks and folder.is_dir() and find_file(folder, "interactions.tsv"):
-        tasks["recommendation"] = recommendation_task(graph, folder, config)
+    files = task_files(config)
+    if "labelling" in config.tasks and ("labels" in files or all(":" in key for key in graph.entity_ids)):
+        labelled = read_labels(graph, files["labels"]) if "labels" in files else prefix_labels(graph)
+        tasks["labelling"] = labelling_task(*labelled, config)
+    if "recommendation" in config.tasks and "interactions" in files:
+        tasks["recommendation"] = recommendation_task(graph, files["interactions"].parent, config)
     if not tasks:
         raise PmdError(
             f"--tasks: '{graph.name}' has neither labels (--labels, labels.tsv or prefixes of ids) nor interactions.tsv "
@@ -221,23 +224,13 @@ def tasks_of(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, Solve
     return tasks
 
 
-def labels_of(config: DownstreamConfig, graph: KnowledgeGraph, folder: Path) -> tuple[Tensor, list[str]] | None:
-    """Labelled entities and their labels; None if nothing labels them."""
-    if config.labels:
-        return read_labels(graph, Path(config.labels).expanduser())
-    path = find_file(folder, "labels.tsv") if folder.is_dir() else None
-    if path:
-        return read_labels(graph, path)
-    return prefix_labels(graph) if all(":" in key for key in graph.entity_ids) else None
-
-
 def labelling_task(entities: Tensor, labels: Sequence[str], config: DownstreamConfig) -> Solve:
     """Label entities; classes that are too small are left out, and named."""
     settings = config.labelling
     kept, small = large_classes(labels, settings.least)
     if small:
         names = ", ".join(f"{label} ({count})" for label, count in small.items())
-        print(f"labelling: fewer than {settings.least} entities, left out: {names}", file=sys.stderr)
+        announce(f"labelling: fewer than {settings.least} entities, left out: {names}")
     entities, labels = entities[kept], [labels[position] for position in kept]
     check_pca(config, entities)
     return lambda features, seed: train_labelling(features(entities), labels, settings, seed)[1]
@@ -259,11 +252,7 @@ def check_pca(config: DownstreamConfig, entities: Tensor) -> None:
 
 def data_checksums(config: DownstreamConfig, graph: KnowledgeGraph) -> dict[str, str]:
     """The SHA-256, shortened, of all that tasks may read: the graph and the files that exist."""
-    folder = Path(config.base.data.path).expanduser()
-    files = {name: find_file(folder, f"{name}.tsv") for name in ("labels", "interactions") if folder.is_dir()}
-    if config.labels:
-        files["labels"] = Path(config.labels).expanduser()
-    texts = {name: "\n".join(read_lines(file)) for name, file in files.items() if file}
+    texts = {name: "\n".join(read_lines(file)) for name, file in task_files(config).items()}
     sums = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return {name: checksum[:12] for name, checksum in {"graph": graph.checksum(), **sums}.items()}
 
@@ -291,10 +280,8 @@ def features_of(
     """The features of a row and width, from the models in the folder of a seed."""
     if row == "none":
         return None
-    model = load_for(
-        models_of("dt", widths, folder)[widths[-1]] if row == "pca" else models_of(row, widths, folder)[width], graph
-    )
-    vectors = pca_vectors if row == "pca" else entity_vectors
+    trained, vectors = (("dt", widths[-1]), pca_vectors) if row == "pca" else ((row, width), entity_vectors)
+    model = load_for(models_of(trained[0], widths, folder)[trained[1]], graph)
     return lambda entities: vectors(model, entities, width)
 
 
