@@ -16,7 +16,7 @@ _HOMES = {
     "CroppableBertForSequenceClassification": "pmd.models.bert.croppable",
     "TextScorer": "pmd.models.text.scorer",
     "load": "pmd.use.load",
-    "load_scorer": "pmd.use.scorers",
+    "load_scorer": "pmd.use.load",
     "rank": "pmd.evaluation.ranking",
     "ranks": "pmd.evaluation.ranking",
     "rank_widths": "pmd.evaluation.width_ranking",

@@ -7,7 +7,6 @@ without importing the others.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from jsonargparse import ArgumentParser
 
 from pmd.cli.errors import FLAGS
 from pmd.core.cores import sleep_while_waiting
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, nearest
 from pmd.settings.parse import instantiate, parse, parser_for, type_of
 
 
@@ -128,9 +127,9 @@ class Group:
             return
         name, *rest = arguments
         if name not in self.commands:
-            close = difflib.get_close_matches(name, self.commands, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise PmdError(f"{prog}: no command '{name}'; there are {', '.join(self.commands)}{hint}")
+            raise PmdError(
+                f"{prog}: no command '{name}'; there are {', '.join(self.commands)}{nearest(name, self.commands)}"
+            )
         self.commands[name](rest, f"{prog} {name}")
 
     def help(self, prog: str) -> str:

@@ -3,6 +3,8 @@
 Commands print its message on one line and exit with status 2; if a user sees a traceback of it, that is a bug.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib.util import find_spec
 
 
@@ -13,6 +15,11 @@ class PmdError(ValueError):
 def first_line(error: object) -> str:
     """The first line of a message, or the name of an exception that has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """The end of a message that proposes the most similar known value; empty if none is similar."""
+    return next((f"; did you mean '{close}'?" for close in get_close_matches(value, [*known], 1)), "")
 
 
 def need_package(package: str, user: str, extra: str, module: str | None = None) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+Batch = TypeVar("Batch")
 
 Target = Literal["head", "tail"]
 """The place in a triple that a query leaves open: `tail` for (h, r, ?), `head` for (?, r, t)."""
@@ -30,6 +33,19 @@ class TripleScorer(Protocol):
     def score_all(self, triples: Tensor, target: Target) -> Tensor:
         """Integer triples (b, 3) -> scores (b, num_entities) in single precision; the entry at `target` is not read."""
         ...
+
+
+def moved(batch: Batch, device: torch.device | str) -> Batch:
+    """A dataclass whose tensors, also those of its parts, are on a device; all else is as it was."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        if isinstance(value, list):
+            return [move(part) for part in value]
+        return moved(value, device) if is_dataclass(value) else value
+
+    return replace(batch, **{field.name: move(getattr(batch, field.name)) for field in fields(batch)})
 
 
 class Objective(nn.Module):

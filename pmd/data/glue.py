@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
+from pmd.core.types import moved
 from pmd.data.graphs.tsv import at, read_lines
 from pmd.data.texts.batches import Chunk, chunks
 from pmd.data.texts.compose import Frame, Texts
@@ -252,8 +253,7 @@ class GlueBatch:
         return cls(texts, pack(texts), labels, positions)
 
     def to(self, device: torch.device) -> GlueBatch:
-        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.labels, self.positions))
-        return GlueBatch(self.texts.to(device), self.packed.to(device), *tensors)
+        return moved(self, device)
 
     @property
     def inputs(self) -> dict[str, Tensor]:

@@ -88,20 +88,10 @@ def model_inputs(model: PreTrainedModel, batch: GlueBatch) -> tuple[dict[str, Te
     return batch.inputs, None
 
 
-class Supernet(Objective):
-    """All sub-models of `model.widths`, one in each step.
+class Supernet(FineTuning):
+    """All sub-models of `model.widths`, one in each step."""
 
-    Args:
-        model: the model to train.
-    """
-
-    def __init__(self, model: CroppableBertForSequenceClassification):
-        super().__init__()
-        self.model, self.weights = model, {"hard": 1.0}
-
-    @classmethod
-    def for_stage(cls, setup: BertSetup) -> Supernet:
-        return cls(setup.student)
+    model: CroppableBertForSequenceClassification
 
     def forward(self, batch: GlueBatch) -> LossTerms:
         position = broadcast_first(torch.randint(len(self.model.widths), ()), batch.labels.device)

@@ -69,8 +69,7 @@ class BertMutualEvolution(CroppableObjective):
 
     def soft(self, logits: Tensor) -> Tensor:
         """The loss of every sub-model but the widest, taught by the next wider one or by the widest."""
-        teachers = logits[1:] if self.med.teacher == "next" else logits[-1:].expand_as(logits[1:])
-        students, teachers = logits[:-1], teachers.detach()
+        students, teachers = self.taught_pairs(logits)
         if logits.shape[-1] == 1:
             return mse_loss(students, teachers)
         return softened_loss(students.flatten(0, 1), teachers.flatten(0, 1), self.med.temperature)

@@ -23,7 +23,6 @@ from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pmd.core.distributed import all_gather, global_mean
-from pmd.core.errors import PmdError
 from pmd.core.types import LossTerms, Objective
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import BertSetup, batch_logits
@@ -123,12 +122,6 @@ class MiniLm(TaughtBert):
     def __init__(self, model, teacher, distill: GlueDistillConfig):
         super().__init__(model, teacher, distill)
         self.heads = model.config.num_attention_heads
-        if teacher.config.hidden_size % self.heads:
-            size = teacher.config.hidden_size
-            raise PmdError(
-                f"minilm: the teacher's {size} dimensions cannot be split into the {self.heads} heads of its student; "
-                f"choose a width whose number of heads divides {size}"
-            )
         self.weights = {"hard": 1.0, "attention": distill.relations, "values": distill.relations}
 
     def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:

@@ -67,7 +67,5 @@ class MutualEvolution(CroppableObjective):
 
     def soft(self, scores: Tensor) -> Tensor:
         """The loss of every sub-model but the widest, taught by the next wider one or by the widest."""
-        teachers = scores[1:] if self.med.teacher == "next" else scores[-1:].expand_as(scores[1:])
-        teachers = teachers.detach()
         loss = torch.vmap(lambda ours, theirs: self.labels.soft(ours, theirs, self.labels, self.med.temperature))
-        return loss(scores[:-1], teachers).mean()
+        return loss(*self.taught_pairs(scores)).mean()

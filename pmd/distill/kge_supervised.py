@@ -16,7 +16,6 @@ from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
-from pmd.models.kge.interactions import TransH
 from pmd.models.kge.model import Comparison, KgeModel
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
 
@@ -140,7 +139,7 @@ def regularisers(model: KgeModel, batch: KgeBatch, options: LossConfig) -> LossT
     if options.constraint:
         relation = torch.cat([r for r, _ in sides])
         terms["constraint"] = losses.longer_than_one(torch.cat([e for _, entities in sides for e in entities]))
-        if isinstance(model.interaction, TransH):
+        if model.interaction.relation_is_plane:
             terms["constraint"] = terms["constraint"] + losses.out_of_plane(*relation.unbind(-2))
     return terms
 

@@ -56,6 +56,12 @@ class CroppableObjective(Objective):
         """The mean of the losses (n,) of some widths, each times exp(w3 · width / widest) with `dynamic` (Eq. 6)."""
         return (losses * (self.w3 * self.share[positions]).exp() if self.med.dynamic else losses).mean()
 
+    def taught_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (n - 1, …) of all sub-models but the widest, and those of their teachers, which get no gradient: each
+        is taught by the next wider one or by the widest."""
+        teachers = scores[1:] if self.med.teacher == "next" else scores[-1:].expand_as(scores[1:])
+        return scores[:-1], teachers.detach()
+
     def learned_weights(self) -> LossTerms:
         """The learned ones of w1, w2 and w3, to be logged: each can lower the loss by making its own task easy."""
         return {name: getattr(self, name) for name in self.learned}

@@ -54,7 +54,7 @@ def _correlation(statistic: Callable, predictions: np.ndarray, labels: np.ndarra
     return float(statistic(a, b)[0])
 
 
-METRICS = {
+FORMULAS = {
     "accuracy": accuracy,
     "f1": f1,
     "matthews_correlation": matthews_correlation,
@@ -66,7 +66,7 @@ METRICS = {
 def glue_metrics(task: GlueTask, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The metrics of a task under the names of `evaluate`, from n predictions (label ids, or similarities) and labels."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
-    return {name: METRICS[name](predictions, labels) for name in task.metrics}
+    return {name: FORMULAS[name](predictions, labels) for name in task.metrics}
 
 
 def majority_metrics(task: GlueTask, train: np.ndarray, labels: np.ndarray) -> dict[str, float]:

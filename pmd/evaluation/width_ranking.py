@@ -43,6 +43,7 @@ from pmd.evaluation.ranking import (
     ranks,
     subsample,
 )
+from pmd.evaluation.rerank import NeighbourRerank
 from pmd.models.kge.width_scores import Margins, WidthScores
 
 CPU_BLOCK = 2**19
@@ -107,6 +108,7 @@ def ranks_widths(
     batch_size: int = 256,
     max_triples: int | None = None,
     seed: int = 0,
+    rerank: NeighbourRerank | None = None,
     progress: bool = False,
 ) -> dict[int, Ranks]:
     """Rank the true answer of every query of a split with every sub-model.
@@ -116,13 +118,14 @@ def ranks_widths(
             are encoded once for all of them.
         batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
             on it (on a CPU exactly; elsewhere as `ranks` says).
-        split, filtered, targets, max_triples, seed, progress: as in `pmd.evaluation.ranking.ranks`.
+        split, filtered, targets, max_triples, seed, rerank, progress: as in `pmd.evaluation.ranking.ranks`.
 
     Returns:
         `Ranks` by width, on the CPU, in the order of the split.
 
     Raises:
-        PmdError: unknown split or target, a model for another graph, or a score that is NaN.
+        PmdError: unknown split or target, a model for another graph, a score that is NaN, or `rerank` where scores are
+            running sums.
     """
     check_options(targets, batch_size, max_triples)
     check_sizes(model, graph)
@@ -131,8 +134,10 @@ def ranks_widths(
         if hasattr(model, "prepare"):
             model.prepare(triples, tuple(targets))
         options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
-        options |= {"max_triples": max_triples, "seed": seed, "progress": progress}
+        options |= {"max_triples": max_triples, "seed": seed, "rerank": rerank, "progress": progress}
         return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
+    if rerank is not None:
+        raise PmdError("rerank: is added to cosines, and this model has none; leave it out")
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     entities = graph.candidates(split)
     entities = torch.arange(graph.num_entities) if entities is None else entities

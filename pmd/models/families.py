@@ -25,6 +25,23 @@ class Cropped(NamedTuple):
     widths: Sequence[int]
     text: str
 
+    @classmethod
+    def of(cls, whole: Any, small: Any, width: int, dim: int) -> Cropped:
+        """The same, of two models whose parameters are counted."""
+        counts = f"{num_parameters(small):,} of {num_parameters(whole):,} parameters"
+        return cls(whole.widths, f"{counts}, {width} of {dim} dimensions")
+
+
+def num_parameters(model: Any) -> int:
+    """How many parameters a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def check_width(width: int, dim: int) -> None:
+    """PmdError for a width that a model of `dim` dimensions does not have."""
+    if not 1 <= width <= dim:
+        raise PmdError(f"width {width} is outside 1 to {dim}, the model's own width")
+
 
 def stored_settings(folder: str | Path) -> dict[str, Any]:
     """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""

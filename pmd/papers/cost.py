@@ -15,6 +15,7 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.speed import median_seconds
+from pmd.models.families import num_parameters
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
 from pmd.settings.checks import check_numbers
@@ -73,7 +74,7 @@ def cost(config: CostConfig) -> str:
     for dim in config.dims:
         row = [str(dim)]
         for name in config.interactions:
-            parameters = sum(p.numel() for p in models[name, dim].parameters())
+            parameters = num_parameters(models[name, dim])
             ratio = seconds[name, config.dims[0]] / seconds[name, dim]
             row += [f"{parameters / 1000:,.3f}", f"{seconds[name, dim]:.2f} ({ratio:.2f}×)"]
         rows.append(row)

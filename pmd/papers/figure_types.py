@@ -18,7 +18,6 @@ from scipy.linalg import orthogonal_procrustes
 from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.tsv import read_columns
 from pmd.models.kge.folder import load_model, load_vocabulary
-from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.med import models_of
 from pmd.report.figure_methods import chosen, read_table
 from pmd.report.pictures import COLOURS, MARKS, figure
@@ -136,7 +135,7 @@ def draw_entities(types: Sequence[str | None]) -> tuple[np.ndarray, np.ndarray]:
 
 def embeddings(model: Path, width: int, entities: np.ndarray) -> np.ndarray:
     """(n,) positions -> (n, parts · width): the embeddings as a sub-model compares them."""
-    return entity_vectors(load_model(model), torch.from_numpy(entities), width).numpy()
+    return load_model(model).entity_vectors(torch.from_numpy(entities), width).numpy()
 
 
 def layout(vectors: np.ndarray, previous: np.ndarray | None = None) -> np.ndarray:

@@ -12,16 +12,15 @@ from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
-from pmd.models.families import ranking_family, stored_settings
+from pmd.models.families import num_parameters, ranking_family, stored_settings
 from pmd.recipes.ranking import measure, refuse_unseen
 from pmd.recipes.tables import markdown, ranking_cells
 from pmd.settings.catalogue import METRICS, Family
-from pmd.settings.shared import DataConfig, EvaluateConfig
+from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.train.device import accelerator_for
-from pmd.use.load import graph_of_run
+from pmd.use.load import known_graph, load_scorer
 from pmd.use.locate import check_folder
-from pmd.use.scorers import num_parameters
 
 RANKING = tuple(row.title for row in METRICS["ranking"].values())
 
@@ -43,11 +42,11 @@ def evaluate(config: EvaluateConfig) -> str:
         if config.evaluation.rerank_hops and not families[model].reads:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    data = config.data or _data_of_run(Path(config.models[0]))
+    data = config.data or known_graph(Path(config.models[0]))
     graph = load_graph(data.path, **data.options)
     rows = []
     for model, family in families.items():
-        scorer = family.load_module().scorer(model, graph, device=accelerator.device, cache=data.cache)
+        scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
         if not family.reads:
             refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
@@ -56,7 +55,15 @@ def evaluate(config: EvaluateConfig) -> str:
                 rows += side_rows(split, metrics, rate)
             else:
                 cells = ranking_cells(metrics.to_dict()).values()
-                rows.append([_short(model), split, f"{num_parameters(scorer):,}", *cells, f"{rate:,.0f}"])
+                rows.append(
+                    [
+                        _short(model),
+                        split,
+                        f"{num_parameters(getattr(scorer, 'model', scorer)):,}",
+                        *cells,
+                        f"{rate:,.0f}",
+                    ]
+                )
     if len(config.models) == 1:
         return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
     return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
@@ -83,10 +90,3 @@ def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any
 def _short(model: str) -> str:
     """The last two parts of a folder: run and stage."""
     return "/".join(Path(model).parts[-2:])
-
-
-def _data_of_run(model: Path) -> DataConfig:
-    data = graph_of_run(model)
-    if data is None:
-        raise PmdError(f"--model: '{model}' is in no run folder here, so say which graph to rank: --data.path world")
-    return data

@@ -10,7 +10,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
 from pmd.models.families import family_of, stored_settings
 from pmd.settings.shared import DataConfig
-from pmd.use.load import graph_of_run
+from pmd.use.load import known_graph
 from pmd.use.locate import locate
 
 
@@ -54,11 +54,7 @@ def export(config: ExportConfig) -> str:
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
         return export_embeddings(folder, out, name)
-    source = config.data or graph_of_run(folder)
-    if source is None:
-        raise PmdError(
-            f"'{folder}' is not in a run folder, so its graph is unknown; name it, such as --data.path world"
-        )
+    source = config.data or known_graph(folder)
     from pmd.recipes.export_text import export_onnx, export_sentence_transformers
 
     if config.to == "sentence-transformers":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, need_package
 from pmd.core.files import write_folder, write_json
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -18,7 +18,7 @@ from pmd.models.text.scorer import TextScorer
 from pmd.settings.shared import DataConfig
 from pmd.use.export import template_values, write_readme, write_sentence_transformers, write_texts
 from pmd.use.load import loaded
-from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, require, write_encoders
+from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
 
 TOLERANCE = 1e-4
 """The largest allowed difference of a number in a unit vector between ONNX Runtime and PyTorch, both in fp32."""
@@ -42,7 +42,7 @@ def export_onnx(folder: Path, out: Path, name: str, source: DataConfig, *, int8:
         PmdError: if a package is missing, or if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
     for package in ("onnx", "onnxruntime"):
-        require(package)
+        need_package(package, "export to ONNX needs", "export")
     trained, graph = _load(folder), loaded(source)
     scorer = TextScorer(trained.model, trained.read(graph, source.cache), stored_entities(folder, graph))
     comparison: list[str] = []

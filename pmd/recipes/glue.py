@@ -37,6 +37,7 @@ from pmd.evaluation.glue import collect_logits, glue_metrics, glue_score, majori
 from pmd.evaluation.speed import median_seconds
 from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load_model, save, tokenizer_of
+from pmd.models.families import num_parameters
 from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import Banner, Recipe, run_stages
 from pmd.settings.catalogue import AX, METHODS, GlueTask, task_of
@@ -262,7 +263,7 @@ def measured(recipe: GlueRecipe, stage: GlueStageConfig, model: Model, predicted
             score=glue_score(metrics),
             metrics=metrics,
             constant=[name for name, answers in predicted.items() if np.ptp(answers[i]) == 0],
-            parameters=sum(p.numel() for p in crops[width].parameters()),
+            parameters=num_parameters(crops[width]),
             flop_ratio=round(flops(recipe.full, length) / flops(crops[width].config, length), 3),
             **speed,
         )

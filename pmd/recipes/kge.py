@@ -29,6 +29,7 @@ from pmd.distill.kge_supervised import KgeSetup
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
+from pmd.models.families import num_parameters
 from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.ranking import RankingRecipe, load_data, ranking_options, refuse_unseen, write_ranks
@@ -189,7 +190,7 @@ class KgeRecipe(RankingRecipe):
             teacher=stage.teacher,
             released=stage.release,
             start=stage.start,
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            parameters=num_parameters(model),
             **trained,
             rank_seconds=seconds,
             metrics=metrics,

@@ -24,11 +24,9 @@ from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics, Ranks
-from pmd.evaluation.ranking import rank, subsample
+from pmd.evaluation.ranking import rank
 from pmd.evaluation.rerank import NeighbourRerank
-from pmd.evaluation.width_ranking import AtWidth, rank_widths
-from pmd.models.kge.model import KgeModel
-from pmd.models.text.scorer import TextScorer
+from pmd.evaluation.width_ranking import Croppable, rank_widths
 from pmd.recipes.stages import Recipe
 from pmd.settings.shared import EvaluationConfig
 
@@ -92,16 +90,11 @@ def measure(
 
 
 def measure_widths(
-    model: KgeModel | TextScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
+    model: Croppable, graph: KnowledgeGraph, config: EvaluationConfig, split: str, *, triples: int = 0
 ) -> dict[int, RankingMetrics]:
     """The same of every width of a croppable model: from one pass over the candidates, or from one encoding of the
     queries and one of the entities."""
-    if isinstance(model, TextScorer):
-        model.prepare(subsample(graph.split(split), triples or None, seed=0))
-        return {width: measure(AtWidth(model, width), graph, config, split, triples=triples) for width in model.widths}
-    return rank_widths(
-        model, graph, split, batch_size=config.batch_size, max_triples=triples or None, progress=sys.stderr.isatty()
-    )
+    return rank_widths(model, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
 
 
 def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[str, Any]:

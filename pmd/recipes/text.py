@@ -20,6 +20,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
 from pmd.distill.text_supervised import TextSetup
+from pmd.models.families import num_parameters
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
@@ -161,7 +162,7 @@ class TextRecipe(RankingRecipe):
             method=stage.method,
             teacher=stage.teacher,
             dim=student.dim,
-            parameters=sum(parameter.numel() for parameter in student.parameters()),
+            parameters=num_parameters(student),
             train_seconds=trained.get("train_seconds", 0.0),
             entities_per_second=rate,
             metrics=metrics,

@@ -124,7 +124,7 @@ class Measured:
         return self.facts["latency"]
 
     def _scorer(self, stage: str, device: Any) -> Any:
-        from pmd.use.scorers import load_scorer
+        from pmd.use.load import load_scorer
 
         return load_scorer(self.record.folder / stage, self.graph, device=device, cache=self.data.cache)
 

@@ -20,8 +20,7 @@ from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import retained
 from pmd.evaluation.speed import median_seconds
-from pmd.evaluation.width_ranking import AtWidth, ranks_widths
-from pmd.models.kge.model import KgeModel
+from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.text.scorer import TextScorer
 from pmd.recipes.ranking import ranking_options
 from pmd.settings.shared import EvaluationConfig
@@ -65,12 +64,10 @@ def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: 
     """The ranks of a split by every width of a model, as its run ranked it."""
     widths = tuple(getattr(scorer, "widths", ()))
     options = ranking_options(graph, config, split)
-    if len(widths) > 1 and isinstance(scorer, KgeModel):
-        return ranks_widths(scorer, graph, split, batch_size=config.batch_size, progress=options["progress"])
+    if len(widths) > 1:
+        return ranks_widths(scorer, graph, split, **options)
     if isinstance(scorer, TextScorer):
         scorer.prepare(graph.split(split))
-    if len(widths) > 1:
-        return {width: ranks(AtWidth(scorer, width), graph, split, **options) for width in widths}
     return {max(widths, default=0): ranks(scorer, graph, split, **options)}
 
 

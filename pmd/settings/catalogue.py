@@ -232,8 +232,12 @@ def task_of(name: str, setting: str = "task") -> GlueTask:
 
 
 def register(row: Interaction | Method) -> None:
-    """Add a row. PmdError if its name is taken."""
-    rows: dict[str, Any] = METHODS[row.family] if isinstance(row, Method) else INTERACTIONS
+    """Add a row. PmdError if its name is taken or could not be looked up, or if it is of another kind."""
+    if not isinstance(row, (Interaction, Method)):
+        raise PmdError(f"catalogue: {row!r} is neither an Interaction nor a Method; only these can be registered")
+    if isinstance(row, Interaction) and row.name != row.name.lower():
+        raise PmdError(f"catalogue: the name '{row.name}' is not in lower case; call it '{row.name.lower()}'")
+    rows: Any = lookup(METHODS, row.family, "catalogue: family") if isinstance(row, Method) else INTERACTIONS
     if row.name in rows:
         raise PmdError(f"catalogue: the name '{row.name}' is taken by {rows[row.name].title}; choose another one")
     rows[row.name] = row

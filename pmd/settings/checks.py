@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, nearest
 
 Row = TypeVar("Row")
 Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
@@ -24,9 +23,7 @@ NOT_NEGATIVE = (
 def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
     """The row of a name. PmdError, with the nearest name, if there is none; `setting` is the key that names it."""
     if name not in rows:
-        close = difflib.get_close_matches(name, rows, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{hint}")
+        raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{nearest(name, rows)}")
     return rows[name]
 
 

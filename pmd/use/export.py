@@ -24,7 +24,6 @@ from pmd.data.graphs.tsv import write_columns
 from pmd.data.texts.graph_text import whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.kge.model import KgeModel
-from pmd.models.kge.vectors import entity_vectors
 from pmd.models.text.bi_encoder import BiEncoder, new_encoder
 from pmd.models.text.folder import TextModel
 
@@ -117,7 +116,7 @@ def check_plain(model: BiEncoder) -> None:
 
 def write_embeddings(folder: Path, model: KgeModel, vocabulary: Vocabulary, name: str) -> None:
     """Write the embeddings of a model: embeddings.safetensors, and the same numbers as TSV."""
-    entities = entity_vectors(model, torch.arange(model.num_entities))
+    entities = model.entity_vectors(torch.arange(model.num_entities))
     relations = model.relations.detach().flatten(1).cpu()
     inverse = [f"inverse {key}" for key in vocabulary.relation_ids] if model.reciprocal else []
     settings = {"interaction": model.name, "dim": model.dim, "norm": model.norm or "none"}

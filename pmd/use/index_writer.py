@@ -36,14 +36,14 @@ ENTITIES_PER_STEP = 2048
 
 
 def build_index(
-    model: Path, graph: KnowledgeGraph, stats: FileStats, *, embedding: bool, cache: str | None = None
+    model: Path, graph: KnowledgeGraph, stats: FileStats, *, reads: bool, cache: str | None = None
 ) -> Index:
     """Write `index/` into a model's folder and open it.
 
     Args:
         graph: names and triples; for an embedding model, the graph that it was trained on.
         stats: of the files that the graph was read from.
-        embedding: whether it is an embedding model; the entities of a text model are encoded.
+        reads: whether the model reads texts: then the entities are encoded. Else it is an embedding model.
         cache: folder for tokenised texts.
 
     Raises:
@@ -56,11 +56,11 @@ def build_index(
     columns = _name_columns(graph) | _triple_columns(graph)
     if metadata["inductive"]:
         columns["parts"] = _subgraphs(graph)
-    if embedding:
+    if not reads:
         metadata |= {"kind": "embedding", "dim": load_for(model, graph).dim}
 
     def fill(folder: Path) -> None:
-        text_metadata, text_columns = ({}, {}) if embedding else _write_text(folder, model, graph, cache)
+        text_metadata, text_columns = _write_text(folder, model, graph, cache) if reads else ({}, {})
         contiguous = {name: np.ascontiguousarray(column) for name, column in (columns | text_columns).items()}
         save_file(contiguous, folder / "columns.safetensors")
         write_json(folder / "index.json", metadata | text_metadata)

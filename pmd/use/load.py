@@ -19,10 +19,13 @@ from pmd.core.run import read_settings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.index import FileStats, Index, file_stats, files_checksum, graph_files, has_index, model_files
-from pmd.use.locate import locate
+from pmd.use.locate import check_folder, locate
 from pmd.use.trained_models import TrainedKge, TrainedText
 
 if TYPE_CHECKING:
+    import torch
+
+    from pmd.core.types import TripleScorer
     from pmd.data.graphs.graph import KnowledgeGraph
 
 DATA = Path(__file__).parents[1] / "data"
@@ -51,11 +54,29 @@ def load(
     model = locate(os.fspath(folder), stage, revision)
     open_index = functools.cache(lambda: current_index(model, graph))
     settings = stored_settings(model)
-    if ranking_family(settings, model).name == "text":
+    if ranking_family(settings, model).reads:
         return TrainedText(model, settings, open_index)
     from pmd.models.kge.folder import load_named
 
     return TrainedKge(*load_named(model), open_index)
+
+
+def load_scorer(
+    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+) -> TripleScorer:
+    """A trained text or embedding model as a scorer of a graph.
+
+    Args:
+        folder: a stage's folder in a run, or a Hub id.
+        graph: the graph to score. A text model reads any; an embedding model only its own.
+        cache: folder for tokenised texts.
+
+    Raises:
+        PmdError: if there is no such model, or if it cannot score this graph.
+    """
+    check_folder("load_scorer", str(folder))
+    family = ranking_family(stored_settings(folder), folder)
+    return family.load_module().scorer(folder, graph, device=device, cache=cache)
 
 
 def current_index(
@@ -133,6 +154,14 @@ def graph_of_run(model: Path) -> DataConfig | None:
         raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None
 
 
+def known_graph(model: Path) -> DataConfig:
+    """As `graph_of_run`. PmdError if the folder is in no run."""
+    source = graph_of_run(model)
+    if source is None:
+        raise PmdError(f"'{model}' is in no run folder here, so say which graph it is of: --data.path my_graph")
+    return source
+
+
 def graph_file_stats(source: DataConfig) -> FileStats | None:
     """Size and time of the files of a graph; None if it is in no folder here."""
     folder = Path(source.path).expanduser()
@@ -151,15 +180,12 @@ def loaded(source: DataConfig) -> KnowledgeGraph:
 def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
     """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another graph."""
     if source is None:
-        raise PmdError(
-            f"'{model}' is in no run folder here, so say which graph its index is to be built of: --data.path my_graph"
-        )
+        source = known_graph(model)
     sleep_while_waiting()
     from pmd.use.index_writer import build_index
 
     # Before the graph is read: what changes meanwhile will be compared again.
     stats = (graph_file_stats(source) if isinstance(source, DataConfig) else None) or {}
     graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
-    return build_index(
-        model, graph, stats, embedding=ranking_family(stored_settings(model), model).name == "embedding", cache=cache
-    )
+    reads = ranking_family(stored_settings(model), model).reads
+    return build_index(model, graph, stats, reads=reads, cache=cache)

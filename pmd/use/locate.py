@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from pmd.core.errors import PmdError, first_line
+from pmd.core.errors import PmdError, first_line, nearest
 from pmd.core.run import Run
 
 
@@ -53,9 +52,9 @@ def stage_folder(run: Path, stage: str | None) -> Path:
     if stage is None:
         return run / finished[-1]
     if stage not in finished:
-        close = difflib.get_close_matches(stage, finished, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise PmdError(f"stage: '{run}' has no finished stage '{stage}'; there are {', '.join(finished)}{hint}")
+        raise PmdError(
+            f"stage: '{run}' has no finished stage '{stage}'; there are {', '.join(finished)}{nearest(stage, finished)}"
+        )
     return run / stage
 
 

@@ -13,10 +13,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import need_package
 from pmd.core.files import write_json
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
@@ -35,14 +33,6 @@ ROLES: tuple[Role, Role] = ("query", "entity")
 OUTPUT = "vectors"
 METADATA_FILE = "export.json"
 OPSET = 17  # the first with layer normalisation as a single operator
-
-
-def require(module: str) -> ModuleType:
-    """Import a module of the extra `export`. PmdError if it is not installed."""
-    try:
-        return import_module(module)
-    except ImportError:
-        raise PmdError(f"export to ONNX needs {module.split('.')[0]}: pip install 'pmd[export]'") from None
 
 
 class _PooledEncoder(nn.Module):
@@ -131,7 +121,8 @@ def quantise(file: Path, out: Path) -> None:
     The inputs of a product are scaled when it is computed. Weights use half of the 8-bit range: on processors without
     VNNI, the sum of two products of the full range overflows 16 bits without notice.
     """
-    quantization = require("onnxruntime.quantization")
+    from onnxruntime import quantization
+
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it advises optimising the graph first, which ONNX Runtime does on loading
     try:
@@ -158,7 +149,9 @@ class OnnxEncoders:
     def __init__(self, folder: str | os.PathLike[str], threads: int | None = None):
         metadata = json.loads((Path(folder) / METADATA_FILE).read_text(encoding="utf-8"))
         self.dim, self.widths, self.inputs = metadata["dim"], tuple(metadata["widths"]), metadata["inputs"]
-        runtime = require("onnxruntime")
+        need_package("onnxruntime", "export to ONNX needs", "export")
+        import onnxruntime as runtime
+
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         sessions = {

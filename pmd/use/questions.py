@@ -8,11 +8,10 @@ All names are looked up before the first question is answered; an error names it
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, nearest
 from pmd.use.answers import AnsweringModel, Question
 
 KEYS = ("head", "relation", "tail", "text", "target")
@@ -55,9 +54,7 @@ def _parse_json(line: str) -> dict[str, str | None]:
         raise PmdError(f"not a JSON object ({error}); write one on each line") from None
     for key, value in parts.items():
         if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise PmdError(f"'{key}' is not a key of a question; the keys are {', '.join(KEYS)}{hint}")
+            raise PmdError(f"'{key}' is not a key of a question; the keys are {', '.join(KEYS)}{nearest(key, KEYS)}")
         if value is not None and not isinstance(value, str):
             raise PmdError(f"{key}: {value!r} is not a text; write ids and names in quotes")
     return parts

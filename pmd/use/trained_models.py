@@ -18,7 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
-from pmd.models.families import width_of
+from pmd.models.families import check_width, width_of
 from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Index, crop_vectors
@@ -98,8 +98,7 @@ class TrainedText(AnsweringModel):
 
     def crop(self, width: int) -> TrainedText:
         """The same model, answering by the leading `width` dimensions. PmdError if it does not have so many."""
-        if not 1 <= width <= self.dim:
-            raise PmdError(f"width {width} is outside 1 to {self.dim}, the width of the model's vectors")
+        check_width(width, self.dim)
         return replace(self, width=width)
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:

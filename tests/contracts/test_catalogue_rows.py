@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.run import Run
-from pmd.evaluation.glue import METRICS as GLUE_FUNCTIONS
+from pmd.evaluation.glue import FORMULAS as GLUE_FUNCTIONS
 from pmd.hub.card import bibtex_entries
 from pmd.settings.catalogue import FAMILIES, INTERACTIONS, METHODS, METRICS, TASKS
 

@@ -7,6 +7,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.evaluation import width_ranking
 from pmd.evaluation.ranking import ranks
+from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import rank_widths, ranks_widths
 from pmd.models.kge import width_scores
 from pmd.models.kge.model import KgeModel
@@ -248,3 +249,10 @@ def test_a_bar_if_asked_for(name, random_graph, capsys):
     assert capsys.readouterr().err == ""
     ranks_widths(model, graph, "test", progress=True)
     assert f"/{2 * len(graph.test)}" in capsys.readouterr().err
+
+
+def test_hops_are_not_added_to_running_sums():
+    graph = pmd.load_graph("world")
+    model = KgeModel("transe", graph.num_entities, graph.num_relations, dim=4, widths=(2, 4))
+    with pytest.raises(PmdError, match="rerank"):
+        ranks_widths(model, graph, rerank=NeighbourRerank(graph.train, graph.num_entities, 1, 0.1))

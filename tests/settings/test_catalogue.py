@@ -57,3 +57,18 @@ def test_families_have_the_functions_of_their_models(family):
     module = family.load_module()
     assert callable(module.load_model) and callable(module.save) and callable(module.crop)
     assert hasattr(module, "scorer") == family.ranks
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (catalogue.Metric("hits_at_5", "Hits@5"), "neither an Interaction nor a Method"),
+        (catalogue.Interaction("DistMult2", "DistMult", "m:C", "f"), "call it 'distmult2'"),
+        (catalogue.Method("m", "m", "txet", "m:C", "s"), "family: 'txet'.*did you mean 'text'"),
+    ],
+)
+def test_rows_that_nothing_would_find_are_refused(row, message):
+    before = {*catalogue.INTERACTIONS}
+    with pytest.raises(PmdError, match=message):
+        catalogue.register(row)
+    assert {*catalogue.INTERACTIONS} == before

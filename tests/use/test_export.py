@@ -1,6 +1,7 @@
 """Exported models by value: graphs beside PyTorch at any shape, tables beside the model's own."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -119,13 +120,11 @@ def test_8_bit_integers(runtime, tmp_path):
     assert cosines.min() > 0.99 and cosines.max() < 1 - 1e-6
 
 
-def test_a_missing_package_is_one_line(monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(onnx, "import_module", missing)
+def test_a_missing_package_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "export.json").write_text('{"dim": 8, "widths": [8], "inputs": []}')
     with pytest.raises(PmdError, match=r"needs onnxruntime:.*'pmd\[export\]'$"):
-        onnx.require("onnxruntime.quantization")
+        onnx.OnnxEncoders(tmp_path)
 
 
 def test_texts_are_those_that_are_read():

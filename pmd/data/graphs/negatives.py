@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
+from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, moved
 from pmd.data.graphs.answers import KnownAnswers
 
 
@@ -36,8 +36,7 @@ class Side:
         return self.triples[:, ANSWER_COLUMN[self.target]]
 
     def to(self, device: torch.device | str) -> Side:
-        tensors = (self.triples, self.negatives, self.false, self.labels)
-        return Side(self.target, *(None if tensor is None else tensor.to(device) for tensor in tensors))
+        return moved(self, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +79,7 @@ class KgeBatch:
         return torch.cat([side.triples for side in self.sides])
 
     def to(self, device: torch.device | str) -> KgeBatch:
-        candidates = None if self.candidates is None else self.candidates.to(device)
-        return KgeBatch([side.to(device) for side in self.sides], candidates)
+        return moved(self, device)
 
 
 @dataclass(frozen=True, eq=False)

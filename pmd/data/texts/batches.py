@@ -7,12 +7,13 @@ A batch holds every triple in both directions, so the tail's text also serves as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pmd.core.types import moved
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
 
@@ -27,7 +28,7 @@ class Chunk:
     rows: Tensor
 
     def to(self, device: torch.device) -> Chunk:
-        return Chunk(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        return moved(self, device)
 
     def sample(self, share: float) -> Chunk:
         """A random share of the chunk's texts, at least one."""
@@ -70,15 +71,7 @@ class TripleBatch:
     head: Tensor
 
     def to(self, device: torch.device) -> TripleBatch:
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True) for name in ("examples", "query", "entity", "head")
-        }
-        return replace(
-            self,
-            queries=[chunk.to(device) for chunk in self.queries],
-            entities=[chunk.to(device) for chunk in self.entities],
-            **moved,
-        )
+        return moved(self, device)
 
 
 class TripleCollator:

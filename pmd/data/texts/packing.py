@@ -9,12 +9,13 @@ Example: texts of 4, 3 and 1 tokens take 12 places padded, and 8 as two rows of 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pmd.core.types import moved
 from pmd.data.texts.batches import Chunk
 
 ROW_LENGTHS = (1, 1.25, 1.5, 1.75, 2)
@@ -39,7 +40,7 @@ class Packed:
     first_tokens: Tensor
 
     def to(self, device: torch.device) -> Packed:
-        return Packed(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
+        return moved(self, device)
 
     @property
     def inputs(self) -> dict[str, Tensor]:

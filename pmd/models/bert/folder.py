@@ -94,7 +94,4 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     whole = (CroppableBertForSequenceClassification if classifies else CroppableBert).from_pretrained(str(folder))
     small = whole.crop(width)
     save(new_folder(out), small, tokenizer_of(str(folder)))
-    before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (whole, small))
-    return Cropped(
-        whole.widths, f"{after:,} of {before:,} parameters, {width} of {whole.config.hidden_size} dimensions"
-    )
+    return Cropped.of(whole, small, width, whole.config.hidden_size)

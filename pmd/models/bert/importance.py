@@ -39,12 +39,11 @@ from transformers import PreTrainedModel
 
 from pmd.core.errors import PmdError
 
-Space = str
-"""What an axis of a tensor runs over: `hidden`, `pooled`, `heads.3` (of layer 3) or `neurons.3`."""
-
 GROUPS = ("heads", "neurons", "hidden", "pooled")
 
-# What the axes of a parameter run over, by the longest end of its name that fits; None: an axis that is not reordered.
+# What the axes of a parameter run over: `hidden`, `pooled`, or the heads or neurons of its layer; None is an axis that is not
+# reordered. The longest end of the name counts: bert.encoder.layer.3.attention.output.dense.weight ends like both
+# "output.dense.weight" and "attention.output.dense.weight", and its axes are those of the latter, hidden and heads.3.
 _AXES: dict[str, tuple[str | None, ...]] = {
     "_embeddings.weight": (None, "hidden"),
     "LayerNorm.weight": ("hidden",),
@@ -64,7 +63,7 @@ _AXES: dict[str, tuple[str | None, ...]] = {
 
 
 @torch.no_grad()
-def magnitude(model: PreTrainedModel) -> dict[Space, Tensor]:
+def magnitude(model: PreTrainedModel) -> dict[str, Tensor]:
     """The importance of every unit by the size of its weights: a tensor (units,) for each space."""
     bert, heads = model.base_model, model.config.num_attention_heads
     norms = [module for module in bert.modules() if isinstance(module, nn.LayerNorm)]
@@ -79,7 +78,7 @@ def magnitude(model: PreTrainedModel) -> dict[Space, Tensor]:
     return importance
 
 
-def taylor(model: PreTrainedModel, losses: Iterable[Tensor]) -> dict[Space, Tensor]:
+def taylor(model: PreTrainedModel, losses: Iterable[Tensor]) -> dict[str, Tensor]:
     """The importance of every unit by the gradients of losses: a tensor (units,) for each space.
 
     Args:
@@ -111,8 +110,8 @@ def taylor(model: PreTrainedModel, losses: Iterable[Tensor]) -> dict[Space, Tens
 
 @torch.no_grad()
 def reorder_(
-    model: PreTrainedModel, importance: dict[Space, Tensor], groups: Iterable[str] = GROUPS
-) -> dict[Space, Tensor]:
+    model: PreTrainedModel, importance: dict[str, Tensor], groups: Iterable[str] = GROUPS
+) -> dict[str, Tensor]:
     """Put the most important units first, in place; the model's loss does not change.
 
     Example: two heads of size 2 with the importances (1, 3) get the order (1, 0), and their rows 0 1 2 3 become 2 3 0 1.
@@ -146,7 +145,7 @@ def reorder_(
     return orders
 
 
-def _spaces(name: str) -> tuple[Space | None, ...]:
+def _spaces(name: str) -> tuple[str | None, ...]:
     """What each axis of the parameter of this name runs over."""
     end = max((end for end in _AXES if name.endswith(end)), key=len, default=None)
     if end is None:

@@ -116,5 +116,4 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     whole, vocabulary = load_named(folder)
     small = whole.crop(width)
     save(new_folder(out), small, vocabulary)
-    before, after = (sum(parameter.numel() for parameter in model.parameters()) for model in (whole, small))
-    return Cropped(whole.widths, f"{after:,} of {before:,} parameters, {width} of {whole.dim} dimensions")
+    return Cropped.of(whole, small, width, whole.dim)

@@ -52,6 +52,8 @@ class Interaction:
     """Whether the terms do not depend on the width, so that the scores of all prefixes are running sums."""
     complex_parts = False
     """Whether the two parts of an embedding are real and imaginary."""
+    relation_is_plane = False
+    """Whether the two parts of a relation are the normal of a plane and a translation in it."""
     relation_start: tuple[float, float] | None = None
     """Range that relations are drawn from at the start; None: that of the entities."""
 
@@ -128,9 +130,8 @@ class Interaction:
             distance = kernel(query.flatten(-2), candidates.flatten(-2))
         if self.norm == "squared":
             return -distance.square()
-        return (
-            -distance if distance.requires_grad else distance.neg_()
-        )  # in place: ranking then holds one table, not two
+        # In place where it can be: ranking then holds one table, not two.
+        return -distance if distance.requires_grad else distance.neg_()
 
 
 class TransE(Interaction):
@@ -153,6 +154,7 @@ class TransH(Interaction):
 
     relation_parts = 2
     relation_free = False
+    relation_is_plane = True
     has_running_sums = False  # the projection depends on the width; `score_widths` writes it as four running sums
 
     def tail(self, h: Tensor, r: Tensor) -> Tensor:

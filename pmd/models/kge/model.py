@@ -20,6 +20,7 @@ from torch.nn.functional import normalize, pad
 
 from pmd.core.errors import PmdError
 from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
+from pmd.models.families import check_width
 from pmd.models.kge.interactions import Norm, make_interaction
 from pmd.models.kge.kernels import read_rows
 from pmd.models.kge.width_scores import WidthScores
@@ -203,6 +204,13 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         """Entities (c,) -> embeddings (c, parts, dim), as candidates are compared."""
         return self._read_entities(self.dim, entities)[0]
 
+    @torch.no_grad()
+    def entity_vectors(self, entities: Tensor, width: int | None = None) -> Tensor:
+        """Entities (n,) -> (n, parts · width) on the CPU: the leading dimensions of each part, one part after the other, as
+        a sub-model compares them: of length 1 where the model has unit entities. PmdError for a width that it has not."""
+        small = self if width is None else self.crop(width)
+        return small.entity_embeddings(entities).flatten(1).cpu()
+
     def crop(self, width: int) -> KgeModel:
         """A stand-alone model of this width with the same numbers; its widths are the model's narrower ones and its own."""
         width = self._checked_width(width)
@@ -274,8 +282,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     def _checked_width(self, width: int | None) -> int:
         width = self.dim if width is None else width
-        if not 1 <= width <= self.dim:
-            raise PmdError(f"width {width} is outside 1 to {self.dim}, the model's dim")
+        check_width(width, self.dim)
         return width
 
     def _initialise(self, scale: float) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
 
-from pmd.core.errors import PmdError
+from pmd.models.families import check_width
 from pmd.settings.catalogue import FAMILIES
 
 Role = Literal["query", "entity"]
@@ -164,12 +164,6 @@ def leading_dimensions(vectors: Tensor, width: int) -> Tensor:
     A length does not matter for what is brought to length 1: these are the vectors that `pool` makes of that width.
     """
     return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
-
-
-def check_width(width: int, dim: int) -> None:
-    """Refuse a width that vectors of `dim` dimensions do not have."""
-    if not 1 <= width <= dim:
-        raise PmdError(f"width {width} is outside 1 to {dim}, the width of the model's vectors")
 
 
 def new_encoder(config: PreTrainedConfig, layers: list[int]) -> nn.Module:

@@ -15,7 +15,8 @@ from pmd.data.graphs.answers import distinct
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
-from pmd.models.text.bi_encoder import BiEncoder, Role, check_width, leading_dimensions, pool
+from pmd.models.families import check_width
+from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions, pool
 
 
 @torch.no_grad()

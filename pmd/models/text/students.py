@@ -13,12 +13,12 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import layer_lists, with_layers
 
 
-def evenly_spaced(layers: int, of: int) -> list[int]:
-    """`layers` of the layers 0 … `of` − 1, each from the middle of its share.
+def evenly_spaced(layers: int, depth: int) -> list[int]:
+    """`layers` of the layers 0 … `depth` − 1, each from the middle of its share.
 
     3 of 12 gives 2, 6, 10 and 6 of 12 gives 1, 3, 5, 7, 9, 11, as the PMD paper has them.
     """
-    return [(2 * i + 1) * of // (2 * layers) for i in range(layers)]
+    return [(2 * i + 1) * depth // (2 * layers) for i in range(layers)]
 
 
 def student_of(source: BiEncoder, layers: list[int], widths: list[int] | None = None) -> BiEncoder:

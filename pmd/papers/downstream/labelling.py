@@ -2,7 +2,7 @@
 which stay as they are.
 
     entities, labels = prefix_labels(graph)  # or read_labels(graph, path)
-    vectors = entity_vectors(pmd.load(run).model, entities, width=16)
+    vectors = pmd.load(run).model.entity_vectors(entities, width=16)
     classifier, metrics = train_labelling(vectors, labels, LabellingConfig(), seed=0)  # metrics["test"]["f1"]
     classifier.predict(vectors)
 

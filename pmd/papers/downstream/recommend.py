@@ -5,7 +5,7 @@ NeuMF (He et al., WWW 2017): a product of user and item factors (GMF) and a perc
 graph, which is not trained further:
 
     data = read_interactions(graph, folder)
-    vectors = standardised(entity_vectors(pmd.load(run).model, data.users, width=16))
+    vectors = standardised(pmd.load(run).model.entity_vectors(data.users, width=16))
     model, metrics = train_ncf(data, vectors, NcfConfig(), seed=0)  # metrics["test"]["ndcg@10"]
 
 The held-out item of a user is ranked among all items that the user is not known to have met.

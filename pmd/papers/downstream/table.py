@@ -29,7 +29,6 @@ from pmd.data.graphs.tsv import find_file, read_lines
 from pmd.models.kge.folder import load_for
 from pmd.models.kge.interactions import make_interaction
 from pmd.models.kge.model import KgeModel
-from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.downstream.interactions import read_interactions, read_labels
 from pmd.papers.downstream.labelling import (
     SMALLEST_CLASS,
@@ -280,7 +279,7 @@ def features_of(
     """The features of a row and width, from the models in the folder of a seed."""
     if row == "none":
         return None
-    trained, vectors = (("dt", widths[-1]), pca_vectors) if row == "pca" else ((row, width), entity_vectors)
+    trained, vectors = (("dt", widths[-1]), pca_vectors) if row == "pca" else ((row, width), KgeModel.entity_vectors)
     model = load_for(models_of(trained[0], widths, folder)[trained[1]], graph)
     return lambda entities: vectors(model, entities, width)
 
@@ -295,7 +294,7 @@ def pca_vectors(model: KgeModel, entities: Tensor, width: int) -> Tensor:
     """(n,) -> (n, parts · width): the principal components of these entities' whole embeddings."""
     from sklearn.decomposition import PCA
 
-    whole = entity_vectors(model, entities).double()
+    whole = model.entity_vectors(entities).double()
     components = width * model.interaction.entity_parts
     check_components(components, *whole.shape)
     return torch.from_numpy(PCA(components, svd_solver="full").fit_transform(whole.numpy())).float()

@@ -101,7 +101,7 @@ def test_crops_of_crops_and_of_plain_models():
 
 @pytest.mark.parametrize("width", [0, -1, 33])
 def test_a_width_that_there_is_not(width):
-    model, message = tiny_model(), f"^width {width} is outside 1 to 32, the width of the model's vectors$"
+    model, message = tiny_model(), f"^width {width} is outside 1 to 32, the model's own width$"
     with pytest.raises(PmdError, match=message):
         model.crop(width)
     with pytest.raises(PmdError, match=message):

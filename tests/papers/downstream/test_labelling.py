@@ -8,7 +8,6 @@ import torch
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.downstream.labelling import (
     LabellingConfig,
     labelling_metrics,
@@ -88,14 +87,14 @@ def test_what_cannot_be_labelled():
 def test_vectors_are_crops_flattened():
     model = pmd.KgeModel("rotate", 12, 2, 4, widths=(2, 4))  # of two parts
     entities = torch.tensor([3, 1])
-    found = entity_vectors(model, entities, 2)
+    found = model.entity_vectors(entities, 2)
     expected = [model.entities[3, 0, 0], model.entities[3, 0, 1], model.entities[3, 1, 0], model.entities[3, 1, 1]]
     assert found[0].tolist() == [value.item() for value in expected]
-    assert torch.equal(found, entity_vectors(model.crop(2), entities)) and not found.requires_grad
-    assert torch.equal(entity_vectors(model, entities), model.entities[entities].flatten(1))
+    assert torch.equal(found, model.crop(2).entity_vectors(entities)) and not found.requires_grad
+    assert torch.equal(model.entity_vectors(entities), model.entities[entities].flatten(1))
     for width in (0, 5):
         with pytest.raises(PmdError, match=rf"width {width}.*outside 1.*4"):
-            entity_vectors(model, entities, width)
+            model.entity_vectors(entities, width)
 
 
 def test_vectors_are_those_that_are_compared():
@@ -103,12 +102,12 @@ def test_vectors_are_those_that_are_compared():
     model = pmd.KgeModel("rotate", 12, 2, 4, unit_entities=True)
     with torch.no_grad():
         model.entities[3, :, :2] = torch.tensor([[1.0, 2.0], [4.0, 2.0]])
-    assert entity_vectors(model, torch.tensor([3]), 2)[0].tolist() == pytest.approx([0.2, 0.4, 0.8, 0.4])
+    assert model.entity_vectors(torch.tensor([3]), 2)[0].tolist() == pytest.approx([0.2, 0.4, 0.8, 0.4])
 
 
 def test_principal_components_keep_most_of_the_variance():
     model, everyone = pmd.KgeModel("rotate", 30, 2, 6), torch.arange(30)
-    whole = entity_vectors(model, everyone)
+    whole = model.entity_vectors(everyone)
     centred = whole - whole.mean(0)
     variances = torch.linalg.svdvals(centred.double()).square()
     found = pca_vectors(model, everyone, 2)  # two of six dimensions, of two parts each

@@ -9,7 +9,6 @@ import torch
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
-from pmd.models.kge.vectors import entity_vectors
 from pmd.papers.downstream import table as recipe
 from pmd.papers.downstream.labelling import LabellingConfig, prefix_labels, train_labelling
 from pmd.settings.config_files import CONFIGS
@@ -96,7 +95,7 @@ def test_cells_are_what_python_gives(out, tmp_path):
     entities, labels = read_labels(graph, out / "shop" / "labels.tsv")
     model = pmd.load(out / "seed1" / "main" / "best").crop(4).model
     settings = LabellingConfig(epochs=5, l2=[0.01])
-    _, metrics = train_labelling(entity_vectors(model, entities), labels, settings, seed=1)
+    _, metrics = train_labelling(model.entity_vectors(entities), labels, settings, seed=1)
     found = json.loads((out / "results.json").read_text())["results"]
     assert metrics == found["labelling"]["best"]["4"][1]
 
@@ -149,7 +148,7 @@ def test_rows_whose_names_look_like_widths(out, tmp_path):
         shutil.copytree(main / source, tmp_path / "main" / name)
     for row, width, source in (("best", 4, "best"), ("best-4", 4, "dt-8"), ("dt", 4, "dt-4"), ("dt", 8, "dt-8")):
         found = recipe.features_of(tmp_path, graph, row, width, [2, 4, 8])(entities)
-        assert torch.equal(found, entity_vectors(pmd.load(main / source).model, entities, width)), row
+        assert torch.equal(found, pmd.load(main / source).model.entity_vectors(entities, width)), row
 
 
 def test_world_is_labelled_by_its_prefixes(tmp_path, capsys):
