@@ -27,21 +27,20 @@ class RankCounter:
 
     def __init__(self, n: int, b: int, c: int, device: torch.device):
         self.on_cpu = device.type == "cpu"
-        self.marks = torch.empty(
-            2, b, c, dtype=torch.bool, device=device
-        )  # ahead, not behind; used for every width anew
+        # Ahead, and not behind; used for every width anew.
+        self.marks = torch.empty(2, b, c, dtype=torch.bool, device=device)
         self.words = self.marks.view(torch.int64)
         self.sums = torch.empty(2, n, b, dtype=torch.int64, device=device)
-        if self.on_cpu:
+        if self.on_cpu:  # NumPy's views of the same memory: both marks as bytes, then both as words
             self.flat = (*self.marks.view(2, -1).numpy(), *self.words.view(2, -1).numpy())
         # For each width, where candidates are near: places in the flat table, or on a CPU words, and which of their bytes.
         self.near_places: list[np.ndarray | Tensor] = []
         self.near_bytes: list[np.ndarray] = []
 
-    def count_all(self, widths: Iterable[tuple[Tensor, float]]) -> Tensor:
+    def count_all(self, margins_by_width: Iterable[tuple[Tensor, float]]) -> Tensor:
         """Count anew, from the margins and the slack of each width; returns the margins of the last."""
         self.near_places, self.near_bytes = [], []
-        for margins, slack in widths:
+        for margins, slack in margins_by_width:
             self._count(margins, slack)
         return margins
 
@@ -63,6 +62,7 @@ class RankCounter:
         torch.sum(self.words, 2, out=self.sums[:, i])
         near = np.flatnonzero(ahead_words != not_behind_words) if slack else NONE_NEAR.numpy()
         self.near_places.append(near)
+        # Who is ahead is not behind either, so the exclusive or has a byte 1 where only the latter is marked: the near ones.
         self.near_bytes.append(ahead_words[near] ^ not_behind_words[near])
 
     def counts(self) -> Tensor:
@@ -80,6 +80,7 @@ class RankCounter:
         counts = torch.tensor([len(places) for places in self.near_places])
         width = torch.arange(len(counts)).repeat_interleave(counts)
         if self.on_cpu:
+            # A word is eight bytes, each 0 or 1: as truth values, eight columns for each word.
             word, byte = np.concatenate(self.near_bytes).view(bool).reshape(-1, 8).nonzero()
             width, place = width[word], torch.from_numpy(np.concatenate(self.near_places)[word] * 8 + byte)
         else:

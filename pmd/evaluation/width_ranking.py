@@ -3,7 +3,7 @@
 The way of an embedding to a rank, for each chunk of triples (`_rank_chunk`):
 
 1. `CandidateFilter` says which queries are asked and which candidates do not compete;
-2. `model.width_scores` holds the queries, `.against(answers)` them and their true answers (`pmd.models.kge.width_scores`);
+2. `model.width_scores` holds the queries, `.margins_over(answers)` them and their true answers (`pmd.models.kge.width_scores`);
 3. for each block of candidates, `.margins` tells, width by width, by how much they are ahead of the true answers;
 4. `RankCounter` counts who is ahead; what is too near to tell is compared again by `exact_margins`.
 
@@ -166,7 +166,7 @@ def _rank_chunk(
     answers = triples[:, ANSWER_COLUMN[target]]
     competing = CandidateFilter.of(model, triples, target, entities, known)
     queries = model.width_scores(triples[competing.first_triples].to(device), target)
-    margins = queries.against(model.entity_embeddings(answers.to(device)), competing.query.to(device))
+    margins = queries.margins_over(model.entity_embeddings(answers.to(device)), competing.query.to(device))
     if margins.true_scores.isnan().any():
         _raise_nan(model)
     size = block_size(model, len(triples))
@@ -242,7 +242,7 @@ class CandidateFilter:
 def _count(model: Croppable, margins: Margins, candidates: Tensor, totals: Callable[[torch.dtype], Tensor]) -> Tensor:
     """(2, n, b) how many candidates (c, parts, dim) score above the true answers, and how many not below them."""
     counter = RankCounter(*margins.true_scores.shape, len(candidates), candidates.device)
-    if counter.count_all(margins.margins(totals(margins.dtype), candidates)).isnan().any():
+    if counter.count_all(margins.by_width(totals(margins.dtype), candidates)).isnan().any():
         _raise_nan(model)
     if margins.exact:
         return counter.counts()

@@ -73,7 +73,7 @@ def family_of(settings: Mapping[str, Any], model: object) -> Family:
 
 
 def ranking_family(settings: Mapping[str, Any], model: object) -> Family:
-    """The same of a model that scores triples. PmdError if it does not."""
+    """As `family_of`; PmdError if the model does not score triples."""
     family = family_of(settings, model)
     if not family.ranks:
         raise PmdError(

@@ -172,7 +172,7 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
                 f"'{stage.parent}' was run on another graph than the index holds that would be sent, and its metrics are "
                 "of that one; restore what data.path names, or start a new run"
             )
-        index.update(graph_files={})  # what else lies beside the graph is nobody's business
+        index.update(graph_files={})  # the names of neighbouring files are not published
     (folder / "README.md").write_text(card(facts_of(config, family, stage, folder)), encoding="utf-8")
 
 

@@ -200,7 +200,7 @@ def refuse_small_batches(recipe: Recipe) -> None:
 def open_run(recipe: Recipe, run: Run | None) -> Run:
     """The run folder to go on with, or a new one; env.json is of this start."""
     config, accelerator = recipe.config, recipe.accelerator
-    # One folder for all processes, whatever the second in which each of them looks at the clock.
+    # One folder for all processes, since processes may read the clock in different seconds.
     stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
     name = config.name or folder_name(recipe.run_name)
     run = run or Run.create(config.runs, name, config, stamp, main=accelerator.is_main_process)

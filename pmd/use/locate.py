@@ -1,4 +1,4 @@
-"""Where a model is that the user names: in a run, in the folder of a stage, or on the Hub. Imports nothing heavy."""
+"""Finds the model that the user names: in a run, in the folder of a stage, or on the Hub. Imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -184,9 +184,9 @@ def test_no_difference_is_off_by_more_than_its_slack(name, norm, widths, large, 
         exact = queries.sign * sums.t().unflatten(1, (-1, 200))  # (n, b, c)
         for dtype, digits in ((torch.float, 1e-3), (torch.double, 1e-5)):
             monkeypatch.setattr(width_scores, "products_are_coarse", lambda dtype=dtype: dtype == torch.double)
-            margins = queries.against(answers, torch.arange(len(triples)))
+            margins = queries.margins_over(answers, torch.arange(len(triples)))
             assert margins.dtype == dtype and not margins.exact
-            by_width = margins.margins(torch.zeros(len(triples), 200, dtype=dtype), model.entity_embeddings(everyone))
+            by_width = margins.by_width(torch.zeros(len(triples), 200, dtype=dtype), model.entity_embeddings(everyone))
             for i, (margin, slack) in enumerate(by_width):
                 true = (exact[i] - margins.true_sums[i][:, None]) * margins.scale[:, None]
                 error = (margin.double() - true).abs().max()
@@ -217,7 +217,7 @@ def test_sums_in_double_precision_where_products_are_coarse(set_precision, rando
             set_precision(precision)
             with torch.no_grad():
                 queries = model.width_scores(graph.test, "tail")
-                margins = queries.against(model.entity_embeddings(graph.test[:, 2]), torch.arange(len(graph.test)))
+                margins = queries.margins_over(model.entity_embeddings(graph.test[:, 2]), torch.arange(len(graph.test)))
             assert margins.dtype == dtype
             found = ranks_widths(model, graph, "test")
     finally:

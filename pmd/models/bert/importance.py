@@ -140,7 +140,8 @@ def reorder_(
         for axis, space in enumerate(_spaces(name)):
             if space in orders:
                 positions = torch.arange(parameter.shape[axis], device=parameter.device)
-                order = positions.view(len(orders[space]), -1)[orders[space]].flatten()  # a head moves as a whole
+                # (units, numbers of a unit): a head is several rows of a matrix, a neuron one.
+                order = positions.view(len(orders[space]), -1)[orders[space]].flatten()
                 parameter.copy_(parameter.index_select(axis, order))
     return orders
 

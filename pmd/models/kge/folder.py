@@ -41,7 +41,7 @@ def save(
 
     def fill(aside: Path) -> None:
         model.save_pretrained(aside)
-        (aside / "README.md").unlink(missing_ok=True)  # the mixin's is about no model in particular
+        (aside / "README.md").unlink(missing_ok=True)  # the mixin writes a generic one
         write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
         write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
         write_training(aside, training)
@@ -55,7 +55,7 @@ def load_model(folder: str | Path) -> KgeModel:
         return KgeModel.from_pretrained(str(folder))
     except (AttributeError, TypeError) as error:
         raise PmdError(
-            f"cannot load an embedding model from '{folder}': its config.json is of none ({error})"
+            f"cannot load an embedding model from '{folder}': its config.json does not describe one ({error})"
         ) from None
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PmdError(f"cannot load an embedding model from '{folder}': {first_line(error)}") from None

@@ -30,11 +30,13 @@ DEVICE_BLOCK = 2**26
 
 SMALLEST_SQUARE = 2.0**-100
 """Squares below this lose digits in single precision, and at last are 0. An even power of two: its root is exact, so
-rounding before or after the root cannot swap two distances across it."""
+rounding before or after the root cannot swap two distances across it. A distance of 1e-20 has the square 1e-40, of which single
+precision keeps four digits, while the distance itself has all of them: there the root is taken first."""
 
 SHORT_SQUARE = 1e-14
 """Distances below the root of `SMALLEST_SQUARE` that are larger than the error of a matrix product occur only between points
-whose squared lengths are below this."""
+whose squared lengths are below this: at lengths of 1 a squared distance of 2^-100 = 8e-31 is lost in an error of 1e-14, and it
+shows only where the squared lengths are below 8e-31 / 1e-14 = 8e-17."""
 
 PRODUCT_ERROR = 1e-14
 """More than the relative error of a squared length and of a matrix product in double precision."""
@@ -109,7 +111,9 @@ def _distances_by_product(query: Tensor, candidates: Tensor) -> Tensor:
     query, query_squared = query.double(), _squared_lengths(query)
     query = torch.cat([-2 * query, query_squared, torch.ones_like(query_squared)], dim=-1)
     short = bool((query_squared < SHORT_SQUARE).any())
-    size = max(1, CPU_BLOCK // 4 // (query[..., 0].numel() + 2 * query.shape[-1]))  # doubles, and three tables of them
+    # A candidate brings one number for each query, and its own numbers twice: as doubles, then with two more. A quarter of
+    # CPU_BLOCK, for a double is as large as two numbers in single precision, and roots are tables of their own.
+    size = max(1, CPU_BLOCK // 4 // (query[..., 0].numel() + 2 * query.shape[-1]))
     for block, out in zip(candidates.split(size, dim=-2), distance.split(size, dim=-1)):
         block_squared = _squared_lengths(block)
         block = torch.cat([block.double(), torch.ones_like(block_squared), block_squared], dim=-1)

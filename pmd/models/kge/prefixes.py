@@ -72,6 +72,7 @@ class _Accumulate(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         if ctx.scale == 0:
             return gradient, None, None
+        # gradient + scale · (full − gradient): a block's own width counts in full, the wider ones by `scale`.
         full = _cumulative_sum(gradient, ctx.dim, from_end=True)
         return full if ctx.scale == 1 else gradient.lerp(full, ctx.scale), None, None
 
@@ -80,7 +81,7 @@ def _cumulative_sum(x: Tensor, dim: int, from_end: bool = False) -> Tensor:
     """`x.cumsum(dim)`, or the same from the end on. Over whole tables (dim 0) a loop is ten times faster on a CPU."""
     if x.device.type != "cpu" or dim != 0:
         return x.flip(dim).cumsum(dim).flip(dim) if from_end else x.cumsum(dim)
-    out = x.clone()
+    out = x.clone()  # each table becomes the sum of itself and of all before it
     for before, table in itertools.pairwise(out.unbind(0)[:: -1 if from_end else 1]):
         table += before
     return out

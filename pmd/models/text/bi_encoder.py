@@ -2,8 +2,8 @@
 
 Wang et al., *SimKGC*, ACL 2022, section 3.2; Fan et al., *PMD*, AAAI 2024. Texts go in as token ids, unit
 vectors come out; their inner product is the score of a triple. Teacher and student are this one class
-with different depths. The leading dimensions of a vector, brought to length 1 again, are a vector of their
-own: of good ones, where a model was trained at several `widths`.
+with different depths. The leading dimensions of a vector, rescaled to length 1, are a vector too, and a good one
+if the model was trained at several `widths`.
 """
 
 from __future__ import annotations

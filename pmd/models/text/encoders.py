@@ -1,4 +1,4 @@
-"""What is asked of an encoder that `transformers` loads, read from its config and its modules by rule.
+"""Properties of an encoder that `transformers` loads, found in its config and its modules by rule.
 
 So BERT, RoBERTa, DistilBERT or ModernBERT need no code of their own, and what cannot work is refused before anything
 is trained: an encoder whose layers cannot be chosen, a rate of dropout that nothing would read, a text longer than its
