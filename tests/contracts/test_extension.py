@@ -1,119 +1,50 @@
-"""An interaction, an embedding method, a text method and a data set from outside the package, through all that is done
-with a model.
-
-What stands above `registered` is all that an extension writes: a class and a row of the catalogue, or a function.
-"""
+"""The examples of docs/extending.md, run as they stand there, through all that is done with a model."""
 
 import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import mse_loss
 
 import pmd
+from pmd.cli.command import Command, Group
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
-from pmd.core.types import LossTerms
 from pmd.data.graphs import sources
-from pmd.distill.kge_supervised import KgeSetup, KgeSupervised, batch_scores
-from pmd.distill.teacher import Frozen
-from pmd.distill.text_supervised import Supervised, TextSetup
-from pmd.models.kge.interactions import ComplEx
-from pmd.settings.catalogue import INTERACTIONS, METHODS, Interaction, Method, register
+from pmd.settings.catalogue import INTERACTIONS, METHODS
 
 from ..recipes.test_text import TINY
 
-
-class DistMult(ComplEx):
-    """⟨h, r, t⟩ (Yang et al., ICLR 2015)."""
-
-    entity_parts = relation_parts = 1
-    complex_parts = False
-
-    def tail(self, h: Tensor, r: Tensor) -> Tensor:
-        return h * r
-
-    def head(self, t: Tensor, r: Tensor) -> Tensor:
-        return t * r
+GUIDE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
-class ScoreMatching(KgeSupervised):
-    """Labels, and the squared distance to the scores of a teacher (`match`)."""
-
-    def __init__(self, model, options, teacher, alpha):
-        super().__init__(model, options)
-        self.teacher = Frozen(teacher, model.device)
-        self.weights = {**self.weights, "match": alpha}
-
-    @classmethod
-    def for_stage(cls, setup: KgeSetup) -> "ScoreMatching":
-        return cls(setup.student, setup.loss, setup.teacher, setup.stage.alpha)
-
-    def forward(self, batch) -> LossTerms:
-        with torch.no_grad():
-            taught = batch_scores(self.teacher.model, batch)
-        return {**super().forward(batch), "match": mse_loss(batch_scores(self.model, batch), taught)}
-
-
-class VectorMatching(Supervised):
-    """Labels, and the squared distance to the vectors of a teacher of the same width (`match`)."""
-
-    def __init__(self, *arguments, teacher, alpha, **options):
-        super().__init__(*arguments, **options)
-        self.teacher, self.weights = Frozen(teacher, self.student.device), {"ce": 1 - alpha, "match": alpha}
-
-    @classmethod
-    def for_stage(cls, setup: TextSetup) -> "VectorMatching":
-        return super().for_stage(setup, teacher=setup.teacher, alpha=setup.distill.alpha)
-
-    def forward(self, batch) -> LossTerms:
-        with torch.no_grad():
-            taught = self.encode(self.teacher.model, batch)
-        own = self.encode(self.student, batch)
-        match = sum(mse_loss(mine.pooled, theirs.pooled) for mine, theirs in zip(own, taught))
-        return {**super().forward(batch), "match": match}
-
-
-ROWS = [
-    Interaction("distmult", "DistMult", f"{__name__}:DistMult", "⟨h, r, t⟩", product=True),
-    Method(
-        "score_matching",
-        "score matching",
-        "embedding",
-        f"{__name__}:ScoreMatching",
-        "by score matching",
-        teacher=True,
-        weights=("alpha",),
-    ),
-    Method(
-        "vector_matching",
-        "vector matching",
-        "text",
-        f"{__name__}:VectorMatching",
-        "by vector matching",
-        teacher=True,
-        weights=("alpha",),
-    ),
-]
+def examples(language):
+    """The blocks of the guide in this language, each below so many empty lines that its lines have their numbers."""
+    text = GUIDE.read_text(encoding="utf-8")
+    for block in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield "\n" * text.count("\n", 0, block.start(1)) + block[1]
 
 
 @pytest.fixture(scope="module")
-def registered(folder):
-    """The rows, and a data set by name; taken away afterwards."""
-    for row in ROWS:
-        register(row)
-    sources.register("plugin_towns", "From an atlas.")(lambda: sources.load_folder(folder, "plugin_towns"))
-    yield
-    del sources._REGISTERED["plugin_towns"]
+def guide(folder):
+    """The program that the guide writes, as a module; what it registers is taken away afterwards."""
+    program = ModuleType("guide")
+    sys.modules |= {"guide": program, "pmd.recipes.count": program}
+    for code in examples("python"):
+        exec(compile(code.replace("/data/my_graph", str(folder)), GUIDE, "exec"), vars(program))
+    yield program
+    del sys.modules["guide"], sys.modules["pmd.recipes.count"], sources._REGISTERED["my_graph"]
     del INTERACTIONS["distmult"], METHODS["embedding"]["score_matching"], METHODS["text"]["vector_matching"]
 
 
 @pytest.fixture(scope="module")
-def runs(registered, tmp_path_factory):
-    """A run of embedding models, croppable teacher and student, and one of text models; both of our own methods."""
+def runs(guide, tmp_path_factory):
+    """A run of embedding models, croppable teacher and student, and one of text models; both of the guide's methods."""
     runs = tmp_path_factory.mktemp("extension")
-    shared = ["--data.path=plugin_towns", f"--runs={runs}", "--train.batch_size=16", "--train.threads=1"]
+    shared = ["--data.path=my_graph", f"--runs={runs}", "--train.batch_size=16", "--train.threads=1"]
     student = {"name": "small", "dim": 4, "method": "score_matching", "teacher": "wide", "alpha": 0.1}
     stages = json.dumps([{"name": "wide", "dim": 8, "widths": [2, 4, 8]}, student])
     options = ["--model.interaction=DistMult", "--train.epochs=2", "--train.lr=0.05", "--train.valid_every=1"]
@@ -151,10 +82,8 @@ def test_both_learn_by_their_own_terms(runs):
 
 @STAGES
 def test_ranked_again_they_have_the_metrics_of_the_run(family, stage, runs):
-    graph, metrics = (
-        pmd.load_graph("plugin_towns"),
-        json.loads((runs[family] / "results.json").read_text())[stage]["metrics"],
-    )
+    graph = pmd.load_graph("my_graph")
+    metrics = json.loads((runs[family] / "results.json").read_text())[stage]["metrics"]
     again = pmd.rank(pmd.load_scorer(runs[family] / stage, graph), graph, split="test")
     assert again.mrr == pytest.approx(metrics["test"]["mrr"], abs=1e-6)
 
@@ -189,7 +118,11 @@ def test_they_have_cards(family, stage, runs, tmp_path):
     COMMANDS["push"]([str(runs[family] / stage), "user/name", "--dry-run", f"--out={tmp_path}/out"])
     text = (tmp_path / "out" / "README.md").read_text()
     summaries = {"small": "by score matching", "grade2": "by vector matching", "wide": "(MED)"}
-    assert summaries[stage] in text and "`plugin_towns`: 48 entities" in text and "\nFrom an atlas.\n" in text
+    assert (
+        summaries[stage] in text
+        and "`my_graph`: 48 entities" in text
+        and "\nFacts from an atlas, under CC BY 4.0.\n" in text
+    )
     assert ("DistMult" in text) == (family == "embedding")
 
 
@@ -217,7 +150,32 @@ def test_both_runs_are_reported(runs, tmp_path):
         ),
     ],
 )
-def test_their_rows_are_checked(command, options, names, registered):
+def test_their_rows_are_checked(command, options, names, guide):
     with pytest.raises(PmdError) as refused:
         COMMANDS[command](options)
     assert all(name in str(refused.value) for name in names)
+
+
+def test_a_command_counts(guide, folder, capsys):
+    _, entry = examples("py")
+    commands = Group("commands of the guide", eval(f"{{{entry}}}", {"Command": Command}))
+    commands(["count", "my_graph", "--split=valid"], "pmd")
+    assert capsys.readouterr().out.split() == [str(len((folder / "valid.tsv").read_text().splitlines()))]
+    with pytest.raises(PmdError, match="'vaild'"):
+        commands(["count", "my_graph", "--split=vaild"], "pmd")
+
+
+def test_a_metric_is_a_formula():
+    formula, _ = examples("py")
+    values = {"ranks": torch.tensor([1.0, 2.5, 4.0, 10.5])}
+    exec(formula, values)
+    assert values["hits"] == {"hits_at_1": 0.25, "hits_at_3": 0.5, "hits_at_5": 0.75, "hits_at_10": 0.75}
+
+
+def test_a_scorer_is_ranked(guide, random_graph):
+    """The most frequent entity of its place and relation ranks first, and so does what is as frequent."""
+    graph = random_graph()
+    ranks = pmd.ranks(guide.Popularity(graph), graph, split="test", filtered=False)
+    for (_, relation, tail), rank in zip(graph.test.tolist(), ranks.tail.optimistic.tolist()):
+        tails = [t for _, r, t in graph.train.tolist() if r == relation]
+        assert rank == 1 + sum(tails.count(e) > tails.count(tail) for e in range(graph.num_entities))
