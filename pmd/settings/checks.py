@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
 from pmd.core.errors import PmdError, nearest
 
-Row = TypeVar("Row")
+Row, Stage = TypeVar("Row"), TypeVar("Stage")
 Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
 
 POSITIVE = ("train.epochs", "train.batch_size", "train.lr", "train.log_every", "evaluation.batch_size")
@@ -32,13 +33,38 @@ def first_set(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def check_name(key: str, name: str, taken: Collection[str]) -> None:
+def inherit(stage: Stage, config: Any, keys: Mapping[str, str]) -> Stage:
+    """The stage with what it leaves open taken from the run: `keys` maps its settings to dotted keys of the run."""
+    left_open = {name: key for name, key in keys.items() if getattr(stage, name) is None}
+    return replace(stage, **{name: attrgetter(key)(config) for name, key in left_open.items()})
+
+
+def resolve_in_order(
+    stages: Sequence[Stage], resolve: Callable[[Stage, str, dict[str, Stage]], Stage], empty: str
+) -> list[Stage]:
+    """The stages with every setting filled in.
+
+    Args:
+        stages: as they are listed.
+        resolve: fills in a stage, given its key for messages and the stages before it by name.
+        empty: the end of the message that refuses an empty list.
+    """
+    if not stages:
+        raise PmdError(f"stages: {empty}")
+    earlier: dict[str, Stage] = {}
+    for position, stage in enumerate(stages):
+        _check_name(f"stages[{position}].name", stage.name, earlier)
+        earlier[stage.name] = resolve(stage, f"stages[{position}] ({stage.name})", earlier)
+    return [*earlier.values()]
+
+
+def _check_name(key: str, name: str, taken: Collection[str]) -> None:
     """Refuse the name of a stage that an earlier one has, or that cannot be a folder in a run."""
     if name in taken:
-        raise PmdError(f"{key}.name: '{name}' is taken; give every stage a name of its own")
+        raise PmdError(f"{key}: '{name}' is taken; give every stage a name of its own")
     # Without dots, so that it is none of the run's own files.
     if not re.fullmatch(r"\w[\w-]*", name) or name in ("checkpoint", "ranks", "none"):
-        raise PmdError(f"{key}.name: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
+        raise PmdError(f"{key}: {name!r} cannot name a folder of a run; use letters, digits, '-' and '_'")
 
 
 def numbers_at(settings: Any, *keys: str, prefix: str = "") -> dict[str, Any]:

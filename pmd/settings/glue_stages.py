@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import METHODS, lookup, task_of
-from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
+from pmd.settings.checks import check_numbers, check_run, check_share, first_set, inherit, numbers_at, resolve_in_order
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.med import JOINT, RECIPES, MedConfig, Recipe, resolve_med
 
@@ -20,22 +21,19 @@ BERT_RECIPES: dict[Recipe, dict[str, Any]] = {
 }
 """What `med.recipe` stands for where a BERT's logits take the place of scores."""
 
+INHERITED = {name: f"train.{name}" for name in ("epochs", "batch_size", "lr")}
+"""The settings of a stage that are else those of the run, by their keys there."""
+
 DISTILL_WEIGHTS = ("distill.layers", "distill.relations", "distill.distance", "distill.angle")
 
 
-def resolve_bert_med(med: MedConfig, place: str = "med") -> MedConfig:
-    """Every setting filled in from the recipe.
-
-    Raises:
-        PmdError: for a value out of range, or a setting that logits have no use for.
-    """
+def resolve_bert_med(med: MedConfig, key: str = "med") -> MedConfig:
+    """Every setting filled in from the recipe. PmdError for a value out of range, or a setting that logits cannot use."""
     given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
     med = resolve_med(MedConfig(**{**BERT_RECIPES[med.recipe], **given}))
     for name in ("prefix", "power", "calibrated"):
         if getattr(med, name) != JOINT[name]:
-            raise PmdError(
-                f"{place}.{name}: is of embedding models; a BERT's widths share one classifier, leave it out"
-            )
+            raise PmdError(f"{key}.{name}: only embedding models have it; leave it out")
     return med
 
 
@@ -60,76 +58,59 @@ def default_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
 
 
 def resolve_glue_stages(config: GlueConfig) -> list[GlueStageConfig]:
-    """The run's stages with every setting filled in.
-
-    Raises:
-        PmdError: for a stage that cannot be run, naming it and the remedy.
-    """
+    """The run's stages with every setting filled in. PmdError, naming stage and remedy, for one that cannot be run."""
     if config.stages is not None and config.methods != GlueConfig().methods:
         raise PmdError("methods: `stages` lists the trainings one by one; leave methods out, or set stages to null")
-    stages = config.stages if config.stages is not None else default_glue_stages(config)
-    if not stages:
-        raise PmdError("stages: nothing to train; name at least one method, or one stage")
-    filled: dict[str, GlueStageConfig] = {}
-    for position, stage in enumerate(stages):
-        place = f"stages[{position}]"
-        check_name(place, stage.name, filled)
-        if stage.name == PRETRAINED:
-            raise PmdError(f"{place}.name: 'pretrained' is what stages can start from; choose another name")
-        filled[stage.name] = _resolve(stage, f"stages ({stage.name})", config, filled)
-    return [*filled.values()]
+    stages = default_glue_stages(config) if config.stages is None else config.stages
+    return resolve_in_order(
+        stages, partial(_resolve, config), "nothing to train; name at least one method, or one stage"
+    )
 
 
 def _resolve(
-    stage: GlueStageConfig, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
+    config: GlueConfig, stage: GlueStageConfig, key: str, earlier: dict[str, GlueStageConfig]
 ) -> GlueStageConfig:
-    method = lookup(METHODS["bert"], stage.method, f"{place}.method")
+    if stage.name == PRETRAINED:
+        raise PmdError(f"{key}.name: 'pretrained' is what stages can start from; choose another name")
+    method = lookup(METHODS["bert"], stage.method, f"{key}.method")
     if method.croppable:
         if len(config.model.widths or []) < 2:
-            raise PmdError(f"{place}: {stage.method} needs model.widths, two at least, such as [128,256,512,768]")
+            raise PmdError(f"{key}: {stage.method} needs model.widths, two at least, such as [128,256,512,768]")
         if stage.width or stage.layers:
-            raise PmdError(f"{place}: {stage.method} trains all of model.widths; leave out width and layers")
+            raise PmdError(f"{key}: {stage.method} trains all of model.widths; leave out width and layers")
     tuned = next((name for name, other in earlier.items() if other.method == "finetune" and _is_full(other)), None)
     if method.teacher:
         teacher = first_set(stage.teacher, tuned, "")
         if not teacher:
-            raise PmdError(f"{place}: {stage.method} needs a teacher, a full `finetune` stage before it")
+            raise PmdError(f"{key}: {stage.method} needs a teacher, a full `finetune` stage before it")
         if teacher not in earlier:
-            raise PmdError(f"{place}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
+            raise PmdError(f"{key}.teacher: '{teacher}' is no earlier stage; a full `finetune` stage comes first")
         stage = replace(stage, teacher=teacher, start=first_set(stage.start, teacher))
     elif stage.teacher:
         taught = ", ".join(name for name, row in METHODS["bert"].items() if row.teacher)
-        raise PmdError(f"{place}.teacher: {stage.method} has none; choose among {taught}")
+        raise PmdError(f"{key}.teacher: {stage.method} has none; choose among {taught}")
     start = first_set(stage.start, tuned if method.croppable else None, PRETRAINED)
     if start != PRETRAINED and (start not in earlier or not _is_full(earlier[start])):
-        raise PmdError(f"{place}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
-    check_numbers(numbers_at(stage, "width", "layers", "epochs", "batch_size", "lr", prefix=f"{place}."))
+        raise PmdError(f"{key}.start: '{start}' is no earlier stage of full size; choose one, or 'pretrained'")
+    check_numbers(numbers_at(stage, "width", "layers", "epochs", "batch_size", "lr", prefix=f"{key}."))
     if stage.med is not None and stage.method != "med":
-        raise PmdError(f"{place}.med: {stage.method} does not read it; leave it out")
-    med_place = "med" if stage.med is None else f"{place}.med"
-    med = resolve_bert_med(first_set(stage.med, config.med), med_place)
+        raise PmdError(f"{key}.med: {stage.method} does not read it; leave it out")
+    med_key = "med" if stage.med is None else f"{key}.med"
+    med = resolve_bert_med(first_set(stage.med, config.med), med_key)
     if stage.method == "med" and med.draw > len(config.model.widths):
-        raise PmdError(
-            f"{med_place}.draw: {med.draw} of {len(config.model.widths)} widths cannot be drawn; 0 takes all"
-        )
-    return replace(
-        stage,
-        start=start,
-        order=_order(stage, start, place, config, earlier),
-        med=med if stage.method == "med" else None,
-        epochs=first_set(stage.epochs, config.train.epochs),
-        batch_size=first_set(stage.batch_size, config.train.batch_size),
-        lr=first_set(stage.lr, config.train.lr),
-    )
+        widths = len(config.model.widths)
+        raise PmdError(f"{med_key}.draw: {med.draw} of {widths} widths cannot be drawn; 0 takes all")
+    order, med = _order(stage, start, key, config, earlier), med if stage.method == "med" else None
+    return inherit(replace(stage, start=start, order=order, med=med), config, INHERITED)
 
 
 def _order(
-    stage: GlueStageConfig, start: str, place: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
+    stage: GlueStageConfig, start: str, key: str, config: GlueConfig, earlier: dict[str, GlueStageConfig]
 ) -> str:
     """What is put first. Of a whole model nothing: PKD and MiniLM compare it with its teacher dimension by dimension."""
     if not is_croppable(stage) and stage.width is None:
         if stage.order not in (None, "none"):
-            raise PmdError(f"{place}.order: no width is cut here, so nothing need come first; leave it out")
+            raise PmdError(f"{key}.order: no width is cut here, so nothing need come first; leave it out")
         return "none"
     # What is croppable already was trained in the order that it has.
     known = start != PRETRAINED and not is_croppable(earlier[start])
@@ -146,11 +127,7 @@ def _is_full(stage: GlueStageConfig) -> bool:
 
 
 def check_glue(config: GlueConfig) -> None:
-    """Refuse settings that cannot work, before anything is loaded.
-
-    Raises:
-        PmdError: naming the key, its value and the remedy.
-    """
+    """Refuse settings that cannot work, before anything is loaded."""
     task_of(config.task)
     check_run(config)
     check_numbers(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
-from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
+from pmd.settings.checks import check_numbers, check_run, check_share, first_set, inherit, numbers_at, resolve_in_order
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig, check_widths, resolve_med
 
@@ -20,19 +21,13 @@ ADVERSARIAL = ("margin", "logistic")
 SHIFT_FREE = ("softmax", "one_vs_all")
 """Losses that a number added to all scores does not change."""
 
+INHERITED = {"dim": "model.dim", "alpha": "dual.alpha", "beta": "dual.beta", "lr": "train.lr", "loss": "loss.name"}
+INHERITED |= {name: f"loss.{name}" for name in ("scale", "constraint", "adversarial")}
+"""The settings of a stage that are else those of the run, by their keys there."""
+
 POSITIVE = ("model.dim", "model.init", "loss.negatives", "loss.shared", "loss.scale", "dual.temperature")
 POSITIVE += ("dual.second_epochs",)
 NOT_NEGATIVE = ("loss.adversarial", "loss.n3", "loss.constraint", "train.valid_triples", "evaluation.rerank_hops")
-
-
-def margin_of(stage: KgeStageConfig, config: KgeConfig) -> float:
-    """The margin γ of a stage; where it and the run leave it open, the usual one."""
-    loss = first_set(stage.loss, config.loss.name)
-    if loss in SHIFT_FREE:
-        return 0.0
-    product = INTERACTIONS[config.model.interaction].product
-    usual = 1.0 if loss == "margin" else 0.0 if product else 6.0
-    return first_set(stage.margin, config.loss.margin, usual)
 
 
 def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
@@ -56,38 +51,24 @@ def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
 
 
 def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
-    """The run's stages with every setting filled in.
+    """The run's stages with every setting filled in. PmdError, naming stage and remedy, for one that cannot be run."""
+    stages = default_kge_stages(config) if config.stages is None else config.stages
+    return resolve_in_order(stages, partial(_resolve, config), "the list is empty; leave it out for one model")
 
-    Raises:
-        PmdError: for a stage that cannot be run, naming it and the remedy.
-    """
-    stages = config.stages if config.stages is not None else default_kge_stages(config)
-    if not stages:
-        raise PmdError("stages: the list is empty; leave it out for one model")
-    filled: dict[str, KgeStageConfig] = {}
-    for position, stage in enumerate(stages):
-        place = f"stages[{position}]"
-        check_name(place, stage.name, filled)
-        _check_own(stage, f"{place} ({stage.name})", config)
-        stage = replace(
-            stage,
-            dim=first_set(stage.dim, config.model.dim),
-            method=first_set(stage.method, usual_method(stage.widths, stage.teacher)),
-            alpha=first_set(stage.alpha, config.dual.alpha),
-            beta=first_set(stage.beta, config.dual.beta),
-            epochs=_epochs(f"{place} ({stage.name})", stage.epochs, config.train.epochs),
-            lr=first_set(stage.lr, config.train.lr),
-            margin=margin_of(stage, config),
-            loss=first_set(stage.loss, config.loss.name),
-            med=resolve_med(first_set(stage.med, config.med)) if stage.widths else None,
-            scale=first_set(stage.scale, config.loss.scale),
-            constraint=first_set(stage.constraint, config.loss.constraint),
-            adversarial=first_set(stage.adversarial, config.loss.adversarial),
-        )
-        _check_stage(stage, f"{place} ({stage.name})", filled)
-        _check_loss(stage, f"{place} ({stage.name})", config)
-        filled[stage.name] = stage
-    return [*filled.values()]
+
+def _resolve(config: KgeConfig, stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageConfig]) -> KgeStageConfig:
+    stage = inherit(stage, config, INHERITED)
+    _check_read(stage, key)
+    stage = replace(
+        stage,
+        method=first_set(stage.method, usual_method(stage.widths, stage.teacher)),
+        epochs=_epochs(key, stage.epochs, config.train.epochs),
+        margin=_margin(stage, config),
+        med=resolve_med(first_set(stage.med, config.med)) if stage.widths else None,
+    )
+    _check_stage(stage, key, earlier)
+    _check_loss(stage, key, config)
+    return stage
 
 
 def usual_method(widths: Sequence[int] | None, teacher: str | None) -> str:
@@ -95,98 +76,104 @@ def usual_method(widths: Sequence[int] | None, teacher: str | None) -> str:
     return "med" if widths else "dualde" if teacher else "supervised"
 
 
-def _check_method(stage: KgeStageConfig, place: str) -> None:
+def _check_method(stage: KgeStageConfig, key: str) -> None:
     """Refuse a method that lacks what it needs, or would not read what the stage says."""
-    method = lookup(METHODS["embedding"], stage.method, f"{place}.method")
+    method = lookup(METHODS["embedding"], stage.method, f"{key}.method")
     if method.teacher and not stage.teacher:
-        raise PmdError(f"{place}.teacher: {stage.method} needs one; name an earlier stage")
+        raise PmdError(f"{key}.teacher: {stage.method} needs one; name an earlier stage")
     if stage.teacher and not method.teacher:
-        raise PmdError(f"{place}.teacher: {stage.method} has none; leave it out, or choose another method")
+        raise PmdError(f"{key}.teacher: {stage.method} has none; leave it out, or choose another method")
     if method.croppable != bool(stage.widths):
         remedy = "needs some; list them" if method.croppable else "trains a single width; leave them out"
-        raise PmdError(f"{place}.widths: {stage.method} {remedy}")
+        raise PmdError(f"{key}.widths: {stage.method} {remedy}")
 
 
-def _check_own(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+def _check_read(stage: KgeStageConfig, key: str) -> None:
     """Refuse settings of a stage that nothing would read."""
-    loss = first_set(stage.loss, config.loss.name)
-    if stage.margin and loss in SHIFT_FREE:
-        raise PmdError(
-            f"{place}.margin: a shift of all scores changes nothing in the {loss} loss; set scale, or leave it out"
-        )
-    if first_set(stage.adversarial, config.loss.adversarial) and loss not in ADVERSARIAL:
-        raise PmdError(f"{place}.adversarial: the {loss} loss has no use for it; set it to 0, or choose another loss")
+    if stage.margin and stage.loss in SHIFT_FREE:
+        change = f"a shift of all scores changes nothing in the {stage.loss} loss"
+        raise PmdError(f"{key}.margin: {change}; set scale, or leave it out")
+    if stage.adversarial and stage.loss not in ADVERSARIAL:
+        unread = f"the {stage.loss} loss has no use for it"
+        raise PmdError(f"{key}.adversarial: {unread}; set it to 0, or choose another loss")
     if stage.med is not None and not stage.widths:
-        raise PmdError(f"{place}.med: there are no widths that could learn together; list them in widths")
+        raise PmdError(f"{key}.med: there are no widths that could learn together; list them in widths")
 
 
-def _epochs(place: str, own: float | None, usual: int) -> int:
-    """A stage's epochs: its own number, or a share of the run's."""
-    if own is None:
+def _margin(stage: KgeStageConfig, config: KgeConfig) -> float:
+    """The margin γ of a stage; where it and the run leave it open, the usual one."""
+    if stage.loss in SHIFT_FREE:
+        return 0.0
+    product = INTERACTIONS[config.model.interaction].product
+    usual = 1.0 if stage.loss == "margin" else 0.0 if product else 6.0
+    return first_set(stage.margin, config.loss.margin, usual)
+
+
+def _epochs(key: str, epochs: float | None, usual: int) -> int:
+    """A stage's epochs: its own number, or a share of the usual one."""
+    if epochs is None:
         return usual
-    if own > 0 and own < 1:
-        return max(1, round(own * usual))
-    if own != int(own):
-        raise PmdError(f"{place}.epochs: {own} is neither a whole number nor a share below 1")
-    return int(own)
+    if 0 < epochs < 1:
+        return max(1, round(epochs * usual))
+    if epochs != int(epochs):
+        raise PmdError(f"{key}.epochs: {epochs} is neither a whole number nor a share below 1")
+    return int(epochs)
 
 
-def _check_stage(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
-    for key in ("teacher", "start"):
-        name = getattr(stage, key)
+def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageConfig]) -> None:
+    for setting in ("teacher", "start", "crop"):
+        name = getattr(stage, setting)
         if name is not None and name not in earlier:
-            raise PmdError(f"{place}.{key}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
+            raise PmdError(f"{key}.{setting}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
     if stage.start and earlier[stage.start].dim != stage.dim:
-        raise PmdError(f"{place}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
+        raise PmdError(f"{key}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
     if stage.load and (stage.teacher or stage.start):
-        raise PmdError(f"{place}.load: a loaded model is not trained; leave out teacher and start")
+        raise PmdError(f"{key}.load: a loaded model is not trained; leave out teacher and start")
     if stage.crop:
-        _check_crop(stage, place, earlier)
+        _check_crop(stage, key, earlier)
     elif stage.order:
-        raise PmdError(f"{place}.order: nothing is cropped; name a stage in crop")
+        raise PmdError(f"{key}.order: nothing is cropped; name a stage in crop")
     if stage.widths is not None:
-        check_widths(f"{place}.widths", stage.widths, stage.dim)
+        check_widths(f"{key}.widths", stage.widths, stage.dim)
         if stage.load or (stage.start and earlier[stage.start].widths != stage.widths):
-            raise PmdError(f"{place}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
+            raise PmdError(f"{key}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
         if stage.med.draw > len(stage.widths):
             raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
-    _check_method(stage, place)
+    _check_method(stage, key)
     if stage.teacher and earlier[stage.teacher].dim < stage.dim:
-        raise PmdError(f"{place}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
+        raise PmdError(f"{key}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
     if stage.release and not stage.teacher:
-        raise PmdError(f"{place}.release: there is no teacher to release; name one")
-    for key in ("alpha", "beta"):
-        check_share(f"{place}.{key}", getattr(stage, key), "[0, 1]", "0.5 weighs labels evenly")
+        raise PmdError(f"{key}.release: there is no teacher to release; name one")
+    for setting in ("alpha", "beta"):
+        check_share(f"{key}.{setting}", getattr(stage, setting), "[0, 1]", "0.5 weighs labels evenly")
     check_numbers(
-        numbers_at(stage, "dim", "epochs", "lr", "scale", prefix=f"{place}."),
-        numbers_at(stage, "constraint", "adversarial", prefix=f"{place}."),
+        numbers_at(stage, "dim", "epochs", "lr", "scale", prefix=f"{key}."),
+        numbers_at(stage, "constraint", "adversarial", prefix=f"{key}."),
     )
 
 
-def _check_loss(stage: KgeStageConfig, place: str, config: KgeConfig) -> None:
+def _check_loss(stage: KgeStageConfig, key: str, config: KgeConfig) -> None:
     """Refuse a loss that other stages' batches do not fit, or that cannot train all widths in one pass."""
     if stage.loss != config.loss.name and not {stage.loss, config.loss.name} <= {*SAMPLED}:
-        raise PmdError(f"{place}.loss: a run has either sampled negatives or none; choose among {', '.join(SAMPLED)}")
+        raise PmdError(f"{key}.loss: a run has either sampled negatives or none; choose among {', '.join(SAMPLED)}")
     if stage.med is None:
         return
     if stage.loss not in SAMPLED:
         raise PmdError(f"loss.name: all widths are scored against sampled negatives, not by {stage.loss}; use softmax")
-    own = next((name for name in ("learned", "calibrated") if getattr(stage.med, name)), None)
-    if own and config.train.optimizer == "sparse_adam":
-        raise PmdError(f"med.{own}: sparse_adam moves rows of tables alone; set it to false, or use adam")
+    trained = next((name for name in ("learned", "calibrated") if getattr(stage.med, name)), None)
+    if trained and config.train.optimizer == "sparse_adam":
+        raise PmdError(f"med.{trained}: sparse_adam moves rows of tables alone; set it to false, or use adam")
     if stage.med.evolutionary and stage.loss != "logistic":
         raise PmdError(f"med.evolutionary: it weighs the logistic loss, not {stage.loss}; set loss.name to logistic")
     if stage.med.evolutionary and stage.adversarial:
         raise PmdError("loss.adversarial: med.evolutionary weighs the negatives already; leave one of the two out")
 
 
-def _check_crop(stage: KgeStageConfig, place: str, earlier: dict[str, KgeStageConfig]) -> None:
-    if stage.crop not in earlier:
-        raise PmdError(f"{place}.crop: no earlier stage '{stage.crop}'; there is {', '.join(earlier) or 'none'}")
+def _check_crop(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageConfig]) -> None:
     if earlier[stage.crop].dim < stage.dim:
-        raise PmdError(f"{place}.dim: {stage.dim} is wider than '{stage.crop}', {earlier[stage.crop].dim}")
+        raise PmdError(f"{key}.dim: {stage.dim} is wider than '{stage.crop}', {earlier[stage.crop].dim}")
     if stage.teacher or stage.start or stage.load or stage.widths:
-        raise PmdError(f"{place}.crop: a cropped model is not trained; leave out teacher, start, load and widths")
+        raise PmdError(f"{key}.crop: a cropped model is not trained; leave out teacher, start, load and widths")
 
 
 def check_kge_run(config: KgeConfig) -> None:
@@ -196,11 +183,7 @@ def check_kge_run(config: KgeConfig) -> None:
 
 
 def check_kge(config: KgeConfig) -> None:
-    """Refuse settings that cannot work, before anything is loaded.
-
-    Raises:
-        PmdError: naming the key, its value and the remedy.
-    """
+    """Refuse settings that cannot work, before anything is loaded."""
     loss, model = config.loss, config.model
     check_run(config)
     product = lookup(INTERACTIONS, model.interaction, "model.interaction").product
@@ -222,10 +205,8 @@ def check_kge(config: KgeConfig) -> None:
     if model.norm is not None and product:
         raise PmdError(f"model.norm: {model.interaction} is a product, not a distance; leave the norm out")
     if config.train.optimizer == "sparse_adam":
-        if loss.name in ("one_vs_all", "k_vs_all"):
-            raise PmdError(
-                f"train.optimizer: sparse_adam needs sampled negatives, {loss.name} reads every row; use adam"
-            )
+        if loss.name not in SAMPLED:
+            raise PmdError(f"train.optimizer: sparse_adam moves a few rows, {loss.name} reads all of them; use adam")
         if config.train.grad_clip:
             raise PmdError("train.grad_clip: gradients of single rows cannot be clipped; set it to 0")
     if config.train.weight_decay and config.train.optimizer != "adamw":
@@ -242,9 +223,7 @@ def _check_med(config: KgeConfig) -> None:
     if model.widths is not None:
         check_widths("model.widths", model.widths, model.dim)
         if config.dual.students:
-            raise PmdError(
-                "dual.students: the widths of one model (model.widths) need no students; leave one of the two out"
-            )
+            raise PmdError("dual.students: the sub-models of model.widths are no students; leave one of the two out")
         if config.stages is not None:
             raise PmdError("model.widths: the stages are listed already; give a stage its widths there")
     if not croppable:
@@ -258,13 +237,13 @@ def _check_med(config: KgeConfig) -> None:
 def _check_used(config: KgeConfig) -> None:
     """Refuse options that the chosen loss, or a run without students, would ignore."""
     loss, dual = config.loss, config.dual
-    dense = loss.name in ("one_vs_all", "k_vs_all")
+    dense = loss.name not in SAMPLED
+    all_losses = {loss.name, *(stage.loss or loss.name for stage in config.stages or ())}
     ignored = {
         "loss.shared": dense and loss.shared != 1,
         "loss.filtered": dense and loss.filtered,
         "loss.adversarial": loss.name not in ADVERSARIAL and loss.adversarial,
-        "loss.margin": loss.margin
-        and {loss.name, *(stage.loss for stage in config.stages or ())} <= {None, *SHIFT_FREE},
+        "loss.margin": loss.margin and all_losses <= {*SHIFT_FREE},
         "loss.label_smoothing": not dense and loss.label_smoothing,
         "loss.scale": loss.name == "margin" and loss.scale != 1,
         "dual.temperature": loss.name == "margin" and dual.temperature != 1,
@@ -277,6 +256,4 @@ def _check_used(config: KgeConfig) -> None:
             if getattr(dual, key):
                 raise PmdError(f"dual.{key}: there are no students; name their widths in dual.students")
     if loss.constraint and config.model.unit_entities:
-        raise PmdError(
-            "loss.constraint: entities have length 1 already (model.unit_entities); leave one of the two out"
-        )
+        raise PmdError("loss.constraint: model.unit_entities gives entities length 1 already; leave one of the two out")

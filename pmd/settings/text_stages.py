@@ -6,13 +6,14 @@ Nothing heavy is imported here either.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
 from pmd.core.packages import model_source
 from pmd.settings.catalogue import METHODS, Method, lookup
-from pmd.settings.checks import check_name, check_numbers, check_run, check_share, first_set, numbers_at
+from pmd.settings.checks import check_numbers, check_run, check_share, first_set, numbers_at, resolve_in_order
 from pmd.settings.med import check_widths
 from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
 
@@ -46,45 +47,46 @@ def default_stages(layers: int, distill: DistillConfig) -> list[StageConfig]:
 def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
     """The run's stages with every setting filled in; `layers` is the depth of the checkpoint.
 
-    Raises:
-        PmdError: for a stage that cannot be run, naming it and the remedy.
+    PmdError, naming stage and remedy, for one that cannot be run.
     """
-    stages = config.stages if config.stages is not None else default_stages(layers, config.distill)
-    if not stages:
-        raise PmdError("stages: the list is empty; leave it out for a teacher and four grades")
-    filled: dict[str, StageConfig] = {}
-    for position, stage in enumerate(stages):
-        place = f"stages[{position}]"
-        check_name(place, stage.name, filled)
-        teacher = stage.teacher or _usual_teacher([*filled], config.distill)
-        if teacher != "none" and teacher not in filled:
-            raise PmdError(f"{place}.teacher: no earlier stage '{teacher}'; there is {', '.join(filled) or 'none'}")
-        method = _method(stage, place, config.distill)
-        if teacher == "none" and method.teacher:
-            method = METHODS["text"]["none"]
-        remedy = "0.2 masks a fifth of the tokens"
-        check_share(f"{place} ({stage.name}).mask_rate", stage.mask_rate, "[0, 1)", remedy)
-        stage = replace(
-            stage,
-            layers=first_set(stage.layers, layers),
-            teacher=teacher if method.teacher else "none",
-            method=method.name,
-            # Without a teacher there are no layers of one to start from.
-            init=stage.init or config.distill.init if method.teacher else "pretrained",
-            mask_rate=stage.mask_rate if method.masks else 0.0,
-            **_weights(stage, method, config.distill),
-            epochs=first_set(stage.epochs, config.distill.epochs if method.teacher else None, config.train.epochs),
-            lr=first_set(stage.lr, config.distill.lr if method.teacher else None, config.train.lr),
-        )
-        _check_stage(stage, place, filled[teacher].layers if teacher != "none" else layers, layers)
-        filled[stage.name] = stage
-    return [*filled.values()]
+    stages = default_stages(layers, config.distill) if config.stages is None else config.stages
+    empty = "the list is empty; leave it out for a teacher and four grades"
+    return resolve_in_order(stages, partial(_resolve, config, layers), empty)
 
 
-def _method(stage: StageConfig, place: str, distill: DistillConfig) -> Method:
+def _resolve(
+    config: ProgressiveConfig, layers: int, stage: StageConfig, key: str, earlier: dict[str, StageConfig]
+) -> StageConfig:
+    distill = config.distill
+    teacher = stage.teacher or _usual_teacher([*earlier], distill)
+    if teacher != "none" and teacher not in earlier:
+        raise PmdError(f"{key}.teacher: no earlier stage '{teacher}'; there is {', '.join(earlier) or 'none'}")
+    method = _method(stage, key, distill)
+    if teacher == "none" and method.teacher:
+        method = METHODS["text"]["none"]
+    check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
+    taught = distill if method.teacher else config.train  # whose settings come first
+    stage = replace(
+        stage,
+        layers=first_set(stage.layers, layers),
+        teacher=teacher if method.teacher else "none",
+        method=method.name,
+        # Without a teacher there are no layers of one to start from.
+        init=stage.init or distill.init if method.teacher else "pretrained",
+        mask_rate=stage.mask_rate if method.masks else 0.0,
+        **_weights(stage, method, distill),
+        epochs=first_set(stage.epochs, taught.epochs, config.train.epochs),
+        lr=first_set(stage.lr, taught.lr, config.train.lr),
+    )
+    _check_stage(stage, key, earlier[teacher].layers if teacher != "none" else layers, layers)
+    return stage
+
+
+def _method(stage: StageConfig, key: str, distill: DistillConfig) -> Method:
     """The method that a stage names, or else the run."""
-    name, key = (distill.method, "distill.method") if stage.method is None else (stage.method, f"{place}.method")
-    return lookup(METHODS["text"], name, key)
+    if stage.method is None:
+        return lookup(METHODS["text"], distill.method, "distill.method")
+    return lookup(METHODS["text"], stage.method, f"{key}.method")
 
 
 def _weights(stage: StageConfig, method: Method, distill: DistillConfig) -> dict[str, float]:
@@ -101,31 +103,26 @@ def _usual_teacher(earlier: list[str], distill: DistillConfig) -> str:
     return earlier[-1] if distill.taught_by == "grade_above" else earlier[0]
 
 
-def _check_stage(stage: StageConfig, place: str, teacher_layers: int, layers: int) -> None:
-    place = f"{place} ({stage.name})"
+def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int) -> None:
     source, kept = (
         (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )
     if source < 1:
         raise PmdError(f"encoder.layers: {source} is no depth; use at least 1")
     if not 1 <= stage.layers <= source:
-        raise PmdError(f"{place}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
+        raise PmdError(f"{key}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
     if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
         raise PmdError(
-            f"{place}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
+            f"{key}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
         )
     if not (stage.alpha >= 0 and stage.beta >= 0 and stage.alpha + stage.beta < 1):
-        raise PmdError(f"{place}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
+        raise PmdError(f"{key}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
     if not (stage.epochs >= 1 and stage.lr > 0):
-        raise PmdError(f"{place}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
+        raise PmdError(f"{key}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
 
 
 def check(config: ProgressiveConfig) -> None:
-    """Refuse settings that cannot work, before anything is loaded.
-
-    Raises:
-        PmdError: naming the key, its value and the remedy.
-    """
+    """Refuse settings that cannot work, before anything is loaded."""
     encoder, scratch = config.encoder, config.encoder.name == "scratch"
     check_run(config)
     check_numbers(numbers_at(config, *POSITIVE, *(SCRATCH_SIZES if scratch else ())), numbers_at(config, *NOT_NEGATIVE))

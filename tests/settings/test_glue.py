@@ -104,14 +104,14 @@ FULL = GlueStageConfig("finetune")
         ([GlueStageConfig("a", method="med", width=128)], "med.*model.widths.*width"),
         ([GlueStageConfig("a", method="bkd", width=128)], "bkd.*teacher.*`finetune`"),
         ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune.*bkd"),
-        ([GlueStageConfig("a", med=MedConfig("med"))], r"stages \(a\).med: finetune"),
-        ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages \(a\).med: hat"),
-        ([GlueStageConfig("a", order="taylor")], r"stages \(a\).order.*width"),
+        ([GlueStageConfig("a", med=MedConfig("med"))], r"stages\[0\] \(a\).med: finetune"),
+        ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages\[0\] \(a\).med: hat"),
+        ([GlueStageConfig("a", order="taylor")], r"stages\[0\] \(a\).order.*width"),
         ([FULL, GlueStageConfig("a", start="finetun")], "'finetun'"),
         ([GlueStageConfig("n", width=128), GlueStageConfig("a", start="n")], "'n'"),
         ([FULL, FULL], "'finetune' is taken"),
         ([GlueStageConfig("pretrained")], "another name"),
-        ([GlueStageConfig("a", epochs=0)], r"stages \(a\).epochs: 0"),
+        ([GlueStageConfig("a", epochs=0)], r"stages\[0\] \(a\).epochs: 0"),
     ],
 )
 def test_stages_that_cannot_run_are_refused(stages, message):

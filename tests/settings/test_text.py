@@ -117,8 +117,8 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
         (StageConfig("b\n"), "stages[1].name"),
         (StageConfig("checkpoint"), "stages[1].name: 'checkpoint'"),
         (StageConfig("none"), "stages[1].name: 'none'"),
-        (StageConfig("b", teacher="c"), "stages[1].teacher…'c'"),
-        (StageConfig("b", teacher="b"), "stages[1].teacher…'b'"),
+        (StageConfig("b", teacher="c"), "stages[1] (b).teacher…'c'"),
+        (StageConfig("b", teacher="b"), "stages[1] (b).teacher…'b'"),
         (StageConfig("b", 0), "stages[1] (b).layers: 0"),
         (StageConfig("b", -1), "stages[1] (b).layers: -1"),
         (StageConfig("b", 4), "stages[1] (b).layers: 4…3…1…3"),
@@ -143,7 +143,7 @@ def test_a_stage_that_cannot_run_names_its_key(stage, message):
 
 def test_lists_of_stages_that_cannot_run():
     assert says(error(ProgressiveConfig(stages=[])), "stages: ")
-    assert says(error(ProgressiveConfig(stages=[StageConfig("a", teacher="b")])), "stages[0].teacher: …'b'…none")
+    assert says(error(ProgressiveConfig(stages=[StageConfig("a", teacher="b")])), "stages[0] (a).teacher: …'b'…none")
     short = DistillConfig(depths=[4, 2])
     assert says(error(ProgressiveConfig(distill=short)), "distill.mask_rates: 4 …2 grades")
     deep = DistillConfig(depths=[5, 2], mask_rates=[0.1, 0.0])
