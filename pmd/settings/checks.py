@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ NOT_NEGATIVE = (
     *("train.patience", "train.threads", "train.workers"),
 )
 """Numbers that every run has."""
+MAX_SEED = 2**32 - 1
+"""The largest that NumPy takes."""
 
 
 def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
@@ -73,7 +76,10 @@ def numbers_at(settings: Any, *keys: str, prefix: str = "") -> dict[str, Any]:
 
 
 def check_numbers(positive: Mapping[str, float | None], not_negative: Mapping[str, float | None] | None = None) -> None:
-    """Refuse numbers, given by key, that are not > 0 or not ≥ 0; None is passed over."""
+    """Refuse numbers, given by key, that are infinite, not > 0 or not ≥ 0; None is passed over."""
+    for key, value in {**positive, **(not_negative or {})}.items():
+        if value is not None and math.isinf(value):
+            raise PmdError(f"{key}: {value} is infinite; give a finite number")
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise PmdError(f"{key}: {value} is not positive; give a number above 0")
@@ -92,6 +98,8 @@ def check_share(key: str, value: float | None, interval: Interval, remedy: str =
 def check_run(config: Any) -> None:
     """Refuse a name, training settings (`train`) or ranking settings (`evaluation`) that no run can have."""
     check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE))
+    if config.seed > MAX_SEED:
+        raise PmdError(f"seed: {config.seed} is too large; give 0 to {MAX_SEED}")
     if config.train.patience and not config.train.valid_every:
         raise PmdError("train.patience: needs validation; set train.valid_every, or patience to 0")
     if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):

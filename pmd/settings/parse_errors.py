@@ -9,7 +9,14 @@ from pkgutil import resolve_name
 
 from jsonargparse import ArgumentParser
 
-TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "list": "a list"}
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list": "a list",
+    "dict": "a mapping",
+}
 """Types in plain words."""
 
 
@@ -25,6 +32,8 @@ def _wrong_value(message: str, key: str) -> str | None:
     """About a value that does not fit its option; None for other messages."""
     *_, innermost = message.rpartition("Parser key")  # of a list of stages, the option that is wrong
     value = re.search(r"(?:Got|Given) value: ([^\n]*)", innermost)
+    if "Not a valid subclass of" in innermost and value:
+        return f"{key}: '{value[1]}' is not a mapping of settings; write '[{{name: …}}]'"
     expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", innermost)
     types = [name for name, _ in expected if name in TYPES]
     choices = [choice.strip(" '") for _, listed in expected for choice in listed.split(",") if listed]
@@ -32,7 +41,15 @@ def _wrong_value(message: str, key: str) -> str | None:
         return None
     fitting = [*dict.fromkeys(TYPES[name] for name in types), *([f"one of {', '.join(choices)}"] if choices else [])]
     close = get_close_matches(value[1], choices, 1)
-    remedy = f"; write '[{value[1]}]'" if "list" in types else f"; did you mean '{close[0]}'?" if close else ""
+    remedy = (
+        "; write '{NAME: VALUE}'"
+        if "dict" in types
+        else f"; write '[{value[1]}]'"
+        if "list" in types
+        else f"; did you mean '{close[0]}'?"
+        if close
+        else ""
+    )
     return f"{key}: '{value[1]}' is not {' or '.join(fitting)}{remedy}"
 
 

@@ -25,6 +25,8 @@ from ..says import says
         ("--loss.name=softmx", "loss.name: 'softmx'…margin, logistic, softmax, one_vs_all, k_vs_all…'softmax'"),
         ("--model.norm=l3", "model.norm: 'l3'…l1, l2, squared"),
         ('--stages=[{"name": "a", "lr": "x"}]', "stages.lr: 'x'"),
+        ("--stages=[1]", "stages: '1'…'[{name: …}]'"),
+        ("--data.columns=-1", "data.columns: '-1' is not a mapping…'{NAME: VALUE}'"),
     ],
 )
 def test_wrong_values(option, message):
