@@ -25,11 +25,11 @@ from pmd.settings.parse import instantiate, parse, parser_for, type_of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Command:
-    """A command: its options are the fields of a config class; a recipe turns the config into what is printed.
+    """A command: its options are the fields of a config class; a function turns the config into what is printed.
 
     Args:
         text: one line for the help.
-        config, recipe: `MODULE:NAME` of the class and of the function. The class is imported to parse the arguments, the
+        config, function: `MODULE:NAME` of either. The class is imported to parse the arguments, the
             function, which may load torch, after they have been understood.
         examples: command lines for the help.
         positional: options whose values may also be given without their names.
@@ -41,7 +41,7 @@ class Command:
 
     text: str
     config: str
-    recipe: str
+    function: str
     examples: Sequence[str]
     positional: Sequence[str] = ()
     repeated: bool = False
@@ -72,7 +72,7 @@ class Command:
         return parser
 
     def __call__(self, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
-        """Parse the arguments, by default those of the process, run the recipe and print its result."""
+        """Parse the arguments, by default those of the process, call the function and print its result."""
         for name, value in self.environment.items():
             os.environ.setdefault(name, value)
         arguments = sys.argv[1:] if arguments is None else arguments
@@ -90,9 +90,9 @@ class Command:
             raise
 
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
-        """Run the recipe and print its result."""
+        """Call the function and print its result."""
         config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
-        result = resolve_name(self.recipe)(config)
+        result = resolve_name(self.function)(config)
         for text in [result] if isinstance(result, (str, Path)) else result:
             print(text)
 

@@ -17,7 +17,7 @@ from pmd.core.run import Run
 from pmd.settings.glue_stages import check_glue
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import instantiate, parse
-from pmd.settings.text_stages import check
+from pmd.settings.text_stages import check_progressive
 
 RESUME_OPTIONS = ("--resume", "--runs")
 """The options that may be given with --resume; the others are those of the run."""
@@ -60,7 +60,7 @@ class StagesCommand(Command):
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # torch is imported only now, after wrong options have been refused.
-        run = resolve_name(self.recipe)(config, run)
+        run = resolve_name(self.function)(config, run)
         if run.main:
             if finished == run.finished:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
@@ -75,19 +75,19 @@ COMMANDS = Group(
         "progressive": StagesCommand(
             text="distil a text model, grade by grade; by default with the config pmd/world",
             config="pmd.settings.text:ProgressiveConfig",
-            recipe="pmd.recipes.text:progressive",
+            function="pmd.recipes.text:progressive",
             examples=(
                 "pmd progressive --data.path my_graph --train.lr 3e-5",
                 "pmd progressive --resume runs/my_graph-…",
             ),
             key="encoder",
             default="pmd/world",
-            check=check,
+            check=check_progressive,
         ),
         "train": StagesCommand(
             text="train embedding models: one, a croppable one, or a teacher and its students",
             config="pmd.settings.kge:KgeConfig",
-            recipe="pmd.recipes.kge:train_kge",
+            function="pmd.recipes.kge:train_kge",
             examples=(
                 "pmd train --data.path my_graph --model.interaction rotate --model.dim 64",
                 "pmd train --data.path my_graph --dual.students '[32,16,8]'",
@@ -98,7 +98,7 @@ COMMANDS = Group(
         "glue": StagesCommand(
             text="fine-tune a BERT and its sub-models on a GLUE task; by default with the config glue/bert_base",
             config="pmd.settings.glue:GlueConfig",
-            recipe="pmd.recipes.glue:train_glue",
+            function="pmd.recipes.glue:train_glue",
             examples=("pmd glue --task rte", "pmd glue --config glue/minilm --task stsb --data.path DIR/glue"),
             key="task",
             default="glue/bert_base",
@@ -107,7 +107,7 @@ COMMANDS = Group(
         "evaluate": Command(
             text="rank a split with trained text and embedding models",
             config="pmd.settings.shared:EvaluateConfig",
-            recipe="pmd.recipes.evaluate:evaluate",
+            function="pmd.recipes.evaluate:evaluate",
             examples=(
                 "pmd evaluate runs/world-…/grade1",
                 "pmd evaluate RUN/grade1 RUN/rotate --evaluation.split valid",
@@ -118,7 +118,7 @@ COMMANDS = Group(
         "answer": Command(
             text="ask a trained model to complete a triple",
             config="pmd.recipes.answer:AnswerConfig",
-            recipe="pmd.recipes.answer:answer",
+            function="pmd.recipes.answer:answer",
             examples=(
                 "pmd answer runs/world-… --head Austria --relation 'official language' -k 3",
                 "pmd answer user/world-grade3 --tail German --relation 'official language' --new --json",
@@ -133,7 +133,7 @@ COMMANDS = Group(
         "crop": Command(
             text="cut a trained model down to its leading dimensions, without training",
             config="pmd.recipes.crop:CropConfig",
-            recipe="pmd.recipes.crop:crop",
+            function="pmd.recipes.crop:crop",
             examples=(
                 "pmd crop runs/my_graph-rotate-… --width 40 --out small",
                 "pmd crop runs/glue-stsb-… --stage med --width 256 --out small",
@@ -143,7 +143,7 @@ COMMANDS = Group(
         "export": Command(
             text="convert a trained model for other programs: ONNX, sentence-transformers, or plain tables",
             config="pmd.recipes.export:ExportConfig",
-            recipe="pmd.recipes.export:export",
+            function="pmd.recipes.export:export",
             examples=(
                 "pmd export runs/world-… --to onnx",
                 "pmd export runs/world-rotate-… --to embeddings --out tables",
@@ -153,7 +153,7 @@ COMMANDS = Group(
         "push": Command(
             text="publish a trained model on the Hugging Face Hub",
             config="pmd.recipes.push:PushConfig",
-            recipe="pmd.recipes.push:publish",
+            function="pmd.recipes.push:publish",
             examples=(
                 "pmd push runs/world-… user/world-grade3 --grade 3 --license apache-2.0",
                 "pmd push runs/world-… user/world --dry-run --out FOLDER",
@@ -163,7 +163,7 @@ COMMANDS = Group(
         "report": Command(
             text="write a web page about one run or several: tables, curves, examples",
             config="pmd.report.write:ReportConfig",
-            recipe="pmd.report.write:report",
+            function="pmd.report.write:report",
             examples=("pmd report runs/world-…", "pmd report RUN RUN --out both.html"),
             positional=("run",),
             repeated=True,
@@ -174,7 +174,7 @@ COMMANDS = Group(
                 "info": Command(
                     text="describe a graph: sizes, relations, and what makes its test split too easy",
                     config="pmd.recipes.data:InfoConfig",
-                    recipe="pmd.recipes.data:info",
+                    function="pmd.recipes.data:info",
                     examples=("pmd data info my_graph", "pmd data info world --json"),
                     positional=("data.path",),
                     measures_load=False,
@@ -182,7 +182,7 @@ COMMANDS = Group(
                 "convert": Command(
                     text="convert a graph to another layout",
                     config="pmd.recipes.data:ConvertConfig",
-                    recipe="pmd.recipes.data:convert_graph",
+                    function="pmd.recipes.data:convert_graph",
                     examples=("pmd data convert my_graph --to kg-bert --out new",),
                     positional=("data.path",),
                     measures_load=False,
@@ -192,7 +192,7 @@ COMMANDS = Group(
         "figure": Command(
             text="draw a figure of a run of embedding models",
             config="pmd.papers.figures:FigureConfig",
-            recipe="pmd.papers.figures:draw",
+            function="pmd.papers.figures:draw",
             examples=("pmd figure runs/my_graph-rotate-… --what widths",),
             positional=("run",),
         ),
@@ -202,19 +202,19 @@ COMMANDS = Group(
                 "compare": Command(
                     text="distillation methods by grades",
                     config="pmd.papers.compare:CompareConfig",
-                    recipe="pmd.papers.compare:compare",
+                    function="pmd.papers.compare:compare",
                     examples=("pmd table compare --base pmd/world --seeds '[0,1,2]'",),
                 ),
                 "dualde": Command(
                     text="embedding models with and without a teacher (DualDE)",
                     config="pmd.papers.dualde:DualdeConfig",
-                    recipe="pmd.papers.dualde:dualde",
+                    function="pmd.papers.dualde:dualde",
                     examples=("pmd table dualde --configs '[dualde/umls_rotate]'",),
                 ),
                 "med": Command(
                     text="croppable embedding models beside their rivals, width by width (MED)",
                     config="pmd.settings.med_table:MedTableConfig",
-                    recipe="pmd.papers.med:med_table",
+                    function="pmd.papers.med:med_table",
                     examples=(
                         "pmd table med --base.data.path my_graph --base.model.dim 64 --base.model.widths '[4,16,64]'",
                     ),
@@ -222,19 +222,19 @@ COMMANDS = Group(
                 "glue": Command(
                     text="BERTs of every width on GLUE tasks (MED)",
                     config="pmd.papers.glue_table:GlueTableConfig",
-                    recipe="pmd.papers.glue_table:glue_table",
+                    function="pmd.papers.glue_table:glue_table",
                     examples=("pmd table glue --config glue/minilm_table --base.data.path DIR/glue",),
                 ),
                 "downstream": Command(
                     text="what embeddings of every width add to other models (MED)",
                     config="pmd.papers.downstream.table:DownstreamConfig",
-                    recipe="pmd.papers.downstream.table:downstream",
+                    function="pmd.papers.downstream.table:downstream",
                     examples=("pmd table downstream --base.data.path world --out runs/labelling",),
                 ),
                 "cost": Command(
                     text="parameters and inference time of embedding models by width",
                     config="pmd.papers.cost:CostConfig",
-                    recipe="pmd.papers.cost:cost",
+                    function="pmd.papers.cost:cost",
                     examples=("pmd table cost --data.path my_graph --dims '[64,32,16,8]'",),
                 ),
             },
@@ -242,7 +242,7 @@ COMMANDS = Group(
         "completion": Command(
             text="print a script that lets the shell complete commands and options",
             config="pmd.cli.completion:CompletionConfig",
-            recipe="pmd.cli.completion:script",
+            function="pmd.cli.completion:script",
             examples=(
                 "pmd completion bash > ~/.local/share/bash-completion/completions/pmd",
                 "source <(pmd completion zsh)",

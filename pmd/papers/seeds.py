@@ -13,7 +13,7 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run
 
 
-def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: Callable[[Any, Run], Run]) -> Run:
+def finished_run(settings: Any, folder: Path, stages: Collection[str], train: Callable[[Any, Run], Run]) -> Run:
     """The run in `folder` with these settings and all of its stages: taken as it is, continued or begun. PmdError if
     the folder holds a run with other settings, or if several processes were started."""
     refuse_processes()
@@ -22,7 +22,7 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], recipe: C
     if not (folder / "config.yaml").is_file():
         run.start(settings)
     run.refuse_other_settings(settings)
-    return run if all(name in run.finished for name in stages) else recipe(settings, run)
+    return run if all(name in run.finished for name in stages) else train(settings, run)
 
 
 def refuse_processes() -> None:

@@ -65,23 +65,23 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     Raises:
         PmdError: for a model, names or questions that cannot be used.
     """
-    asked = {part: getattr(config, part) or None for part in ("head", "relation", "tail", "text", "target")}
-    given = [f"--{part}" for part, value in asked.items() if value]
+    parts = {part: getattr(config, part) or None for part in ("head", "relation", "tail", "text", "target")}
+    given = [f"--{part}" for part, value in parts.items() if value]
     if config.batch is not None and given:
         raise PmdError(f"batch: the file's questions stand for themselves; leave out {given[0]}")
-    place = locate(config.model, config.stage, config.revision)
+    folder = locate(config.model, config.stage, config.revision)
     if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
-        print(f"asking {place.name}, the last stage that is finished", file=sys.stderr)
+        print(f"asking {folder.name}, the last stage that is finished", file=sys.stderr)
     if config.build:
-        ranking_family(stored_settings(place), place)
-        index = current_index(place, config.data, rebuild=True)
+        ranking_family(stored_settings(folder), folder)
+        index = current_index(folder, config.data, rebuild=True)
         print(f"{index.folder}: {index.num_entities:,} entities", file=sys.stderr)
         if config.batch is None and not given:
             return
-    model = load(place, config.data)
+    model = load(folder, config.data)
     if config.width is not None:
         model = model.crop(config.width)
-    questions = [model.question(**asked)] if config.batch is None else read_questions(model, *lines_of(config.batch))
+    questions = [model.question(**parts)] if config.batch is None else read_questions(model, *lines_of(config.batch))
     for answers in model.answer_all(questions, top_k=config.top_k, new=config.new):
         yield json.dumps(answers.to_dict(), ensure_ascii=False) if config.json else table(answers)
 
@@ -102,12 +102,11 @@ def table(answers: Answers) -> str:
     """The question on a line, and its answers, best first."""
     from pmd.recipes.tables import markdown
 
-    known = answers.text if answers.text is None else f"“{answers.text}”"
-    ends = {
-        part: "?" if part == answers.target else known or label(getattr(answers, part)) for part in ("head", "tail")
-    }
+    text = answers.text if answers.text is None else f"“{answers.text}”"
+    ends = {part: "?" if part == answers.target else text or label(getattr(answers, part)) for part in ("head", "tail")}
     rows = [
-        (found.rank, found.name, found.id, f"{found.score:.4f}", ", ".join(found.known)) for found in answers.answers
+        (answer.rank, answer.name, answer.id, f"{answer.score:.4f}", ", ".join(answer.known))
+        for answer in answers.answers
     ]
     body = markdown(("rank", "name", "id", "score", "known"), rows, ("right", "left", "left", "right", "left"))
     return f"({ends['head']}, {label(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"

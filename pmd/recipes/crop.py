@@ -46,7 +46,7 @@ def crop(config: CropConfig) -> str:
     if config.model.startswith("package:"):
         folder = model_source(config.model)
     else:
-        folder = str(locate(config.model, config.stage or stage_of(config.model), config.revision))
+        folder = str(locate(config.model, config.stage or only_croppable_stage(config.model), config.revision))
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
     family = family_of(stored_settings(folder), folder)
@@ -67,18 +67,20 @@ def take_index(folder: Path, out: Path, width: int) -> None:
 
 
 def warn(width: int, widths: Sequence[int]) -> None:
-    """Say on stderr if a width is none of the trained ones."""
+    """Warn on stderr if a width was not trained."""
     if width in widths:
         return
     if len(widths) == 1:
         note = f"the model was trained at width {widths[0]} alone; cropped to {width} it is much worse"
     else:
-        place = "below the narrowest" if width < widths[0] else "between two"
-        note = f"width {width} was not trained itself; it is {place} of the trained ones: {', '.join(map(str, widths))}"
+        relation = "below the narrowest" if width < widths[0] else "between two"
+        note = (
+            f"width {width} was not trained itself; it is {relation} of the trained ones: {', '.join(map(str, widths))}"
+        )
     print(f"note: {note}", file=sys.stderr)
 
 
-def stage_of(model: str) -> str | None:
+def only_croppable_stage(model: str) -> str | None:
     """The only croppable stage of a run; None if it has none or several, or if the folder is no run."""
     run = Path(model).expanduser()
     stages = [file.parent for file in run.glob("*/config.json")] if (run / "config.yaml").is_file() else []

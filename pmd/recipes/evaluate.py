@@ -50,7 +50,7 @@ def evaluate(config: EvaluateConfig) -> str:
         if not family.reads:
             refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
-            metrics, rate = timed(scorer, graph, config, split)
+            metrics, rate = timed_ranking(scorer, graph, config, split)
             if len(config.models) == 1:
                 rows += side_rows(split, metrics, rate)
             else:
@@ -69,10 +69,10 @@ def evaluate(config: EvaluateConfig) -> str:
     return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
 
 
-def timed(
+def timed_ranking(
     scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluateConfig, split: str
 ) -> tuple[RankingMetrics, float]:
-    """The ranking, and queries per second: a text model's queries are encoded in that time, its entities before."""
+    """The metrics, and queries per second. A text model's queries are encoded within that time, its entities before."""
     began = time.perf_counter()
     metrics = measure(scorer, graph, config.evaluation, split)
     return metrics, metrics.num_queries / (time.perf_counter() - began)

@@ -39,7 +39,7 @@ from pmd.models.bert.croppable import CroppableBertConfig, flops
 from pmd.models.bert.folder import Model, full_config, load_model, save, tokenizer_of
 from pmd.models.families import num_parameters
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.stages import Banner, Recipe, run_stages
+from pmd.recipes.stages import Banner, FamilyRun, run_stages
 from pmd.settings.catalogue import AX, METHODS, GlueTask, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.glue_stages import PRETRAINED, check_glue, is_croppable, resolve_glue_stages
@@ -48,12 +48,12 @@ SPEED_BATCH = 32
 """Texts in the batch that is timed, as in the paper's Table 6."""
 
 Answers = Mapping[str, np.ndarray]
-"""By validation split the answers (n, N) of every width of a stage."""
+"""The answers (n, N) of all widths of a stage, by validation split."""
 
 
 def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
     """Fine-tune a BERT and its sub-models. Arguments and errors are those of `run_stages`."""
-    return run_stages(GlueRecipe, config, run)
+    return run_stages(GlueRun, config, run)
 
 
 def read_inputs(
@@ -66,8 +66,8 @@ def read_inputs(
     return full, tokenizer, load_glue(config.data.path, task, config.data.train_examples)
 
 
-class GlueRecipe(Recipe):
-    """BERTs of one task; `full` is the configuration of the one that they start from."""
+class GlueRun(FamilyRun):
+    """BERTs of one task; `full` is the configuration of the BERT that they start from."""
 
     smallest_batch = 1
 
@@ -77,8 +77,8 @@ class GlueRecipe(Recipe):
     full: CroppableBertConfig
     tokenizer: PreTrainedTokenizerBase
     encoded: dict[str, EncodedSplit]
-    taught: dict[str, Tensor]
-    """By teacher, its logits (N, num_labels) for the training split; these do not change, so they are computed once."""
+    teacher_logits_cache: dict[str, Tensor]
+    """Logits (N, num_labels) for the training split by teacher; they do not change, so they are computed once."""
 
     @staticmethod
     def resolve(config: GlueConfig) -> list[GlueStageConfig]:
@@ -88,7 +88,7 @@ class GlueRecipe(Recipe):
     def load_data(self, pending: Sequence[GlueStageConfig]) -> GlueData:
         self.full, self.tokenizer, data = read_inputs(self.config, [*self.stages.values()])
         self.encoded = {name: self.encode(split) for name, split in data.splits.items() if name not in data.task.test}
-        self.taught = {}
+        self.teacher_logits_cache = {}
         return data
 
     def encode(self, split: GlueSplit) -> EncodedSplit:
@@ -146,23 +146,23 @@ class GlueRecipe(Recipe):
         setup = BertSetup(model, lambda: self.teacher(stage), lambda: self.teacher_logits(stage), self.config, stage)
         objective = METHODS["bert"][stage.method].load_class().for_stage(setup)
         progress = self.fit(objective, len(train), train, stage, seed, validate)
-        trained = {"epochs": progress.epoch, "steps": progress.step, "train_seconds": round(progress.seconds, 3)}
+        training = {"epochs": progress.epoch, "steps": progress.step, "train_seconds": round(progress.seconds, 3)}
         if progress.best_epoch >= 0:
-            trained |= {"best_epoch": progress.best_epoch, "valid": progress.best}
-        return model, trained
+            training |= {"best_epoch": progress.best_epoch, "valid": progress.best}
+        return model, training
 
     def teacher(self, stage: GlueStageConfig) -> BertForSequenceClassification:
         return load_model(self.run.folder / stage.teacher, plain=True)
 
     def teacher_logits(self, stage: GlueStageConfig) -> Tensor:
         """The logits (N, num_labels) of a stage's teacher for the N examples of the training split."""
-        if stage.teacher not in self.taught:
+        if stage.teacher not in self.teacher_logits_cache:
             teacher = self.teacher(stage).to(self.accelerator.device)
-            (self.taught[stage.teacher],) = self.logits(stage, teacher, self.encoded["train"])
-        return self.taught[stage.teacher]
+            (self.teacher_logits_cache[stage.teacher],) = self.logits(stage, teacher, self.encoded["train"])
+        return self.teacher_logits_cache[stage.teacher]
 
-    def save(self, folder: Path, model: Model, trained: Mapping[str, Any]) -> None:
-        save(folder, model, self.tokenizer, trained)
+    def save(self, folder: Path, model: Model, training: Mapping[str, Any]) -> None:
+        save(folder, model, self.tokenizer, training)
 
     def read(self, folder: Path) -> Model:
         return load_model(folder)
@@ -198,7 +198,7 @@ class GlueRecipe(Recipe):
             for i, width in enumerate(self.widths(stage))
         }
 
-    def measure(self, stage: GlueStageConfig, model: Model, trained: Mapping[str, Any]) -> StageResult:
+    def measure(self, stage: GlueStageConfig, model: Model, training: Mapping[str, Any]) -> StageResult:
         """Answer the validation splits at every width, write predictions, and time the sub-models."""
         model.to(self.accelerator.device)
         predicted, task = self.validated(stage, model), self.data.task
@@ -214,7 +214,7 @@ class GlueRecipe(Recipe):
             teacher=stage.teacher,
             start=stage.start,
             order=stage.order,
-            **trained,
+            **training,
             examples={name: len(labels[name]) for name in task.validation},
             majority={name: majority_metrics(task, labels["train"], labels[name]) for name in task.validation},
             widths={str(width): vars(result) for width, result in widths.items()},
@@ -246,39 +246,43 @@ class GlueRecipe(Recipe):
         return {"validation": run_table(results, self.data.task).markdown()}
 
 
-def measured(recipe: GlueRecipe, stage: GlueStageConfig, model: Model, predicted: Answers) -> dict[int, SubModelResult]:
+def measured(
+    family_run: GlueRun, stage: GlueStageConfig, model: Model, predicted: Answers
+) -> dict[int, SubModelResult]:
     """Metrics, score, parameters, FLOPs and speed of a stage's models, by width; ratios are to the full BERT's."""
-    crops = {width: model.crop(width) if is_croppable(stage) else model for width in recipe.widths(stage)}
-    sample = recipe.encoded[recipe.data.task.validation[0]]
-    batch = sample(range(min(len(sample), SPEED_BATCH))).to(recipe.accelerator.device)
-    seconds = timed(recipe, stage, crops, batch)
+    crops = {width: model.crop(width) if is_croppable(stage) else model for width in family_run.widths(stage)}
+    sample = family_run.encoded[family_run.data.task.validation[0]]
+    batch = sample(range(min(len(sample), SPEED_BATCH))).to(family_run.accelerator.device)
+    seconds = batch_seconds(family_run, stage, crops, batch)
     length = batch.texts.input_ids.shape[1]
     results = {}
-    for i, (width, metrics) in enumerate(recipe.metrics(stage, predicted).items()):
+    for i, (width, metrics) in enumerate(family_run.metrics(stage, predicted).items()):
         speed = {}
         if seconds:
-            of_width = seconds.get(width, seconds["full"])
-            speed = {"seconds": of_width, "speedup": round(seconds["full"] / of_width, 3)}
+            width_seconds = seconds.get(width, seconds["full"])
+            speed = {"seconds": width_seconds, "speedup": round(seconds["full"] / width_seconds, 3)}
         results[width] = SubModelResult(
             score=glue_score(metrics),
             metrics=metrics,
             constant=[name for name, answers in predicted.items() if np.ptp(answers[i]) == 0],
             parameters=num_parameters(crops[width]),
-            flop_ratio=round(flops(recipe.full, length) / flops(crops[width].config, length), 3),
+            flop_ratio=round(flops(family_run.full, length) / flops(crops[width].config, length), 3),
             **speed,
         )
     return results
 
 
-def timed(recipe: GlueRecipe, stage: GlueStageConfig, crops: Mapping[int, Model], batch: GlueBatch) -> dict[Any, float]:
-    """The seconds of a batch by width, and of the full BERT as `full`; empty if nothing is to be timed."""
-    rounds = recipe.config.evaluation.speed_rounds
+def batch_seconds(
+    family_run: GlueRun, stage: GlueStageConfig, crops: Mapping[int, Model], batch: GlueBatch
+) -> dict[Any, float]:
+    """The seconds that a batch takes by width, and those of the full BERT as `full`; empty if nothing is to be timed."""
+    rounds = family_run.config.evaluation.speed_rounds
     if not rounds:
         return {}
-    full = BertForSequenceClassification(recipe.full).to(recipe.accelerator.device)
+    full = BertForSequenceClassification(family_run.full).to(family_run.accelerator.device)
     # A model of full size is not timed again: it is neither faster nor slower than the full BERT.
-    others = {width: crop for width, crop in crops.items() if width != recipe.full.hidden_size or stage.layers}
-    with recipe.accelerator.autocast():  # the precision of the metrics
+    others = {width: crop for width, crop in crops.items() if width != family_run.full.hidden_size or stage.layers}
+    with family_run.accelerator.autocast():  # the precision of the metrics
         return median_seconds({key: _forward(m.eval(), batch) for key, m in {"full": full, **others}.items()}, rounds)
 
 

@@ -32,26 +32,26 @@ from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import num_parameters
 from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.ranking import RankingRecipe, load_data, ranking_options, refuse_unseen, write_ranks
+from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_unseen, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
-from pmd.settings.kge_stages import check_kge, resolve_kge_stages
+from pmd.settings.kge_stages import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
 from pmd.use.locate import check_folder
 
 EXAMPLES = 1024
-"""Validation examples by which dimensions are ordered."""
+"""Validation examples that decide the order of dimensions."""
 SCORES = 2**15
-"""Scores of them that are compared at a time."""
+"""Scores of such examples that are computed at a time."""
 
 
 def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
     """Train embedding models. Arguments and errors are those of `run_stages`."""
-    return run_stages(KgeRecipe, config, run)
+    return run_stages(KgeRun, config, run)
 
 
-class KgeRecipe(RankingRecipe):
-    """Embedding models; `orders` are those of the dimensions of earlier stages, as far as they were asked for."""
+class KgeRun(RankingRun):
+    """Embedding models; `orders` caches the orders of the dimensions of earlier stages."""
 
     config: KgeConfig
     stages: dict[str, KgeStageConfig]
@@ -82,7 +82,7 @@ class KgeRecipe(RankingRecipe):
     def banner(self) -> Banner:
         config, loss = self.config, self.config.loss
         labels = f"{loss.name} loss"
-        if loss.name not in ("one_vs_all", "k_vs_all"):
+        if loss.name in SAMPLED:
             labels += f", {loss.negatives} negatives per triple"
             labels += f", shared by {loss.shared} triples" if loss.shared > 1 else ""
             labels += ", false ones left out" if loss.filtered else ""
@@ -97,7 +97,7 @@ class KgeRecipe(RankingRecipe):
                 stage.load or stage.crop or stage.start or "random",
                 stage.epochs,
                 f"{stage.lr:g}",
-                f"{stage.margin:g}" if loss.name not in ("softmax", "one_vs_all") else "",
+                f"{stage.margin:g}" if loss.name not in SHIFT_FREE else "",
             )
             for stage in self.stages.values()
         ]
@@ -106,10 +106,10 @@ class KgeRecipe(RankingRecipe):
     def make(self, stage: KgeStageConfig, seed: int) -> tuple[KgeModel, dict[str, Any]]:
         if stage.load:
             return load_model(stage.load), {}
-        return self.cropped(stage) if stage.crop else self.trained(stage, seed)
+        return self.cropped(stage) if stage.crop else self.train(stage, seed)
 
-    def trained(self, stage: KgeStageConfig, seed: int) -> tuple[KgeModel, dict[str, Any]]:
-        """The trained model of a stage, and how its training went."""
+    def train(self, stage: KgeStageConfig, seed: int) -> tuple[KgeModel, dict[str, Any]]:
+        """Train the model of a stage; returns it, and how its training went."""
         config, graph = self.config, self.data
         set_seed(seed)
         model = (
@@ -127,10 +127,10 @@ class KgeRecipe(RankingRecipe):
             seed,
             validate=lambda: self.validate(model, stage.widths),
         )
-        trained = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 3)}
+        training = {"epochs": progress.epoch, "train_seconds": round(progress.seconds, 3)}
         if progress.best_epoch >= 0:
-            trained |= {"best_epoch": progress.best_epoch, "valid_mrr": progress.best}
-        return model, trained
+            training |= {"best_epoch": progress.best_epoch, "valid_mrr": progress.best}
+        return model, training
 
     def objective(self, stage: KgeStageConfig, model: KgeModel) -> Objective:
         """The objective of a stage; its models have sparse gradients if the optimiser wants them."""
@@ -146,41 +146,43 @@ class KgeRecipe(RankingRecipe):
     def loss(self, name: str) -> LossConfig:
         """The loss with the settings of a stage."""
         stage = self.stages[name]
-        own = {key: getattr(stage, key) for key in ("margin", "scale", "constraint", "adversarial")}
-        return replace(self.config.loss, name=stage.loss, **own)
+        options = {key: getattr(stage, key) for key in ("margin", "scale", "constraint", "adversarial")}
+        return replace(self.config.loss, name=stage.loss, **options)
 
     def cropped(self, stage: KgeStageConfig) -> tuple[KgeModel, dict[str, Any]]:
-        """The leading dimensions of an earlier model, in the order that the stage asks for, and the seconds that finding
-        it took: it is the same for all widths, so the first stage that asks has them."""
+        """The leading dimensions of an earlier model, in the order that the stage asks for. The order is the same for all
+        widths: the seconds that finding it took are those of the first stage that needs it."""
         model = load_model(self.run.folder / stage.crop)
         if not stage.order:
             return model.crop(stage.dim), {}
-        trained, key = {}, (stage.crop, stage.order)
+        training, key = {}, (stage.crop, stage.order)
         if key not in self.orders:
             began = time.perf_counter()
             batches = validation_batches(self.config, self.data)
             self.orders[key] = dimension_order(model, stage.order, batches, self.loss(stage.crop))
-            trained["train_seconds"] = round(time.perf_counter() - began, 3)
-        return model.select(self.orders[key][: stage.dim]), trained
+            training["train_seconds"] = round(time.perf_counter() - began, 3)
+        return model.select(self.orders[key][: stage.dim]), training
 
-    def save(self, folder: Path, model: KgeModel, trained: Mapping[str, Any]) -> None:
-        save(folder, model, self.data, trained)
+    def save(self, folder: Path, model: KgeModel, training: Mapping[str, Any]) -> None:
+        save(folder, model, self.data, training)
 
     def read(self, folder: Path) -> KgeModel:
         return load_model(folder)
 
-    def measure(self, stage: KgeStageConfig, model: KgeModel, trained: Mapping[str, Any]) -> StageResult:
+    def measure(self, stage: KgeStageConfig, model: KgeModel, training: Mapping[str, Any]) -> StageResult:
         """Rank at all widths; the ranks of the first split are kept."""
         model.to(self.accelerator.device)
         config = self.config.evaluation
         metrics, seconds, widths = {}, {}, {}
         for split in config.splits:
-            whole, seconds[split] = self.timed_ranks(model, split)
-            metrics[split], by_width = RankingMetrics.from_ranks(whole).to_dict(), {model.dim: whole}
+            full_ranks, seconds[split] = self.timed_ranks(model, split)
+            metrics[split], by_width = RankingMetrics.from_ranks(full_ranks).to_dict(), {model.dim: full_ranks}
             if stage.widths:
                 shown = sys.stderr.isatty()
                 by_width = ranks_widths(model, self.data, split, batch_size=config.batch_size, progress=shown)
-                widths[split] = {width: RankingMetrics.from_ranks(of).to_dict() for width, of in by_width.items()}
+                widths[split] = {
+                    width: RankingMetrics.from_ranks(width_ranks).to_dict() for width, width_ranks in by_width.items()
+                }
             if self.run.main and split == config.splits[0]:
                 write_ranks(self.run.folder / stage.name, by_width)
         return StageResult(
@@ -191,44 +193,44 @@ class KgeRecipe(RankingRecipe):
             released=stage.release,
             start=stage.start,
             parameters=num_parameters(model),
-            **trained,
+            **training,
             rank_seconds=seconds,
             metrics=metrics,
             **({"widths": widths} if stage.widths else {}),
         )
 
     def timed_ranks(self, model: KgeModel, split: str) -> tuple[Ranks, float]:
-        """The ranks of a split and the seconds they took: where those are few, the least of three times."""
+        """The ranks of a split and the seconds they took; of up to three short rankings, the fastest counts."""
         seconds: list[float] = []
         options = ranking_options(self.data, self.config.evaluation, split)
         while len(seconds) < 3 and sum(seconds) < 1:
             began = time.perf_counter()
-            found = ranks(model, self.data, split, **options)
+            split_ranks = ranks(model, self.data, split, **options)
             seconds.append(time.perf_counter() - began)
-        return found, round(min(seconds), 4)
+        return split_ranks, round(min(seconds), 4)
 
 
 def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:
     """Refuse a model to load that does not fit the run."""
-    place = f"stages ({stage.name}).load"
-    check_folder(place, stage.load)
+    key = f"stages ({stage.name}).load"
+    check_folder(key, stage.load)
     stored, wanted = load_for(stage.load, graph), new_model(config, graph, stage.dim)
     for name in ("name", "dim", "norm", "reciprocal", "unit_entities"):
         ours, theirs = getattr(wanted, name), getattr(stored, name)
         if ours != theirs:
-            what = "the interaction" if name == "name" else name
-            raise PmdError(f"{place}: '{stage.load}' has {what} {theirs}, this stage {ours}")
+            setting = "interaction" if name == "name" else name
+            raise PmdError(f"{key}: '{stage.load}' has {setting} {theirs}, this stage {ours}; load another model")
 
 
 def taught_by(stage: KgeStageConfig) -> str:
-    """What a model learns from, or where it comes from if nothing is learned."""
+    """What a model learns from, or where it comes from if it is not trained."""
     if stage.load or stage.crop:
         return "loaded" if stage.load else "cropped"
     return f"{stage.teacher}{', released' if stage.release else ''}" if stage.teacher else "labels only"
 
 
 def widths_text(stage: KgeStageConfig) -> str:
-    """The width of a model, or all of a croppable one, shortened."""
+    """The width of a model, or the widths of a croppable one, of many only some."""
     if not stage.widths:
         return str(stage.dim)
     shown = [str(width) for width in stage.widths]
@@ -252,7 +254,7 @@ def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int, widths: Sequen
 
 
 def validation_batches(config: KgeConfig, graph: KnowledgeGraph) -> Iterator[KgeBatch]:
-    """A sample of the validation examples, each with negatives of its own, in batches of so many scores."""
+    """A sample of the validation examples, each with negatives of its own, in batches of at most about `SCORES` scores."""
     alone = replace(config, loss=replace(config.loss, shared=1))
     collate = collator(alone, graph, config.seed, graph.split("valid"))
     drawn = torch.randperm(len(collate), generator=torch.Generator().manual_seed(config.seed))[:EXAMPLES]

@@ -86,16 +86,16 @@ def publish(config: PushConfig) -> str:
     if is_written(given):
         refuse_options(config)
         return sent(config, given, f"{config.repo.split('/')[1]}, by pmd push")
-    stage = stage_of(config, given)
+    stage = asked_stage(config, given)
     if not config.dry_run:
         check_token(config.token)  # before an index is built, which may take long
-    with tempfile.TemporaryDirectory(prefix="pmd-push-") as place:
-        folder = new_folder(config.out or Path(place) / "model")
+    with tempfile.TemporaryDirectory(prefix="pmd-push-") as temporary:
+        folder = new_folder(config.out or Path(temporary) / "model")
         write_folder(folder, lambda aside: assemble(config, stage, aside))
-        said = sent(config, folder, f"{stage.resolve().parent.name}, {stage.name}, by pmd push")
+        text = sent(config, folder, f"{stage.resolve().parent.name}, {stage.name}, by pmd push")
     if config.license is None:
         print("the card names no licence; --license apache-2.0 adds one", file=sys.stderr)
-    return said
+    return text
 
 
 def sent(config: PushConfig, folder: Path, message: str) -> str:
@@ -128,7 +128,7 @@ def refuse_options(config: PushConfig) -> None:
             raise PmdError(f"{name}: '{config.model}' is written already and is sent as it is; leave the option out")
 
 
-def stage_of(config: PushConfig, given: Path) -> Path:
+def asked_stage(config: PushConfig, given: Path) -> Path:
     """The folder of the stage that is meant. PmdError if there is none, or if it is in no run."""
     if config.grade is not None and config.stage is not None:
         raise PmdError("grade: the stage is named already; leave one of the two out")
@@ -179,9 +179,9 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
 def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> Facts:
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
-    asked = read_settings(run.folder / "config.yaml")
+    config_yaml = read_settings(run.folder / "config.yaml")
     settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
-    dim, data = width_of(settings), asked["data"]["path"]
+    dim, data = width_of(settings), config_yaml["data"]["path"]
     index = Index(folder / "index") if family.ranks else None
     graph = index and graph_of(index)
     return Facts(
@@ -189,7 +189,7 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         revision=config.revision,
         family=family.name,
         stage=stage.name,
-        config=asked,
+        config=config_yaml,
         results=run.results,
         environment=read_object(run.folder / "env.json", "restore it, or remove it"),
         encoder=settings.get("encoder", {}).get("model_type"),
@@ -198,11 +198,11 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),
         parameters=sum(numbers_in(path) for path in weights),
         size=sum(path.stat().st_size for path in weights),
-        tables=tables_of(family, asked, run.results),
+        tables=tables_of(family, config_yaml, run.results),
         graph=graph,
         example=index and example_of(folder, index),
         dataset=dataset_of(data, graph),
-        base_model=hub_id((asked.get("encoder") or asked["model"]).get("name")),
+        base_model=hub_id((config_yaml.get("encoder") or config_yaml["model"]).get("name")),
         license=config.license,
         notes=terms_of(data),
     )
@@ -214,11 +214,11 @@ def numbers_in(weights: Path) -> int:
         return sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
 
 
-def tables_of(family: Family, asked: Mapping[str, Any], results: Mapping[str, StageResult]) -> dict[str, str]:
+def tables_of(family: Family, config: Mapping[str, Any], results: Mapping[str, StageResult]) -> dict[str, str]:
     """The table of all stages of a run, by split, as the run prints it."""
     if not family.ranks:
-        return {"validation": run_table(results, task_of(asked["task"])).markdown()}
-    split = asked["evaluation"]["split"]
+        return {"validation": run_table(results, task_of(config["task"])).markdown()}
+    split = config["evaluation"]["split"]
     splits = [split] if isinstance(split, str) else split
     return ranking_tables(results, splits)
 
@@ -226,7 +226,7 @@ def tables_of(family: Family, asked: Mapping[str, Any], results: Mapping[str, St
 def graph_of(index: Index) -> Graph:
     """Name and sizes of an index's graph."""
     bits, facts = index.column("tail_splits"), index.metadata
-    triples = {name: int((bits >> place & 1).sum()) for place, name in enumerate(facts["splits"])}
+    triples = {name: int((bits >> bit & 1).sum()) for bit, name in enumerate(facts["splits"])}
     return Graph(facts["graph_name"], index.num_entities, index.num_relations, triples)
 
 
@@ -244,8 +244,8 @@ def example_of(folder: Path, index: Index) -> Example | None:
             ("relation", index.relations, query % index.num_relations),
         )
     }
-    found = load(folder).answer(**question, top_k=3)
-    return Example(question, tuple((answer.name, answer.score) for answer in found))
+    answers = load(folder).answer(**question, top_k=3)
+    return Example(question, tuple((answer.name, answer.score) for answer in answers))
 
 
 def spoken(names: Any, row: int) -> str:

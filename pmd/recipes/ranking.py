@@ -27,11 +27,11 @@ from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import rank
 from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import Croppable, rank_widths
-from pmd.recipes.stages import Recipe
+from pmd.recipes.stages import FamilyRun
 from pmd.settings.shared import EvaluationConfig
 
 
-class RankingRecipe(Recipe):
+class RankingRun(FamilyRun):
     """Stages whose models complete the triples of a graph, which is the run's `data`."""
 
     data: KnowledgeGraph
@@ -114,7 +114,9 @@ def rank_file(stage: Path) -> Path:
 def write_ranks(stage: Path, ranks: Mapping[int, Ranks]) -> None:
     """Keep the ranks of a stage's folder, by width."""
     # Halves of whole numbers: exact in single precision, up to eight million entities.
-    write_bytes(rank_file(stage), save({str(width): of.realistic.float() for width, of in ranks.items()}))
+    write_bytes(
+        rank_file(stage), save({str(width): width_ranks.realistic.float() for width, width_ranks in ranks.items()})
+    )
 
 
 def read_ranks(stage: Path, widths: Collection[int]) -> dict[int, Tensor] | None:

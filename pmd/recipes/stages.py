@@ -1,7 +1,7 @@
 """The one life of a run of stages: check, data, run folder, banner, stages, tables.
 
 What is finished is never done again, so the same run folder can be continued until its table is complete. What differs
-between text models, embedding models and BERTs is a subclass of `Recipe`.
+between text models, embedding models and BERTs is in a subclass of `FamilyRun`.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class Banner:
     align: Sequence[str] | None = None
 
 
-class Recipe(ABC):
+class FamilyRun(ABC):
     """What a family of models supplies to `run_stages`.
 
-    `stages` are the run's by name, every setting filled in. `accelerator` is there before the data are loaded, `run` and
-    `data` (a graph, or a task's texts: with a name and a checksum) after that.
+    `stages` holds the run's stages by name, every setting filled in. `accelerator` is set before the data are loaded, `data`
+    (a graph, or a task's texts: it has a name and a checksum) and `run` after that.
     """
 
     smallest_batch = 2
-    """The fewest examples of a batch that a process can do with."""
+    """The fewest examples of a batch that each process needs."""
 
     accelerator: Accelerator
     watch: Watch
@@ -71,23 +71,23 @@ class Recipe(ABC):
 
     @abstractmethod
     def load_data(self, pending: Sequence[Any]) -> Any:
-        """Load the data, which it returns, and what the pending stages begin with. PmdError for what does not fit."""
+        """Load and return the data, and load what the pending stages begin with. PmdError for what does not fit."""
 
     @property
     @abstractmethod
     def run_name(self) -> str:
-        """The name of the run where the settings give it none."""
+        """The run's name if the settings give none."""
 
     @abstractmethod
     def banner(self) -> Banner:
-        """What is about to happen."""
+        """What the run prints before it begins."""
 
     @abstractmethod
     def make(self, stage: Any, seed: int) -> tuple[Any, dict[str, Any]]:
-        """The model of a stage, trained or taken from elsewhere, and how its training went."""
+        """The model of a stage, trained or loaded, and how its training went."""
 
     @abstractmethod
-    def save(self, folder: Path, model: Any, trained: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, model: Any, training: Mapping[str, Any]) -> None:
         """Write the model's folder."""
 
     @abstractmethod
@@ -95,8 +95,8 @@ class Recipe(ABC):
         """The model of a folder that `save` wrote."""
 
     @abstractmethod
-    def measure(self, stage: Any, model: Any, trained: Mapping[str, Any]) -> StageResult:
-        """How good a stage's model is. All processes call it; the result of the main one counts."""
+    def measure(self, stage: Any, model: Any, training: Mapping[str, Any]) -> StageResult:
+        """Measure a stage's model. All processes call it; the result of the main one counts."""
 
     @abstractmethod
     def summary(self, result: StageResult) -> str:
@@ -116,13 +116,13 @@ class Recipe(ABC):
         validate: Callable[[], dict[str, float]],
         monitor: Callable[[], dict[str, float]] = dict,
     ) -> Progress:
-        """Train the objective of a stage, whose settings come before those of the run."""
-        own = {name: getattr(stage, name) for name in ("epochs", "batch_size", "lr") if hasattr(stage, name)}
+        """Train the objective of a stage, whose own settings override those of the run."""
+        stage_settings = {key: getattr(stage, key) for key in ("epochs", "batch_size", "lr") if hasattr(stage, key)}
         return fit(
             objective.to(self.accelerator.device),
             num_examples,
             collate,
-            replace(self.config.train, **own),
+            replace(self.config.train, **stage_settings),
             self.accelerator,
             self.run.folder / "checkpoint" / stage.name,
             seed=seed,
@@ -133,79 +133,79 @@ class Recipe(ABC):
         )
 
     def log(self, **values: Any) -> None:
-        """Log a line of values, and say if the load of the machine has changed."""
+        """Log a line of values, and tell the user if the machine's load has changed."""
         self.run.log(**values)
         if self.run.main and (remark := self.watch.remark()):
             tqdm.write(remark, file=sys.stderr)
 
 
-def run_stages(kind: type[Recipe], config: Any, run: Run | None = None) -> Run:
+def run_stages(family: type[FamilyRun], config: Any, run: Run | None = None) -> Run:
     """Run all stages that are not finished yet, and write the tables.
 
     Args:
-        kind: what to run: the recipe of a family of models.
-        config: its settings; for a run that goes on, those of its folder.
-        run: the run folder to go on with; a new one is made otherwise.
+        family: what the family of the models supplies.
+        config: the settings; of a run that is resumed, those in its folder.
+        run: the run folder to resume; by default a new one is made.
 
     Raises:
         PmdError: for settings, models or data that cannot be used.
-        Interrupted: on Ctrl-C; the run's folder goes on.
+        Interrupted: on Ctrl-C; the run can be resumed from its folder.
     """
     quiet()
-    recipe = kind(config)
-    recipe.accelerator = accelerator_for(config.train, run)
-    refuse_small_batches(recipe)
-    recipe.watch = watch_for(recipe.accelerator)
+    family_run = family(config)
+    family_run.accelerator = accelerator_for(config.train, run)
+    refuse_small_batches(family_run)
+    family_run.watch = watch_for(family_run.accelerator)
     finished = run.finished if run else []
-    recipe.data = recipe.load_data([stage for name, stage in recipe.stages.items() if name not in finished])
-    recipe.run = open_run(recipe, run)
-    say(recipe, banner_text(recipe))
+    family_run.data = family_run.load_data([stage for name, stage in family_run.stages.items() if name not in finished])
+    family_run.run = open_run(family_run, run)
+    say(family_run, banner_text(family_run))
     with resumable():
-        for position, (name, stage) in enumerate(recipe.stages.items()):
-            if name not in recipe.run.finished:
-                run_stage(recipe, stage, config.seed * 1000 + position)
-    close_run(recipe)
-    return recipe.run
+        for position, (name, stage) in enumerate(family_run.stages.items()):
+            if name not in family_run.run.finished:
+                run_stage(family_run, stage, config.seed * 1000 + position)
+    close_run(family_run)
+    return family_run.run
 
 
-def run_stage(recipe: Recipe, stage: Any, seed: int) -> None:
+def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
     """Train one model, save it, measure it, and note the result."""
-    run, folder = recipe.run, recipe.run.folder / stage.name
+    run, folder = family_run.run, family_run.run.folder / stage.name
     if (folder / "config.json").is_file():  # the run was stopped while the model was measured
-        model, trained = recipe.read(folder), training_of(folder)
+        model, training = family_run.read(folder), training_of(folder)
     else:
-        model, trained = recipe.make(stage, seed)
+        model, training = family_run.make(stage, seed)
         if run.main:
-            recipe.save(folder, model, trained)
+            family_run.save(folder, model, training)
             shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
-        recipe.accelerator.wait_for_everyone()
-    result = recipe.measure(stage, model, trained)
+        family_run.accelerator.wait_for_everyone()
+    result = family_run.measure(stage, model, training)
     run.add_result(stage.name, result)
     best = f" (best epoch {result.best_epoch})" if result.best_epoch is not None else ""
-    say(recipe, f"{stage.name}: {recipe.summary(result)}{best} -> {folder}\n")
-    recipe.accelerator.wait_for_everyone()
+    say(family_run, f"{stage.name}: {family_run.summary(result)}{best} -> {folder}\n")
+    family_run.accelerator.wait_for_everyone()
 
 
-def refuse_small_batches(recipe: Recipe) -> None:
-    """Refuse batches that leave a process without its share."""
-    least = recipe.smallest_batch * recipe.accelerator.num_processes
-    for name, stage in recipe.stages.items():
-        place, size = "train.batch_size", recipe.config.train.batch_size
+def refuse_small_batches(family_run: FamilyRun) -> None:
+    """Refuse batches too small to be shared among the processes."""
+    least = family_run.smallest_batch * family_run.accelerator.num_processes
+    for name, stage in family_run.stages.items():
+        key, size = "train.batch_size", family_run.config.train.batch_size
         if hasattr(stage, "batch_size"):
-            place, size = f"stages ({name}).batch_size", stage.batch_size
+            key, size = f"stages ({name}).batch_size", stage.batch_size
         if size < least:
-            raise PmdError(f"{place}: {size} leaves a process without a batch; use {least} or more")
+            raise PmdError(f"{key}: {size} leaves a process without a batch; use {least} or more")
 
 
-def open_run(recipe: Recipe, run: Run | None) -> Run:
-    """The run folder to go on with, or a new one; env.json is of this start."""
-    config, accelerator = recipe.config, recipe.accelerator
+def open_run(family_run: FamilyRun, run: Run | None) -> Run:
+    """The run folder to resume, or a new one. Its env.json describes this start."""
+    config, accelerator = family_run.config, family_run.accelerator
     # One folder for all processes, since processes may read the clock in different seconds.
     stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
-    name = config.name or folder_name(recipe.run_name)
+    name = config.name or folder_name(family_run.run_name)
     run = run or Run.create(config.runs, name, config, stamp, main=accelerator.is_main_process)
     run.main = accelerator.is_main_process
-    run.refuse_other_data(recipe.data.checksum())
+    run.refuse_other_data(family_run.data.checksum())
     if run.main:
         device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
         threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
@@ -214,31 +214,31 @@ def open_run(recipe: Recipe, run: Run | None) -> Run:
 
 
 def folder_name(name: str) -> str:
-    """The name of a graph as a folder's: a Hub data set has a slash in its."""
+    """A graph's name as that of a folder: the names of Hub data sets have a slash."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
-def banner_text(recipe: Recipe) -> str:
+def banner_text(family_run: FamilyRun) -> str:
     """The first lines that a run prints, and the table of its stages."""
-    banner, accelerator = recipe.banner(), recipe.accelerator
+    banner, accelerator = family_run.banner(), family_run.accelerator
     threads = described(torch.get_num_threads(), cores_at_start())
     machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {threads}"
-    lines = {"run": str(recipe.run.folder), **banner.lines, "device": machine}
+    lines = {"run": str(family_run.run.folder), **banner.lines, "device": machine}
     text = "\n".join(f"{heading:<11}{line}" for heading, line in lines.items())
     return f"{text}\n\n{markdown(banner.columns, banner.rows, banner.align)}\n"
 
 
-def say(recipe: Recipe, text: str) -> None:
+def say(family_run: FamilyRun, text: str) -> None:
     """Print a remark, once for all processes."""
-    if recipe.accelerator.is_main_process:
+    if family_run.accelerator.is_main_process:
         print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C in here is `Interrupted`, between trainings too: the run goes on from what its folder has.
+    """Turn Ctrl-C into `Interrupted`, outside of training too: the run can be resumed from its folder.
 
-    That is the step at which it was asked to stop or, after a second Ctrl-C, which does not wait, what was saved last.
+    It resumes at the step at which it was asked to stop or, after a second Ctrl-C, which does not wait, at the last save.
     """
     try:
         yield
@@ -248,12 +248,12 @@ def resumable() -> Iterator[None]:
         raise Interrupted from None
 
 
-def close_run(recipe: Recipe) -> None:
+def close_run(family_run: FamilyRun) -> None:
     """Write the tables, and remove what a finished run does not need."""
-    run = recipe.run
+    run = family_run.run
     if run.main:
-        tables = recipe.tables(run.results).items()
-        parts = [f"{recipe.data.name}, {split} split\n\n{table}\n" for split, table in tables]
+        tables = family_run.tables(run.results).items()
+        parts = [f"{family_run.data.name}, {split} split\n\n{table}\n" for split, table in tables]
         write_text(run.folder / "table.md", "\n".join(parts))
         shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
-    recipe.accelerator.wait_for_everyone()
+    family_run.accelerator.wait_for_everyone()

@@ -27,21 +27,21 @@ from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import evenly_spaced, student_of
-from pmd.recipes.ranking import RankingRecipe, load_data, measure_widths
+from pmd.recipes.ranking import RankingRun, load_data, measure_widths
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
 from pmd.settings.text import ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import check, resolve_stages
+from pmd.settings.text_stages import check_progressive, resolve_stages
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
     """Distil a text model, grade by grade. Arguments and errors are those of `run_stages`."""
-    return run_stages(TextRecipe, config, run)
+    return run_stages(TextRun, config, run)
 
 
-class TextRecipe(RankingRecipe):
-    """Bi-encoders; `origin` is the untrained one of the run, `text` the graph's texts as all of them read it."""
+class TextRun(RankingRun):
+    """Bi-encoders; `origin` is the untrained one of the run, `text` the graph's texts, tokenised for all of them."""
 
     config: ProgressiveConfig
     stages: dict[str, StageConfig]
@@ -50,7 +50,7 @@ class TextRecipe(RankingRecipe):
 
     @staticmethod
     def resolve(config: ProgressiveConfig) -> list[StageConfig]:
-        check(config)
+        check_progressive(config)
         return resolve_stages(config, depth_of(config.encoder))
 
     def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
@@ -139,20 +139,20 @@ class TextRecipe(RankingRecipe):
             merge_adapters(student)
         return TextModel(student, self.origin.tokenizer), {"train_seconds": round(progress.seconds, 1)}
 
-    def save(self, folder: Path, model: TextModel, trained: Mapping[str, Any]) -> None:
+    def save(self, folder: Path, model: TextModel, training: Mapping[str, Any]) -> None:
         save(folder, model, self.data)
 
     def read(self, folder: Path) -> TextModel:
         return load_model(folder)
 
-    def measure(self, stage: StageConfig, model: TextModel, trained: Mapping[str, Any]) -> StageResult:
+    def measure(self, stage: StageConfig, model: TextModel, training: Mapping[str, Any]) -> StageResult:
         """Rank at all widths, and save the model again with the entities that were encoded for that."""
         student = model.model.to(self.accelerator.device)
         scorer, rate = timed_scorer(student, self.text)
         metrics, widths = {}, {}
         for split in self.config.evaluation.splits:
             by_width = measure_widths(scorer, self.data, self.config.evaluation, split)
-            widths[split] = {width: found.to_dict() for width, found in by_width.items()}
+            widths[split] = {width: ranking.to_dict() for width, ranking in by_width.items()}
             metrics[split] = widths[split][student.dim]
         if self.run.main:
             save(self.run.folder / stage.name, model, self.data, scorer.entities)
@@ -163,7 +163,7 @@ class TextRecipe(RankingRecipe):
             teacher=stage.teacher,
             dim=student.dim,
             parameters=num_parameters(student),
-            train_seconds=trained.get("train_seconds", 0.0),
+            train_seconds=training.get("train_seconds", 0.0),
             entities_per_second=rate,
             metrics=metrics,
             **({"widths": widths} if len(student.widths) > 1 else {}),
@@ -171,26 +171,28 @@ class TextRecipe(RankingRecipe):
 
 
 def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:
-    """Refuse a model to load that does not fit the run, which may need hidden states of the same size."""
-    place, trained = f"stages ({stage.name}).load: '{stage.load}'", load_model(stage.load)
-    if trained.model.depth != stage.layers:
-        raise PmdError(f"{place} has {trained.model.depth} layers, not {stage.layers}; set the stage's layers")
-    if trained.tokenizer.get_vocab() != origin.tokenizer.get_vocab():
-        raise PmdError(f"{place} reads with another vocabulary than encoder.name")
-    if trained.reading != origin.reading:
-        raise PmdError(f"{place} reads {trained.reading}, this run {origin.reading}; set encoder.max_length and others")
-    sizes = trained.model.hidden_size, origin.model.hidden_size
+    """Refuse a model to load that does not fit the run; with `same_size`, also one with hidden states of another size."""
+    where, loaded = f"stages ({stage.name}).load: '{stage.load}'", load_model(stage.load)
+    if loaded.model.depth != stage.layers:
+        raise PmdError(f"{where} has {loaded.model.depth} layers, not {stage.layers}; set the stage's layers")
+    if loaded.tokenizer.get_vocab() != origin.tokenizer.get_vocab():
+        raise PmdError(
+            f"{where} has another vocabulary than encoder.name; load a model that was trained from the same encoder"
+        )
+    if loaded.reading != origin.reading:
+        raise PmdError(f"{where} reads {loaded.reading}, this run {origin.reading}; set encoder.max_length and others")
+    sizes = loaded.model.hidden_size, origin.model.hidden_size
     if same_size and sizes[0] != sizes[1]:
         raise PmdError(
-            f"{place} is {sizes[0]} wide, the last of encoder.widths {sizes[1]}; leave encoder.widths out, "
+            f"{where} is {sizes[0]} wide, the last of encoder.widths {sizes[1]}; leave encoder.widths out, "
             "or start its students from pretrained weights (init: pretrained)"
         )
 
 
 def timed_scorer(model: BiEncoder, text: GraphText) -> tuple[TextScorer, float]:
-    """The scorer of a model, and how many entities per second it encoded once it was warm."""
-    some = text.entities(np.arange(min(512, text.num_entities)))
-    float(encode_texts(model, "entity", some, text.pad).sum())
+    """The scorer of a model, and how many entities per second it encoded after warming up."""
+    first_entities = text.entities(np.arange(min(512, text.num_entities)))
+    float(encode_texts(model, "entity", first_entities, text.pad).sum())  # warms up
     began = time.perf_counter()
     scorer = TextScorer(model, text)
     float(scorer.entities.sum())  # waits for the device

@@ -10,11 +10,11 @@ from pmd.core.errors import PmdError
 from pmd.settings.catalogue import METHODS, lookup, task_of
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, inherit, numbers_at, resolve_in_order
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.med import JOINT, RECIPES, MedConfig, Recipe, resolve_med
+from pmd.settings.med import JOINT, RECIPES, MedConfig, MedRecipe, resolve_med
 
 PRETRAINED = "pretrained"
 
-BERT_RECIPES: dict[Recipe, dict[str, Any]] = {
+BERT_RECIPES: dict[MedRecipe, dict[str, Any]] = {
     "joint": JOINT,
     "med": RECIPES["med"],
     "best": {**JOINT, "soft": 1.0, "teacher": "widest"},

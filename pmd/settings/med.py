@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pmd.core.errors import PmdError
 from pmd.settings.checks import check_numbers, check_share, numbers_at
 
-Recipe = Literal["best", "med", "joint"]
+MedRecipe = Literal["best", "med", "joint"]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class MedConfig:
         draw: so many sub-models learn in a step, drawn anew, the widest always among them; 0 for all.
     """
 
-    recipe: Recipe = "best"
+    recipe: MedRecipe = "best"
     evolutionary: bool | None = None
     mutual: float | None = None
     dynamic: bool | None = None
@@ -65,7 +65,7 @@ JOINT: dict[str, Any] = {
     "draw": 0,
 }
 
-RECIPES: dict[Recipe, dict[str, Any]] = {
+RECIPES: dict[MedRecipe, dict[str, Any]] = {
     "joint": JOINT,
     "med": {**JOINT, "evolutionary": True, "mutual": 1.0, "dynamic": True, "learned": True},
     # Soft labels are none of it: once rates are tuned they gain nothing for RotatE, and cost TransE much.

@@ -121,7 +121,7 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
         raise PmdError(f"{key}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
 
 
-def check(config: ProgressiveConfig) -> None:
+def check_progressive(config: ProgressiveConfig) -> None:
     """Refuse settings that cannot work, before anything is loaded."""
     encoder, scratch = config.encoder, config.encoder.name == "scratch"
     check_run(config)

@@ -94,7 +94,7 @@ def test_a_data_set_is_one_function():
 
 @pytest.mark.parametrize("command", ["crop", "export", "evaluate", "push"])
 def test_a_command_is_an_entry_and_a_recipe(command):
-    module, _, name = COMMANDS[command].recipe.partition(":")
+    module, _, name = COMMANDS[command].function.partition(":")
     assert {file for file in files_with(command) if file.startswith("cli/")} == {"cli/commands.py"}
-    assert files_with(COMMANDS[command].recipe) == {"cli/commands.py"}
+    assert files_with(COMMANDS[command].function) == {"cli/commands.py"}
     assert name in strings_and_names(PACKAGE / f"{module.removeprefix('pmd.').replace('.', '/')}.py")[1]

@@ -166,7 +166,7 @@ def test_every_method_order_and_start(place):
 
 def test_nothing_is_read_twice(place, monkeypatch):
     """Validation once an epoch and once at the end, and the training split once by the teacher of all students."""
-    plain, seen, said = glue.GlueRecipe.logits, [], []
+    plain, seen, said = glue.GlueRun.logits, [], []
 
     def logits(self, stage, model, split):
         seen.append(split.split.name)
@@ -174,7 +174,7 @@ def test_nothing_is_read_twice(place, monkeypatch):
         said.extend(found if split.split.name == "train" else [])
         return found
 
-    monkeypatch.setattr(glue.GlueRecipe, "logits", logits)
+    monkeypatch.setattr(glue.GlueRun, "logits", logits)
     stages = [{"name": "finetune"}, *({"name": f"bkd-{w}", "method": "bkd", "width": w} for w in (16, 8))]
     changes = {"stages": json.dumps(stages), "train.epochs": 2, "evaluation.speed_rounds": 0, "task": "mrpc"}
     run, results = train(place, "once", **changes)

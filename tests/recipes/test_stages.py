@@ -1,4 +1,4 @@
-"""The life of a run, with a recipe that trains nothing: what is done, in which order, and what is never done again."""
+"""The life of a run, with a family that trains nothing: what is done, in which order, and what is never done again."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.models.families import write_training
-from pmd.recipes.stages import Banner, Recipe, run_stages
+from pmd.recipes.stages import Banner, FamilyRun, run_stages
 from pmd.settings.shared import LoopConfig
 from pmd.train.loop import Interrupted
 
@@ -29,10 +29,10 @@ class RunConfig:
     train: LoopConfig = field(default_factory=lambda: LoopConfig(threads=1))
 
 
-def recipe(done, failing=""):
-    """A recipe that notes in `done` what it is asked for; in one method, `failing`, there comes a Ctrl-C."""
+def family(done, failing=""):
+    """A family that notes in `done` what it is asked for; in one method, `failing`, there comes a Ctrl-C."""
 
-    class Noting(Recipe):
+    class Noting(FamilyRun):
         @staticmethod
         def resolve(config):
             if not config.stages:
@@ -82,7 +82,7 @@ def recipe(done, failing=""):
 
 def test_stages_are_made_measured_and_put_in_a_table(tmp_path, capsys):
     done = []
-    run = run_stages(recipe(done), RunConfig(str(tmp_path)))
+    run = run_stages(family(done), RunConfig(str(tmp_path)))
     assert done == [
         ("load", "first", "second"),
         ("make", "first", 3000),
@@ -107,14 +107,14 @@ def test_stages_are_made_measured_and_put_in_a_table(tmp_path, capsys):
 def test_a_stopped_run_goes_on_with_what_it_has(failing, again, tmp_path):
     config = RunConfig(str(tmp_path), name="run")
     with pytest.raises(Interrupted):
-        run_stages(recipe([], failing), config)
+        run_stages(family([], failing), config)
     (folder,) = tmp_path.iterdir()
     assert Run(folder).finished == []
     done = []
-    run_stages(recipe(done), config, Run(folder))
+    run_stages(family(done), config, Run(folder))
     assert done[: len(again)] == again and Run(folder).finished == ["first", "second"]
     done.clear()
-    run_stages(recipe(done), config, Run(folder))  # nothing is pending
+    run_stages(family(done), config, Run(folder))  # nothing is pending
     assert done == [("load",)]
 
 
@@ -128,11 +128,11 @@ def test_a_stopped_run_goes_on_with_what_it_has(failing, again, tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_loaded(stages, message, tmp_path):
     done = []
     with pytest.raises(PmdError, match=message):
-        run_stages(recipe(done), RunConfig(str(tmp_path), stages=stages))
+        run_stages(family(done), RunConfig(str(tmp_path), stages=stages))
     assert done == [] and not [*tmp_path.iterdir()]
 
 
 def test_ctrl_c_while_data_are_loaded_leaves_no_run(tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught:
-        run_stages(recipe([], "load"), RunConfig(str(tmp_path)))
+        run_stages(family([], "load"), RunConfig(str(tmp_path)))
     assert not isinstance(caught.value, Interrupted) and not [*tmp_path.iterdir()]

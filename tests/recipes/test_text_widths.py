@@ -25,7 +25,7 @@ from pmd.settings.config_files import CONFIGS
 from pmd.settings.parse import read_config
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import check, resolve_stages
+from pmd.settings.text_stages import check_progressive, resolve_stages
 
 from .test_text import TINY
 
@@ -261,7 +261,7 @@ def test_widths_of_a_pretrained_encoder(run, folder, tmp_path):
 def test_the_configs_say_what_they_are(name):
     file = CONFIGS / "pmd" / f"{name}_widths.yaml"
     config = read_config(ProgressiveConfig, ["--config", str(file)])
-    check(config)
+    check_progressive(config)
     assert config.encoder.widths == [8, 16, 32, 64] and config.encoder.widths[-1] == config.encoder.hidden_size
     assert [stage.layers for stage in resolve_stages(config, config.encoder.layers)] == [4, 4, 3, 2, 1]
     assert f"--config configs/pmd/{file.name}" in file.read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig, TrainConfig
-from pmd.settings.text_stages import check, grade_depths, resolve_stages
+from pmd.settings.text_stages import check_progressive, grade_depths, resolve_stages
 
 from ..says import says
 
@@ -176,18 +176,20 @@ def test_a_setting_that_cannot_work_is_named(key, value):
     part, name = key.split(".")
     setattr(getattr(config, part), name, value)
     with pytest.raises(PmdError) as caught:
-        check(config)
+        check_progressive(config)
     assert str(caught.value).startswith(f"{key}: ") and len(str(caught.value).splitlines()) == 1
 
 
 def test_the_defaults_can_work():
-    check(ProgressiveConfig())
-    check(ProgressiveConfig(encoder=EncoderConfig(name="bert-base-uncased", hidden_size=33)))  # not read there
+    check_progressive(ProgressiveConfig())
+    check_progressive(
+        ProgressiveConfig(encoder=EncoderConfig(name="bert-base-uncased", hidden_size=33))
+    )  # not read there
 
 
 def test_the_stages_of_scratch_are_checked_at_once():
     with pytest.raises(PmdError, match=r"stages\[1\] \(b\)\.layers: 9"):
-        check(ProgressiveConfig(stages=[StageConfig("a"), StageConfig("b", 9)]))
+        check_progressive(ProgressiveConfig(stages=[StageConfig("a"), StageConfig("b", 9)]))
 
 
 def test_splits_are_one_or_several():
