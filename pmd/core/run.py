@@ -20,6 +20,7 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,17 @@ class Run:
         self.folder, self.main = folder, main
 
     @classmethod
-    def create(cls, runs: str, name: str, config: Any, stamp: str, *, main: bool = True) -> Run:
-        """A new folder `RUNS/NAME-STAMP` with the resolved config; the stamp is its date and time."""
-        run = cls(Path(runs) / f"{name}-{stamp}", main=main)
+    def create(cls, runs: str, name: str, config: Any) -> Run:
+        """A new folder `RUNS/NAME-DATE-TIME` with the resolved config; where there is one, that of the next free second."""
+        time = datetime.now()
+        while True:
+            folder = Path(runs) / f"{name}-{time:%Y%m%d-%H%M%S}"
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:  # of a run that was started in the same second
+                time += timedelta(seconds=1)
+        run = cls(folder)
         run.start(config)
         return run
 

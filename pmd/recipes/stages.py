@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -200,10 +199,10 @@ def refuse_small_batches(family_run: FamilyRun) -> None:
 def open_run(family_run: FamilyRun, run: Run | None) -> Run:
     """The run folder to resume, or a new one. Its env.json describes this start."""
     config, accelerator = family_run.config, family_run.accelerator
-    # One folder for all processes, since processes may read the clock in different seconds.
-    stamp = broadcast_object_list([time.strftime("%Y%m%d-%H%M%S")])[0]
-    name = config.name or folder_name(family_run.run_name)
-    run = run or Run.create(config.runs, name, config, stamp, main=accelerator.is_main_process)
+    if run is None:  # the main process makes it, for all
+        name = config.name or folder_name(family_run.run_name)
+        folder = Run.create(config.runs, name, config).folder if accelerator.is_main_process else None
+        run = Run(broadcast_object_list([folder])[0])
     run.main = accelerator.is_main_process
     run.refuse_other_data(family_run.data.checksum())
     if run.main:

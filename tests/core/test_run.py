@@ -6,7 +6,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.core.run import Run
+from pmd.core.run import Run, read_settings
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig
 from pmd.settings.text import ProgressiveConfig
@@ -20,6 +20,12 @@ def test_results_come_back_by_stage(tmp_path):
     assert run.results["first"].epochs == 3 and run.results["second"].epochs == 1
     Run(tmp_path, main=False).add_result("third", StageResult(metrics={}))
     assert run.finished == [*run.results] == ["first", "second"]
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path):
+    runs = [Run.create(str(tmp_path / "runs"), "a", KgeConfig(seed=seed)) for seed in range(4)]
+    assert [read_settings(run.folder / "config.yaml")["seed"] for run in runs] == [0, 1, 2, 3]
+    assert Run.open("latest", runs=str(tmp_path / "runs")).folder == runs[-1].folder
 
 
 @pytest.mark.parametrize(
