@@ -104,9 +104,18 @@ class StageResult(Record):
 
     def by_width(self, split: str) -> dict[int, Metrics]:
         """The metrics of a split for each width of a croppable model, or for the one width of another."""
+        if self.metrics is None:  # of a BERT
+            return {w: model.metrics[split] for w, model in self.sub_models.items() if split in model.metrics}
         if self.widths and split in self.widths:
             return {int(width): metrics for width, metrics in self.widths[split].items()}
         return {self.dim: self.metrics[split]}
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that the stage's model was measured on."""
+        if self.metrics is not None:
+            return [*self.metrics]
+        return [*dict.fromkeys(split for model in self.sub_models.values() for split in model.metrics)]
 
     @property
     def sub_models(self) -> dict[int, SubModelResult]:

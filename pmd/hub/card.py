@@ -47,8 +47,8 @@ def card(facts: Facts) -> str:
 
 def card_data(facts: Facts) -> ModelCardData:
     """The YAML head of the card."""
-    bert = facts.family == "bert"
-    tags = ["glue"] if bert else ["knowledge-graph", "knowledge-graph-completion", "link-prediction", facts.family]
+    family = facts.family_row
+    tags = ["pmd", *family.tags]
     if len(facts.widths) > 1:
         tags.append("croppable")
     if facts.teacher:
@@ -57,9 +57,9 @@ def card_data(facts: Facts) -> ModelCardData:
     return ModelCardData(
         model_name=facts.name if results else None,
         eval_results=results or None,
-        library_name="transformers" if bert else "pmd",
-        pipeline_tag="text-classification" if bert else "graph-ml",
-        tags=["pmd", *tags],
+        library_name=family.library,
+        pipeline_tag=family.pipeline_tag,
+        tags=tags,
         datasets=[facts.dataset] if facts.dataset else None,
         base_model=facts.base_model,
         license=facts.license,
@@ -86,12 +86,13 @@ def eval_results(facts: Facts) -> Iterator[EvalResult]:
 
 def _task(facts: Facts) -> dict[str, Any]:
     """What was measured, as a `model-index` names it."""
-    if facts.family == "bert":
+    if facts.graph is None:
         task = facts.config["task"]
-        named = {"task_type": "text-classification", "dataset_config": task, "dataset_name": f"GLUE {task}"}
-        return {**named, "dataset_type": facts.dataset or "glue"}
-    named = {"task_type": "graph-ml", "task_name": "Link prediction", "dataset_name": facts.graph.name}
-    return {**named, "dataset_type": facts.dataset or facts.graph.name}
+        data = {"dataset_config": task, "dataset_name": f"GLUE {task}", "dataset_type": facts.dataset or "glue"}
+    else:
+        name = facts.graph.name
+        data = {"task_name": "Link prediction", "dataset_name": name, "dataset_type": facts.dataset or name}
+    return {"task_type": facts.family_row.pipeline_tag, **data}
 
 
 def _values(metrics: Metrics, whole: bool) -> Iterator[tuple[str, str, float, dict[str, str]]]:

@@ -16,6 +16,7 @@ from pmd.settings.catalogue import (
     INTERACTIONS,
     METHODS,
     Encoder,
+    Family,
     FamilyName,
     GlueTask,
     Interaction,
@@ -93,6 +94,11 @@ class Facts:
         return self.repo.split("/")[-1]
 
     @property
+    def family_row(self) -> Family:
+        """What the catalogue says of its family."""
+        return FAMILIES[self.family]
+
+    @property
     def result(self) -> StageResult:
         """What the run noted of the stage."""
         return self.results[self.stage]
@@ -137,13 +143,14 @@ class Facts:
     @property
     def citations(self) -> list[str]:
         """The papers that the model stands on, by their keys in papers.bib."""
-        keys = [self.method.citation, *FAMILIES[self.family].citations]
-        if self.family == "embedding":
+        family = self.family_row
+        keys = [self.method.citation, *family.citations]
+        if self.result.interaction:
             keys.append(self.interaction.citation)
         if self.encoder_row:
             keys.append(self.encoder_row.citation)
-        if self.family == "text" and len(self.widths) > 1:
-            keys.append(METHODS["embedding"]["med"].citation)
+        if len(self.widths) > 1:
+            keys.append(family.widths_citation)
         return [*dict.fromkeys(filter(None, keys))]
 
     @property
@@ -153,18 +160,11 @@ class Facts:
 
     @property
     def by_width(self) -> dict[str, dict[int, Metrics]]:
-        """The metrics of every split, by the widths of what is published that the run measured."""
-        widths: dict[str, dict[int, Metrics]] = {}
-        if self.family == "bert":
-            for width, sub_model in self.result.sub_models.items():
-                for split, metrics in sub_model.metrics.items():
-                    widths.setdefault(split, {})[width] = metrics
-        else:
-            widths = {split: self.result.by_width(split) for split in self.result.metrics}
-        published = (*self.widths, self.dim)
+        """The metrics of every split, by the published widths that the run measured."""
+        published, result = (*self.widths, self.dim), self.result
         return {
-            split: {width: metrics for width, metrics in sorted(cells.items()) if width in published}
-            for split, cells in widths.items()
+            split: {width: metrics for width, metrics in sorted(result.by_width(split).items()) if width in published}
+            for split in result.splits
         }
 
     @property

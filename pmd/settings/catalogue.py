@@ -127,6 +127,8 @@ class Family:
         reads: whether its models score entities that they were not trained on, by their texts.
         exports: the formats of `pmd export`.
         citations: the papers that its models build on, whatever the method.
+        widths_citation: the paper behind training several widths at once, where no method stands for that.
+        library, pipeline_tag, tags: of a published model on the Hub; `pmd` is among its tags anyway.
     """
 
     name: FamilyName
@@ -140,6 +142,10 @@ class Family:
     reads: bool = False
     exports: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
+    widths_citation: str | None = None
+    library: str = "pmd"
+    pipeline_tag: str = "graph-ml"
+    tags: tuple[str, ...] = ()
 
     def load_module(self) -> ModuleType:
         return import_module(self.module)

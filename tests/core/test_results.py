@@ -90,3 +90,16 @@ def test_what_is_no_result_of_a_stage_is_named_with_its_file_and_the_way_out(sto
         StageResult.read(stored, Path("runs/a/results.json"))
     message = str(caught.value)
     assert message.startswith("'runs/a/results.json' holds no result of a stage") and "restore it" in message
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (TEXT, {"test": {8: {"mrr": 0.4}, 16: {"mrr": 0.5}}}),
+        (EMBEDDING, {"test": {8: {"mrr": 0.5}}}),
+        (BERT, {"validation": {8: {"accuracy": 0.6}, 16: {"accuracy": 0.7}}}),
+    ],
+)
+def test_metrics_by_split_and_width_whatever_the_family(stored, expected):
+    result = StageResult(**stored)
+    assert {split: result.by_width(split) for split in result.splits} == expected

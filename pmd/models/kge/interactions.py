@@ -295,8 +295,12 @@ EPSILON = 1e-24
 
 
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
-    """An interaction by name. PmdError if there is none, or if the norm does not fit it."""
-    return lookup(INTERACTIONS, name.lower(), "interaction").load_class()(norm)
+    """An interaction by name. PmdError if there is none, if its row is not true of it, or if the norm does not fit it."""
+    row = lookup(INTERACTIONS, name.lower(), "interaction")
+    interaction = row.load_class()(norm)
+    if row.product != (interaction.norm is None):
+        raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
+    return interaction
 
 
 def root(total: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Six interactions against PyKEEN's modules, against numbers by hand, and against loops over pairs and widths."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -206,3 +207,9 @@ def test_what_there_is_not_is_refused(name, norm, message):
     with pytest.raises(PmdError) as caught:
         make_interaction(name, norm)
     assert says(str(caught.value), message)
+
+
+def test_a_row_that_contradicts_its_class_is_refused(monkeypatch):
+    monkeypatch.setitem(INTERACTIONS, "rotate", replace(INTERACTIONS["rotate"], product=True))
+    with pytest.raises(PmdError, match=r"'rotate'.*correct the row"):
+        make_interaction("rotate")
