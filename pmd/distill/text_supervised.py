@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pmd.core.distributed import all_gather
 from pmd.core.types import LossTerms, Objective
-from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
@@ -85,8 +85,8 @@ class Supervised(Objective):
         self.student, self.options, self.recompute = student, options, recompute
         self.weights = {"ce": 1.0}
         train = train.to(student.device)
-        inverse = torch.stack([train[:, 2], train[:, 1] + num_relations, train[:, 0]], dim=1)
-        self.known = KnownAnswers(torch.cat([train, inverse]), num_entities, 2 * num_relations)
+        both_ways = torch.cat([train, inverse_triples(train, num_relations)])
+        self.known = KnownAnswers(both_ways, num_entities, 2 * num_relations)
         # Entities of earlier batches, newest last; part of the state, so that a resumed run continues exactly.
         persistent = options.pre_batches > 0
         self.register_buffer("earlier_vectors", torch.empty(0, student.dim), persistent=persistent)

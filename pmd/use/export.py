@@ -20,6 +20,7 @@ from torch import Tensor
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.sources import write_vocabulary
 from pmd.data.graphs.tsv import write_columns
 from pmd.data.texts.graph_text import whole_texts
 from pmd.models.kge.folder import Vocabulary
@@ -38,8 +39,7 @@ def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph) -> None
     tokenizer.enable_truncation(trained.reading.max_length, strategy="only_first")
     tokenizer.enable_padding(pad_id=trained.tokenizer.pad_token_id, pad_token=trained.tokenizer.pad_token)
     tokenizer.save(str(file))
-    write_columns(folder / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
-    write_columns(folder / "relations.tsv", [graph.relation_ids, graph.relation_names])
+    write_vocabulary(folder, graph)
     write_columns(folder / "texts.tsv", [graph.entity_ids, whole_texts(graph, trained.reading)])
 
 

@@ -11,6 +11,8 @@ query (3, 1, ?) is 7, its answers lie between 70 and 79: 4 and 8.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,6 +39,13 @@ def triple_keys(triples: Tensor, num_entities: int, num_relations: int, target: 
 def query_keys(triples: Tensor, num_relations: int, target: Target) -> Tensor:
     """One int64 key (n,) for the query of each triple (n, 3): equal if and only if the queries are equal."""
     return triples[:, KNOWN_COLUMN[target]] * num_relations + triples[:, 1]
+
+
+def inverse_triples(triples: Any, num_relations: int) -> Any:
+    """(t, r + num_relations, h) for each triple (n, 3), an array or a tensor: a query for its tail is one for the head here."""
+    inverse = triples[:, [2, 1, 0]]
+    inverse[:, 1] += num_relations
+    return inverse
 
 
 def distinct(keys: np.ndarray) -> np.ndarray:

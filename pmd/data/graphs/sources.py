@@ -188,9 +188,14 @@ def write_graph(graph: KnowledgeGraph, folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _write_files(graph: KnowledgeGraph, folder: Path) -> None:
+def write_vocabulary(folder: Path, graph: Any) -> None:
+    """Write entities.tsv and relations.tsv of a graph, or of anything with its ids, names and descriptions."""
     write_columns(folder / "entities.tsv", (graph.entity_ids, graph.entity_names, graph.entity_descriptions))
     write_columns(folder / "relations.tsv", (graph.relation_ids, graph.relation_names))
+
+
+def _write_files(graph: KnowledgeGraph, folder: Path) -> None:
+    write_vocabulary(folder, graph)
     vocabularies = (graph.entity_ids, graph.relation_ids, graph.entity_ids)
     for split in graph.split_names:
         parts = zip(graph.split(split).T.tolist(), vocabularies)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.types import moved
+from pmd.data.graphs.answers import inverse_triples
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
 
@@ -84,8 +85,7 @@ class TripleCollator:
         chosen, text = np.asarray(positions), self.text
         triples, num_both_ways = self.triples[chosen], 2 * text.num_relations
         heads, tails = text.head_rows[chosen], text.tail_rows[chosen]
-        inverse = np.stack([triples[:, 2], triples[:, 1] + text.num_relations, triples[:, 0]], axis=1)
-        examples = np.concatenate([triples, inverse])
+        examples = np.concatenate([triples, inverse_triples(triples, text.num_relations)])
         head_rows, answer_rows = np.concatenate([heads, tails]), np.concatenate([tails, heads])
         rows, entity = np.unique(answer_rows, return_inverse=True)
         keys, query = np.unique(head_rows * num_both_ways + examples[:, 1], return_inverse=True)

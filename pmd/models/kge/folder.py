@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tsv import read_columns, write_columns
+from pmd.data.graphs.sources import write_vocabulary
+from pmd.data.graphs.tsv import read_columns
 from pmd.models.families import Cropped, stored_file, write_training
 from pmd.models.kge.model import KgeModel
 
@@ -42,8 +43,7 @@ def save(
     def fill(aside: Path) -> None:
         model.save_pretrained(aside)
         (aside / "README.md").unlink(missing_ok=True)  # the mixin writes a generic one
-        write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
-        write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        write_vocabulary(aside, graph)
         write_training(aside, training)
 
     write_folder(folder, fill)

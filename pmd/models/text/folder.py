@@ -21,7 +21,7 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tsv import write_columns
+from pmd.data.graphs.sources import write_vocabulary
 from pmd.data.texts.graph_text import GraphText, Reading, default_cache
 from pmd.models.families import Cropped
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
@@ -60,8 +60,7 @@ def save(
     def fill(aside: Path) -> None:
         model.model.save_pretrained(aside)
         model.tokenizer.save_pretrained(aside)
-        write_columns(aside / "entities.tsv", [graph.entity_ids, graph.entity_names, graph.entity_descriptions])
-        write_columns(aside / "relations.tsv", [graph.relation_ids, graph.relation_names])
+        write_vocabulary(aside, graph)
         if entities is not None:
             metadata = {"graph": checksum or graph.checksum(), "format": "pt"}
             save_file({"entities": entities.cpu().contiguous()}, aside / "entities.safetensors", metadata)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.types import TARGETS, Target
-from pmd.data.graphs.answers import distinct
+from pmd.data.graphs.answers import distinct, inverse_triples, query_keys
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
@@ -93,21 +93,19 @@ class TextScorer:
         check_width(width, self.model.dim)
         keys = self._key(triples, target)
         self.prepare(triples, (target,))
-        place = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
+        rows = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
         if self._candidates.shape[1] != width:
             self._candidates = leading_dimensions(self.entities, width)
-        return leading_dimensions(self._queries[place], width) @ self._candidates.T
+        return leading_dimensions(self._queries[rows], width) @ self._candidates.T
 
     def encode(self, role: Role, texts: Texts) -> Tensor:
         """Unit vectors (n, d) fp32 of texts."""
         return encode_texts(self.model, role, texts, self.text.pad, self.tokens)
 
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
-        heads, relations, tails = triples.cpu().numpy().T
-        relations_both_ways = 2 * self.text.num_relations
-        if target == "tail":
-            return heads * relations_both_ways + relations
-        return tails * relations_both_ways + relations + self.text.num_relations
+        """A key (n,) for each query: head queries are tail queries of inverse relations."""
+        asked = triples.cpu() if target == "tail" else inverse_triples(triples.cpu(), self.text.num_relations)
+        return query_keys(asked, 2 * self.text.num_relations, "tail").numpy()
 
     def _encode(self, keys: np.ndarray) -> Tensor:
         relations_both_ways = 2 * self.text.num_relations
