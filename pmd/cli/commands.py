@@ -169,13 +169,24 @@ COMMANDS = Group(
             repeated=True,
         ),
         "data": Group(
-            text="describe a graph, or convert it to another layout",
+            text="describe a graph, split it, or convert it to another layout",
             commands={
                 "info": Command(
                     text="describe a graph: sizes, relations, and what makes its test split too easy",
                     config="pmd.recipes.data:InfoConfig",
                     function="pmd.recipes.data:info",
                     examples=("pmd data info my_graph", "pmd data info world --json"),
+                    positional=("data.path",),
+                    measures_load=False,
+                ),
+                "split": Command(
+                    text="split one list of triples into train, valid and test",
+                    config="pmd.recipes.data:SplitConfig",
+                    function="pmd.recipes.data:split_graph",
+                    examples=(
+                        "pmd data split edges.tsv --out my_graph",
+                        "pmd data split kg.csv --out two --inductive 0.3",
+                    ),
                     positional=("data.path",),
                     measures_load=False,
                 ),

@@ -13,7 +13,8 @@ import numpy as np
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.layouts import convert
 from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
-from pmd.data.graphs.sources import load_graph
+from pmd.data.graphs.sources import load_graph, write_graph
+from pmd.data.graphs.split import Shares
 from pmd.recipes.tables import markdown
 from pmd.settings.shared import DataConfig
 
@@ -53,6 +54,30 @@ class ConvertConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
 
+@dataclass
+class SplitConfig:
+    """Split one list of triples into train, valid and test, or take the splits that a folder lacks from its train.
+
+    Every entity and relation keeps a training triple; triples between the same two entities stay together, so that no test
+    triple has its inverse or its duplicate in train; relations have equal shares.
+
+    Args:
+        out: the new folder, in the layout of this package.
+        data: the triples.
+        valid: share of the triples in the validation split.
+        test: share of the triples in the test split.
+        seed: of the choice.
+        inductive: share of the entities that make a second graph without a common entity; 0 for none.
+    """
+
+    out: str
+    data: DataConfig = field(default_factory=DataConfig)
+    valid: float = Shares.valid
+    test: float = Shares.test
+    seed: int = Shares.seed
+    inductive: float = Shares.inductive
+
+
 def info(config: InfoConfig) -> str:
     """What is in a graph, as tables or as JSON. PmdError if it cannot be loaded."""
     graph = load_graph(config.data.path, **config.data.options)
@@ -63,7 +88,17 @@ def info(config: InfoConfig) -> str:
 def convert_graph(config: ConvertConfig) -> str:
     """Write the folder; returns a line about it. PmdError if the graph or the folder cannot be used."""
     graph = load_graph(config.data.path, **config.data.options)
-    folder = convert(graph, config.to, Path(config.out).expanduser())
+    return _written(convert(graph, config.to, Path(config.out).expanduser()), graph)
+
+
+def split_graph(config: SplitConfig) -> str:
+    """Write the folder; returns a line about it. PmdError if the triples cannot be split so."""
+    shares = Shares(config.valid, config.test, config.seed, config.inductive)
+    graph = load_graph(config.data.path, shares=shares, **config.data.options)
+    return _written(write_graph(graph, Path(config.out).expanduser()), graph)
+
+
+def _written(folder: Path, graph: KnowledgeGraph) -> str:
     triples = " / ".join(f"{len(graph.split(name)):,}" for name in graph.split_names)
     return f"{folder}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples"
 

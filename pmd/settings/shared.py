@@ -8,30 +8,40 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
+"""The settings of `data` that say how a graph is read."""
+
 
 @dataclass
 class DataConfig:
     """Which knowledge graph.
 
     Args:
-        path: `world` (bundled), a folder with train.tsv … entities.tsv, relations.tsv, a folder in the layout of
-            KG-BERT, or the name of a data set on the Hugging Face Hub with the columns head, relation and tail.
+        path: `world` (bundled), a folder or a file of triples in any of the README's layouts, or the name of a data set on
+            the Hugging Face Hub with the columns head, relation and tail.
+        columns: columns of the source that have other names or another order, such as {head: subject} or, by number,
+            {head: 1, tail: 2, relation: 3}.
+        drop: columns to leave out, by name or number; `time` and `weight` for those that hold such values.
+        weight: the column that says how certain each triple is; the losses weigh their terms by it.
+        language: of names and descriptions, where a source has several.
         subset: configuration of a Hub data set.
-        columns: columns of a Hub data set that have other names, such as {head: subject}.
         revision: revision of a Hub data set.
         cache: folder for tokenised texts; by default `pmd` in the user's cache folder.
     """
 
     path: str = "world"
+    columns: dict[str, str | int] | None = None
+    drop: list[str | int] | None = None
+    weight: str | None = None
+    language: str | None = None
     subset: str | None = None
-    columns: dict[str, str] | None = None
     revision: str | None = None
     cache: str | None = None
 
     @property
     def options(self) -> dict[str, object]:
         """The options of `load_graph` that are set."""
-        named = {name: getattr(self, name) for name in ("subset", "columns", "revision")}
+        named = {name: getattr(self, name) for name in GRAPH_OPTIONS}
         return {name: value for name, value in named.items() if value is not None}
 
 

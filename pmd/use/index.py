@@ -36,7 +36,7 @@ TEXT_METADATA = ("frame", "pad", "max_length")
 FileStats = dict[str, list[int]]
 """By file name: its size in bytes, and when it was changed, in nanoseconds."""
 MODEL_FILES = ("config.json", "tokenizer.json", "model*.safetensors")
-GRAPH_SUFFIXES = (".tsv", ".gz", ".txt", ".json", ".jsonl", ".csv", ".parquet")
+GRAPH_SUFFIXES = (*(".tsv", ".txt", ".csv", ".sif", ".dict", ".json", ".jsonl", ".parquet"), *(".gz", ".zst", ".bz2"))
 
 
 class Index:

@@ -163,8 +163,10 @@ def known_graph(model: Path) -> DataConfig:
 
 
 def graph_file_stats(source: DataConfig) -> FileStats | None:
-    """Size and time of the files of a graph; None if it is in no folder here."""
+    """Size and time of the files of a graph; None if it is in no folder or file here."""
     folder = Path(source.path).expanduser()
+    if folder.is_file():
+        return file_stats(folder.parent, [folder])
     if folder.name == source.path and (DATA / source.path / "train.tsv").is_file():  # a name, not a path
         folder = DATA / source.path
     return file_stats(folder, graph_files(folder)) if folder.is_dir() else None

@@ -20,8 +20,15 @@ class KnowledgeGraph:
     """A knowledge graph with texts and fixed splits.
 
     `train`, `valid` and `test` are int64 tensors (n, 3) of positions of head, relation and tail in the lists of ids.
-    Inverse relations are not stored: to ask for the head, use `target="head"`. `splits` holds further splits by
-    name, such as `inductive_train`.
+    Inverse relations are not stored: to ask for the head, use `target="head"`.
+
+    Args:
+        splits: further splits by name, such as `inductive_train`.
+        negatives: by split, triples (n, 3) that are known to be false.
+        weights: by split, a confidence for each of its triples, float32 (n,).
+        aliases: by entity id, further names.
+        types: by entity id, its types, such as `Gene`.
+        notes: what the reader understood or left out, a sentence each.
     """
 
     name: str
@@ -34,6 +41,11 @@ class KnowledgeGraph:
     valid: Tensor
     test: Tensor
     splits: Mapping[str, Tensor] = field(default_factory=dict)
+    negatives: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    types: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def num_entities(self) -> int:
@@ -82,7 +94,7 @@ class KnowledgeGraph:
         return torch.unique(self.known_triples(split)[:, [0, 2]])
 
     def checksum(self) -> str:
-        """SHA-256 of ids, texts and triples, by which caches and indexes recognise the graph."""
+        """SHA-256 of ids, texts, triples and their weights, by which caches and indexes recognise the graph."""
         digest = hashlib.sha256()
         entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
         for column in (*entities, self.relation_ids, self.relation_names):
@@ -93,4 +105,7 @@ class KnowledgeGraph:
         for name in self.split_names:
             digest.update(name.encode())
             digest.update(self.split(name).to(torch.int64).contiguous().numpy().tobytes())
+        for name, weights in self.weights.items():
+            digest.update(f"weights of {name}".encode())
+            digest.update(weights.contiguous().numpy().tobytes())
         return digest.hexdigest()

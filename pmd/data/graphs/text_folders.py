@@ -14,27 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tsv import (
-    at,
-    find_file,
-    graph_of_ids,
-    index_ids,
-    need_file,
-    quote,
-    read_columns,
-    read_lines,
-    read_triples,
-    words_of,
-)
+from pmd.data.graphs.build import Texts
+from pmd.data.graphs.triples import TripleTable
+from pmd.data.graphs.tsv import at, find_file, index_ids, need_file, quote, read_columns, read_lines, words_of
 
 _WORDNET = "wordnet-mlj12-definitions.txt"
 _FREEBASE = "FB15k_mid2name.txt"
-_SPLIT_FILES = {
-    "train": ("train.tsv", "train.txt"),
-    "valid": ("dev.tsv", "valid.tsv", "valid.txt", "dev.txt"),
-    "test": ("test.tsv", "test.txt"),
-}
 _RDF_LITERAL = re.compile(r'"(.*)"(?:@[\w-]+)?', re.DOTALL)
 
 
@@ -43,27 +28,15 @@ def is_text_folder(folder: Path) -> bool:
     return any(find_file(folder, name) for name in ("entity2text.txt", _WORDNET, _FREEBASE))
 
 
-def load_text_folder(folder: Path, name: str) -> KnowledgeGraph:
-    """Read such a folder. PmdError, one line with file and line number, for whatever is broken."""
+def read_text_folder(folder: Path, tables: Mapping[str, TripleTable]) -> Texts:
+    """The texts of such a folder. PmdError, one line with file and line number, for whatever is broken."""
     source, names, descriptions = _entity_texts(folder)
     relation_texts = _read_texts(path) if (path := find_file(folder, "relation2text.txt")) else {}
-    paths = {split: need_file(folder, *files) for split, files in _SPLIT_FILES.items()}
-    columns = {split: read_triples(path) for split, path in paths.items()}
-
-    entity_ids = _ids(folder, "entities.txt", "entity", names, columns, parts=(0, 2))
-    relation_ids = _ids(folder, "relations.txt", "relation", relation_texts, columns, parts=(1,))
-    graph = graph_of_ids(
-        name,
-        entity_ids,
-        [names.get(key) or key for key in entity_ids],
-        [descriptions.get(key, "") for key in entity_ids],
-        relation_ids,
-        [relation_texts.get(key) or words_of(key) for key in relation_ids],
-        paths,
-        columns,
-    )
+    entity_ids = _ids(folder, "entities.txt", "entity", names, tables, "head", "tail")
+    relation_ids = _ids(folder, "relations.txt", "relation", relation_texts, tables, "relation")
+    texts = Texts(names, descriptions, relation_texts, entity_ids=entity_ids, relation_ids=relation_ids)
     _check_texts(folder, source, entity_ids, names, descriptions)
-    return graph
+    return texts
 
 
 def _check_texts(
@@ -78,19 +51,14 @@ def _check_texts(
 
 
 def _ids(
-    folder: Path,
-    filename: str,
-    kind: str,
-    texts: Mapping[str, str],
-    columns: Mapping[str, list[list[str]]],
-    parts: tuple[int, ...],
+    folder: Path, filename: str, kind: str, texts: Mapping[str, str], tables: Mapping[str, TripleTable], *parts: str
 ) -> list[str]:
     """The graph's ids in the order of the file that lists them, or else of their texts, or else sorted."""
     if path := find_file(folder, filename):
         ids = read_lines(path)
         index_ids(path, kind, ids)
         return ids
-    used = set().union(*(split[part] for split in columns.values() for part in parts))
+    used = set().union(*(table.ids(*parts) for table in tables.values()))
     if not texts:
         return sorted(used)
     # An id without a text is refused when the triples are encoded, with its line and the closest id.

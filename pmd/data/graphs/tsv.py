@@ -9,29 +9,44 @@ from __future__ import annotations
 
 import difflib
 import gzip
-import shlex
+import re
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from pmd.core.errors import PmdError
-from pmd.data.graphs.graph import KnowledgeGraph
 
 SPELLINGS = {
-    "head": ("head", "head_id", "h", "subject", "subject_id", "subj", "s", "source", "src", "head_entity"),
-    "relation": ("relation", "relation_id", "r", "rel", "predicate", "pred", "p", "relation_type", "edge"),
-    "tail": ("tail", "tail_id", "t", "object", "object_id", "obj", "o", "target", "dst", "tail_entity"),
+    "head": (
+        *("head", "head_id", "h", "head_entity", "subject", "subject_id", "subj", "s"),
+        *("source", "source_id", "src", "start_id", "x_index", "from", "node1"),
+    ),
+    "relation": (
+        *("relation", "relation_id", "r", "rel", "predicate", "predicate_id", "pred", "p", "relation_type"),
+        *("metaedge", "edge", "edge_type", "property", "type"),
+    ),
+    "tail": (
+        *("tail", "tail_id", "t", "tail_entity", "object", "object_id", "obj", "o"),
+        *("target", "target_id", "dst", "end_id", "y_index", "to", "node2"),
+    ),
 }
 """Usual names of the three columns of a triple, the most likely first."""
 
 _ID_HEADERS = {"id", "entity", "entity_id", "entity id", "relation", "relation_id", "relation id"}
-_NAME_HEADERS = {"name", "label", "title", "text", "entity_name", "relation_name", "entity name", "relation name"}
+_NAME_HEADERS = {
+    "name",
+    "label",
+    "title",
+    "text",
+    "entity_name",
+    "relation_name",
+    "entity name",
+    "relation name",
+    "entity_label",
+    "relation_label",
+}
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 _MANY = 100_000
-_Vocabularies = tuple[tuple[str, dict[str, int]], ...]
 
 
 def quote(value: str, limit: int = 60) -> str:
@@ -53,8 +68,8 @@ def at(path: Path | str, index: int) -> str:
 
 
 def words_of(identifier: str) -> str:
-    """A readable name for an id: blanks for underscores."""
-    return " ".join(identifier.replace("_", " ").split()) or identifier
+    """A readable name for an id: blanks for underscores, and between the words of `camelCase`."""
+    return " ".join(_CAMEL.sub(" ", identifier.replace("_", " ")).split()) or identifier
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
@@ -72,22 +87,19 @@ def need_file(folder: Path, *names: str) -> Path:
     """As `find_file`, but PmdError, saying what the folder has, if it has none of them."""
     path = find_file(folder, *names)
     if path is None:
-        entries = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-        listed = ", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")
-        raise PmdError(
-            f"{folder}: no {' or '.join(names)} (plain or .gz); add it. The folder has {listed or 'no files'}"
-        )
+        raise PmdError(f"{folder}: no {' or '.join(names)} (plain or .gz); add it. {listing(folder)}")
     return path
 
 
+def listing(folder: Path) -> str:
+    """A sentence about what a folder holds."""
+    entries = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return f"The folder has {', '.join(entries[:12]) + ', …' * (len(entries) > 12) or 'no files'}"
+
+
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file. PmdError if it is empty, damaged, not UTF-8 or has CRLF line ends."""
+    """The lines of a UTF-8 file. PmdError if it is empty, damaged or not UTF-8."""
     data = _read_bytes(path)
-    if b"\r\n" in data:
-        line = data.count(b"\n", 0, data.index(b"\r\n"))
-        remedy = f"sed -i 's/\\r$//' {shlex.quote(str(path.with_suffix('') if path.suffix == '.gz' else path))}"
-        unzip = "gunzip it, then " if path.suffix == ".gz" else ""
-        raise PmdError(f"{at(path, line)}: ends with CRLF (Windows line ends); {unzip}run: {remedy}")
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -98,7 +110,7 @@ def read_lines(path: Path) -> list[str]:
         ) from None
     if not text:
         raise PmdError(f"{path}: is empty; every file needs at least one line, without a header")
-    return text.removesuffix("\n").split("\n")
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -153,72 +165,8 @@ def index_ids(path: Path, kind: str, ids: Sequence[str]) -> dict[str, int]:
 
 def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str]) -> None:
     """PmdError if the first row of an entity or relation file is a header."""
-    if ids[0].lower() in _ID_HEADERS and names[0].lower() in _NAME_HEADERS:
+    if ids[0].lower().lstrip(":") in _ID_HEADERS and names[0].lower() in _NAME_HEADERS:
         raise PmdError(f"{at(path, 0)}: a header ({ids[0]}, {names[0]}, …) where data starts; delete this line")
-
-
-def read_triples(path: Path) -> list[list[str]]:
-    """The head, relation and tail ids of a triple file, three lists."""
-    return read_columns(path, ("head", "relation", "tail"))
-
-
-def encode_triples(
-    path: Path | str, columns: list[list[str]], entities: dict[str, int], relations: dict[str, int]
-) -> Tensor:
-    """The positions of ids: an int64 tensor (n, 3). PmdError at the first id that is not known."""
-    vocabularies = (("entity", entities), ("relation", relations), ("entity", entities))
-    try:
-        parts = [
-            np.fromiter((known[key] for key in column), dtype=np.int64, count=len(column))
-            for column, (_, known) in zip(columns, vocabularies)
-        ]
-    except KeyError:
-        raise _unknown_id(path, columns, vocabularies) from None
-    return torch.from_numpy(np.stack(parts, axis=1))
-
-
-def _unknown_id(path: Path | str, columns: list[list[str]], vocabularies: _Vocabularies) -> PmdError:
-    for index, row in enumerate(zip(*columns)):
-        for part, value, (kind, known) in zip(SPELLINGS, row, vocabularies):
-            if value in known:
-                continue
-            if index == 0 and all(word.lower() in words for words, word in zip(SPELLINGS.values(), row)):
-                return PmdError(f"{at(path, 0)}: a header ({', '.join(row)}) where data starts; delete this line")
-            role = "" if kind == part else f" as {part}"
-            return PmdError(
-                f"{at(path, index)}: unknown {kind} id {quote(value)}{role}{closest(value, known)}; "
-                f"correct it, or add it to the {kind} file"
-            )
-    raise AssertionError("unreachable: every id is known")
-
-
-def graph_of_ids(
-    name: str,
-    entity_ids: Sequence[str],
-    entity_names: Sequence[str],
-    entity_descriptions: Sequence[str],
-    relation_ids: Sequence[str],
-    relation_names: Sequence[str],
-    places: Mapping[str, Path | str],
-    columns: Mapping[str, list[list[str]]] | None = None,
-) -> KnowledgeGraph:
-    """A graph from its texts and from splits of ids.
-
-    Args:
-        places: where each split comes from, for errors; its file, where `columns` are not given.
-        columns: of each split the lists of heads, relations and tails; by default read from its file.
-
-    Raises:
-        PmdError: for a file that cannot be used or an id that is not listed.
-    """
-    entities, relations = ({key: i for i, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
-    triples = {}
-    for split, place in places.items():
-        ids = read_triples(place) if columns is None else columns[split]
-        triples[split] = encode_triples(place, ids, entities, relations)
-    own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
-    texts = (entity_ids, entity_names, entity_descriptions, relation_ids, relation_names)
-    return KnowledgeGraph(name, *texts, *own_splits, splits=triples)
 
 
 def write_columns(path: Path, columns: Sequence[Sequence[str]]) -> None:

@@ -121,17 +121,17 @@ def broken(tmp_path, load_error, kind="parquet", rows=ROWS, names=("head", "rela
 
 def test_missing_and_empty_splits(tmp_path, load_error):
     message = broken(tmp_path, load_error, rows={"train": ROWS["train"], "test": ROWS["test"]})
-    assert says(message, "'/bad'…validation…valid…dev…val…train, test")
+    assert says(message, "/bad: no valid.tsv…train, test")
 
 
 def test_an_empty_csv_split(tmp_path, load_error):
     message = broken(tmp_path, load_error, "csv", ROWS | {"train": []})
-    assert says(message, "'/bad'…(…\"train\" corresponds to no data")
+    assert says(message, "/bad/train.csv: …empty")
 
 
 def test_missing_columns_say_what_there_is(tmp_path, load_error):
     message = broken(tmp_path, load_error, names=("head", "label", "tail"))
-    assert says(message, "'/bad'…train…relation…'head', 'label', 'tail'…columns={'relation': 'head'}")
+    assert says(message, "/bad/train.parquet…relation…'head', 'label', 'tail'…--data.columns '{relation: head}'")
     folder = tmp_path / "bad"
     assert says(load_error(folder, columns={"relation": "lable"}), "'lable'…head, label, tail…'label'")
     assert says(load_error(folder, columns={"relatoin": "label"}), "columns: 'relatoin'…head")
@@ -139,7 +139,7 @@ def test_missing_columns_say_what_there_is(tmp_path, load_error):
 
 def test_an_empty_value_names_its_row(tmp_path, load_error):
     message = broken(tmp_path, load_error, rows=ROWS | {"test": [("a", "r", "b"), ("a", None, "b")]})
-    assert says(message, "'/bad'…test, row 2: 'relation'")
+    assert says(message, "/bad/test.parquet, row 2: …relation")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_values_that_would_change_are_refused(tmp_path, load_error, kind, value,
 def test_a_damaged_file_is_one_line(tmp_path, load_error):
     folder = write_dataset(tmp_path / "bad", "parquet")
     (folder / "test.parquet").write_bytes(b"PAR1 nothing")
-    assert says(load_error(folder), f"'{folder}'…(")
+    assert says(load_error(folder), f"{folder}/test.parquet: damaged file (")
 
 
 def test_an_unreachable_hub_is_one_line(load_error):
@@ -173,9 +173,11 @@ def test_a_missing_hub_dataset_is_one_line(monkeypatch, load_error):
 
 
 def test_nothing_is_written_beside_the_data(tmp_path):
-    folder = write_dataset(tmp_path / "mine", "csv")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write_dataset(folder / "data", "csv")
     load_graph(folder, cache_dir=str(tmp_path / "elsewhere"))
-    assert sorted(os.listdir(folder)) == ["test.csv", "train.csv", "validation.csv"]
+    assert sorted(os.listdir(folder / "data")) == ["test.csv", "train.csv", "validation.csv"]
     assert (tmp_path / "elsewhere").is_dir()
     with pytest.raises(PmdError, match="subset"):
         load_graph(folder, subset="no_such_configuration")

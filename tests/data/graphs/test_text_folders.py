@@ -52,8 +52,9 @@ def test_kgbert_errors_name_file_and_line(tmp_path, write_files, load_error):
     assert says(load_error(folder), f"{folder}/entity2text.txt, line 2: …id…tab")
     write_files(folder, {"entity2text.txt": "01\tdog\n02\tcat\n", "relation2text.txt": "_is_b\tis b\n"})
     assert says(load_error(folder), "'_is_a'…'_is_b'")
+    write_files(folder, {"relation2text.txt": "_is_a\tis a\n"})
     (folder / "dev.tsv").unlink()
-    assert says(load_error(folder), f"{folder}: …dev.tsv…valid.tsv…valid.txt…dev.txt")
+    assert says(load_error(folder), f"{folder}: no valid.tsv…train, test")
 
 
 def test_simkgc_wordnet(tmp_path, write_files):

@@ -1,0 +1,151 @@
+"""From tables of triples and the texts beside them to a `KnowledgeGraph`: where all sources meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.split import Shares
+from pmd.data.graphs.triples import TripleTable
+from pmd.data.graphs.tsv import words_of
+
+FEWEST_TO_DOUBT = 20
+"""With fewer triples than this, more relations than entities are no sign of confused columns."""
+
+
+@dataclass
+class Texts:
+    """Names and descriptions by id, and what else stands beside the triples.
+
+    `aliases` are further names. `entity_ids` and `relation_ids` are the ids in the order of the source, which may list more
+    than triples mention; where they are None, the ids are those of the triples, sorted.
+    """
+
+    names: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
+    relations: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, Sequence[str]] = field(default_factory=dict)
+    types: dict[str, Sequence[str]] = field(default_factory=dict)
+    entity_ids: Sequence[str] | None = None
+    relation_ids: Sequence[str] | None = None
+
+    def add_columns(self, tables: Mapping[str, TripleTable]) -> None:
+        """Adds the texts that stand in columns of the triples; the first text of an id counts."""
+        for table in tables.values():
+            for part in ("head", "tail"):
+                for kind, texts in (("name", self.names), ("description", self.descriptions)):
+                    _add_missing(texts, table.texts_of(part, kind))
+                _add_missing(self.types, {key: (text,) for key, text in table.texts_of(part, "type").items()})
+            _add_missing(self.relations, table.texts_of("relation", "name"))
+
+
+def _add_missing(known: dict[str, Any], further: Mapping[str, Any]) -> None:
+    known |= {key: text for key, text in further.items() if key not in known}
+
+
+def graph_of(
+    name: str,
+    source: str,
+    tables: Mapping[str, TripleTable],
+    texts: Texts,
+    notes: Sequence[str] = (),
+    shares: Shares | None = None,
+) -> KnowledgeGraph:
+    """The graph of splits, or of the one list of triples `train`, which is split.
+
+    Args:
+        source: the folder or file, for errors.
+        shares: as in `Options`.
+
+    Raises:
+        PmdError: for an id that is not listed, a missing split, and columns that seem to be confused.
+    """
+    notes = list(notes)
+    texts.add_columns(tables)
+    entity_ids = texts.entity_ids or _sorted_ids(tables, "head", "tail")
+    relation_ids = texts.relation_ids or _sorted_ids(tables, "relation")
+    _doubt_order(source, entity_ids, relation_ids, tables["train"])
+    entities, relations = ({key: index for index, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
+    triples, negatives, weights = {}, {}, {}
+    for split, table in tables.items():
+        encoded = torch.from_numpy(table.encode(entities, relations))
+        if table.is_true is not None:
+            is_true = torch.from_numpy(table.is_true)
+            encoded, negatives[split] = encoded[is_true], encoded[~is_true]
+        triples[split] = encoded
+        if table.weights is not None:
+            kept = table.weights if table.is_true is None else table.weights[table.is_true]
+            weights[split] = torch.from_numpy(kept)
+    if any(map(len, negatives.values())):
+        counts = ", ".join(f"{len(rows):,} of {split}" for split, rows in negatives.items() if len(rows))
+        notes.append(f"false triples are kept apart, for classification: {counts}")
+    if shares or list(triples) == ["train"]:
+        parts = _split(source, triples, shares or Shares(), notes)
+        weights |= {part: weights["train"][rows] for part, rows in parts.items()} if weights else {}
+        triples |= {part: triples["train"][rows] for part, rows in parts.items()}
+    _check_splits(source, triples)
+    if not texts.names:
+        notes.append("there are no names of entities: ids serve as names")
+    own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
+    return KnowledgeGraph(
+        name,
+        entity_ids,
+        [texts.names.get(key) or words_of(key) for key in entity_ids],
+        [texts.descriptions.get(key, "") for key in entity_ids],
+        relation_ids,
+        [texts.relations.get(key) or words_of(key) for key in relation_ids],
+        *own_splits,
+        splits=triples,
+        negatives={split: rows for split, rows in negatives.items() if len(rows)},
+        weights=weights,
+        aliases={key: names for key, names in texts.aliases.items() if names and key in entities},
+        types={key: kinds for key, kinds in texts.types.items() if key in entities},
+        notes=tuple(notes),
+    )
+
+
+def _split(source: str, triples: Mapping[str, Tensor], shares: Shares, notes: list[str]) -> dict[str, Tensor]:
+    """By split, the rows of the training triples that become it. What was done is added to `notes`."""
+    missing = {"valid", "test"} - triples.keys()
+    if not missing or (shares.inductive and len(missing) < 2):
+        raise PmdError(f"{source}: is split already into {', '.join(triples)}; give one file to split it anew")
+    shares = replace(shares, **dict.fromkeys({"valid", "test"} - missing, 0.0))
+    split = shares.split(triples["train"].numpy())
+    parts = {part: torch.from_numpy(rows) for part, rows in split.rows.items() if len(rows) or part not in triples}
+    counts = ", ".join(f"{part} {len(rows):,}" for part, rows in parts.items() if len(rows))
+    notes += [f"the triples are split with seed {shares.seed}: {counts}"]
+    notes += [f"left out: {count:,} {reason}" for reason, count in split.left_out.items()]
+    return {part: rows for part, rows in parts.items() if len(rows)}
+
+
+def _check_splits(source: str, splits: Sequence[str] | Mapping[str, object]) -> None:
+    for split in ("valid", "test"):
+        if split not in splits:
+            raise PmdError(
+                f"{source}: no {split}.tsv, nor another usual name and ending, beside {', '.join(splits)}; add it, or take it "
+                f"from train: pmd data split {source} --out NEW_FOLDER"
+            )
+    inductive = [split for split in splits if split.startswith("inductive_")]
+    if inductive and "inductive_train" not in inductive:  # the only triples that a model may see of the inductive graph
+        raise PmdError(f"{source}: {inductive[0]} without inductive_train.tsv, the graph that it asks about; add it")
+
+
+def _sorted_ids(tables: Mapping[str, TripleTable], *parts: str) -> list[str]:
+    return sorted(set().union(*(table.ids(*parts) for table in tables.values())))
+
+
+def _doubt_order(source: str, entity_ids: Sequence[str], relation_ids: Sequence[str], train: TripleTable) -> None:
+    """PmdError if most relations are heads as well, or if there are more relations than entities."""
+    shared = len(train.ids("head").intersection(relation_ids))
+    if len(train) > FEWEST_TO_DOUBT and (shared > len(relation_ids) / 2 or len(relation_ids) > len(entity_ids)):
+        raise PmdError(
+            f"{source}: {len(relation_ids):,} relations, {shared:,} of them heads as well, and {len(entity_ids):,} entities: the "
+            f"columns seem not to be head, relation and tail; if they are head, tail and relation, say "
+            f"--data.columns '{{head: 1, tail: 2, relation: 3}}'"
+        )

@@ -1,0 +1,225 @@
+"""Reading a file of rows, whatever its ending, as columns of text: the readers are pyarrow's.
+
+Tab-separated files have no quoting, as published triples and descriptions contain lone quotes; comma-separated ones have.
+Nothing becomes a number or a missing value: `00260881`, `nan` and `NA` stay text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.tsv import at, quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDINGS = (".txt", ".tsv", ".csv", ".sif", ".dict", ".jsonl", ".json", ".parquet")
+PACKINGS = (".gz", ".zst", ".bz2")
+_SAMPLE = 1 << 16
+
+
+def stem_of(path: Path) -> str | None:
+    """The name of a file of rows without its endings, in lower case: `Train.tsv.gz` -> `train`. None for other files."""
+    name = path.name.lower()
+    for packing in PACKINGS:
+        name = name.removesuffix(packing)
+    ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
+    return name.removesuffix(ending) if ending and name != ending else None
+
+
+def read_table(path: Path, encoded: bool = False, skip: int = 0) -> pa.Table:
+    """The rows of a file as text; columns without a header, as all of the delimited files, are called 1, 2, 3, …
+
+    Args:
+        encoded: as dictionaries, which hold each value once: millions of triples repeat few ids.
+        skip: leading lines to leave out.
+
+    Raises:
+        PmdError: for a file that is empty, damaged, not UTF-8, or has rows of different lengths.
+    """
+    import pyarrow as pa
+
+    try:
+        with _open(path) as file:
+            name = path.name.lower()
+            for packing in PACKINGS:
+                name = name.removesuffix(packing)
+            if name.endswith(".parquet"):
+                table = as_text(_read_parquet(path, file), str(path))
+            elif name.endswith((".jsonl", ".json")):
+                table = as_text(_read_json(file), str(path))
+            else:
+                return _read_delimited(path, file, name.endswith(".csv"), encoded, skip)
+    except (pa.ArrowException, OSError, EOFError) as error:
+        packing = {".gz": "gzip ", ".zst": "zstd ", ".bz2": "bzip2 "}.get(path.suffix.lower(), "")
+        raise PmdError(f"{path}: damaged {packing}file ({_one_line(error)}); download it again, or mend it") from None
+    return encoded_table(table) if encoded else table
+
+
+def first_lines(path: Path, number: int = 5) -> list[str]:
+    """The first lines of a text file, without line ends. PmdError if it is not UTF-8."""
+    with _open(path) as file:
+        return _decoded(path, file.read(_SAMPLE)).splitlines()[:number]
+
+
+def _open(path: Path) -> IO[bytes]:
+    import pyarrow as pa
+
+    packing = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}.get(path.suffix.lower())
+    return pa.CompressedInputStream(pa.OSFile(str(path)), packing) if packing else pa.OSFile(str(path))
+
+
+def _read_parquet(path: Path, file: IO[bytes]) -> pa.Table:
+    import pyarrow.parquet as parquet
+
+    if path.suffix.lower() in PACKINGS:
+        raise PmdError(f"{path}: a compressed Parquet file; unpack it first, Parquet compresses its columns itself")
+    return parquet.read_table(str(path))
+
+
+def _read_json(file: IO[bytes]) -> pa.Table:
+    from pyarrow import json
+
+    return json.read_json(file)
+
+
+def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, skip: int) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    head = file.read(_SAMPLE)
+    sample = _decoded(path, head)
+    lines = sample.split("\n")[skip:]
+    if not any(lines):
+        raise PmdError(f"{path}: is empty; every file needs at least one line")
+    if head.startswith(b"version https://git-lfs"):
+        raise PmdError(f"{path}: is a pointer of Git LFS, not the file; fetch it with `git lfs pull`")
+    delimiter = _delimiter(lines[:20], comma)
+    if delimiter == " " and any("  " in line.strip() for line in lines[:20]):
+        raise PmdError(f"{at(path, skip)}: columns are separated by several blanks; separate them by one tab")
+    first = next(csv_rows(lines, delimiter))
+    names = [str(number + 1) for number in range(len(first))]
+    text = pa.dictionary(pa.int32(), pa.string()) if encoded else pa.string()
+    bad: list[Any] = []
+
+    def refuse(row: Any) -> str:
+        bad.append(row)
+        return "error"
+
+    source = pa.PythonFile(_Rejoined(head, file), mode="r")
+    try:
+        table = csv.read_csv(
+            source,
+            csv.ReadOptions(column_names=names, skip_rows=skip, use_threads=False, block_size=1 << 24),
+            csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if delimiter == "," else False,
+                newlines_in_values=delimiter == ",",
+                ignore_empty_lines=False,
+                invalid_row_handler=refuse,
+            ),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, text), strings_can_be_null=False),
+        )
+    except pa.ArrowInvalid as error:
+        if bad:
+            row = bad[0]
+            place = at(path, skip + row.number - 1) if row.number else str(path)
+            raise PmdError(
+                f"{place}: {_count(row.actual_columns)} ({quote(row.text or '')}), but the first line has "
+                f"{row.expected_columns}; mend the line"
+            ) from None
+        if "UTF8" in str(error):
+            raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
+        raise
+    return table.unify_dictionaries() if encoded else table
+
+
+def _count(columns: int) -> str:
+    return f"{columns} column{'s' * (columns != 1)}"
+
+
+def csv_rows(lines: Sequence[str], delimiter: str) -> Any:
+    """Rows of the first lines, split as pyarrow splits them."""
+    import csv
+
+    return csv.reader(
+        (line.rstrip("\r") for line in lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
+    )
+
+
+class _Rejoined:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self.head, self.rest, self.closed = head, rest, False
+
+    def read(self, size: int = -1) -> bytes:
+        if self.head:
+            part = self.head if size < 0 else self.head[:size]
+            self.head = self.head[len(part) :]
+            return part + self.rest.read() if size < 0 else part
+        return self.rest.read(size) if size >= 0 else self.rest.read()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _delimiter(lines: Sequence[str], comma: bool) -> str:
+    """Tab, comma or blank: what the file's ending says, or else what every one of the first lines has."""
+    whole = [line for line in lines if line.strip()]
+    if all("\t" in line for line in whole):
+        return "\t"
+    if comma or all(line.count(",") >= 2 for line in whole):
+        return ","
+    return " " if all(line.strip().count(" ") >= 1 for line in whole) else "\t"
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise PmdError(f"{path}: is UTF-16; convert it: iconv -f utf-16 -t utf-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(data) == _SAMPLE and error.start > _SAMPLE - 4:  # a character cut at the end of the sample
+            return data[: error.start].decode("utf-8-sig")
+        line = data.count(b"\n", 0, error.start)
+        raise PmdError(
+            f"{at(path, line)}: not UTF-8 at byte offset {error.start} (byte 0x{data[error.start]:02x}); "
+            f"convert the file, for example: iconv -f latin1 -t utf-8"
+        ) from None
+
+
+def as_text(table: pa.Table, place: str) -> pa.Table:
+    """A typed table as text, but for numbers with a point, whose text may not be the source's.
+
+    Raises:
+        PmdError: for a column, such as of lists or dates, that has no one spelling.
+    """
+    import pyarrow as pa
+
+    columns = {}
+    for name in table.column_names:
+        kind = table.schema.field(name).type
+        if not str(kind).startswith(
+            ("string", "large_string", "dictionary", "int", "uint", "null", "bool", "float", "double")
+        ):
+            hint = " (JSON files lose the spelling of dates: use CSV or Parquet)" if "timestamp" in str(kind) else ""
+            raise PmdError(f"{place}: column '{name}' holds {kind} values; store it as text{hint}")
+        column = table.column(name)
+        columns[name] = column if pa.types.is_floating(kind) else column.cast(pa.string()).fill_null("")
+    return pa.table(columns)
+
+
+def encoded_table(table: pa.Table) -> pa.Table:
+    """A table of text as dictionaries; numbers stay."""
+    columns = [column.dictionary_encode() if column.type == "string" else column for column in table.columns]
+    return type(table).from_arrays(columns, names=table.column_names).unify_dictionaries()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

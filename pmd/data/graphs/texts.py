@@ -1,0 +1,190 @@
+"""The names and descriptions that stand beside triples: in our own layout, KG-BERT's, and those of data sets.
+
+Our own layout and KG-BERT's list the entities, and every one has a text. Of the others whatever texts are there are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pmd.core.errors import PmdError
+from pmd.data.graphs.build import Texts
+from pmd.data.graphs.tables import read_table, stem_of
+from pmd.data.graphs.text_folders import is_text_folder, read_text_folder
+from pmd.data.graphs.triples import Options, TripleTable
+from pmd.data.graphs.tsv import (
+    at,
+    find_file,
+    index_ids,
+    need_file,
+    quote,
+    read_columns,
+    read_lines,
+    refuse_header,
+)
+
+_NAMES = re.compile(r".*entity2text(short)?")
+_DESCRIPTIONS = re.compile(r".*entity2textlong|wikidata5m_text")
+_RELATIONS = re.compile(r".*relation2text")
+_ALIASES = re.compile(r"wikidata5m_(entity|relation)")
+_NODES = re.compile(r"(.*[-_.])?nodes?|entities")
+_LISTS = re.compile(r"entities|relations|entity2id|relation2id|type_constrain|aliases|types")
+_NODE_COLUMNS = {
+    "id": ("id", "entity_id", "node_index", "node_id", "entity", "node"),
+    "name": ("name", "label", "node_name", "entity_name", "entity_label", "title"),
+    "description": ("description", "desc", "node_description", "entity_description"),
+    "type": ("type", "kind", "node_type", "entity_type"),
+}
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file holds texts or lists of ids, and no triples."""
+    stem = stem_of(path) or ""
+    return any(form.fullmatch(stem) for form in (_NAMES, _DESCRIPTIONS, _RELATIONS, _ALIASES, _NODES, _LISTS))
+
+
+def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options, notes: list[str]) -> Texts:
+    """The texts of a folder of triples. PmdError, with file, line and remedy, for what cannot be used."""
+    if any(find_file(folder, file) for file in ("entities.tsv", "relations.tsv")):
+        return _read_own(folder)
+    if is_text_folder(folder):
+        return read_text_folder(folder, tables)
+    texts = Texts()
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and is_text(path)):
+        if _read_file(path, stem_of(path) or "", texts):
+            notes.append(f"texts come from {path.name}")
+    _read_lists(folder, texts)
+    for kind in ("entities", "relations"):
+        for path in (folder / f"{kind}.json", folder.resolve().parents[1] / kind / options.language / f"{kind}.json"):
+            if path.is_file():
+                _read_labels(path, kind, texts)
+                notes.append(f"texts come from {path.name}")
+                break
+    return texts
+
+
+def _read_own(folder: Path) -> Texts:
+    """`entities.tsv` and `relations.tsv`, which list every id and have no header."""
+    path = need_file(folder, "entities.tsv")
+    ids, names, descriptions = read_columns(path, ("id", "name", "description"))
+    refuse_header(path, ids, names)
+    index_ids(path, "entity", ids)
+    for index, (key, *texts) in enumerate(zip(ids, names, descriptions)):
+        if not any(texts):
+            raise PmdError(f"{at(path, index)}: entity {quote(key)} has neither name nor description; write one")
+    path = need_file(folder, "relations.tsv")
+    relation_ids, relation_names = read_columns(path, ("id", "name"))
+    refuse_header(path, relation_ids, relation_names)
+    index_ids(path, "relation", relation_ids)
+    return Texts(
+        # An id stands for a missing name as it is: the layout is ours, and what was written is read back.
+        {key: name or key for key, name in zip(ids, names)},
+        dict(zip(ids, descriptions)),
+        {key: name or key for key, name in zip(relation_ids, relation_names)},
+        aliases=_grouped(folder, "aliases.tsv"),
+        types=_grouped(folder, "types.tsv"),
+        entity_ids=ids,
+        relation_ids=relation_ids,
+    )
+
+
+def _grouped(folder: Path, file: str) -> dict[str, list[str]]:
+    """The texts of each id in a file of ids and texts, if the folder has it."""
+    texts: dict[str, list[str]] = {}
+    if path := find_file(folder, file):
+        for key, text in zip(*read_columns(path, ("id", "text"))):
+            texts.setdefault(key, []).append(text)
+    return texts
+
+
+def _read_file(path: Path, stem: str, texts: Texts) -> bool:
+    """Adds the texts of a file; False if it holds none."""
+    if _NAMES.fullmatch(stem):
+        texts.names |= _first_texts(path)
+    elif _DESCRIPTIONS.fullmatch(stem):
+        texts.descriptions |= _first_texts(path)
+    elif _RELATIONS.fullmatch(stem) or stem == "wikidata5m_relation":
+        texts.relations |= _first_texts(path)
+    elif stem == "wikidata5m_entity":
+        for key, names in _rows(path):
+            texts.names[key], texts.aliases[key] = names[0], names[1:]
+    elif _NODES.fullmatch(stem) and not _LISTS.fullmatch(stem):
+        _read_nodes(path, texts)
+    else:
+        return False
+    return True
+
+
+def _first_texts(path: Path) -> dict[str, str]:
+    return {key: texts[0] for key, texts in _rows(path) if texts[0]}
+
+
+def _rows(path: Path) -> list[tuple[str, list[str]]]:
+    """Id and texts of each line, whatever their number."""
+    rows = [line.split("\t") for line in read_lines(path)]
+    return [(key, [" ".join(text.split()) for text in texts] or [""]) for key, *texts in rows if key]
+
+
+def _read_nodes(path: Path, texts: Texts) -> None:
+    """A table of nodes whose header names its columns: id, name, perhaps a description and a type."""
+    table = read_table(path)
+    columns = {str(name).lower(): column.to_pylist() for name, column in zip(table.column_names, table.columns)}
+    if "1" in columns:  # a file of lines: its first one is the header
+        columns = {str(column[0]).lower().lstrip(":#"): column[1:] for column in columns.values()}
+    chosen = {
+        kind: next((columns[name] for name in names if name in columns), None) for kind, names in _NODE_COLUMNS.items()
+    }
+    if chosen["id"] is None:
+        header = ", ".join(map(quote, columns))
+        raise PmdError(
+            f"{at(path, 0)}: no header with a column of ids ({header}); add one, such as: id, name, description"
+        )
+    for kind, known in (("name", texts.names), ("description", texts.descriptions)):
+        known |= {key: " ".join(text.split()) for key, text in zip(chosen["id"], chosen[kind] or ()) if text}
+    texts.types |= {key: (kind,) for key, kind in zip(chosen["id"], chosen["type"] or ()) if kind}
+
+
+def _read_lists(folder: Path, texts: Texts) -> None:
+    """RotatE's and OpenKE's lists of ids, and OGB's mappings of numbers."""
+    for part, files in (
+        ("entity_ids", ("entities.dict", "entity2id.txt")),
+        ("relation_ids", ("relations.dict", "relation2id.txt")),
+    ):
+        path = next((folder / file for file in files if (folder / file).is_file()), None)
+        if path:
+            setattr(texts, part, listed_ids(path, skip=int(path.suffix == ".txt")))
+    for path in sorted((folder / "mapping").glob("*idx2*.csv*")) + sorted((folder / "mapping").glob("*type2*.csv*")):
+        rows = read_table(path).slice(1)
+        names = dict(zip(rows.column(0).to_pylist(), rows.column(1).to_pylist()))
+        (texts.relations if path.name.startswith("rel") else texts.names).update(names)
+
+
+def listed_ids(path: Path, skip: int = 0) -> list[str]:
+    """Ids in the order of their numbers, whichever of the two columns holds the numbers.
+
+    Raises:
+        PmdError: if the file is missing or does not number the ids from 0.
+    """
+    if not path.is_file():
+        raise PmdError(f"{path}: is missing; it says which id each number stands for")
+    columns = [column.to_pylist() for column in read_table(path, skip=skip).columns]
+    for numbers, ids in ((columns[-1], columns[0]), (columns[0], columns[-1])):
+        if all(number.isdigit() for number in numbers) and sorted(map(int, numbers)) == list(range(len(numbers))):
+            return [key for _, key in sorted(zip(map(int, numbers), ids))]
+    raise PmdError(f"{path}: neither column numbers the ids from 0 to {len(columns[0]) - 1}; mend the file")
+
+
+def _read_labels(path: Path, kind: str, texts: Texts) -> None:
+    """CoDEx's `{id: {"label": …, "description": …}}`."""
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(key, text.get("label") or "", text.get("description") or "") for key, text in labels.items()]
+    except (ValueError, AttributeError) as error:
+        raise PmdError(f"{path}: not of the form {{id: {{label, description}}}} ({error}); download it again") from None
+    names = {key: " ".join(name.split()) for key, name, _ in rows if name}
+    (texts.relations if kind == "relations" else texts.names).update(names)
+    if kind == "entities":
+        texts.descriptions |= {key: " ".join(text.split()) for key, _, text in rows if text}
