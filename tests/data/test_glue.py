@@ -76,7 +76,6 @@ GOOD = {"sentence1": "a", "sentence2": "b", "label": 1, "idx": 0}
         (json.dumps({**GOOD, "idx": "x7"}), "line 2: idx.*'x7'"),
         (json.dumps({**GOOD, "idx": 2**63}), "line 2: idx.*9223372036854775808"),
         (json.dumps({**GOOD, "sentence2": "a \ud83d b"}), r"line 2: sentence2.*'\\ud83d'"),
-        (json.dumps(GOOD) + "\r", "line 2.*CRLF"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(line, message, tmp_path, write_files):
