@@ -56,13 +56,13 @@ class StagesCommand(Command):
             if others:
                 raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
-            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.finished
+            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.trained
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # torch is imported only now, after wrong options have been refused.
         run = resolve_name(self.function)(config, run)
         if run.main:
-            if finished == run.finished:
+            if finished == run.trained:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print((run.folder / "table.md").read_text(encoding="utf-8"))
             print(f"run folder: {run.folder}", file=sys.stderr)

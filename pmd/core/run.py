@@ -133,13 +133,19 @@ class Run:
                     f"'{self.folder}' was run with {key} {values[0]!r}, not {values[1]!r}; choose another folder"
                 )
 
-    def threads_of(self, processes: int) -> int:
-        """The CPU threads of a process that env.json notes; 0 if it has none, or is of another number of processes."""
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What env.json notes; empty where it is missing or broken."""
         try:
             noted = json.loads((self.folder / "env.json").read_text(encoding="utf-8"))
-            return int(noted["threads"]) if noted["processes"] == processes else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}
+
+    def threads_of(self, processes: int) -> int:
+        """The CPU threads of a process that env.json notes; 0 if it has none, or is of another number of processes."""
+        noted = self.environment
+        return noted.get("threads") or 0 if noted.get("processes") == processes else 0
 
     @property
     def data_checksum(self) -> str | None:
@@ -171,6 +177,11 @@ class Run:
     def finished(self) -> list[str]:
         """The names of the finished stages, in their order."""
         return [*self.stored]
+
+    @property
+    def trained(self) -> list[str]:
+        """The names of the finished stages whose models are there, in their order."""
+        return [stage for stage in self.finished if (self.folder / stage / "config.json").is_file()]
 
     def add_result(self, stage: str, result: Mapping[str, Any]) -> None:
         """Note a stage as finished."""

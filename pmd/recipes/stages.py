@@ -30,7 +30,7 @@ from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
-from pmd.train.device import accelerator_for, watch_for
+from pmd.train.device import accelerator_for, precision_of, watch_for
 from pmd.train.loop import Interrupted, Progress, fit
 
 
@@ -155,13 +155,15 @@ def run_stages(family: type[FamilyRun], config: Any, run: Run | None = None) -> 
     family_run.accelerator = accelerator_for(config.train, run)
     refuse_small_batches(family_run)
     family_run.watch = watch_for(family_run.accelerator)
-    finished = run.finished if run else []
+    finished = ready_to_resume(family_run, run) if run else []
     family_run.data = family_run.load_data([stage for name, stage in family_run.stages.items() if name not in finished])
     family_run.run = open_run(family_run, run)
+    if len(finished) < len(family_run.stages):
+        note_environment(family_run)
     say(family_run, banner_text(family_run))
     with resumable():
         for position, (name, stage) in enumerate(family_run.stages.items()):
-            if name not in family_run.run.finished:
+            if name not in finished:
                 run_stage(family_run, stage, config.seed * 1000 + position)
     close_run(family_run)
     return family_run.run
@@ -196,8 +198,28 @@ def refuse_small_batches(family_run: FamilyRun) -> None:
             raise PmdError(f"{key}: {size} leaves a process without a batch; use {least} or more")
 
 
+def ready_to_resume(family_run: FamilyRun, run: Run) -> list[str]:
+    """The stages of a run that need not be trained again.
+
+    Raises:
+        PmdError: if the rest of a stage would be trained with other random numbers, or if results.json is broken.
+    """
+    noted, accelerator = run.environment, family_run.accelerator
+    before = noted.get("processes"), str(noted.get("device")).partition(":")[0]
+    now = accelerator.num_processes, accelerator.device.type
+    begun = next(run.folder.glob("checkpoint/*/state"), None)
+    if noted and before != now:
+        changed = f"'{run.folder}' was trained by {before[0]} process(es) on {before[1]}, not by {now[0]} on {now[1]}"
+        if begun:
+            raise PmdError(f"{changed}; start as many there, or remove '{begun.parent}' to train that stage anew")
+        say(family_run, f"{changed}: the remaining stages get other random numbers")
+    for name in run.results.keys() - set(run.trained):
+        say(family_run, f"{name} is finished, but its model is not in '{run.folder}': it is trained anew")
+    return run.trained
+
+
 def open_run(family_run: FamilyRun, run: Run | None) -> Run:
-    """The run folder to resume, or a new one. Its env.json describes this start."""
+    """The run folder to resume, or a new one."""
     config, accelerator = family_run.config, family_run.accelerator
     if run is None:  # the main process makes it, for all
         name = config.name or folder_name(family_run.run_name)
@@ -205,11 +227,17 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
         run = Run(broadcast_object_list([folder])[0])
     run.main = accelerator.is_main_process
     run.refuse_other_data(family_run.data.checksum())
-    if run.main:
-        device = {"device": str(accelerator.device), "processes": accelerator.num_processes}
-        threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
-        write_json(run.folder / "env.json", environment(**device, **threads, seed=config.seed))
     return run
+
+
+def note_environment(family_run: FamilyRun) -> None:
+    """Write env.json, which describes the start that trained last."""
+    accelerator = family_run.accelerator
+    if accelerator.is_main_process:
+        device = {"device": str(accelerator.device), "precision": precision_of(accelerator)}
+        threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
+        noted = environment(**device, processes=accelerator.num_processes, **threads, seed=family_run.config.seed)
+        write_json(family_run.run.folder / "env.json", noted)
 
 
 def folder_name(name: str) -> str:
@@ -221,7 +249,8 @@ def banner_text(family_run: FamilyRun) -> str:
     """The first lines that a run prints, and the table of its stages."""
     banner, accelerator = family_run.banner(), family_run.accelerator
     threads = described(torch.get_num_threads(), cores_at_start())
-    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {threads}"
+    precision = "" if accelerator.mixed_precision == "no" else f", {precision_of(accelerator)}"
+    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {threads}{precision}"
     lines = {"run": str(family_run.run.folder), **banner.lines, "device": machine}
     text = "\n".join(f"{heading:<11}{line}" for heading, line in lines.items())
     return f"{text}\n\n{markdown(banner.columns, banner.rows, banner.align)}\n"

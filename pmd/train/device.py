@@ -16,6 +16,14 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
 
+UNNOTED = (
+    *("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED"),
+    *("ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG"),
+)
+"""Variables of a launcher that change results and are no settings of a run."""
+CHANGES_NOTHING = ("", "0", "1", "no", "false")
+"""What they may say: no accumulation is 1 step, and accelerate takes nothing but `true` for a yes."""
+
 
 def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     """The accelerator of a run, with the threads of a CPU run set.
@@ -24,8 +32,9 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     that the user's environment says and at last as many as there are free cores.
 
     Raises:
-        PmdError: if the launcher started several processes that do not know of each other.
+        PmdError: if the launcher started several processes that do not know of each other, or changes the results.
     """
+    refuse_unnoted()
     cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
     accelerator = Accelerator(mixed_precision=config.precision, cpu=cpu)
     started = int(os.environ.get("WORLD_SIZE", "1"))
@@ -39,9 +48,26 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
         threads = config.threads or noted or thread_count(_local_processes(accelerator))
         torch.set_num_threads(broadcast_object_list([threads])[0])
         keep_freed_memory()
-        if config.precision != "no" and not (config.precision == "bf16" and computes_bf16()):
-            warnings.warn(f"train.precision {config.precision} is slower than fp32 on most CPUs", stacklevel=2)
+        if config.precision == "fp16":
+            warnings.warn("train.precision fp16 is of GPUs only: on this CPU the run computes in fp32", stacklevel=2)
+        elif config.precision == "bf16" and not computes_bf16():
+            warnings.warn("train.precision bf16 is slower than fp32 on most CPUs", stacklevel=2)
     return accelerator
+
+
+def refuse_unnoted() -> None:
+    """PmdError for what a launcher sets that would change results, and that no run notes."""
+    for name in UNNOTED:
+        if os.environ.get(name, "").lower() not in CHANGES_NOTHING:
+            raise PmdError(
+                f"{name}={os.environ[name]} in the environment would change results without being noted; unset it "
+                "(train.batch_size sets the batch, and train.recompute lets a large one fit)"
+            )
+
+
+def precision_of(accelerator: Accelerator) -> str:
+    """What an accelerator computes in: fp16 that is asked for on a CPU is fp32."""
+    return accelerator.mixed_precision if accelerator.native_amp else "fp32"
 
 
 def watch_for(accelerator: Accelerator) -> Watch:

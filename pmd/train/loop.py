@@ -20,13 +20,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import RNG_STATE_NAME, broadcast_object_list, load
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.train.batching import epoch_batches, steps_per_epoch
@@ -140,10 +141,24 @@ class _Training:
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
         if (self.checkpoint / "state").is_dir():
-            self.accelerator.load_state(str(self.checkpoint / "state"))
+            self.load_state()
         self.bar = _Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
         self.started, self.saved = time.monotonic() - self.progress.seconds, time.monotonic()
         self.wrapped.train()
+
+    def load_state(self) -> None:
+        """Load the checkpoint. PmdError, with the remedy, if a file of it is missing or damaged."""
+        state, numbers = self.checkpoint / "state", f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl"
+        try:
+            load(state / numbers)  # without its random numbers, accelerate would go on with others
+            self.accelerator.load_state(str(state))
+            if self.progress.best_epoch >= 0:
+                safe_open(self.checkpoint / BEST, "pt")
+        except Exception as error:
+            why = first_line(error)
+            raise PmdError(
+                f"'{self.checkpoint}' is damaged ({why}); restore it, or remove it to train {self.label} anew"
+            ) from None
 
     @property
     def done(self) -> bool:

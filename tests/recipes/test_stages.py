@@ -1,5 +1,7 @@
 """The life of a run, with a family that trains nothing: what is done, in which order, and what is never done again."""
 
+import json
+import shutil
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -116,6 +118,54 @@ def test_a_stopped_run_goes_on_with_what_it_has(failing, again, tmp_path):
     done.clear()
     run_stages(family(done), config, Run(folder))  # nothing is pending
     assert done == [("load",)]
+
+
+def trained_run(tmp_path, **environment):
+    """A run whose stages are finished, as it would be after a start in another environment."""
+    config = RunConfig(str(tmp_path), name="run")
+    run = run_stages(family([]), config)
+    noted = json.loads((run.folder / "env.json").read_text())
+    (run.folder / "env.json").write_text(json.dumps({**noted, **environment}))
+    return config, run
+
+
+def test_a_stage_goes_on_with_as_many_processes_as_it_began_with(tmp_path, capsys):
+    config, run = trained_run(tmp_path, processes=2)
+    shutil.rmtree(run.folder / "second")
+    state = run.folder / "checkpoint" / "second" / "state"
+    state.mkdir(parents=True)
+    done = []
+    with pytest.raises(PmdError, match=r"2 process\(es\) on cpu, not by 1 .*remove '.*checkpoint/second'"):
+        run_stages(family(done), config, Run(run.folder))
+    assert done == [] and run.environment["processes"] == 2
+    state.rmdir()
+    run_stages(family(done), config, Run(run.folder))
+    assert ("make", "second", 3001) in done and run.environment["processes"] == 1
+    assert "2 process(es) on cpu, not by 1" in capsys.readouterr().err
+
+
+def test_a_finished_stage_whose_model_is_gone_is_trained_anew(tmp_path, capsys):
+    config, run = trained_run(tmp_path)
+    shutil.rmtree(run.folder / "first")
+    done = []
+    run_stages(family(done), config, Run(run.folder))
+    assert done == [("load", "first"), ("make", "first", 3000), ("measure", "model of first", 3000)]
+    assert "first is finished, but its model" in capsys.readouterr().err and run.trained == ["first", "second"]
+
+
+def test_a_finished_run_keeps_what_it_noted_of_its_environment(tmp_path):
+    config, run = trained_run(tmp_path, commit="earlier")
+    run_stages(family([]), config, Run(run.folder))
+    assert run.environment["commit"] == "earlier"
+
+
+def test_a_broken_result_is_refused_before_data_are_loaded(tmp_path):
+    config, run = trained_run(tmp_path)
+    (run.folder / "results.json").write_text('{"first": null}')
+    done = []
+    with pytest.raises(PmdError, match=r"results\.json'.*None"):
+        run_stages(family(done), config, Run(run.folder))
+    assert done == []
 
 
 @pytest.mark.parametrize(

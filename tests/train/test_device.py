@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pmd.core import cores
+from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
-from pmd.train.device import accelerator_for, computes_bf16
+from pmd.train.device import accelerator_for, computes_bf16, precision_of
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,21 @@ def test_what_is_slow_on_this_cpu_is_warned_of(monkeypatch):
     capabilities(monkeypatch, amx_bf16=False)
     with pytest.warns(UserWarning, match=r"train\.precision bf16.*fp32.*CPUs"):
         accelerator_for(TrainConfig(precision="bf16"))
+
+
+def test_fp16_on_a_cpu_is_called_what_it_is(monkeypatch):
+    with pytest.warns(UserWarning, match=r"train\.precision fp16.*this CPU.*fp32"):
+        assert precision_of(accelerator_for(TrainConfig(precision="fp16"))) == "fp32"
+
+
+def test_what_a_launcher_changes_and_no_run_notes_is_refused(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
+    accelerator_for(TrainConfig())
+    for name, value in (("GRADIENT_ACCUMULATION_STEPS", "4"), ("USE_FSDP", "true"), ("DYNAMO_BACKEND", "INDUCTOR")):
+        with monkeypatch.context() as launched, pytest.raises(PmdError, match=f"^ACCELERATE_{name}={value} .*unset it"):
+            launched.setenv(f"ACCELERATE_{name}", value)
+            accelerator_for(TrainConfig())
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 
 import pytest
@@ -86,6 +87,40 @@ def test_resumed_equals_uninterrupted(tmp_path):
     wanted = [{k: v for k, v in line.items() if k != "seconds"} for line in lines[-len(resumed_lines) :]]
     assert [{k: v for k, v in line.items() if k != "seconds"} for line in resumed_lines] == wanted
     assert resumed_lines[0]["step"] == 14
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The folder of a training that was stopped after its first validation."""
+    folder = tmp_path_factory.mktemp("stopped")
+
+    def interrupting(positions):
+        if (folder / "checkpoint" / "best.safetensors").exists():
+            os.kill(os.getpid(), signal.SIGINT)
+        return Batch(DATA[positions])
+
+    with pytest.raises(Interrupted):
+        train(folder, collate=interrupting, validate=lambda: {"valid": 1.0}, settings=settings(valid_every=1))
+    return folder
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("state/random_states_0.pkl", "state/model.safetensors", "state/optimizer.bin"),
+        *("state/custom_checkpoint_0.pkl", "state/custom_checkpoint_1.pkl", "best.safetensors"),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(file, cut, stopped, tmp_path):
+    checkpoint = shutil.copytree(stopped / "checkpoint", tmp_path / "checkpoint")
+    if cut:
+        (checkpoint / file).write_bytes((checkpoint / file).read_bytes()[:-20])
+    else:
+        (checkpoint / file).unlink()
+    with pytest.raises(PmdError, match=r"checkpoint' is damaged \(.+\).*train first anew") as caught:
+        train(tmp_path, label="first", settings=settings(valid_every=1))
+    assert "\n" not in str(caught.value)
 
 
 def test_loss_is_the_weighted_sum_and_every_term_is_logged(tmp_path):
