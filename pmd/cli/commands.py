@@ -162,8 +162,8 @@ COMMANDS = Group(
         ),
         "report": Command(
             text="write a web page about one run or several: tables, curves, examples",
-            config="pmd.report.write:ReportConfig",
-            function="pmd.report.write:report",
+            config="pmd.reports.write:ReportConfig",
+            function="pmd.reports.write:report",
             examples=("pmd report runs/world-…", "pmd report RUN RUN --out both.html"),
             positional=("run",),
             repeated=True,

@@ -21,7 +21,7 @@ from pmd.recipes.tables import markdown
 from pmd.settings.checks import check_numbers
 from pmd.settings.shared import DataConfig
 from pmd.settings.text import TrainConfig
-from pmd.train.device import accelerator_for
+from pmd.training.device import accelerator_for
 
 
 @dataclass

@@ -19,8 +19,8 @@ from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.tsv import read_columns
 from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.papers.med import models_of
-from pmd.report.figure_methods import chosen, read_table
-from pmd.report.pictures import COLOURS, MARKS, figure
+from pmd.reports.figure_methods import chosen, read_table
+from pmd.reports.pictures import COLOURS, MARKS, figure
 from pmd.settings.med_table import TITLES
 
 TYPES, ENTITIES = 4, 250

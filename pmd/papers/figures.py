@@ -21,9 +21,9 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.recipes.tables import parameters_at
-from pmd.report.figure_methods import by_method, by_retention, title
-from pmd.report.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines, name_axes
-from pmd.report.record import OF_WIDTH, Curve, curves
+from pmd.reports.figure_methods import by_method, by_retention, title
+from pmd.reports.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines, name_axes
+from pmd.reports.record import OF_WIDTH, Curve, curves
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import read_config

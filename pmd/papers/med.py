@@ -28,12 +28,12 @@ from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.ranking import load_data, read_ranks, write_ranks
 from pmd.recipes.tables import Table, parameters_at, seeds_table, write_tables
-from pmd.report.figure_methods import retention_table
-from pmd.report.ranking import ranked
+from pmd.reports.figure_methods import retention_table
+from pmd.reports.ranking import ranked
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
-from pmd.train.device import accelerator_for
+from pmd.training.device import accelerator_for
 
 Results = dict[str, dict[int, list[StageResult]]]
 """The results of the seeds by row and width."""

@@ -18,7 +18,7 @@ from pmd.recipes.tables import markdown, ranking_cells
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
-from pmd.train.device import accelerator_for
+from pmd.training.device import accelerator_for
 from pmd.use.load import known_graph, load_scorer
 from pmd.use.locate import check_folder
 

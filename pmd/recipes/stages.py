@@ -30,8 +30,8 @@ from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
-from pmd.train.device import accelerator_for, precision_of, watch_for
-from pmd.train.loop import Interrupted, Progress, fit
+from pmd.training.device import accelerator_for, precision_of, watch_for
+from pmd.training.loop import Interrupted, Progress, fit
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from pmd.models.bert.croppable import CroppableBertForSequenceClassification, fl
 from pmd.models.bert.folder import tokenizer_of
 from pmd.recipes.tables import markdown
 from pmd.settings.catalogue import task_of
-from pmd.train.device import keep_freed_memory
+from pmd.training.device import keep_freed_memory
 
 Step = Callable[[GlueBatch], None]
 

@@ -32,8 +32,8 @@ from pmd.models.text.bi_encoder import pool
 from pmd.models.text.students import evenly_spaced, student_of
 from pmd.recipes.tables import markdown
 from pmd.settings.text import ContrastiveConfig, DistillConfig
-from pmd.train.batching import epoch_batches
-from pmd.train.optim import optimizer_for
+from pmd.training.batching import epoch_batches
+from pmd.training.optim import optimizer_for
 
 MASK_RATE = 0.1
 

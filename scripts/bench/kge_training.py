@@ -3,7 +3,7 @@
     OMP_WAIT_POLICY=PASSIVE python scripts/bench/kge_training.py --data ../shared/data/wn18rr
 
 Both train TransE and RotatE of the same width on the same triples with the same loss and Adam, by the functions that
-a user calls: PyKEEN's `SLCWATrainingLoop` with its `BasicNegativeSampler`, and `pmd.train.loop.fit` with
+a user calls: PyKEEN's `SLCWATrainingLoop` with its `BasicNegativeSampler`, and `pmd.training.loop.fit` with
 `SampledNegatives` and `KgeSupervised`. PyKEEN draws negatives for each triple, and so do we in the row "equal
 sampling". Rows of their own show what is another training: triples that share their negatives in groups, and
 `SparseAdam`, which updates only the rows that a batch has read.
@@ -43,8 +43,8 @@ from pmd.distill.kge_supervised import KgeSupervised
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
 from pmd.settings.kge import KgeTrainConfig, LossConfig
-from pmd.train.device import accelerator_for
-from pmd.train.loop import fit
+from pmd.training.device import accelerator_for
+from pmd.training.loop import fit
 
 Model = Literal["transe l1", "transe l2", "rotate l2"]
 Name = Literal["transe", "rotate"]

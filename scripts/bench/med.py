@@ -35,8 +35,8 @@ from pmd.models.kge.model import KgeModel
 from pmd.recipes.tables import markdown
 from pmd.settings.kge import LossConfig
 from pmd.settings.med import MedConfig, resolve_med
-from pmd.train.device import keep_freed_memory
-from pmd.train.optim import optimizer_for
+from pmd.training.device import keep_freed_memory
+from pmd.training.optim import optimizer_for
 
 LOSS = LossConfig(name="logistic", margin=6.0)
 NORMS = {"transe": "l1", "rotate": "l2", "pairre": "l1"}

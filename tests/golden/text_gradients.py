@@ -23,7 +23,7 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.students import student_of
 from pmd.settings.med import MedConfig, resolve_med
 from pmd.settings.text import ContrastiveConfig, DistillConfig
-from pmd.train.batching import epoch_batches
+from pmd.training.batching import epoch_batches
 
 WORDS = [f"w{i}" for i in range(30)]
 

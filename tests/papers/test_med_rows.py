@@ -13,7 +13,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.results import StageResult
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.papers.med import models_of, training_seconds
-from pmd.report import ranking
+from pmd.reports import ranking
 
 med_command = COMMANDS["table"]["med"]
 

@@ -20,10 +20,10 @@ from pmd.core.errors import PmdError
 from pmd.evaluation.retention import retained, retention_ratio
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
 from pmd.recipes.tables import Strong, Table, stored_tables, write_tables
-from pmd.report import measured as report_measured
-from pmd.report.page import as_markdown, block_markdown, escaped
-from pmd.report.ranking import varied
-from pmd.report.record import read_metrics, terms
+from pmd.reports import measured as report_measured
+from pmd.reports.page import as_markdown, block_markdown, escaped
+from pmd.reports.ranking import varied
+from pmd.reports.record import read_metrics, terms
 
 from ..markdown import tables_of
 from ..tiny_glue import write_bert, write_task
@@ -326,8 +326,8 @@ def test_what_is_measured_is_kept(runs, tmp_path, monkeypatch):
         raise AssertionError("measured again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pmd.report.ranking.details", never)
-        patch.setattr("pmd.report.ranking.milliseconds", never)
+        patch.setattr("pmd.reports.ranking.details", never)
+        patch.setattr("pmd.reports.ranking.milliseconds", never)
         patch.setattr(report_measured, "loaded", never)
         assert reported(run).html == first.html
         report_command([str(run), "--latency_rounds=0", "--min_queries=2"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError, need_package
-from pmd.report.page import Picture
+from pmd.reports.page import Picture
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 """Distinct in print and for colour-blind readers (Okabe and Ito, 2008); used in this order."""

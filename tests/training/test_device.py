@@ -10,7 +10,7 @@ from pmd.core import cores
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
-from pmd.train.device import accelerator_for, computes_bf16, precision_of
+from pmd.training.device import accelerator_for, computes_bf16, precision_of
 
 
 @pytest.fixture(autouse=True)

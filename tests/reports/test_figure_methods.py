@@ -16,8 +16,8 @@ from matplotlib.text import Text
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.figures import every_curve
-from pmd.report.figure_methods import STEP, bar_look, looks
-from pmd.report.pictures import width_axis
+from pmd.reports.figure_methods import STEP, bar_look, looks
+from pmd.reports.pictures import width_axis
 from pmd.settings.kge import KgeConfig
 from pmd.settings.med_table import TITLES
 

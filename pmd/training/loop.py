@@ -30,8 +30,8 @@ from tqdm import tqdm
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
-from pmd.train.batching import epoch_batches, steps_per_epoch
-from pmd.train.optim import optimizer_for, schedule_for
+from pmd.training.batching import epoch_batches, steps_per_epoch
+from pmd.training.optim import optimizer_for, schedule_for
 
 BEST = "best.safetensors"
 """In a checkpoint's folder, the weights that validated best."""

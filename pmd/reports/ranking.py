@@ -25,7 +25,7 @@ from pmd.models.text.scorer import TextScorer
 from pmd.recipes.ranking import ranking_options
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import TrainConfig
-from pmd.train.device import accelerator_for
+from pmd.training.device import accelerator_for
 from pmd.use.answers import best_entities
 
 EXAMPLES = 8

@@ -1,7 +1,7 @@
 """`pmd report`: what a run folder holds as one page to read, in HTML and in Markdown.
 
 What the run noted is taken as it is. Only what it did not note is measured, once, and kept in its folder: see
-`pmd.report.measured`.
+`pmd.reports.measured`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.recipes.tables import Table, duration, mark_best, ranking_cells, table_of
-from pmd.report.measured import Measured
-from pmd.report.page import Block, Part, Picture, Section, write_page
-from pmd.report.pictures import SHOWN, points, reproducible
-from pmd.report.record import RunRecord, read_run
-from pmd.report.sections import parameters_and_mrr, sections_of
+from pmd.reports.measured import Measured
+from pmd.reports.page import Block, Part, Picture, Section, write_page
+from pmd.reports.pictures import SHOWN, points, reproducible
+from pmd.reports.record import RunRecord, read_run
+from pmd.reports.sections import parameters_and_mrr, sections_of
 
 TOLERANCE = 5e-4
 """The largest difference from an MRR that was noted: on another machine, near ties fall otherwise."""

@@ -1,6 +1,6 @@
 import pytest
 
-from pmd.train.batching import epoch_batches, steps_per_epoch
+from pmd.training.batching import epoch_batches, steps_per_epoch
 
 
 @pytest.mark.parametrize(("n", "size"), [(10, 4), (7, 7), (100, 32), (5, 50)])

@@ -20,10 +20,10 @@ from pmd.recipes.tables import (
     widths_tables,
     without,
 )
-from pmd.report.figure_methods import by_method, by_retention, retention_table
-from pmd.report.page import Block, Picture, Section, Text
-from pmd.report.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
-from pmd.report.record import OF_WIDTH, RunRecord, terms, validation
+from pmd.reports.figure_methods import by_method, by_retention, retention_table
+from pmd.reports.page import Block, Picture, Section, Text
+from pmd.reports.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
+from pmd.reports.record import OF_WIDTH, RunRecord, terms, validation
 from pmd.settings.catalogue import task_of
 
 Files = Callable[[str], Path]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pmd.train.optim import optimizer_for, schedule_for
+from pmd.training.optim import optimizer_for, schedule_for
 
 
 def test_only_matrices_decay():

@@ -10,7 +10,7 @@ from torch import nn
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
-from pmd.train.loop import Interrupted, fit
+from pmd.training.loop import Interrupted, fit
 
 
 class Batch:

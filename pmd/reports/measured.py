@@ -19,8 +19,8 @@ from typing import Any
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object, write_json
 from pmd.core.run import Run
-from pmd.report.pictures import evenly_spaced
-from pmd.report.record import RunRecord
+from pmd.reports.pictures import evenly_spaced
+from pmd.reports.record import RunRecord
 from pmd.settings.shared import DataConfig
 from pmd.use.index import files_checksum, model_files
 from pmd.use.load import graph_file_stats, loaded
@@ -81,7 +81,7 @@ class Measured:
         return {stage: files_checksum(of_stage) for stage, of_stage in files.items() if of_stage}
 
     def details(self, stages: Sequence[str], split: str) -> dict[str, dict[str, Any]]:
-        """By stage, what `pmd.report.ranking.details` measures."""
+        """By stage, what `pmd.reports.ranking.details` measures."""
         evaluation = self.record.config["evaluation"]
         kept, details = self.facts.setdefault("details", {}), {}
         for stage, model in self.models(stages).items():
@@ -89,7 +89,7 @@ class Measured:
             if kept.get(stage, {}).get("of") != key:
                 if self.note:
                     continue
-                from pmd.report import ranking
+                from pmd.reports import ranking
 
                 print(f"ranking {split} with {stage} for its relations and examples", file=sys.stderr, flush=True)
                 scorer = self._scorer(stage, ranking.device_for(self.threads))
@@ -112,7 +112,7 @@ class Measured:
             return kept
         if self.note or not key["models"]:
             return {}
-        from pmd.report.ranking import milliseconds
+        from pmd.reports.ranking import milliseconds
 
         print(f"timing single queries of {', '.join(key['models'])}", file=sys.stderr, flush=True)
         scorers = {stage: self._scorer(stage, "cpu") for stage in key["models"]}
