@@ -27,11 +27,12 @@ from pmd.models.kge.folder import Vocabulary
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.bi_encoder import BiEncoder, new_encoder
 from pmd.models.text.folder import TextModel
+from pmd.models.text.start import save_tokenizer
 
 
 def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph) -> None:
     """Write the tokenizer, set to truncate and pad as in training, the vocabulary of the graph, and texts.tsv."""
-    trained.tokenizer.save_pretrained(folder)
+    save_tokenizer(trained.tokenizer, folder)
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise PmdError(f"the tokenizer, a {type(trained.tokenizer).__name__}, has no tokenizer.json; export needs one")

@@ -19,7 +19,7 @@ from pmd.models.bert.croppable import (
     check_bert_widths,
 )
 from pmd.models.families import Cropped, stored_settings, write_training
-from pmd.models.text.start import load_tokenizer
+from pmd.models.text.start import load_tokenizer, save_tokenizer
 from pmd.settings.glue import GlueModelConfig
 
 Model = BertForSequenceClassification | CroppableBertForSequenceClassification
@@ -69,7 +69,7 @@ def save(
 
     def fill(aside: Path) -> None:
         model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
+        save_tokenizer(tokenizer, aside)
         write_training(aside, training)
 
     write_folder(folder, fill)

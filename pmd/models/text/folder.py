@@ -27,6 +27,7 @@ from pmd.models.families import Cropped
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.scorer import TextScorer
+from pmd.models.text.start import save_tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def save(
 
     def fill(aside: Path) -> None:
         model.model.save_pretrained(aside)
-        model.tokenizer.save_pretrained(aside)
+        save_tokenizer(model.tokenizer, aside)
         write_vocabulary(aside, graph)
         if entities is not None:
             metadata = {"graph": checksum or graph.checksum(), "format": "pt"}

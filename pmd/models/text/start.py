@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -113,6 +114,16 @@ def load_tokenizer(source: str, encoder: PreTrainedConfig) -> PreTrainedTokenize
     if known is not None and max(ids) >= known:
         raise ValueError(f"the one there has ids up to {max(ids)}, and the model knows those below {known}")
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the files of a tokenizer: the same ones whatever it has read, and wherever it came from."""
+    if tokenizer.is_fast:  # it remembers how its last texts were cut and filled up
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    for name in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.save_pretrained(folder)
 
 
 def depth_of(config: EncoderConfig) -> int:

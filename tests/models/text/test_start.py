@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from pmd.core.errors import PmdError
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.models.text.start import depth_of, start, train_wordpiece
+from pmd.models.text.start import depth_of, save_tokenizer, start, train_wordpiece
 from pmd.settings.text import EncoderConfig
 
 from ...tiny import ENTITIES, tiny_batch, tiny_encoder, tiny_graph, tiny_model, tiny_tokenizer
@@ -115,6 +115,20 @@ def test_a_folder_gives_its_encoder(tmp_path):
         assert torch.equal(model.eval()("query", *arguments)[0], source("entity", *arguments)[0])
     assert model.depth == depth_of(EncoderConfig(name=str(tmp_path))) == 3
     assert tokenizer.get_vocab() == tiny_tokenizer().get_vocab()
+
+
+def test_the_files_of_a_tokenizer_do_not_depend_on_its_history(tmp_path):
+    tokenizer = train_wordpiece(tiny_graph(), 300)
+    save_tokenizer(tokenizer, tmp_path / "new")
+    tokenizer(["a long river", "near"], truncation=True, max_length=4, padding="max_length")
+    save_tokenizer(tokenizer, tmp_path / "used")
+    save_tokenizer(AutoTokenizer.from_pretrained(tmp_path / "used"), tmp_path / "loaded")
+    new, used, loaded = (
+        {file.name: file.read_text() for file in (tmp_path / name).iterdir()} for name in ("new", "used", "loaded")
+    )
+    assert new == used == loaded
+    stored = json.loads(new["tokenizer.json"])
+    assert (stored["truncation"], stored["padding"]) == (None, None)
 
 
 def error(call, *arguments) -> str:
