@@ -107,8 +107,6 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
     source, kept = (
         (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )
-    if source < 1:
-        raise PmdError(f"encoder.layers: {source} is no depth; use at least 1")
     if not 1 <= stage.layers <= source:
         raise PmdError(f"{key}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
     if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
@@ -117,8 +115,7 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
         )
     if not (stage.alpha >= 0 and stage.beta >= 0 and stage.alpha + stage.beta < 1):
         raise PmdError(f"{key}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
-    if not (stage.epochs >= 1 and stage.lr > 0):
-        raise PmdError(f"{key}: epochs ({stage.epochs}) and lr ({stage.lr}) must be positive")
+    check_numbers(numbers_at(stage, "epochs", "lr", prefix=f"{key}."))
 
 
 def check_progressive(config: ProgressiveConfig) -> None:

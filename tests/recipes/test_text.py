@@ -192,6 +192,23 @@ def test_what_cannot_work_is_one_line(arguments, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("layers", "options", "message"),
+    [
+        (3, ["--encoder.vocab_size=60"], "vocabulary"),
+        (3, ["--encoder.max_length=20"], "max_length=24…max_length=20…encoder.max_length"),
+        (2, [], "3 layers, not 2"),
+        (3, ["--encoder.hidden_size=32", "--encoder.widths=[16,32]"], "16 wide…32…init: pretrained"),
+    ],
+)
+def test_a_loaded_model_must_be_what_the_config_says(layers, options, message, run, folder, tmp_path):
+    stages = json.dumps([{"name": "a", "layers": layers, "load": str(run / "grade3")}, {"name": "b", "layers": 2}])
+    with pytest.raises(PmdError) as caught:
+        progressive_command([*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--stages={stages}", *options])
+    assert says(str(caught.value), f"stages (a).load: '{run / 'grade3'}'…{message}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_lora_trains_adapters_only_and_saves_a_plain_model(folder, tmp_path):
     stages = '[{"name": "full", "epochs": 1}, {"name": "adapted", "layers": 2, "mask_rate": 0.2}]'
     common = [

@@ -104,6 +104,7 @@ FULL = GlueStageConfig("finetune")
         ([GlueStageConfig("a", method="med", width=128)], "med.*model.widths.*width"),
         ([GlueStageConfig("a", method="bkd", width=128)], "bkd.*teacher.*`finetune`"),
         ([FULL, GlueStageConfig("a", teacher="finetune")], "finetune.*bkd"),
+        ([FULL, GlueStageConfig("a", "bkd", 128, teacher="finetun")], r"stages\[1\] \(a\).teacher: 'finetun'"),
         ([GlueStageConfig("a", med=MedConfig("med"))], r"stages\[0\] \(a\).med: finetune"),
         ([GlueStageConfig("a", method="hat", med=MedConfig())], r"stages\[0\] \(a\).med: hat"),
         ([GlueStageConfig("a", order="taylor")], r"stages\[0\] \(a\).order.*width"),

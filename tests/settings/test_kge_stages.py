@@ -121,6 +121,13 @@ def resolve_error(stages) -> str:
         (KgeStageConfig("b", loss="logistic", adversarial=-1.0), "stages[1] (b).adversarial: -1.0"),
         (KgeStageConfig("b", adversarial=1.0), "stages[1] (b).adversarial…softmax"),
         (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0"),
+        (KgeStageConfig("b", lr=float("inf")), "stages[1] (b).lr: inf"),
+        (KgeStageConfig("b", method="dualde"), "stages[1] (b).teacher: dualde"),
+        (KgeStageConfig("b", method="med"), "stages[1] (b).widths: med…list"),
+        (KgeStageConfig("b", method="supervised", widths=[8, 16]), "stages[1] (b).widths: supervised…leave"),
+        (KgeStageConfig("b", load="x", start="a"), "stages[1] (b).load:…start"),
+        (KgeStageConfig("b", dim=32, teacher="a"), "stages[1] (b).dim: 32…16"),
+        (KgeStageConfig("b", loss="k_vs_all"), "stages[1] (b).loss:…margin, logistic, softmax"),
     ],
 )
 def test_a_stage_that_cannot_run_names_its_key(stage, message):
@@ -144,6 +151,8 @@ def test_lists_of_stages_that_cannot_run():
         ("loss.adversarial", 1.0, "softmax…loss.name"),
         ("dual.ablations", True, "dual.students"),
         ("dual.lrs", [0.1], "dual.students"),
+        ("dual.students", [8, 0], "0"),
+        ("evaluation.rerank_hops", 2, "0"),
         ("loss.n3", 0.1, "complex…simple…rotate"),
         ("model.dim", 0, "0"),
         ("dual.temperature", 0.0, "0.0"),
@@ -174,8 +183,17 @@ def test_a_setting_that_cannot_work_is_named(key, value, message):
         ),
         (KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam", grad_clip=1.0)), "train.grad_clip…0"),
         (KgeConfig(loss=LossConfig(margin=3.0)), "loss.margin…softmax…loss.name"),
+        (KgeConfig(train=KgeTrainConfig(patience=2, valid_every=0)), "train.patience…train.valid_every"),
         (KgeConfig(name="a/b"), "name: 'a/b'"),
         (KgeConfig(seed=-1), "seed: -1"),
+        (KgeConfig(seed=2**32), "seed: 4294967296…4294967295"),
+        (KgeConfig(dual=DualConfig(students=[8, 4], lrs=[0.1])), "dual.lrs…dual.students"),
+        (KgeConfig(dual=DualConfig(students=[8]), stages=[KgeStageConfig("a")]), "dual.students…stages"),
+        (KgeConfig(model=ModelConfig(dim=16, widths=[8, 16]), dual=DualConfig(students=[8])), "dual.students…widths"),
+        (
+            KgeConfig(model=ModelConfig("transh", unit_entities=True), loss=LossConfig(constraint=0.25)),
+            "loss.constraint: model.unit_entities",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, message):

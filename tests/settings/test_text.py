@@ -1,10 +1,11 @@
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.shared import EvaluationConfig
-from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig, TrainConfig
+from pmd.settings.text import DistillConfig, EncoderConfig, LoraConfig, ProgressiveConfig, StageConfig, TrainConfig
 from pmd.settings.text_stages import check_progressive, grade_depths, resolve_stages
 
 from ..says import says
@@ -133,8 +134,9 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
         (StageConfig("b", 2, alpha=0.5, beta=0.5), "stages[1] (b): alpha 0.5…beta 0.5"),
         (StageConfig("b", 2, alpha=-0.1), "stages[1] (b)…-0.1"),
         (StageConfig("b", 2, beta=-0.1), "beta -0.1"),
-        (StageConfig("b", 2, epochs=0), "stages[1] (b)…(0)"),
-        (StageConfig("b", 2, lr=0.0), "lr (0.0)"),
+        (StageConfig("b", 2, epochs=0), "stages[1] (b).epochs: 0"),
+        (StageConfig("b", 2, lr=0.0), "stages[1] (b).lr: 0.0"),
+        (StageConfig("b", 2, lr=float("inf")), "stages[1] (b).lr: inf"),
     ],
 )
 def test_a_stage_that_cannot_run_names_its_key(stage, message):
@@ -164,17 +166,19 @@ def test_layers_that_are_not_used_are_not_checked():
         ("encoder.temperature", 0.0),
         ("encoder.max_length", 15),
         ("encoder.hidden_size", 33),
+        ("encoder.widths", [64, 32]),
         ("evaluation.batch_size", 0),
         ("distill.temperature", -2.0),
         ("distill.masked_share", 0.0),
         ("distill.masked_share", 1.1),
         ("distill.mask_rates", [0.1]),
+        ("train.lora.alpha", 0),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(key, value):
-    config = ProgressiveConfig()
-    part, name = key.split(".")
-    setattr(getattr(config, part), name, value)
+    config = ProgressiveConfig(train=TrainConfig(lora=LoraConfig()))
+    part, _, name = key.rpartition(".")
+    setattr(attrgetter(part)(config), name, value)
     with pytest.raises(PmdError) as caught:
         check_progressive(config)
     assert str(caught.value).startswith(f"{key}: ") and len(str(caught.value).splitlines()) == 1
