@@ -44,13 +44,15 @@ class ConvertConfig:
     """Convert a graph to another layout.
 
     Args:
-        out: the new folder.
-        to: `tsv`, the layout of this package; `kg-bert`, which SimKGC reads too; or `parquet`, for the Hub.
+        out: the new folder; with `nt` a file if it ends in `.nt`.
+        to: `tsv`, the layout of this package; `kg-bert`, which SimKGC reads too; `parquet`, for the Hub; or `nt`, N-Triples.
+        base: with `nt`, the IRI that ids are put under that are none.
         data: the graph.
     """
 
     out: str
-    to: Literal["tsv", "kg-bert", "parquet"] = "tsv"
+    to: Literal["tsv", "kg-bert", "parquet", "nt"] = "tsv"
+    base: str = "http://example.org/"
     data: DataConfig = field(default_factory=DataConfig)
 
 
@@ -88,7 +90,7 @@ def info(config: InfoConfig) -> str:
 def convert_graph(config: ConvertConfig) -> str:
     """Write the folder; returns a line about it. PmdError if the graph or the folder cannot be used."""
     graph = load_graph(config.data.path, **config.data.options)
-    return _written(convert(graph, config.to, Path(config.out).expanduser()), graph)
+    return _written(convert(graph, config.to, Path(config.out).expanduser(), config.base), graph)
 
 
 def split_graph(config: SplitConfig) -> str:

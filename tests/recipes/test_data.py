@@ -51,6 +51,17 @@ def test_convert_and_back(tmp_path, capsys):
     assert pmd.load_graph(str(tmp_path / "tsv")).checksum() == pmd.load_graph("world").checksum()
 
 
+def test_convert_to_one_file_of_ntriples(tmp_path, capsys):
+    pytest.importorskip("pyoxigraph")
+    arguments = ["--to=nt", "--base=https://kg.example/", f"--out={tmp_path / 'world.nt'}"]
+    dispatch(["data", "convert", "world", *arguments])
+    assert "world.nt: 1,887 entities" in capsys.readouterr().out
+    graph = pmd.load_graph("world")
+    key, name = graph.entity_ids[5], graph.entity_names[5]
+    label = f'<https://kg.example/{key.replace(":", "%3A")}> <http://www.w3.org/2000/01/rdf-schema#label> "{name}" .'
+    assert label in (tmp_path / "world.nt").read_text().splitlines()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

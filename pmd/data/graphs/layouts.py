@@ -3,7 +3,8 @@
 - `tsv`: ours, see `pmd.data.graphs.sources.write_graph`;
 - `kg-bert`: `entity2text.txt`, `entity2textlong.txt`, `relation2text.txt`, `entities.txt`, `relations.txt`, and
   `train.tsv`, `dev.tsv`, `test.tsv` (Yao, Mao and Luo, 2019), as SimKGC's preprocessing reads them too;
-- `parquet`: a file for each split with heads, relations and tails, their names and descriptions, for the Hub.
+- `parquet`: a file for each split with heads, relations and tails, their names and descriptions, for the Hub;
+- `nt`: N-Triples, see `pmd.data.graphs.rdf_writer`.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.rdf_writer import BASE, write_ntriples
 from pmd.data.graphs.sources import write_graph
 from pmd.data.graphs.tsv import write_columns
 
 
-def convert(graph: KnowledgeGraph, layout: str, folder: Path) -> Path:
+def convert(graph: KnowledgeGraph, layout: str, folder: Path, base: str = BASE) -> Path:
     """Write a graph as a new folder, all of it or nothing.
 
     Args:
-        layout: `tsv`, `kg-bert` or `parquet`.
-        folder: a new or an empty one.
+        layout: `tsv`, `kg-bert`, `parquet` or `nt`.
+        folder: a new or an empty one; for `nt` also a new file that ends in `.nt`.
+        base: for `nt`, what ids that are no IRIs are put under.
 
     Raises:
         PmdError: if the folder is not empty, or the layout cannot hold all of the graph's splits or texts.
     """
     if layout == "tsv":
         return write_graph(graph, folder)
+    if layout == "nt":
+        return write_ntriples(graph, folder, base)
     if graph.splits:
         raise PmdError(f"to: {layout} cannot hold split '{next(iter(graph.splits))}'; use tsv")
     folder = new_folder(folder)
