@@ -56,12 +56,14 @@ def graph_of(
     texts: Texts,
     notes: Sequence[str] = (),
     shares: Shares | None = None,
+    doubt_order: bool = True,
 ) -> KnowledgeGraph:
     """The graph of splits, or of the one list of triples `train`, which is split.
 
     Args:
         source: the folder or file, for errors.
         shares: as in `Options`.
+        doubt_order: refuse triples that look as if they stood in another order; False where the source names their parts.
 
     Raises:
         PmdError: for an id that is not listed, a missing split, and columns that seem to be confused.
@@ -70,7 +72,8 @@ def graph_of(
     texts.add_columns(tables)
     entity_ids = texts.entity_ids or _sorted_ids(tables, "head", "tail")
     relation_ids = texts.relation_ids or _sorted_ids(tables, "relation")
-    _doubt_order(source, entity_ids, relation_ids, tables["train"])
+    if doubt_order:
+        _refuse_other_order(source, entity_ids, relation_ids, tables["train"])
     entities, relations = ({key: index for index, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
     triples, negatives, weights = {}, {}, {}
     for split, table in tables.items():
@@ -140,7 +143,9 @@ def _sorted_ids(tables: Mapping[str, TripleTable], *parts: str) -> list[str]:
     return sorted(set().union(*(table.ids(*parts) for table in tables.values())))
 
 
-def _doubt_order(source: str, entity_ids: Sequence[str], relation_ids: Sequence[str], train: TripleTable) -> None:
+def _refuse_other_order(
+    source: str, entity_ids: Sequence[str], relation_ids: Sequence[str], train: TripleTable
+) -> None:
     """PmdError if most relations are heads as well, or if there are more relations than entities."""
     shared = len(train.ids("head").intersection(relation_ids))
     if len(train) > FEWEST_TO_DOUBT and (shared > len(relation_ids) / 2 or len(relation_ids) > len(entity_ids)):

@@ -70,7 +70,7 @@ def split_files(folder: Path) -> dict[str, Path]:
     paths_by_split: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem = stem_of(path) if path.is_file() else None
-        if stem and (split := _split_of(stem)):
+        if stem and (split := split_of(stem)):
             paths_by_split.setdefault(split, []).append(path)
     files = {}
     for split in SPLITS:
@@ -84,7 +84,8 @@ def split_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _split_of(stem: str) -> str | None:
+def split_of(stem: str) -> str | None:
+    """The split that a file's name without its endings stands for; None for other files."""
     if _NEGATIVES.fullmatch(stem):
         return None
     stem = stem.removesuffix("2id")

@@ -9,14 +9,21 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
+import numpy as np
+
 from pmd.core.errors import PmdError, need_package
+from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.folders import split_of
+from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf_statements import RDF, TEXTS, RdfTriples, Statements
+from pmd.data.graphs.tables import PACKINGS, open_packed
+from pmd.data.graphs.triples import DEFAULTS, PARTS, Options, TripleTable
 from pmd.data.graphs.tsv import quote
 
 if TYPE_CHECKING:
@@ -34,7 +41,6 @@ FORMATS = {
 }
 """By ending, what pyoxigraph calls the format."""
 
-_PACKINGS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _SAMPLE = 1 << 16
 _RELATIVE = "http://relative.invalid/"
 _IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]*")
@@ -47,7 +53,7 @@ _PARSER_PLACE = re.compile(r"^Parser error at .*?: ")
 def rdf_stem(path: Path) -> str | None:
     """The name of an RDF file without its endings, in lower case: `Train.nt.gz` -> `train`. None for other files."""
     name = path.name.lower()
-    for packing in _PACKINGS:
+    for packing in PACKINGS:
         name = name.removesuffix(packing)
     stem, _, ending = name.rpartition(".")
     return stem if stem and f".{ending}" in FORMATS else None
@@ -80,17 +86,56 @@ def load_rdf_files(files: Mapping[str, Sequence[Path]], language: str = "en") ->
     return statements.result(str(paths[0] if len(paths) == 1 else paths[0].parent))
 
 
-def rdf_files(folder: Path, split_of: Callable[[str], str | None]) -> dict[str, list[Path]]:
-    """The RDF files of a folder by split, for `load_rdf_files`; empty if it has none.
+def rdf_files(source: Path) -> dict[str, list[Path]]:
+    """By split, the RDF files of a folder, or the one file that it is; empty if there are none.
 
-    Args:
-        split_of: the split that a file's stem names, such as `train`; None for other stems.
+    In a folder with splits, files of other names are under `TEXTS`; in one without, all files are one graph.
     """
+    if not source.is_dir():
+        return {"train": [source]} if is_rdf_file(source) else {}
     by_split: dict[str, list[Path]] = {}
-    paths = [path for path in sorted(folder.iterdir()) if is_rdf_file(path)]
+    paths = [path for path in sorted(source.iterdir()) if is_rdf_file(path)]
     for path in paths:
         by_split.setdefault(split_of(rdf_stem(path) or "") or TEXTS, []).append(path)
-    return by_split if len(by_split.keys() - {TEXTS}) else {"train": paths} if paths else {}
+    return by_split if by_split.keys() - {TEXTS} else {"train": paths} if paths else {}
+
+
+def load_rdf_graph(source: Path, name: str, options: Options = DEFAULTS) -> KnowledgeGraph:
+    """The graph of a file or folder for which `rdf_files` is not empty. PmdError for what cannot be used."""
+    return graph_of_rdf(load_rdf_files(rdf_files(source), options.language), str(source), name, options)
+
+
+def graph_of_rdf(read: RdfTriples, source: str, name: str, options: Options = DEFAULTS) -> KnowledgeGraph:
+    """The graph of what was read. Without splits it is split as one file of triples is."""
+    for option in ("columns", "drop", "weight"):
+        if getattr(options, option):
+            raise PmdError(f"{source}: {option} does not apply to RDF, which has no columns; leave it out")
+    for split in ("train", *read.splits):
+        if not len(read.splits.get(split, ())):
+            raise PmdError(
+                f"{source}: no triple of the split {split} in its RDF files; add some, for example as {split}.nt"
+            )
+    texts = Texts(
+        dict(zip(read.entity_ids, read.entity_names)),
+        dict(zip(read.entity_ids, read.entity_descriptions)),
+        dict(zip(read.relation_ids, read.relation_names)),
+        read.aliases,
+        read.types,
+        read.entity_ids,
+        read.relation_ids,
+    )
+    tables = {split: _table(rows, read, source) for split, rows in read.splits.items()}
+    return graph_of(name, source, tables, texts, read.notes, options.shares, doubt_order=False)
+
+
+def _table(rows: np.ndarray, read: RdfTriples, source: str) -> TripleTable:
+    import pyarrow as pa
+
+    columns = {}
+    for column, (part, ids) in enumerate(zip(PARTS, (read.entity_ids, read.relation_ids, read.entity_ids))):
+        numbers = pa.array(rows[:, column].astype(np.int32))
+        columns[part] = pa.chunked_array([pa.DictionaryArray.from_arrays(numbers, pa.array(ids, pa.string()))])
+    return TripleTable(columns, source)
 
 
 def is_rdflib_graph(value: object) -> bool:
@@ -101,6 +146,7 @@ def is_rdflib_graph(value: object) -> bool:
 def from_rdflib(graph: Iterable[Sequence[Any]], language: str = "en") -> RdfTriples:
     """Read an `rdflib.Graph`, or a `Dataset` without the names of its graphs."""
     statements = Statements(language)
+    statements.begin("train")
     for subject, predicate, object, *_ in graph:
         statements.statements += 1
         keys = [_rdflib_key(subject), str(predicate)]
@@ -190,7 +236,7 @@ def _take(quads: pyoxigraph.QuadParser, statements: Statements, prefix: str, ren
 
 
 def _ending(path: Path) -> str:
-    return next(suffix for suffix in map(str.lower, reversed(path.suffixes)) if suffix not in _PACKINGS)
+    return next(suffix for suffix in map(str.lower, reversed(path.suffixes)) if suffix not in PACKINGS)
 
 
 def _format(path: Path) -> str:
@@ -216,10 +262,7 @@ def _xml_root(path: Path) -> str:
 
 
 def _open(path: Path) -> io.BufferedReader:
-    import pyarrow as pa
-
-    stream = pa.input_stream(str(path), compression=_PACKINGS.get(path.suffix.lower()))
-    return io.BufferedReader(stream, _SAMPLE)
+    return io.BufferedReader(open_packed(path), _SAMPLE)
 
 
 def _syntax_error(path: Path, error: SyntaxError) -> str:

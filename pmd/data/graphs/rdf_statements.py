@@ -73,7 +73,6 @@ _ROLES = {
 }
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
 _OTHER_LANGUAGE = 3
-_WORD_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LISTED = 5
 
 
@@ -118,7 +117,7 @@ class _BestTexts:
 
 
 class Statements:
-    """Takes the statements one by one, and keeps integers and the best texts.
+    """Takes the statements one by one, after `begin`, and keeps integers and the best texts.
 
     Args:
         language: of texts, as a tag such as `en`. Where there is none, a text without language is taken, then one of a
@@ -136,14 +135,14 @@ class Statements:
         self.names, self.descriptions = _BestTexts(), _BestTexts()
         self.aliases: dict[int, list[str]] = {}
         self.left_out: Counter[str] = Counter()
-        self.meta_types = self.foreign_aliases = self.quoted = self.statements = 0
+        self.foreign_aliases = self.quoted = self.statements = 0
         self.bases: set[str] = set()
         self._ranks: dict[str | None, int] = {None: 1}
-        self.begin("train")
 
     def begin(self, split: str) -> None:
         """The statements that follow belong to this split, or to `TEXTS`."""
         self._triples = self.splits.setdefault(split, array("i"))
+        self._is_texts = split == TEXTS
 
     def link(self, subject: str, predicate: str, object: str) -> None:
         """A statement between two resources."""
@@ -152,8 +151,7 @@ class Statements:
         tail = nodes.setdefault(object, len(nodes))
         if predicate == TYPE:
             self.types.extend((head, tail))
-            if object.startswith(META):
-                self.meta_types += 1
+            if self._is_texts or object.startswith(META):
                 return
         self._triples.extend((head, self.relations.setdefault(predicate, len(self.relations)), tail))
 
@@ -260,9 +258,11 @@ class Statements:
         if texts_only:
             yield f"left out: {len(texts_only) // 3:,} triples of files that are no split"
         if self.types:
+            relation = self.relations.get(TYPE, -1)
+            as_triples = sum(int((rows[:, 1] == relation).sum()) for rows in splits.values())
             yield (
-                f"{len(self.types) // 2:,} statements say a type; they are triples of the relation 'type' too, but for "
-                f"{self.meta_types:,} whose type is a class of RDF, RDFS, OWL, SKOS or Wikibase"
+                f"{len(self.types) // 2:,} statements say a type; {as_triples:,} of them are triples of the relation 'type' "
+                f"too, but none whose type is a class of RDF, RDFS, OWL, SKOS or Wikibase"
             )
         if self.left_out:
             yield f"left out: {sum(self.left_out.values()):,} literals ({_listed(self.left_out, local_name)})"
@@ -316,18 +316,12 @@ def local_name(iri: str) -> str:
 
 
 def readable(key: str) -> str:
-    """A name for an id: of an IRI the last part, percent-decoded, with blanks for underscores and at camel case.
+    """A name for an id: of an IRI the last part, percent-decoded, in words.
 
-    `http://dbpedia.org/ontology/birthPlace` -> `birth place`; a blank node keeps its id.
+    `http://dbpedia.org/resource/Z%C3%BCrich_Airport` -> `Zürich Airport`; a blank node keeps its id.
     """
     if key.startswith("_:") or ":" not in key:
         return key if ":" in key else words_of(key)
     local = local_name(key)
     decoded = unquote(local)
-    text = local if "\ufffd" in decoded else decoded
-    if re.search(r"[_\s]", text):  # what separates words by underscores does not do so by capitals: Ronald_McDonald
-        return words_of(text)
-    words = _WORD_BORDER.sub(" ", text).split()
-    if text[:1].islower():
-        words = [word.lower() if word[1:].islower() else word for word in words]
-    return " ".join(words) or key
+    return words_of(local if "\ufffd" in decoded else decoded) or key

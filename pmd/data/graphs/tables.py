@@ -43,7 +43,7 @@ def read_table(path: Path, encoded: bool = False, skip: int = 0) -> pa.Table:
     import pyarrow as pa
 
     try:
-        with _open(path) as file:
+        with open_packed(path) as file:
             name = path.name.lower()
             for packing in PACKINGS:
                 name = name.removesuffix(packing)
@@ -61,11 +61,12 @@ def read_table(path: Path, encoded: bool = False, skip: int = 0) -> pa.Table:
 
 def first_lines(path: Path, number: int = 5) -> list[str]:
     """The first lines of a text file, without line ends. PmdError if it is not UTF-8."""
-    with _open(path) as file:
+    with open_packed(path) as file:
         return _decoded(path, file.read(_SAMPLE)).splitlines()[:number]
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_packed(path: Path) -> IO[bytes]:
+    """A file's bytes, unpacked as its ending says."""
     import pyarrow as pa
 
     packing = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}.get(path.suffix.lower())

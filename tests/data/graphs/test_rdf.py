@@ -13,10 +13,20 @@ import torch
 from pmd.core.errors import PmdError
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.layouts import convert
-from pmd.data.graphs.rdf import from_rdflib, is_rdf_file, is_rdflib_graph, load_rdf, load_rdf_files, rdf_files
+from pmd.data.graphs.rdf import (
+    from_rdflib,
+    is_rdf_file,
+    is_rdflib_graph,
+    load_rdf,
+    load_rdf_files,
+    load_rdf_graph,
+    rdf_files,
+)
 from pmd.data.graphs.rdf_statements import RdfTriples, readable
 from pmd.data.graphs.rdf_writer import write_ntriples
 from pmd.data.graphs.sources import load_graph
+from pmd.data.graphs.split import Shares
+from pmd.data.graphs.triples import Options
 from tests.says import says
 
 pytest.importorskip("pyoxigraph")
@@ -58,17 +68,16 @@ def names(read: RdfTriples) -> dict[str, str]:
     return dict(zip(read.entity_ids, read.entity_names))
 
 
-def graph_of(read: RdfTriples) -> KnowledgeGraph:
-    splits = {split: torch.from_numpy(rows) for split, rows in read.splits.items()}
-    own = [splits.pop(split, torch.empty(0, 3, dtype=torch.long)) for split in ("train", "valid", "test")]
-    entities = (read.entity_ids, read.entity_names, read.entity_descriptions)
-    graph = KnowledgeGraph("g", *entities, read.relation_ids, read.relation_names, *own, splits=splits)
-    object.__setattr__(graph, "aliases", read.aliases)
-    return graph
+def whole(read: RdfTriples) -> KnowledgeGraph:
+    """All triples as the training split."""
+    none = torch.empty(0, 3, dtype=torch.long)
+    texts = (read.entity_ids, read.entity_names, read.entity_descriptions, read.relation_ids, read.relation_names)
+    train = torch.from_numpy(read.splits["train"])
+    return KnowledgeGraph("g", *texts, train, none, none, aliases=read.aliases, types=read.types)
 
 
 def same(one: RdfTriples, other: RdfTriples) -> bool:
-    texts = ("entity_ids", "entity_names", "entity_descriptions", "relation_ids", "relation_names", "aliases")
+    texts = ("entity_ids", "entity_names", "entity_descriptions", "relation_ids", "relation_names", "aliases", "types")
     return all(getattr(one, name) == getattr(other, name) for name in texts) and all(
         spelled(one, split) == spelled(other, split) for split in {*one.splits, *other.splits}
     )
@@ -92,12 +101,12 @@ def test_dbpedia(tmp_path):
         f"{DBO}Country": "Country",
     }
     assert read.entity_descriptions[read.entity_ids.index(zurich)] == 'The largest city of "Switzerland".'
-    relations = {f"{DBO}cityServed": "city served", f"{DBO}country": "country", kind: "type"}
+    relations = {f"{DBO}cityServed": "city Served", f"{DBO}country": "country", kind: "type"}
     assert dict(zip(read.relation_ids, read.relation_names)) == relations
     assert read.types == {swiss: [f"{DBO}Country", "http://www.w3.org/2002/07/owl#Thing"]}
     for note in (
         "16 statements…3 are triples",
-        "2 statements say a type…1 whose type is a class",
+        "2 statements say a type; 1 of them are triples",
         "left out: 3 literals (populationTotal 2, areaCode 1)",
         "1 have no name in 'en'…de 1",
         "left out: the texts of 1 resources",
@@ -216,9 +225,9 @@ def test_an_ontology(name, tmp_path):
     assert dict(zip(read.entity_ids, read.entity_descriptions))[f"{zoo}BigCat"] == "A large felid."
     assert dict(zip(read.relation_ids, read.relation_names)) == {
         kind: "type",
-        sub: "sub class of",
+        sub: "sub Class Of",
         f"{zoo}livesIn": "lives in",
-        "http://www.w3.org/2002/07/owl#onProperty": "on property",
+        "http://www.w3.org/2002/07/owl#onProperty": "on Property",
     }
     assert read.types[f"{zoo}leo"] == [f"{zoo}BigCat", "http://www.w3.org/2002/07/owl#NamedIndividual"]
     assert any(says(note, "1 entities are blank nodes") for note in read.notes)
@@ -372,8 +381,8 @@ def test_statements_about_statements_and_graphs(tmp_path):
 @pytest.mark.parametrize(
     ("iri", "name"),
     [
-        (f"{DBO}birthPlace", "birth place"),
-        ("http://x/hasDNASequence", "has DNA sequence"),
+        (f"{DBO}birthPlace", "birth Place"),
+        ("http://x/hasDNASequence", "has DNASequence"),
         ("http://x/HumanGene", "Human Gene"),
         (f"{DBR}Ronald_McDonald", "Ronald McDonald"),
         (f"{DBR}Star_Wars:_Episode_IV", "Star Wars: Episode IV"),
@@ -392,16 +401,12 @@ def test_readable(iri, name):
     assert readable(iri) == name
 
 
-def split_of(stem: str) -> str | None:
-    return {"train": "train", "dev": "valid", "test": "test"}.get(stem)
-
-
 def test_a_folder_of_splits(tmp_path):
     for name, (head, tail) in {"train.nt": "ab", "dev.ttl": "bc", "Test.nt": "ca"}.items():
         sample(tmp_path, name, f"<http://{head}> <http://r> <http://{tail}> .\n_:x <http://r> <http://{tail}> .")
     sample(tmp_path, "labels.nt", f'<http://a> <{RDFS}label> "Anna" .\n<http://a> <http://r> <http://leak> .')
     sample(tmp_path, "README.md", "not RDF")
-    files = rdf_files(tmp_path, split_of)
+    files = rdf_files(tmp_path)
     assert {split: [path.name for path in paths] for split, paths in files.items()} == {
         "train": ["train.nt"],
         "valid": ["dev.ttl"],
@@ -415,11 +420,40 @@ def test_a_folder_of_splits(tmp_path):
     assert any(says(note, "left out: 1 triples of files that are no split") for note in read.notes)
 
 
+def test_a_graph_of_one_file_is_split(tmp_path):
+    lines = [f"<http://e{i}> <http://r> <http://e{j}> ." for i in range(12) for j in range(i)]
+    lines += [f"<http://e{i}> <http://www.w3.org/1999/02/22-rdf-syntax-ns#type> <http://T> ." for i in range(12)]
+    # More relations than entities, and relations that are entities, are no sign of confused columns here.
+    lines += [f"<http://p{i}> <{RDFS}domain> <http://T> .\n<http://e1> <http://p{i}> <http://e2> ." for i in range(30)]
+    path = sample(tmp_path, "Small.nt.gz", "")
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    graph = load_rdf_graph(path, "small", Options(shares=Shares(valid=0.1, test=0.1, seed=3)))
+    sizes = [len(graph.split(split)) for split in graph.split_names]
+    assert sum(sizes) == len(set(lines)) + 30 and min(sizes) >= 5
+    assert graph.types["http://e3"] == ["http://T"] and graph.name == "small"
+    assert any("seed 3" in note for note in graph.notes) and any("a type; 12 of them" in note for note in graph.notes)
+
+
+@pytest.mark.parametrize("option", [{"columns": {"head": 1}}, {"drop": ["time"]}, {"weight": "w"}])
+def test_options_of_columns_do_not_apply(option, tmp_path):
+    with pytest.raises(PmdError) as caught:
+        load_rdf_graph(sample(tmp_path, "a.nt", BAD), "a", Options(**option))
+    assert says(str(caught.value), f"a.nt: {next(iter(option))} does not apply to RDF")
+
+
+@pytest.mark.parametrize(("files", "split"), [({"test": BAD}, "train"), ({"train": BAD, "valid": "# none"}, "valid")])
+def test_splits_without_triples(files, split, tmp_path):
+    for name, text in files.items():
+        sample(tmp_path, f"{name}.nt", text)
+    with pytest.raises(PmdError, match=rf"no triple of the split {split} .* {split}\.nt"):
+        load_rdf_graph(tmp_path, "a")
+
+
 def test_a_folder_without_splits_is_one_graph(tmp_path):
-    assert rdf_files(tmp_path, split_of) == {}
+    assert rdf_files(tmp_path) == {}
     sample(tmp_path, "cities.nt", "<http://a> <http://r> <http://b> .")
     sample(tmp_path, "rivers.ttl", "<http://b> <http://r> <http://c> .")
-    read = load_rdf_files(rdf_files(tmp_path, split_of))
+    read = load_rdf_files(rdf_files(tmp_path))
     assert read.splits.keys() == {"train"} and read.entity_ids == ["http://a", "http://b", "http://c"]
     assert spelled(read) == {("http://a", "http://r", "http://b"), ("http://b", "http://r", "http://c")}
 
@@ -485,17 +519,24 @@ AWKWARD = KnowledgeGraph(
     torch.tensor([[0, 1, 2]]),
     torch.tensor([[2, 1, 0], [3, 2, 2]]),
     splits={"inductive_train": torch.tensor([[1, 1, 1]])},
+    aliases={"a/b": ["a or b", "b/a"], "Gene::9021": ["p53"]},
+    types={"Gene::9021": ["Gene", "http://x.org/T"], "a/b": ["東京"]},
 )
 
 
-def facts(graph: KnowledgeGraph, read: RdfTriples) -> None:
+def ids_of(graph: KnowledgeGraph, split: str) -> list[tuple[str, str, str]]:
     ids = (graph.entity_ids, graph.relation_ids, graph.entity_ids)
+    return [tuple(keys[i] for keys, i in zip(ids, row)) for row in graph.split(split).tolist()]
+
+
+def facts(graph: KnowledgeGraph, read: RdfTriples) -> None:
     for split, rows in read.splits.items():
-        expected = [tuple(keys[i] for keys, i in zip(ids, row)) for row in graph.split(split).tolist()]
+        expected = ids_of(graph, split)
         assert spelled(read, split) == set(expected) and len(rows) == len(expected)
     entities = dict(zip(graph.entity_ids, zip(graph.entity_names, graph.entity_descriptions)))
     assert dict(zip(read.entity_ids, zip(read.entity_names, read.entity_descriptions))) == entities
     assert dict(zip(read.relation_ids, read.relation_names)) == dict(zip(graph.relation_ids, graph.relation_names))
+    assert read.aliases == graph.aliases and read.types == graph.types
 
 
 @pytest.mark.parametrize("base", ["http://example.org/", "https://my.site/kg#"])
@@ -508,8 +549,7 @@ def test_awkward_ids_and_texts_come_back(base, tmp_path):
         "train.nt",
         "valid.nt",
     ]
-    files = rdf_files(tmp_path / "new", lambda stem: stem if stem in AWKWARD.split_names else None)
-    read = load_rdf_files(files)
+    read = load_rdf_files(rdf_files(tmp_path / "new"))
     assert read.splits.keys() == set(AWKWARD.split_names)
     facts(AWKWARD, read)
 
@@ -518,7 +558,8 @@ def test_other_programs_read_what_is_written(tmp_path):
     rdflib = pytest.importorskip("rdflib")
     path = write_ntriples(AWKWARD, tmp_path / "new" / "awkward.nt")
     graph = rdflib.Graph().parse(path, format="nt")
-    triples = [t for t in graph if not isinstance(t[2], rdflib.Literal)]
+    assert len(list(graph.triples((None, rdflib.RDF.type, None)))) == 3
+    triples = [t for t in graph if not isinstance(t[2], rdflib.Literal) and t[1] != rdflib.RDF.type]
     assert len(triples) == len({tuple(row) for row in AWKWARD.known_triples().tolist()} | {(1, 1, 1)})
     assert (rdflib.URIRef("http://example.org/00260881"), rdflib.RDFS.label, rdflib.Literal('"quoted"')) in graph
     assert (rdflib.URIRef("http://example.org/Gene%3A%3A9021"), rdflib.RDFS.label, rdflib.Literal("TP53")) in graph
@@ -532,7 +573,7 @@ def test_other_programs_read_what_is_written(tmp_path):
 )
 def test_loaded_written_and_loaded(name, text, tmp_path):
     read = load_rdf(sample(tmp_path, name, text))
-    path = write_ntriples(graph_of(read), tmp_path / "out.nt")
+    path = write_ntriples(whole(read), tmp_path / "out.nt")
     assert same(load_rdf(path), read)
     assert path.read_text().startswith("# pmd base") == any(key.startswith("_:") for key in read.entity_ids)
 
@@ -541,14 +582,17 @@ def test_aliases_come_back(tmp_path):
     text = '<http://a> <http://r> <http://b> .\n<http://a> <http://www.w3.org/2004/02/skos/core#altLabel> "A", "B" .'
     read = load_rdf(sample(tmp_path, "a.ttl", text))
     assert read.aliases == {"http://a": ["A", "B"]}
-    assert same(load_rdf(write_ntriples(graph_of(read), tmp_path / "out.nt")), read)
+    assert same(load_rdf(write_ntriples(whole(read), tmp_path / "out.nt")), read)
 
 
 def test_the_bundled_graph_comes_back(tmp_path):
     graph = load_graph("world")
     convert(graph, "nt", tmp_path / "new")
-    read = load_rdf_files(rdf_files(tmp_path / "new", lambda stem: stem if stem in graph.split_names else None))
-    facts(graph, read)
+    again = load_rdf_graph(tmp_path / "new", "world")
+    assert sorted(again.entity_ids) == sorted(graph.entity_ids) and again.name == "world"
+    facts(graph, load_rdf_files(rdf_files(tmp_path / "new")))
+    for split in graph.split_names:
+        assert ids_of(again, split) == ids_of(graph, split)
 
 
 @pytest.mark.parametrize(
