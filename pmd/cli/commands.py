@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -19,8 +20,8 @@ from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import instantiate, parse
 from pmd.settings.text_stages import check_progressive
 
-RESUME_OPTIONS = ("--resume", "--runs")
-"""The options that may be given with --resume; the others are those of the run."""
+RESUME_OPTIONS = ("--resume", "--runs", "--data.path")
+"""The options that may be given with --resume; the others are those of the run. Its data may have been moved."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +57,9 @@ class StagesCommand(Command):
             if others:
                 raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
+            path = options.data.path if "--data.path" in names else None
             options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.trained
+            options.data.path = path or data_of(run, options.data.path)
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # torch is imported only now, after wrong options have been refused.
@@ -66,6 +69,18 @@ class StagesCommand(Command):
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print((run.folder / "table.md").read_text(encoding="utf-8"))
             print(f"run folder: {run.folder}", file=sys.stderr)
+
+
+def data_of(run: Run, path: str) -> str:
+    """Where the data of a run are, which its settings call `path`. PmdError if they were in a place that is gone."""
+    place = run.data_place
+    if place and place.exists():
+        return str(place)
+    if place and not Path(path).expanduser().exists():
+        raise PmdError(
+            f"'{run.folder}' was trained on '{place}', which is gone; say where it is now: --data.path FOLDER"
+        )
+    return path
 
 
 COMMANDS = Group(

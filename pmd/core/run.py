@@ -148,6 +148,12 @@ class Run:
         return noted.get("threads") or 0 if noted.get("processes") == processes else 0
 
     @property
+    def data_place(self) -> Path | None:
+        """Where the data lay when the run was trained last; None for data that are in no file here."""
+        noted = self.environment.get("data")
+        return Path(noted) if isinstance(noted, str) else None
+
+    @property
     def data_checksum(self) -> str | None:
         """The checksum of the data that the run was started on, a graph's or a task's; None if there is none."""
         files = [self.folder / name for name in CHECKSUMS]
@@ -160,7 +166,9 @@ class Run:
             if self.main:
                 write_text(self.folder / CHECKSUMS[0], checksum + "\n")
         elif noted != checksum:
-            raise PmdError(f"'{self.folder}' was run on other data than data.path holds now; start a new run")
+            raise PmdError(
+                f"'{self.folder}' was run on other data than data.path holds now; name its own by --data.path, or start a new run"
+            )
 
     @property
     def stored(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.core.packages import model_source
 from pmd.models.families import family_of, stored_settings
+from pmd.settings.shared import DataConfig
 from pmd.use.load import current_index
 from pmd.use.locate import locate
 
@@ -27,6 +28,7 @@ class CropConfig:
             encoders: their vectors become narrower, and so does the index of the encoded entities.
         out: the new folder.
         revision: branch, tag or commit of a Hub id; by default main.
+        data: the graph of the model's run, if it has been moved.
     """
 
     model: str
@@ -34,6 +36,7 @@ class CropConfig:
     out: str
     stage: str | None = None
     revision: str | None = None
+    data: DataConfig | None = None
 
 
 def crop(config: CropConfig) -> str:
@@ -53,14 +56,14 @@ def crop(config: CropConfig) -> str:
     cropped = family.load_module().crop(folder, config.width, config.out)
     warn(config.width, cropped.widths)
     if family.ranks:
-        take_index(Path(folder), Path(config.out).expanduser(), config.width)
+        take_index(Path(folder), Path(config.out).expanduser(), config.width, config.data)
     return f"{config.out}: {cropped.text}"
 
 
-def take_index(folder: Path, out: Path, width: int) -> None:
+def take_index(folder: Path, out: Path, width: int, data: DataConfig | None) -> None:
     """Crop the index of a model too; if it has none, it is built first, provided that the graph is there."""
     with contextlib.suppress(PmdError):  # a model without an index, or with a broken one, is still a model
-        index = current_index(folder)
+        index = current_index(folder, data)
         from pmd.use.index_writer import crop_index  # imports torch
 
         crop_index(index, out, width)

@@ -10,7 +10,6 @@ from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.families import num_parameters, ranking_family, stored_settings
 from pmd.recipes.ranking import measure, refuse_unseen
@@ -19,7 +18,7 @@ from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.training.device import accelerator_for
-from pmd.use.load import known_graph, load_scorer
+from pmd.use.load import known_graph, load_scorer, loaded
 from pmd.use.locate import check_folder
 
 RANKING = tuple(row.title for row in METRICS["ranking"].values())
@@ -42,8 +41,9 @@ def evaluate(config: EvaluateConfig) -> str:
         if config.evaluation.rerank_hops and not families[model].reads:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    data = config.data or known_graph(Path(config.models[0]))
-    graph = load_graph(data.path, **data.options)
+    first = Path(config.models[0])
+    data = config.data or known_graph(first)
+    graph = loaded(data, None if config.data else first)
     rows = []
     for model, family in families.items():
         scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)

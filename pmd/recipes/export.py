@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, need_package
 from pmd.core.files import new_folder, write_folder
 from pmd.models.families import family_of, stored_settings
 from pmd.settings.shared import DataConfig
-from pmd.use.load import known_graph
+from pmd.use.load import known_graph, loaded
 from pmd.use.locate import locate
 
 
@@ -54,12 +54,15 @@ def export(config: ExportConfig) -> str:
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
         return export_embeddings(folder, out, name)
+    for package in ("onnx", "onnxruntime") if config.to.startswith("onnx") else ():
+        need_package(package, "export to ONNX needs", "export")
     source = config.data or known_graph(folder)
+    graph = loaded(source, None if config.data else folder)
     from pmd.recipes.export_text import export_onnx, export_sentence_transformers
 
     if config.to == "sentence-transformers":
-        return export_sentence_transformers(folder, out, name, source)
-    return export_onnx(folder, out, name, source, int8=config.to == "onnx-int8")
+        return export_sentence_transformers(folder, out, name, graph)
+    return export_onnx(folder, out, name, graph, source.cache, int8=config.to == "onnx-int8")
 
 
 def name_of(model: str, folder: Path) -> str:

@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pmd.core.errors import PmdError, need_package
+from pmd.core.errors import PmdError
 from pmd.core.files import write_folder, write_json
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
 from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
-from pmd.settings.shared import DataConfig
 from pmd.use.export import template_values, write_readme, write_sentence_transformers, write_texts
-from pmd.use.load import loaded
 from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
 
 TOLERANCE = 1e-4
@@ -26,25 +24,23 @@ SAMPLE = 64
 """About how many texts of each encoder are compared."""
 
 
-def export_sentence_transformers(folder: Path, out: Path, name: str, source: DataConfig) -> str:
+def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph) -> str:
     """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
-    trained, graph = _load(folder), loaded(source)
+    trained = _load(folder)
     write_folder(out, lambda new: write_sentence_transformers(new, trained, graph, name))
     return f"{out}: the entity encoder, {trained.model.depth} layers, vectors of {trained.model.dim} dimensions"
 
 
-def export_onnx(folder: Path, out: Path, name: str, source: DataConfig, *, int8: bool) -> str:
+def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None, *, int8: bool) -> str:
     """Write both encoders as ONNX graphs; returns a line about them and how close they are to the model.
 
     They are compared by their vectors in fp32, and by the ranking of the test split with 8-bit integers.
 
     Raises:
-        PmdError: if a package is missing, or if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
+        PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
-    for package in ("onnx", "onnxruntime"):
-        need_package(package, "export to ONNX needs", "export")
-    trained, graph = _load(folder), loaded(source)
-    scorer = TextScorer(trained.model, trained.read(graph, source.cache), stored_entities(folder, graph))
+    trained = _load(folder)
+    scorer = TextScorer(trained.model, trained.read(graph, cache), stored_entities(folder, graph))
     comparison: list[str] = []
 
     def fill(new: Path) -> None:

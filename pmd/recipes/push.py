@@ -32,6 +32,7 @@ from pmd.recipes.glue_tables import run_table
 from pmd.recipes.tables import markdown, ranking_tables
 from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
+from pmd.settings.shared import DataConfig
 from pmd.use.index import Index
 from pmd.use.load import current_index, graph_of_run, load
 from pmd.use.locate import stage_folder
@@ -57,6 +58,7 @@ class PushConfig:
         token: access token; by default HF_TOKEN, or that of `hf auth login`.
         dry_run: write the folder and list what would be sent, but send nothing.
         out: where the folder is kept; needed with --dry-run.
+        data: the graph of the run, if it has been moved.
     """
 
     model: str
@@ -71,6 +73,7 @@ class PushConfig:
     token: str | None = None
     dry_run: bool = False
     out: str | None = None
+    data: DataConfig | None = None
 
 
 def publish(config: PushConfig) -> str:
@@ -153,7 +156,7 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     width = config.width if config.width != width_of(stored_settings(stage)) else None
     if width is None:
         if family.ranks:
-            current_index(stage)
+            current_index(stage, config.data)
         for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):
             target = folder / source.relative_to(stage)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,16 +164,16 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     else:
         from pmd.recipes.crop import CropConfig, crop
 
-        crop(CropConfig(str(stage), width, str(folder)))
+        crop(CropConfig(str(stage), width, str(folder), data=config.data))
         if family.ranks:
-            current_index(folder, graph_of_run(stage))
+            current_index(folder, config.data or graph_of_run(stage))
             (folder / "entities.safetensors").unlink(missing_ok=True)
     if family.ranks:
         index = Index(folder / "index")
         if Run(stage.parent).data_checksum not in (None, index.metadata["graph"]):
             raise PmdError(
                 f"'{stage.parent}' was run on another graph than the index holds that would be sent, and its metrics are "
-                "of that one; restore what data.path names, or start a new run"
+                "of that one; name its own by --data.path, or start a new run"
             )
         index.update(graph_files={})  # the names of neighbouring files are not published
     (folder / "README.md").write_text(card(facts_of(config, family, stage, folder)), encoding="utf-8")

@@ -28,6 +28,7 @@ from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
 from pmd.core.types import Objective
+from pmd.data.graphs.sources import registered_names
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
 from pmd.training.device import accelerator_for, precision_of, watch_for
@@ -198,6 +199,12 @@ def refuse_small_batches(family_run: FamilyRun) -> None:
             raise PmdError(f"{key}: {size} leaves a process without a batch; use {least} or more")
 
 
+def place_of(path: str) -> str | None:
+    """The absolute path of data; None for a registered graph, and for data on the Hub."""
+    place = Path(path).expanduser()
+    return str(place.resolve()) if place.exists() and path not in registered_names() else None
+
+
 def ready_to_resume(family_run: FamilyRun, run: Run) -> list[str]:
     """The stages of a run that need not be trained again.
 
@@ -236,7 +243,9 @@ def note_environment(family_run: FamilyRun) -> None:
     if accelerator.is_main_process:
         device = {"device": str(accelerator.device), "precision": precision_of(accelerator)}
         threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
-        noted = environment(**device, processes=accelerator.num_processes, **threads, seed=family_run.config.seed)
+        config, processes = family_run.config, accelerator.num_processes
+        data = {"data": place_of(config.data.path)}
+        noted = environment(**device, processes=processes, **threads, seed=config.seed, **data)
         write_json(family_run.run.folder / "env.json", noted)
 
 

@@ -23,7 +23,7 @@ from pmd.reports.pictures import evenly_spaced
 from pmd.reports.record import RunRecord
 from pmd.settings.shared import DataConfig
 from pmd.use.index import files_checksum, model_files
-from pmd.use.load import graph_file_stats, loaded
+from pmd.use.load import graph_file_stats, graph_of_run, loaded
 
 FORMAT = 1
 TIMED = 6
@@ -35,13 +35,14 @@ class Measured:
 
     Args:
         record: of a run that ranks.
+        data: the graph, if it is not where the run noted.
         threads: for the ranking on a CPU; 0 for OMP_NUM_THREADS, or else for all free cores.
         fresh: forget what was measured before.
 
     `note` says why nothing can be measured, where that is so.
     """
 
-    def __init__(self, record: RunRecord, *, threads: int = 0, fresh: bool = False):
+    def __init__(self, record: RunRecord, *, data: DataConfig | None = None, threads: int = 0, fresh: bool = False):
         self.record, self.threads, self.note = record, threads, ""
         self.file = record.folder / "report" / "measured.json"
         self.facts: dict[str, Any] = {}
@@ -50,7 +51,7 @@ class Measured:
                 self.facts = read_object(self.file, "")
         if self.facts.get("format") != FORMAT:
             self.facts = {"format": FORMAT}
-        self.data = DataConfig(**record.config["data"])
+        self.data = data or graph_of_run(record.folder / "stage")
         try:
             self._check_graph()
         except PmdError as error:

@@ -19,6 +19,7 @@ from pmd.reports.page import Block, Part, Picture, Section, write_page
 from pmd.reports.pictures import SHOWN, points, reproducible
 from pmd.reports.record import RunRecord, read_run
 from pmd.reports.sections import parameters_and_mrr, sections_of
+from pmd.settings.shared import DataConfig
 
 TOLERANCE = 5e-4
 """The largest difference from an MRR that was noted: on another machine, near ties fall otherwise."""
@@ -39,6 +40,7 @@ class ReportConfig:
         latency_rounds: single queries to time each model with; 0 for none.
         threads: CPU threads of the ranking; 0 for OMP_NUM_THREADS, or else for all free cores.
         fresh: measure again what an earlier report has measured.
+        data: the graph of the runs, if it has been moved.
     """
 
     run: str | list[str]
@@ -49,6 +51,7 @@ class ReportConfig:
     latency_rounds: int = 50
     threads: int = 0
     fresh: bool = False
+    data: DataConfig | None = None
 
 
 def report(config: ReportConfig) -> list[Path]:
@@ -85,7 +88,7 @@ def measure(record: RunRecord, stages: Sequence[str], config: ReportConfig) -> d
     can be measured; what cannot be, and what has changed since the run, is added to the notes of the record."""
     if not record.splits or not config.rank:
         return {"sizes": {}, "details": {}, "latency": {}}
-    measured, details, latency = Measured(record, threads=config.threads, fresh=config.fresh), {}, {}
+    measured, details, latency = Measured(record, data=config.data, threads=config.threads, fresh=config.fresh), {}, {}
     if record.ranked():
         split = record.splits[0]
         details, latency = measured.details(stages, split), measured.latency(split, config.latency_rounds)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
-from pmd.core.run import read_settings
+from pmd.core.run import Run, read_settings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.index import FileStats, Index, file_stats, files_checksum, graph_files, has_index, model_files
@@ -90,19 +90,20 @@ def current_index(
     Raises:
         PmdError: if the index is broken, if it must be built and no graph is found, or if there is no graph of that name.
     """
-    source = graph if graph is not None else graph_of_run(model)
+    named = graph is not None
+    source = graph if named else graph_of_run(model)
     if isinstance(source, str):
         source = DataConfig(path=source)
     if rebuild or not has_index(model, any_format=source is None):
-        return build(model, source)
+        return build(model, source, named=named)
     index = Index(model / "index")
-    changed = changes(index, model, source, named=graph is not None)
+    changed = changes(index, model, source, named=named)
     if not changed:
         return index
     if "the model" in changed:
         check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
-    return build(model, source)
+    return build(model, source, named=named)
 
 
 def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> list[str]:
@@ -123,7 +124,7 @@ def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | Non
         stats = graph_file_stats(source)
         # Options may read the same files in another way.
         doubtful = named if stats is None else stats != noted["graph_files"] or (named and bool(source.options))
-        if doubtful and loaded(source).checksum() != noted["graph"]:
+        if doubtful and loaded(source, None if named else model).checksum() != noted["graph"]:
             changed.append("the graph")
         elif doubtful and stats is not None:
             index.update(graph_files=stats)
@@ -141,14 +142,22 @@ def check_weights(model: Path) -> None:
             raise PmdError(f"{file}: is cut off or damaged ({error}); copy or download it anew") from None
 
 
+def run_of(model: Path) -> Run:
+    """The run that a model's folder is in, if it is in one."""
+    return Run(model.resolve().parent)
+
+
 def graph_of_run(model: Path) -> DataConfig | None:
-    """Where the graph comes from that the run of this folder has; None if the folder is in no run."""
-    file = model.resolve().parent / "config.yaml"
+    """Where the graph of a model's run is: where the run noted, or else as its settings say; None if the folder is in no
+    run."""
+    file = run_of(model).folder / "config.yaml"
     if not file.is_file():
         return None
-    data = read_settings(file).get("data")
+    data, noted = read_settings(file).get("data"), run_of(model).data_place
+    if not isinstance(data, dict):
+        return None
     try:
-        return DataConfig(**data) if isinstance(data, dict) else None
+        return DataConfig(**data | ({"path": str(noted)} if noted and noted.exists() else {}))
     except TypeError as error:  # of other settings
         reason = str(error).partition(" ")[2]
         raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None
@@ -172,14 +181,30 @@ def graph_file_stats(source: DataConfig) -> FileStats | None:
     return file_stats(folder, graph_files(folder)) if folder.is_dir() else None
 
 
-def loaded(source: DataConfig) -> KnowledgeGraph:
-    """The graph of a source."""
+def loaded(source: DataConfig, model: Path | None = None) -> KnowledgeGraph:
+    """The graph of a source; `model` is the model's folder if the user names no graph and the model's run does.
+
+    Raises:
+        PmdError: for a graph that cannot be read, and for another graph than the run's, unless it has changed in the place
+            that the run noted.
+    """
     from pmd.data.graphs.sources import load_graph
 
-    return load_graph(source.path, **source.options)
+    if model is None:
+        return load_graph(source.path, **source.options)
+    run = run_of(model)
+    origin = f"'{run.folder}' was trained on '{run.data_place or source.path}'"
+    try:
+        graph = load_graph(source.path, **source.options)
+    except PmdError as error:
+        raise PmdError(f"{error} ({origin}; say where that is now: --data.path FOLDER)") from None
+    path = Path(source.path).expanduser()
+    if path.exists() and path != run.data_place and run.data_checksum not in (None, graph.checksum()):
+        raise PmdError(f"{origin}, and '{source.path}' here is another graph; say which is meant: --data.path FOLDER")
+    return graph
 
 
-def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
+def build(model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> Index:
     """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another graph."""
     if source is None:
         source = known_graph(model)
@@ -188,6 +213,8 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None) -> Index:
 
     # Before the graph is read: what changes meanwhile will be compared again.
     stats = (graph_file_stats(source) if isinstance(source, DataConfig) else None) or {}
-    graph, cache = (loaded(source), source.cache) if isinstance(source, DataConfig) else (source, None)
+    graph, cache = (
+        (loaded(source, None if named else model), source.cache) if isinstance(source, DataConfig) else (source, None)
+    )
     reads = ranking_family(stored_settings(model), model).reads
     return build_index(model, graph, stats, reads=reads, cache=cache)

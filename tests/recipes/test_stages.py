@@ -12,7 +12,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.models.families import write_training
 from pmd.recipes.stages import Banner, FamilyRun, run_stages
-from pmd.settings.shared import LoopConfig
+from pmd.settings.shared import DataConfig, LoopConfig
 from pmd.training.loop import Interrupted
 
 
@@ -27,6 +27,7 @@ class RunConfig:
     runs: str
     name: str | None = None
     seed: int = 3
+    data: DataConfig = field(default_factory=DataConfig)
     stages: list[StageConfig] = field(default_factory=lambda: [StageConfig("first"), StageConfig("second")])
     train: LoopConfig = field(default_factory=lambda: LoopConfig(threads=1))
 

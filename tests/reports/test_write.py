@@ -365,6 +365,7 @@ def test_the_graph_of_a_run_may_be_gone_or_changed(runs, graph_folder, tmp_path)
     shutil.copytree(runs("croppable"), run, ignore=shutil.ignore_patterns("report*"))
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace(read_path(run), str(moved)))
+    (run / "env.json").unlink()  # which notes the place as well
     text = "".join(reported(run).page.text)
     assert "The graph of this run cannot be read:" in text and "is left out" in text
     shutil.copytree(graph_folder, moved)
