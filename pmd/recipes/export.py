@@ -61,7 +61,7 @@ def export(config: ExportConfig) -> str:
     from pmd.recipes.export_text import export_onnx, export_sentence_transformers
 
     if config.to == "sentence-transformers":
-        return export_sentence_transformers(folder, out, name, graph)
+        return export_sentence_transformers(folder, out, name, graph, source.cache)
     return export_onnx(folder, out, name, graph, source.cache, int8=config.to == "onnx-int8")
 
 

@@ -15,26 +15,26 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
 from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
-from pmd.use.export import template_values, write_readme, write_sentence_transformers, write_texts
+from pmd.use.export import SAMPLE, template_values, write_readme, write_sentence_transformers, write_texts
 from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
 
 TOLERANCE = 1e-4
 """The largest allowed difference of a number in a unit vector between ONNX Runtime and PyTorch, both in fp32."""
-SAMPLE = 64
-"""About how many texts of each encoder are compared."""
 
 
-def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph) -> str:
+def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None) -> str:
     """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
     trained = _load(folder)
-    write_folder(out, lambda new: write_sentence_transformers(new, trained, graph, name))
+    text = trained.read(graph, cache)
+    write_folder(out, lambda new: write_sentence_transformers(new, trained, text, graph, name))
     return f"{out}: the entity encoder, {trained.model.depth} layers, vectors of {trained.model.dim} dimensions"
 
 
 def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None, *, int8: bool) -> str:
     """Write both encoders as ONNX graphs; returns a line about them and how close they are to the model.
 
-    They are compared by their vectors in fp32, and by the ranking of the test split with 8-bit integers.
+    They are compared by their vectors in fp32, and by the ranking of the test split with 8-bit integers; the tokens that they
+    get from texts are compared too.
 
     Raises:
         PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
@@ -48,7 +48,7 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
         entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
         comparison.append(words)
         np.save(new / "entities.npy", entities.numpy())
-        write_texts(new, trained, graph)
+        write_texts(new, trained, graph, scorer.text)
         write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
         write_readme(new, "onnx.md.jinja", name=name, **template_values(trained, graph) | metadata | measured)
 
@@ -68,9 +68,7 @@ def _compare_vectors(
 ) -> tuple[Tensor, dict[str, float], str]:
     """Compare the vectors of texts of all lengths; returns the entities (n, d) of the model, the largest difference of a
     number, and words about it."""
-    text = scorer.text
-    by_length = np.argsort(text.rows.lengths[: text.num_entities], kind="stable")
-    sample = by_length[:: max(1, len(by_length) // SAMPLE)]
+    text, sample = scorer.text, scorer.text.sample(SAMPLE)
     queries = text.queries(sample, np.arange(len(sample)) % (2 * text.num_relations))
     difference = max(
         float(np.abs(encoders.encode(role, texts, text.pad) - scorer.encode(role, texts).numpy()).max())

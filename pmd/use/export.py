@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from safetensors.torch import save_file
@@ -22,16 +23,23 @@ from pmd.core.files import write_json, write_text
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
 from pmd.data.graphs.tsv import write_columns
-from pmd.data.texts.graph_text import whole_texts
+from pmd.data.texts.graph_text import GraphText, relation_texts, whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.bi_encoder import BiEncoder, new_encoder
 from pmd.models.text.folder import TextModel
 from pmd.models.text.start import save_tokenizer
 
+SAMPLE = 64
+"""About how many texts of each encoder are compared with the model."""
 
-def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph) -> None:
-    """Write the tokenizer, set to truncate and pad as in training, the vocabulary of the graph, and texts.tsv."""
+
+def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph, text: GraphText) -> None:
+    """Write the tokenizer, set to truncate and pad as in training, the vocabulary of the graph, and texts.tsv.
+
+    Raises:
+        PmdError: if from these texts the tokenizer makes other tokens than the model reads, which are those of `text`.
+    """
     save_tokenizer(trained.tokenizer, folder)
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -41,7 +49,22 @@ def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph) -> None
     tokenizer.enable_padding(pad_id=trained.tokenizer.pad_token_id, pad_token=trained.tokenizer.pad_token)
     tokenizer.save(str(file))
     write_vocabulary(folder, graph)
-    write_columns(folder / "texts.tsv", [graph.entity_ids, whole_texts(graph, trained.reading)])
+    texts = whole_texts(graph, trained.reading)
+    check_texts(tokenizer, texts, relation_texts(graph.relation_names), text)
+    write_columns(folder / "texts.tsv", [graph.entity_ids, texts])
+
+
+def check_texts(tokenizer: Tokenizer, texts: Sequence[str], relations: Sequence[str], text: GraphText) -> None:
+    """Compare the tokens that other programs make of a sample of texts of all lengths, and of queries, with the model's."""
+    sample, relation = text.sample(SAMPLE), int(np.argmin(text.relations.lengths))  # a long one is cut in training
+    queries = text.queries(sample, np.full(len(sample), relation))
+    for entity, alone, asked in zip(sample, text.entities(sample).ids, queries.ids):
+        pair = tokenizer.encode(texts[entity], relations[relation])
+        if tokenizer.encode(texts[entity]).ids != alone.tolist() or pair.ids != asked.tolist():
+            raise PmdError(
+                f"to: from the text {texts[entity]!r:.60} other programs would make other tokens than the model reads; "
+                "change it, or train with the tokenizer of another encoder"
+            )
 
 
 def template_values(trained: TextModel, graph: KnowledgeGraph) -> dict[str, Any]:
@@ -65,7 +88,9 @@ def write_readme(folder: Path, template: str, **values: Any) -> None:
     write_text(folder / "README.md", environment.get_template(template).render(values) + "\n")
 
 
-def write_sentence_transformers(folder: Path, trained: TextModel, graph: KnowledgeGraph, name: str) -> None:
+def write_sentence_transformers(
+    folder: Path, trained: TextModel, text: GraphText, graph: KnowledgeGraph, name: str
+) -> None:
     """Write the entity encoder as a model of sentence-transformers.
 
     All its versions since 2.0 read these files. They are written without it, so that it need not be installed.
@@ -73,7 +98,7 @@ def write_sentence_transformers(folder: Path, trained: TextModel, graph: Knowled
     model, encoder = trained.model, trained.model.encoder("entity")
     check_plain(model)
     encoder.save_pretrained(folder)
-    write_texts(folder, trained, graph)
+    write_texts(folder, trained, graph, text)
     pooling = {"word_embedding_dimension": model.hidden_size, "pooling_mode_mean_tokens": True}
     pooling |= {f"pooling_mode_{kind}": False for kind in ("cls_token", "max_tokens", "mean_sqrt_len_tokens")}
     modules: list[tuple[str, dict[str, Any] | None]] = [("Transformer", None), ("Pooling", pooling)]

@@ -8,21 +8,25 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import DistilBertConfig, RobertaConfig
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.data.texts.graph_text import whole_texts
+from pmd.data.texts.graph_text import GraphText, relation_texts, whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, pool
 from pmd.models.text.folder import TextModel
 from pmd.models.text.scorer import TextScorer, encode_texts
+from pmd.models.text.start import save_tokenizer
 from pmd.use import onnx
-from pmd.use.export import template_values, write_embeddings
+from pmd.use.export import check_texts, template_values, write_embeddings
 from pmd.use.onnx import OnnxEncoders, OnnxScorer, write_encoders
 
 from .. import slow
-from ..tiny import READING, tiny_graph, tiny_model, tiny_text, tiny_tokenizer
+from ..tiny import READING, RELATIONS, tiny_graph, tiny_model, tiny_text, tiny_tokenizer
+from ..tiny_encoders import tokenizer_of
 
 SHAPES = [(1, 1), (1, 7), (5, 1), (3, 24), (2, 60)]
 
@@ -185,3 +189,21 @@ def test_a_graph_without_a_test_split_has_an_example_of_train():
         values = template_values(TextModel(tiny_model(), tiny_tokenizer()), of)
         head, relation, _ = split[0].tolist()
         assert (values["head"], values["relation"]) == (graph.entity_ids[head], graph.relation_names[relation])
+
+
+@pytest.mark.parametrize("family", ["roberta", "mpnet", "deberta-v2"])  # byte-level pairs, word pieces, unigrams
+def test_texts_are_exported_only_if_a_tokenizer_alone_reads_them_alike(family, tmp_path):
+    tokenizer = tokenizer_of(family)
+    text = GraphText(tiny_graph(), tokenizer, READING)
+    written, relations = whole_texts(tiny_graph(), READING), relation_texts(RELATIONS)
+    save_tokenizer(tokenizer, tmp_path)
+    alone = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    alone.enable_truncation(READING.max_length, strategy="only_first")
+    check_texts(alone, written, relations, text)
+    joined = [*written]
+    joined[0] = joined[0].replace(" ", "")
+    with pytest.raises(PmdError, match=r"to: from the text 'Adawrote"):
+        check_texts(alone, joined, relations, text)
+    alone.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    with pytest.raises(PmdError, match="to: from the text"):
+        check_texts(alone, written, relations, text)

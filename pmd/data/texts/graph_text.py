@@ -183,6 +183,11 @@ class GraphText(TokenTexts):
         """Ids that are never masked: the tokens around texts, and padding."""
         return sorted({*self.frame.before, *self.frame.between, *self.frame.after, self.pad})
 
+    def sample(self, count: int) -> np.ndarray:
+        """About so many entities (≤ 2 · count,), whose texts are of all lengths."""
+        by_length = np.argsort(self.rows.lengths[: self.num_entities], kind="stable")
+        return by_length[:: max(1, len(by_length) // count)]
+
     def _add_neighbours(self, base: Ragged, names: Ragged, owners: np.ndarray, others: np.ndarray) -> None:
         """Append the tokens of neighbours' names to the texts, and add the variants that training triples need.
 
