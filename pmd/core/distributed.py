@@ -57,6 +57,18 @@ def global_mean(values: Tensor) -> Tensor:
     return values.sum() * world_size() / count.clamp(min=1)
 
 
+def relative_weights(weights: Tensor) -> Tensor:
+    """Weights (b,) over the mean of those of all processes: the mean of values times these, over all rows of all processes, is
+    the values' weighted mean. All 0 where all are.
+
+    Example: of (1, 3) the mean is 2, and values (4, 8) times (½, 3/2) have the mean (2 + 12) / 2 = (1·4 + 3·8) / (1 + 3).
+    """
+    total = torch.stack([weights.sum(), weights.new_tensor(weights.numel())])
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return weights / (total[0] / total[1]).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
 def broadcast_first(tensor: Tensor, device: torch.device) -> Tensor:
     """The CPU tensor of the first process, in all of them; it travels through `device`.
 

@@ -9,6 +9,7 @@ All sub-models score the batch in one pass, and learn together. Terms:
 
 The paper sums over triples and sub-models where means are taken here: its `mutual` would be thousands of times larger, by
 the number of scores in a batch. The evolutionary weights sum to 1 in a batch in both; each process weighs its own rows.
+Confidences of the triples multiply the evolutionary weights before they are made to sum to 1, or else weigh the label loss.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class MutualEvolution(CroppableObjective):
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """The label loss of each sub-model (n,)."""
         if self.evolutionary:
-            return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false)
+            return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false, batch.confidences)
         return torch.vmap(lambda of_width: self.labels.hard(of_width, batch))(scores)
 
     def soft(self, scores: Tensor) -> Tensor:

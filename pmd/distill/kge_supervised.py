@@ -2,6 +2,8 @@
 
 Term `hard` is one of five label losses (`loss.name`); `n3` and `constraint` are regularisers on the embeddings that
 a batch reads, each with its weight in the config.
+
+Confidences of the triples weigh the label loss, wherever there is one; soft labels and regularisers weigh all triples evenly.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pmd.core.distributed import relative_weights
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, Side
@@ -91,19 +94,20 @@ class LabelLoss:
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """The loss of scores (b, columns) on the labels of their batch: a scalar."""
-        options, logits = self.options, self.logits(scores)
+        options, logits, confidences = self.options, self.logits(scores), batch.confidences
+        confidences = None if confidences is None else relative_weights(confidences)
         if options.name == "one_vs_all":
-            return losses.one_vs_all_loss(logits, batch.answers, options.label_smoothing)
+            return losses.one_vs_all_loss(logits, batch.answers, options.label_smoothing, confidences)
         if options.name == "k_vs_all":
-            return losses.k_vs_all_loss(logits, batch.labels, options.label_smoothing)
+            return losses.k_vs_all_loss(logits, batch.labels, options.label_smoothing, confidences)
         false = batch.false
         if options.name == "softmax":
-            return losses.softmax_loss(logits, false)
+            return losses.softmax_loss(logits, false, confidences)
         if options.name == "margin":
             weights = losses.negative_weights(scores[:, 1:], false, options.adversarial)
-            return losses.margin_loss(scores, weights, options.margin)
+            return losses.margin_loss(scores, weights, options.margin, confidences)
         weights = losses.negative_weights(logits[:, 1:], false, options.adversarial)
-        return losses.logistic_loss(logits, weights)
+        return losses.logistic_loss(logits, weights, confidences)
 
     def soft(self, student: Tensor, teacher: Tensor, teacher_loss: LabelLoss, temperature: float = 1.0) -> Tensor:
         """The loss of the student's scores on the teacher's, (b, columns) both; each has its own margin and scale.

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather, global_mean
+from pmd.core.distributed import global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
 from pmd.distill.teacher import Frozen, bridge
@@ -50,7 +50,7 @@ class LogitDistillation(Supervised):
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         softened = partial(two_way_softened_loss, temperature=self.temperature)
         logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "logits": logit_loss}
+        terms = {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms

@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather, global_mean
+from pmd.core.distributed import global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
@@ -79,7 +79,7 @@ class MaskedFeatureDistillation(Supervised):
         ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.mask_batch(batch)))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model)
-        terms = {"ce": self.contrastive(vectors, all_gather(batch.examples)), "score": score}
+        terms = {"ce": self.contrastive(vectors, batch), "score": score}
         if "feature" in self.weights:
             if self.separate:
                 ours, theirs = self._encode_both(*self.mask_batch(batch, self.share))

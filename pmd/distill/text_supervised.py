@@ -3,6 +3,8 @@
 In-batch, pre-batch and self-negatives, in both directions. It trains the first teacher and the baselines without
 distillation, and is the label term of every distillation. A student with several `widths` learns them together, from one
 encoding of the batch.
+
+Confidences of the triples weigh the label term, in every method; what a teacher says of an example weighs evenly.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather
+from pmd.core.distributed import all_gather, relative_weights
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -102,7 +104,7 @@ class Supervised(Objective):
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)
-        return {"ce": self.contrastive(gather_vectors(query, entity, batch), all_gather(batch.examples))}
+        return {"ce": self.contrastive(gather_vectors(query, entity, batch), batch)}
 
     def encode(self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()) -> tuple[Encoded, Encoded]:
         """Encodings of the distinct queries and of the distinct entities of a batch."""
@@ -112,32 +114,35 @@ class Supervised(Objective):
             encode(model, "entity", batch.entities, masks=masks[1], **options),
         )
 
-    def contrastive(self, vectors: Vectors, examples: Tensor) -> Tensor:
+    def contrastive(self, vectors: Vectors, batch: TripleBatch) -> Tensor:
         """The loss of the global batch, whose entities, in training, then join the queue of earlier ones."""
+        examples = all_gather(batch.examples)
         false_negatives = self.answers(examples, examples[:, 2])
         false_negatives.fill_diagonal_(False)
-        is_answer = {}
+        options = {}
+        if batch.confidences is not None:
+            options["confidences"] = all_gather(relative_weights(batch.confidences))
         if self.options.self_negatives:
-            is_answer["head_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
+            options["head_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
         if len(self.earlier_entities):
-            is_answer["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
-        losses = [self._contrastive(vectors.crop(width), false_negatives, is_answer) for width in self.student.widths]
+            options["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
+        losses = [self._contrastive(vectors.crop(width), false_negatives, options) for width in self.student.widths]
         if self.training and self.options.pre_batches:
             self._remember(vectors.entity.detach(), examples[:, 2])
         return widest_and_others(losses)
 
-    def _contrastive(self, vectors: Vectors, false_negatives: Tensor, is_answer: dict[str, Tensor]) -> Tensor:
-        """The loss of vectors of one width; `is_answer` marks known answers among the further negatives."""
+    def _contrastive(self, vectors: Vectors, false_negatives: Tensor, options: dict[str, Tensor]) -> Tensor:
+        """The loss of vectors of one width; `options` of `contrastive_loss` mark known answers among further negatives."""
         scale = self.student.inverse_temperature
         cosine = cosines(vectors.query, vectors.entity)
         cosine = cosine - self.options.margin * torch.eye(len(cosine), device=cosine.device)
         negatives = {}
-        if "head_is_answer" in is_answer:
+        if "head_is_answer" in options:
             negatives["head"] = (vectors.query * vectors.head).sum(-1) * scale
-        if "pre_batch_is_answer" in is_answer:
+        if "pre_batch_is_answer" in options:
             earlier = cosines(vectors.query, leading_dimensions(self.earlier_vectors, vectors.query.shape[-1]))
             negatives["pre_batch"] = earlier * scale * self.options.pre_batch_weight
-        return contrastive_loss(cosine * scale, false_negatives, **negatives, **is_answer)
+        return contrastive_loss(cosine * scale, false_negatives, **negatives, **options)
 
     def teacher_loss(
         self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, theirs: Vectors, teacher: BiEncoder

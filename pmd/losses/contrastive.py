@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pmd.losses.kge import mean_over_rows
+
 MASKED = -1e4
 """Logit of an entry that does not count: far below any real one, yet finite in half precision."""
 
@@ -18,6 +20,7 @@ def contrastive_loss(
     head_is_answer: Tensor | None = None,
     pre_batch: Tensor | None = None,
     pre_batch_is_answer: Tensor | None = None,
+    confidences: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy of each query's answer among the negatives, plus that of each answer's query.
 
@@ -28,6 +31,8 @@ def contrastive_loss(
         head_is_answer: (b,) bool, true where that head is a known answer of its query.
         pre_batch: (b, p) logits of entities of earlier batches.
         pre_batch_is_answer: (b, p) bool, true where such an entity is a known answer.
+        confidences: (b,) weights of the examples, of mean 1: of each query and of its answer. As a negative of others, an
+            example counts in full.
 
     Returns:
         A scalar: the mean over rows (query → entity) plus the mean over columns (entity → query).
@@ -39,4 +44,10 @@ def contrastive_loss(
         rows.append(head.masked_fill(head_is_answer, MASKED).unsqueeze(1))
     if pre_batch is not None:
         rows.append(pre_batch.masked_fill(pre_batch_is_answer, MASKED))
-    return cross_entropy(torch.cat(rows, dim=1), labels) + cross_entropy(logits.T, labels)
+
+    def mean(table: Tensor) -> Tensor:
+        if confidences is None:
+            return cross_entropy(table, labels)
+        return mean_over_rows(cross_entropy(table, labels, reduction="none"), confidences)
+
+    return mean(torch.cat(rows, dim=1)) + mean(logits.T)

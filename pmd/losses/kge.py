@@ -3,6 +3,9 @@
 Scores with sampled negatives are (b, 1 + k): the true triple first, then its negatives; `weights` (b, k) say how
 much each negative counts and sum to 1 in a row. Higher scores are more plausible; a distance comes as its
 negative. All losses are means over rows: the mean over processes with equally many rows is the global loss.
+
+The losses on labels take the `confidences` (b,) of the triples, of mean 1, as weights of the rows: the mean is then over their
+sum. What a teacher says of a triple (`soft_…`) and the regularisers do not depend on them.
 """
 
 from __future__ import annotations
@@ -24,41 +27,58 @@ def negative_weights(scores: Tensor, false: Tensor | None = None, temperature: f
     return softmax(logits.masked_fill(false, -torch.inf), dim=-1).nan_to_num(0.0)
 
 
-def margin_loss(scores: Tensor, weights: Tensor, margin: float) -> Tensor:
+def mean_over_rows(values: Tensor, confidences: Tensor | None = None) -> Tensor:
+    """The mean of values (b,), weighted by `confidences` (b,) of mean 1."""
+    return (values if confidences is None else values * confidences).mean()
+
+
+def margin_loss(scores: Tensor, weights: Tensor, margin: float, confidences: Tensor | None = None) -> Tensor:
     """Mean of [γ − s(true) + s(negative)]₊ (Eq. 1 of DistilE; Bordes et al., 2013)."""
-    return (relu(margin - scores[:, :1] + scores[:, 1:]) * weights).sum(-1).mean()
+    return mean_over_rows((relu(margin - scores[:, :1] + scores[:, 1:]) * weights).sum(-1), confidences)
 
 
-def logistic_loss(logits: Tensor, weights: Tensor) -> Tensor:
+def logistic_loss(logits: Tensor, weights: Tensor, confidences: Tensor | None = None) -> Tensor:
     """Cross-entropy of σ(logit) with the labels 1 and 0, true triples and negatives half each (Sun et al., Eq. 6)."""
-    return balanced(-torch.cat([logsigmoid(logits[:, :1]), logsigmoid(-logits[:, 1:])], dim=1), weights)
+    return balanced(-torch.cat([logsigmoid(logits[:, :1]), logsigmoid(-logits[:, 1:])], dim=1), weights, confidences)
 
 
-def softmax_loss(logits: Tensor, false: Tensor | None = None) -> Tensor:
+def softmax_loss(logits: Tensor, false: Tensor | None = None, confidences: Tensor | None = None) -> Tensor:
     """Cross-entropy of the softmax over the true triple and its negatives; those marked `false` (b, k) are left out."""
     if false is not None:
         logits = torch.cat([logits[:, :1], logits[:, 1:].masked_fill(false, -torch.inf)], dim=1)
-    return -logits.log_softmax(-1)[:, 0].mean()
+    return -mean_over_rows(logits.log_softmax(-1)[:, 0], confidences)
 
 
-def one_vs_all_loss(logits: Tensor, answers: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def one_vs_all_loss(
+    logits: Tensor, answers: Tensor, label_smoothing: float = 0.0, confidences: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of the softmax over all entities, (b, n), with the answers (b,) (Lacroix et al., ICML 2018)."""
-    return cross_entropy(logits, answers, label_smoothing=label_smoothing)
+    if confidences is None:
+        return cross_entropy(logits, answers, label_smoothing=label_smoothing)
+    losses = cross_entropy(logits, answers, label_smoothing=label_smoothing, reduction="none")
+    return mean_over_rows(losses, confidences)
 
 
-def k_vs_all_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+def k_vs_all_loss(
+    logits: Tensor, labels: Tensor, label_smoothing: float = 0.0, confidences: Tensor | None = None
+) -> Tensor:
     """Binary cross-entropy of every entity, (b, n); labels (2, m) are row and column of the true ones.
 
-    Smoothed labels are (1 − ε)·label + ε / n (Dettmers et al., AAAI 2018).
+    Smoothed labels are (1 − ε)·label + ε / n (Dettmers et al., AAAI 2018). The `confidences` (m,), of mean 1, weigh the
+    entries of the true ones; the other entries count in full.
     """
     targets = torch.full_like(logits, label_smoothing / logits.shape[1])
     targets[labels[0], labels[1]] += 1 - label_smoothing
-    return binary_cross_entropy_with_logits(logits, targets)
+    entry_weights = None
+    if confidences is not None:
+        entry_weights = torch.ones_like(logits)
+        entry_weights[labels[0], labels[1]] = confidences.to(logits.dtype)
+    return binary_cross_entropy_with_logits(logits, targets, entry_weights)
 
 
-def balanced(values: Tensor, weights: Tensor) -> Tensor:
+def balanced(values: Tensor, weights: Tensor, confidences: Tensor | None = None) -> Tensor:
     """Of values (b, 1 + k), the mean over rows of the true triple's and of the weighted sum of its negatives', half each."""
-    return (values[:, 0] + (values[:, 1:] * weights).sum(-1)).mean() / 2
+    return mean_over_rows(values[:, 0] + (values[:, 1:] * weights).sum(-1), confidences) / 2
 
 
 def soft_score_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:

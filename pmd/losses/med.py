@@ -22,7 +22,7 @@ FLOOR = 0.1
 """Probabilities below this count as this much in the weights of true triples, which bounds them."""
 
 
-def _positive_weights(narrower: Tensor, w1: Tensor | float) -> tuple[Tensor, Tensor]:
+def _positive_weights(narrower: Tensor, w1: Tensor | float, confidences: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Weights (m, b) of a batch's true triples from the logits (m, b) of the narrower neighbours (Eq. 3), and the doubts
     (m, b) that w1 is multiplied by: the weights are softmax(w1 · doubt).
 
@@ -30,26 +30,43 @@ def _positive_weights(narrower: Tensor, w1: Tensor | float) -> tuple[Tensor, Ten
     a distance and passes zero for a product. Here it is 1 / σ(logit), with σ(logit) at least `FLOOR`: positive and bounded.
 
     Example: for logits (2, −1) the doubts are 1 / 0.88 = 1.14 and 1 / 0.27 = 3.72, so with w1 = 0.5 the weights are
-    e^0.57 and e^1.86 by their sum: 0.22 and 0.78.
+    e^0.57 and e^1.86 by their sum: 0.22 and 0.78. With the confidences (4, 1) they are 4·e^0.57 and e^1.86 by their sum.
     """
     doubt = 1 / narrower.sigmoid().clamp(min=FLOOR)
-    return softmax(w1 * doubt, dim=-1), doubt
+    return _weighted_softmax(w1 * doubt, confidences), doubt
 
 
-def _negative_weights(narrower: Tensor, w2: Tensor | float, false: Tensor | None) -> Tensor:
+def _negative_weights(
+    narrower: Tensor, w2: Tensor | float, false: Tensor | None, confidences: Tensor | None = None
+) -> Tensor:
     """Weights (m, b, k) of a batch's negatives from the logits (m, b, k) of the narrower neighbours (Eq. 4).
 
-    A negative weighs the more, the higher the neighbour scores it. Those marked `false` (b, k) are known answers and weigh
-    nothing; where all are, all weights are 0.
+    A negative weighs the more, the higher the neighbour scores it and the higher the confidence of its triple. Those marked
+    `false` (b, k) are known answers and weigh nothing; where all are, all weights are 0.
     """
     scores = w2 * narrower
     if false is not None:
         scores = scores.masked_fill(false, -torch.inf)
-    weights = softmax(scores.flatten(1), dim=-1).view_as(scores)
+    if confidences is not None:
+        confidences = confidences[:, None].expand(scores.shape[1:]).flatten()
+    weights = _weighted_softmax(scores.flatten(1), confidences).view_as(scores)
     return weights if false is None else weights.nan_to_num(0.0)
 
 
-def evolutionary_loss(logits: Tensor, w1: Tensor | float, w2: Tensor | float, false: Tensor | None = None) -> Tensor:
+def _weighted_softmax(scores: Tensor, confidences: Tensor | None) -> Tensor:
+    """confidence · exp(score) by their sum over a row of scores (m, c): a confidence of 2 counts as two entries, 0 as none."""
+    if confidences is None:
+        return softmax(scores, dim=-1)
+    return softmax(scores + confidences.log().to(scores.dtype), dim=-1).nan_to_num(0.0)
+
+
+def evolutionary_loss(
+    logits: Tensor,
+    w1: Tensor | float,
+    w2: Tensor | float,
+    false: Tensor | None = None,
+    confidences: Tensor | None = None,
+) -> Tensor:
     """The cross-entropy of σ(logit) of each sub-model (n,), weighted by its narrower neighbour (Eq. 5).
 
     Weights of the narrowest are even. No gradient reaches a neighbour through the weights.
@@ -58,14 +75,18 @@ def evolutionary_loss(logits: Tensor, w1: Tensor | float, w2: Tensor | float, fa
         logits: (n, b, 1 + k), the true triple first.
         w1, w2: scalars of the weights of true triples and of negatives.
         false: (b, k) bool, negatives that are known answers.
+        confidences: (b,) of the triples; they multiply the exponentials, of true triples and of their negatives, whose sums
+            the weights are shares of.
     """
     w1, w2 = (torch.as_tensor(w, dtype=logits.dtype, device=logits.device) for w in (w1, w2))
-    return _Evolution.apply(logits, w1, w2, false)
+    return _Evolution.apply(logits, w1, w2, false, confidences)
 
 
 class _Evolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, w1: Tensor, w2: Tensor, false: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, logits: Tensor, w1: Tensor, w2: Tensor, false: Tensor | None, confidences: Tensor | None
+    ) -> Tensor:
         losses, slopes = logits.new_empty(len(logits)), torch.empty_like(logits)
         w1_slopes, w2_slopes = torch.zeros_like(losses), torch.zeros_like(losses)
         for block in _width_blocks(logits):
@@ -75,8 +96,8 @@ class _Evolution(torch.autograd.Function):
             positives, negatives = own[..., 0], own[..., 1:]
             # Losses: −log σ(x) of true triples, −log σ(−x) of negatives.
             positive, negative = -logsigmoid(positives), -logsigmoid(-negatives)
-            positive_weight, doubt = _positive_weights(narrower[..., 0], w1)
-            negative_weight = _negative_weights(narrower[..., 1:], w2, false)
+            positive_weight, doubt = _positive_weights(narrower[..., 0], w1, confidences)
+            negative_weight = _negative_weights(narrower[..., 1:], w2, false, confidences)
             # Their slopes: −σ(−x) and σ(x), times the weight.
             slopes[block, :, 0] = -positive_weight * (-positives).sigmoid()
             torch.mul(negative_weight, negatives.sigmoid(), out=slopes[block, :, 1:])
@@ -93,9 +114,9 @@ class _Evolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         slopes, w1_slopes, w2_slopes = ctx.saved_tensors
-        return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None
+        return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None, None
 
 
 def mutual_loss(scores: Tensor) -> Tensor:

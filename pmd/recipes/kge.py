@@ -266,13 +266,15 @@ def validation_batches(config: KgeConfig, graph: KnowledgeGraph) -> Iterator[Kge
 def collator(
     config: KgeConfig, graph: KnowledgeGraph, seed: int, triples: Tensor | None = None
 ) -> SampledNegatives | OneVsAll | KvsAll:
-    """What turns positions among triples, by default those of training, into batches."""
+    """What turns positions among triples, by default those of training with their confidences, into batches."""
+    confidences = graph.weights.get("train") if triples is None else None
     triples = graph.train if triples is None else triples
     loss, sizes = config.loss, (graph.num_entities, graph.num_relations)
     candidates = graph.candidates("train")  # of an inductive data set, only the entities of the training graph
     if loss.name == "one_vs_all":
-        return OneVsAll(triples, candidates)
+        return OneVsAll(triples, candidates, confidences)
     if loss.name == "k_vs_all":
-        return KvsAll(triples, *sizes, candidates)
+        return KvsAll(triples, *sizes, candidates, confidences)
     known = KnownAnswers(graph.train, *sizes) if loss.filtered else None
-    return SampledNegatives(triples, graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
+    sampling = (graph.num_entities, loss.negatives, loss.shared, known, candidates, seed)
+    return SampledNegatives(triples, *sampling, confidences)

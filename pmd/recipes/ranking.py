@@ -62,8 +62,12 @@ class RankingRun(FamilyRun):
 
 
 def load_data(config: Any) -> KnowledgeGraph:
-    """The graph of the settings of a run. PmdError if it lacks a split to rank."""
+    """The graph of the settings of a run. PmdError if it lacks a split to rank, or training triples that weigh something."""
     graph = load_graph(config.data.path, **config.data.options)
+    if "train" in graph.weights and not graph.weights["train"].any():
+        raise PmdError(
+            f"data.weight: column '{config.data.weight}' is 0 in every training triple; choose another column"
+        )
     for split in config.evaluation.splits:
         graph.split(split)
     return graph

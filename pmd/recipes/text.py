@@ -129,7 +129,7 @@ class TextRun(RankingRun):
         progress = self.fit(
             METHODS["text"][stage.method].load_class().for_stage(setup),
             len(graph.train),
-            TripleCollator(graph.train, self.text, config.train.tokens_per_chunk),
+            TripleCollator(graph.train, self.text, config.train.tokens_per_chunk, graph.weights.get("train")),
             stage,
             seed,
             validate=lambda: self.validate(TextScorer(student, self.text), student.widths),

@@ -28,6 +28,8 @@ LOSSES = {
     "k_vs_all": LossConfig("k_vs_all", margin=0.0, label_smoothing=0.1),
     "dualde": LossConfig("logistic", margin=2.0, negatives=6, adversarial=1.0),
     "med": LossConfig("softmax", margin=0.0, negatives=6, constraint=0.2),
+    "confidences": LossConfig("softmax", margin=0.0, negatives=6),
+    "confidences of all": LossConfig("k_vs_all", margin=0.0),
 }
 INTERACTIONS = {
     "logistic": "rotate",
@@ -35,6 +37,8 @@ INTERACTIONS = {
     "sparse": "pairre",
     "one_vs_all": "complex",
     "k_vs_all": "simple",
+    "confidences": "rotate",
+    "confidences of all": "simple",
 }
 
 
@@ -46,27 +50,30 @@ def share(batch: KgeBatch, rank: int, world: int) -> KgeBatch:
 def share_side(side: Side, rank: int, world: int) -> Side:
     size, rest = divmod(len(side.triples), world)
     assert rest == 0, "processes with unequal rows do not average to the global loss"
-    values = {name: getattr(side, name) for name in ("triples", "negatives", "false")}
+    values = {name: getattr(side, name) for name in ("triples", "negatives", "false", "confidences")}
     parts = {name: None if value is None else value.chunk(world)[rank] for name, value in values.items()}
     labels = side.labels
     if labels is not None:
         mine = (labels[0] >= rank * size) & (labels[0] < (rank + 1) * size)
+        parts["confidences"] = None if side.confidences is None else side.confidences[mine]
         labels = labels[:, mine] - torch.tensor([[rank * size], [0]])
     return Side(side.target, labels=labels, **parts)
 
 
-def global_batch(options: LossConfig) -> KgeBatch:
+def global_batch(options: LossConfig, weighted: bool = False) -> KgeBatch:
     generator = torch.Generator().manual_seed(0)
     columns = [torch.randint(high, (60,), generator=generator) for high in (ENTITIES, RELATIONS, ENTITIES)]
     triples = torch.stack(columns, dim=1)
+    confidences = torch.rand(60, generator=generator) if weighted else None
     torch.manual_seed(1)
     if options.name == "one_vs_all":
         return OneVsAll(triples)([*range(8)])
     if options.name == "k_vs_all":
-        examples = KvsAll(triples, ENTITIES, RELATIONS)
+        examples = KvsAll(triples, ENTITIES, RELATIONS, confidences=confidences)
         return examples([0, 3, 5, 7, 8, 11, *range(len(examples) - 10, len(examples))])
     known = KnownAnswers(triples, ENTITIES, RELATIONS) if options.filtered else None
-    return SampledNegatives(triples, ENTITIES, options.negatives, options.shared, known)([*range(16)])
+    sampling = (ENTITIES, options.negatives, options.shared, known)
+    return SampledNegatives(triples, *sampling, confidences=confidences)([*range(16)])
 
 
 def model(name: str, dim: int, seed: int, widths: tuple[int, ...] | None = None) -> KgeModel:
@@ -90,7 +97,8 @@ def write(out: str | Path) -> None:
             alone = model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse")
             objective = KgeSupervised(alone, options)
         wrapped = accelerator.prepare(objective).train()
-        batch = share(global_batch(options), accelerator.process_index, accelerator.num_processes)
+        batch = global_batch(options, weighted=kind.startswith("confidences"))
+        batch = share(batch, accelerator.process_index, accelerator.num_processes)
         terms = wrapped(batch)
         accelerator.backward(objective.total(terms))
         rows = torch.tensor([float(len(batch.triples))])

@@ -12,6 +12,8 @@ TERMS = {
     "sparse": {"hard"},
     "one_vs_all": {"hard", "n3"},
     "k_vs_all": {"hard"},
+    "confidences": {"hard"},
+    "confidences of all": {"hard"},
     "dualde": {"soft", "hard", "teacher_soft", "teacher_hard"},
     "med": {"hard", "mutual", "soft", "constraint", "scale_2", "scale_16", "w3"},
 }

@@ -19,7 +19,7 @@ def gradients(two_processes, tmp_path):
     return both
 
 
-@pytest.mark.parametrize("kind", ["pmd", "pkd", "mean"])
+@pytest.mark.parametrize("kind", ["pmd", "pkd", "confidences", "mean"])
 def test_two_processes_equal_one(kind, gradients):
     one, two = gradients(kind)
     assert one.pop("processes") == 1 and two.pop("processes") == 2

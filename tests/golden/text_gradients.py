@@ -112,7 +112,8 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
         objective = PatientDistillation(*arguments, teacher=teacher, distill=DistillConfig(alpha=0.4))
     wrapped = accelerator.prepare(objective)
     wrapped.train()
-    collate = TripleCollator(graph.train, text, 64)
+    confidences = torch.rand(40, generator=torch.Generator().manual_seed(2)) if kind == "confidences" else None
+    collate = TripleCollator(graph.train, text, 64, confidences)
     share = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     terms = {}
     with patch("pmd.distill.text_pmd.mask_positions", even_ids):
@@ -125,7 +126,7 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
 
 
 def write(kind: str, out: str | Path) -> None:
-    """Write what one of the functions above gives: `mean`, `drawn`, or the objective of `pmd` or `pkd`."""
+    """Write what one of the functions above gives: `mean`, `drawn`, or the objective of `pmd`, `pkd` or, with `confidences`, pkd."""
     accelerator = Accelerator(cpu=True)
     functions = {"mean": uneven_mean, "drawn": drawn_widths}
     values = functions[kind](accelerator) if kind in functions else objective_gradients(accelerator, kind)

@@ -6,13 +6,13 @@ function of its positions and a seed: a resumed run draws what it would have dra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, moved
-from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.answers import KnownAnswers, triple_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class Side:
 
     With sampled negatives: `negatives` (groups, k) entities, a row for ⌈m / groups⌉ consecutive triples, and `false` (m, k),
     true where a negative is a known answer, or None. Against all entities with several true ones: `labels` (2, n), row and
-    entity of every true answer.
+    entity of every true answer. `confidences` are those of the triples (m,), or of the triples that the labels make (n,); None
+    for even ones.
     """
 
     target: Target
@@ -29,6 +30,7 @@ class Side:
     negatives: Tensor | None = None
     false: Tensor | None = None
     labels: Tensor | None = None
+    confidences: Tensor | None = None
 
     @property
     def answers(self) -> Tensor:
@@ -69,6 +71,12 @@ class KgeBatch:
         marks = [side.false for side in self.sides]
         return None if marks[0] is None else torch.cat(marks)
 
+    @property
+    def confidences(self) -> Tensor | None:
+        """(b,) of the triples of all sides, or (n,) of all labels; None for even ones."""
+        parts = [side.confidences for side in self.sides]
+        return None if parts[0] is None else torch.cat(parts)
+
     def columns(self, entities: Tensor) -> Tensor:
         """The positions of entities among the candidates."""
         return entities if self.candidates is None else torch.searchsorted(self.candidates, entities.contiguous())
@@ -94,6 +102,7 @@ class SampledNegatives:
         known: `false` marks these answers among the negatives; without it only the triple's own answer is left out.
         candidates: sorted entities (c,) to draw from instead of all, with those of the triples among them.
         seed: of the drawing.
+        confidences: (n,) of the triples.
     """
 
     triples: Tensor
@@ -103,17 +112,21 @@ class SampledNegatives:
     known: KnownAnswers | None = None
     candidates: Tensor | None = None
     seed: int = 0
+    confidences: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.triples)
 
     def __call__(self, positions: list[int]) -> KgeBatch:
-        batch = self.triples[positions]
-        half = len(batch) // 2
-        parts = zip(TARGETS, (batch[:half], batch[half:]))
+        half = len(positions) // 2
+        parts = zip(TARGETS, (positions[:half], positions[half:]))
         # Every epoch has another order, and so other hashes. Python's hash of integers is the same in every process.
         generator = torch.Generator().manual_seed(hash((self.seed, *positions)) % 2**63)
-        return KgeBatch([self.side(part, target, generator) for target, part in parts if len(part)])
+        return KgeBatch([self._side(part, target, generator) for target, part in parts if len(part)])
+
+    def _side(self, positions: list[int], target: Target, generator: torch.Generator) -> Side:
+        side = self.side(self.triples[positions], target, generator)
+        return replace(side, confidences=_chosen(self.confidences, positions))
 
     def side(self, triples: Tensor, target: Target, generator: torch.Generator | None = None) -> Side:
         """Triples (m, 3) with negatives for `target`."""
@@ -147,27 +160,42 @@ class SampledNegatives:
 
 @dataclass(frozen=True, eq=False)
 class OneVsAll:
-    """Positions -> both queries of each triple, against every entity or against `candidates` (c,), sorted."""
+    """Positions -> both queries of each triple, against every entity or against `candidates` (c,), sorted.
+
+    `confidences` (n,) are those of the triples.
+    """
 
     triples: Tensor
     candidates: Tensor | None = None
+    confidences: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.triples)
 
     def __call__(self, positions: list[int]) -> KgeBatch:
-        batch = self.triples[positions]
-        return KgeBatch([Side(target, batch) for target in TARGETS], self.candidates)
+        batch, confidences = self.triples[positions], _chosen(self.confidences, positions)
+        return KgeBatch([Side(target, batch, confidences=confidences) for target in TARGETS], self.candidates)
 
 
 class KvsAll:
     """Positions -> distinct queries with all their true answers (Dettmers et al., AAAI 2018).
 
     An example is a distinct query of the training triples (n, 3), for the head or for the tail; `candidates` as for `OneVsAll`.
+    A triple that is there several times has the largest of its `confidences` (n,).
     """
 
-    def __init__(self, triples: Tensor, num_entities: int, num_relations: int, candidates: Tensor | None = None):
-        self.candidates = candidates
+    def __init__(
+        self,
+        triples: Tensor,
+        num_entities: int,
+        num_relations: int,
+        candidates: Tensor | None = None,
+        confidences: Tensor | None = None,
+    ):
+        self.candidates, self.sizes, self.confidences = candidates, (num_entities, num_relations), confidences
+        if confidences is not None:
+            self.keys, each = torch.unique(triple_keys(triples, *self.sizes), return_inverse=True)
+            self.confidences = confidences.new_zeros(len(self.keys)).scatter_reduce(0, each, confidences, "amax")
         self.known = KnownAnswers(triples, num_entities, num_relations)
         self.queries = {"head": _distinct(triples, [1, 2]), "tail": _distinct(triples, [0, 1])}
 
@@ -181,8 +209,21 @@ class KvsAll:
         for target in TARGETS:
             queries = self.queries[target][rows[target]]
             if len(queries):
-                sides.append(Side(target, queries, labels=torch.stack(self.known.lookup(queries, target))))
+                labels = torch.stack(self.known.lookup(queries, target))
+                sides.append(Side(target, queries, labels=labels, confidences=self._of_labels(queries, target, labels)))
         return KgeBatch(sides, self.candidates)
+
+    def _of_labels(self, queries: Tensor, target: Target, labels: Tensor) -> Tensor | None:
+        """(n,) the confidences of the triples that labels (2, n) make of their queries."""
+        if self.confidences is None:
+            return None
+        triples = queries[labels[0]]
+        triples[:, ANSWER_COLUMN[target]] = labels[1]
+        return self.confidences[torch.searchsorted(self.keys, triple_keys(triples, *self.sizes))]
+
+
+def _chosen(confidences: Tensor | None, positions: list[int]) -> Tensor | None:
+    return None if confidences is None else confidences[positions]
 
 
 def _distinct(triples: Tensor, columns: list[int]) -> Tensor:

@@ -306,9 +306,9 @@ def _labels(column: pa.ChunkedArray, place: str) -> np.ndarray:
 
 
 def _numbers(column: pa.ChunkedArray, place: str) -> np.ndarray:
-    """Weights, float32 (n,). PmdError for one that is no positive number."""
+    """Weights, float32 (n,). PmdError for one that is no number from 0 up, or too large."""
     words = _dictionary(column)
-    wrong = next((word for word in words if not _NUMBER.fullmatch(word) or float(word) < 0), None)
+    wrong = next((word for word in words if not _NUMBER.fullmatch(word) or not 0 <= float(word) < 1e30), None)
     if wrong is not None:
         raise PmdError(f"{place} holds {quote(wrong)}; a weight is a number from 0 up")
     return np.array([float(word) for word in words], dtype=np.float32)[_one_chunk(column).indices.to_numpy()]

@@ -61,7 +61,7 @@ class TripleBatch:
 
     `examples` (b, 3) holds (head, relation, tail), with inverse relations numbered from num_relations on. For each example,
     `query` (b,) is its text among the queries, `entity` (b,) that of its answer among the entities, and `head` (b,) that of
-    its own head among the entities.
+    its own head among the entities. `confidences` (b,) are those of their triples, None for even ones.
     """
 
     queries: list[Chunk]
@@ -70,16 +70,17 @@ class TripleBatch:
     query: Tensor
     entity: Tensor
     head: Tensor
+    confidences: Tensor | None = None
 
     def to(self, device: torch.device) -> TripleBatch:
         return moved(self, device)
 
 
 class TripleCollator:
-    """Positions of training triples (n,) -> `TripleBatch` of b = 2n examples."""
+    """Positions of training triples (n,) -> `TripleBatch` of b = 2n examples; `confidences` are those of all triples."""
 
-    def __init__(self, triples: Tensor, text: GraphText, tokens_per_chunk: int):
-        self.triples, self.text, self.tokens = triples.numpy(), text, tokens_per_chunk
+    def __init__(self, triples: Tensor, text: GraphText, tokens_per_chunk: int, confidences: Tensor | None = None):
+        self.triples, self.text, self.tokens, self.confidences = triples.numpy(), text, tokens_per_chunk, confidences
 
     def __call__(self, positions: list[int]) -> TripleBatch:
         chosen, text = np.asarray(positions), self.text
@@ -98,4 +99,5 @@ class TripleCollator:
             entity=torch.from_numpy(entity),
             # The heads of one direction are the answers of the other: the same texts with the halves swapped.
             head=torch.from_numpy(np.roll(entity, len(chosen))),
+            confidences=None if self.confidences is None else self.confidences[chosen].repeat(2),
         )
