@@ -58,14 +58,14 @@ class StagesCommand(Command):
                 raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
             run = Run.open(options.resume, runs=options.runs, key=self.key)
             path = options.data.path if "--data.path" in names else None
-            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.trained
+            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.loadable
             options.data.path = path or data_of(run, options.data.path)
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # torch is imported only now, after wrong options have been refused.
         run = resolve_name(self.function)(config, run)
         if run.main:
-            if finished == run.trained:
+            if finished == run.loadable:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print((run.folder / "table.md").read_text(encoding="utf-8"))
             print(f"run folder: {run.folder}", file=sys.stderr)

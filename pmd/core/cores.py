@@ -1,8 +1,8 @@
-"""How many cores other work leaves to this process: so many threads it takes, and if it is not alone, they sleep while they wait.
+"""How many cores are free for this process. It takes that many threads, which sleep while they wait if it is not alone.
 
-Threads of OpenMP wait for each other by spinning. That is fastest on cores of one's own, and ruinous where other work wants
-one of them: the thread that all others wait for is then not running. Load and quotas are read on Linux; elsewhere all cores
-are taken to be free.
+OpenMP threads wait for each other by spinning. That is fastest where no other work wants a core, and ruinous where some
+does: the thread that all others wait for is then not running. Load and quotas are read on Linux; elsewhere all cores
+count as free.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 SAMPLE = 0.25  # seconds over which the load is measured
-TOLERANCE = 0.3  # of a core: something small always runs somewhere
-BETWEEN = 30.0  # seconds between two looks at the load of a run
+TOLERANCE = 0.3  # of a core: some small process always runs
+BETWEEN = 30.0  # seconds between two readings of the load during a run
 
 
 class Cores(NamedTuple):
@@ -29,15 +29,20 @@ class Cores(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Limits, each in cores and the CPU seconds used under it until now, and the seconds of them that are this run's."""
+    """The CPU time used up to a point in time.
+
+    `limits` are pairs, one for the machine and one for each quota: the cores it allows, and the CPU seconds used of it by all
+    processes. `run_seconds` are the CPU seconds used by this run.
+    """
 
     time: float
     limits: list[tuple[float, float]]
-    own: float
+    run_seconds: float
 
 
 @cache
 def cores_at_start() -> Cores:
+    """The cores that are free when this is first called."""
     before = read()
     time.sleep(SAMPLE)
     return cores_between(before, read())
@@ -45,21 +50,21 @@ def cores_at_start() -> Cores:
 
 def cores_between(before: Reading, after: Reading) -> Cores:
     """The cores that were free on average between two readings."""
-    seconds, own = after.time - before.time, after.own - before.own
-    pairs = [(limit, used - earlier - own) for (limit, used), (_, earlier) in zip(after.limits, before.limits)]
-    usable = max(1, int(min(limit for limit, _ in pairs) + TOLERANCE))
-    free = int(min(limit - max(0.0, others) / seconds for limit, others in pairs) + TOLERANCE)
+    seconds, by_run = after.time - before.time, after.run_seconds - before.run_seconds
+    by_others = [(limit, used - earlier - by_run) for (limit, used), (_, earlier) in zip(after.limits, before.limits)]
+    usable = max(1, int(min(limit for limit, _ in by_others) + TOLERANCE))
+    free = int(min(limit - max(0.0, used) / seconds for limit, used in by_others) + TOLERANCE)
     return Cores(usable, min(usable, max(1, free)))
 
 
 def read(root: Path = Path("/")) -> Reading:
-    """The machine and the control groups of this process, now; `root` is the root of the file system."""
+    """The CPU time used up to now of the machine and of this process's control groups; `root` is that of the file system."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    limits, own = [(len(allowed), 0.0)], 0.0
+    limits, run_seconds = [(len(allowed), 0.0)], 0.0
     with contextlib.suppress(OSError, ValueError):  # there is no /proc on other systems
         limits = [(len(allowed), busy_seconds((root / "proc/stat").read_text(), allowed)), *group_limits(root)]
-        own = family_seconds(root, os.getppid() if "LOCAL_WORLD_SIZE" in os.environ else os.getpid())
-    return Reading(time.monotonic(), limits, own)
+        run_seconds = family_seconds(root, os.getppid() if "LOCAL_WORLD_SIZE" in os.environ else os.getpid())
+    return Reading(time.monotonic(), limits, run_seconds)
 
 
 def busy_seconds(stat: str, allowed: set[int]) -> float:
@@ -74,7 +79,7 @@ def busy_seconds(stat: str, allowed: set[int]) -> float:
 
 
 def family_seconds(root: Path, ancestor: int) -> float:
-    """CPU seconds of a process and of all that it started."""
+    """CPU seconds used by a process and by all processes that it started."""
     parents, ticks = {}, {}
     for file in root.glob("proc/[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
@@ -88,7 +93,7 @@ def family_seconds(root: Path, ancestor: int) -> float:
 
 
 def group_limits(root: Path) -> Iterator[tuple[float, float]]:
-    """Of each control group around this process that has a quota: its cores, and the CPU seconds used."""
+    """The cores allowed, and the CPU seconds used, of each control group around this process that has a quota."""
     folder = root / "sys/fs/cgroup"
     for line in (root / "proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -109,9 +114,10 @@ def group_limits(root: Path) -> Iterator[tuple[float, float]]:
 
 
 def threads_asked(environment: Mapping[str, str], root: Path = Path("/"), parent: int | None = None) -> int:
-    """The threads that the user asks for by OMP_NUM_THREADS; 0 for none.
+    """The threads that the user asks for by OMP_NUM_THREADS; 0 if it is not set.
 
-    `accelerate launch` and `torchrun` set it by themselves, to 1 as a rule: what counts is what they were started with.
+    `accelerate launch` and `torchrun` set it too, usually to 1. So in their processes the launcher's own environment and
+    command line count.
     """
     first = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if not first.isdigit() or not {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"} & environment.keys():
@@ -126,12 +132,12 @@ def threads_asked(environment: Mapping[str, str], root: Path = Path("/"), parent
 
 
 def thread_count(processes: int = 1) -> int:
-    """How many threads each of so many processes on this machine takes: as many as the user asks for, or as cores are free."""
+    """How many threads each of some processes on this machine takes: those the user asks for, else its share of free cores."""
     return threads_asked(os.environ) or max(1, cores_at_start().free // processes)
 
 
 def sleep_while_waiting() -> None:
-    """Let waiting threads sleep unless all cores are free. OpenMP reads that when torch is imported, so it comes before."""
+    """Let waiting threads sleep unless all cores are free. Call it before torch is imported, when OpenMP reads the setting."""
     chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys()
     if not chosen and "torch" not in sys.modules and cores_at_start().free < cores_at_start().usable:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
@@ -144,25 +150,25 @@ def described(threads: int, cores: Cores) -> str:
 
 
 class Watch:
-    """Says once if a run's threads have lost cores to other work, or could be more by now."""
+    """Notices, once, that a run's threads have lost cores to other work, or that cores for more threads have become free."""
 
     def __init__(self, threads: int):
-        self.threads, self.last, self.said = threads, read(), False
+        self.threads, self.last, self.reported = threads, read(), False
 
     def remark(self) -> str | None:
-        """What has changed since the start, if it is time to look."""
-        if self.said or time.monotonic() < self.last.time + BETWEEN:
+        """What has changed since the start, or None; the load is read every `BETWEEN` seconds at most."""
+        if self.reported or time.monotonic() < self.last.time + BETWEEN:
             return None
         before, self.last = self.last, read()
         remark = changed(self.threads, cores_at_start(), cores_between(before, self.last))
-        self.said = remark is not None
+        self.reported = remark is not None
         return remark
 
 
 def changed(threads: int, start: Cores, now: Cores) -> str | None:
-    """What to say of so many threads where other cores are free than at the start; None if nothing."""
+    """A remark for a run of so many threads whose free cores have changed since the start; None if there is none to make."""
     if now.free < threads <= start.free:
-        advice = "stopped and resumed, it keeps them and lets them sleep while they wait"
+        advice = "if you stop and resume it, it keeps that number, and the threads sleep while they wait"
     elif threads == start.free < now.free:
         advice = "a new run would take more"
     else:

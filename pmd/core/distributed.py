@@ -1,8 +1,8 @@
 """Sums, means and gathering over processes, with the gradients that training needs.
 
-A plain all-gather has no gradient: training would go on without an error, and wrong. Here the backward pass sums
-the gradients of all processes. Data parallelism then takes the mean over processes, so that the loss of the
-global batch, computed in every process, has the gradient of a single process with the whole batch.
+A plain all-gather has no gradient: training would be wrong without any error. Here the backward pass sums the gradients
+of all processes. Data parallelism then takes the mean over processes, so that the loss of the global batch, computed in
+every process, has the gradient of a single process with the whole batch.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def all_gather(tensor: Tensor) -> Tensor:
 def global_mean(values: Tensor) -> Tensor:
     """Mean over the values of all processes, which may have different numbers of them, even none.
 
-    It is scaled such that the mean of the gradients over processes is the gradient of that mean.
+    It is scaled so that the mean of the gradients over processes is the gradient of that mean.
     """
     if world_size() == 1:
         return values.mean() if values.numel() else values.sum()
@@ -70,10 +70,10 @@ def relative_weights(weights: Tensor) -> Tensor:
 
 
 def broadcast_first(tensor: Tensor, device: torch.device) -> Tensor:
-    """The CPU tensor of the first process, in all of them; it travels through `device`.
+    """The first process's CPU tensor, in all processes; it is sent by way of `device`.
 
-    For random numbers that all processes must share: their own generators drift apart, since dropout draws as many
-    numbers as a process's texts are long.
+    For random numbers that all processes must share: their own generators drift apart, since how many numbers dropout
+    draws depends on the length of a process's texts.
     """
     if world_size() == 1:
         return tensor

@@ -1,6 +1,6 @@
 """The one exception that is meant for the user.
 
-Commands print its message on one line and exit with status 2; if a user sees a traceback of it, that is a bug.
+Commands print its message on one line and exit with status 2; a traceback of it would be a bug.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ class PmdError(ValueError):
 
 
 def first_line(error: object) -> str:
-    """The first line of a message, or the name of an exception that has none."""
+    """The first line of a message, or the name of an exception without a message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -23,6 +23,6 @@ def nearest(value: str, known: Iterable[str]) -> str:
 
 
 def need_package(package: str, user: str, extra: str, module: str | None = None) -> None:
-    """PmdError if a package of an extra is not installed. `module` is what it is imported as."""
+    """PmdError if a package of an extra is not installed. `module` is its import name where that differs."""
     if find_spec(module or package) is None:
         raise PmdError(f"{user} {package}: pip install 'pmd[{extra}]'")

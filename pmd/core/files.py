@@ -16,11 +16,11 @@ from typing import Any
 from pmd.core.errors import PmdError
 
 ABANDONED_AFTER = 24 * 3600
-"""Seconds after which a temporary folder is taken to be that of a process that was killed, and removed."""
+"""Seconds after which a temporary folder is assumed to be left by a killed process, and removed."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file: whoever reads it meanwhile gets the old content or the new, never a part."""
+    """Write a file: whoever reads it meanwhile gets the old content or the new, never a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         file.write(content)
@@ -34,26 +34,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON, as `write_bytes` does; of an object that is not JSON, such as a `StageResult`, the attributes."""
+    """Write indented JSON, as `write_bytes` does; objects such as a `StageResult` are written as their attributes."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=vars) + "\n")
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """An object of JSON, empty if there is no such file. PmdError, ending in the `remedy`, if it is broken."""
+    """The JSON object in a file; empty if there is no such file. PmdError, ending with the `remedy`, if it is broken."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise PmdError(f"'{path}' cannot be read ({error}); {remedy}") from None
     if not isinstance(stored, dict):
-        raise PmdError(f"'{path}' holds no values by name but {stored!r:.60}; {remedy}")
+        raise PmdError(f"'{path}' does not hold a JSON object but {stored!r:.60}; {remedy}")
     return stored
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a temporary folder beside `path`, then move that to `path`.
 
-    If several processes write the same folder at once, the last one wins. If `fill` or the move fails, what was at `path`
-    is still there.
+    If several processes write the same folder at once, the last one wins. If `fill` or the move fails, the old content
+    of `path` remains.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
@@ -70,7 +70,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the temporary folders of killed processes; only if `path` exists, for else one may hold its old content."""
+    """Remove the temporary folders of killed processes, but only if `path` exists: else one may hold its old content."""
     for temporary in path.parent.glob(f".{path.name}.*") if path.exists() else ():
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
             if temporary.is_dir() and time.time() - temporary.stat().st_mtime > ABANDONED_AFTER:
@@ -94,7 +94,7 @@ def _move(new: Path, path: Path, old: Path) -> bool:
 
 
 def new_folder(path: str | os.PathLike[str]) -> Path:
-    """The path of a folder to be made. PmdError if anything but an empty folder is there."""
+    """The path of a new folder; an empty one is removed. PmdError if anything else is there."""
     folder = Path(path).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PmdError(f"{folder}: exists and is not an empty folder; choose another name, or remove it first")

@@ -1,10 +1,10 @@
-"""Keep the libraries' own output out of ours."""
+"""Silences other libraries."""
 
 from __future__ import annotations
 
 
 def quiet() -> None:
-    """Keep the libraries' own progress bars and advice out of a run's output."""
+    """Switch off the progress bars and warnings of transformers."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

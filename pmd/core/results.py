@@ -1,7 +1,7 @@
 """The results of a finished stage: a typed record with the keys of results.json.
 
 A model that ranks triples has `metrics` by split and, if it can be cropped, `widths` by split and width. A BERT of
-a GLUE task has `widths` alone: a record of each sub-model. A key that a family, or an older version, does not write
+a GLUE task has only `widths`: a record of each sub-model. A key that a family, or an older version, does not write
 is None; a key that this version does not know is kept and written back.
 """
 
@@ -17,9 +17,9 @@ Metrics = dict[str, Any]
 
 
 class Record:
-    """An object of JSON: its keys are attributes, and what a class declares is None where it is missing.
+    """A JSON object whose keys are attributes. An attribute that the class declares is None if the key is missing.
 
-    `vars` gives the keys and values back as they were.
+    `vars` returns the keys and values as they were.
     """
 
     def __init__(self, **values: Any):
@@ -40,7 +40,7 @@ class Record:
 class SubModelResult(Record):
     """One width of a BERT on a GLUE task.
 
-    `metrics` is by validation split; `constant` names the splits whose examples all get one answer. `flop_ratio` and
+    `metrics` is by validation split; `constant` names the splits whose examples all get the same answer. `flop_ratio` and
     `speedup` compare with the whole BERT; `seconds` is the time of one batch.
     """
 
@@ -54,7 +54,7 @@ class SubModelResult(Record):
 
 
 class StageResult(Record):
-    """What a stage is, how it was trained, and how good it is. The comments say which families have a field."""
+    """What a stage is, how it was trained, and its metrics. The comments say which families have a field."""
 
     # All: how it was trained, by which stage, and for how many seconds.
     method: str | None
@@ -95,12 +95,12 @@ class StageResult(Record):
 
     @classmethod
     def read(cls, stored: Any, file: object) -> StageResult:
-        """The record of an entry of a results.json. PmdError, naming the `file`, if it is none."""
+        """The record of an entry of results.json. PmdError, naming the `file`, if the entry is none."""
         if isinstance(stored, dict):
             parts = [stored[key] for key in ("metrics", "widths") if key in stored]
             if parts and all(isinstance(part, dict) and _holds_objects(part) for part in parts):
                 return cls(**stored)
-        raise PmdError(f"'{file}' holds no result of a stage but {stored!r:.60}; restore it, or start a new run")
+        raise PmdError(f"'{file}' does not hold a stage's result but {stored!r:.60}; restore it, or start a new run")
 
     def by_width(self, split: str) -> dict[int, Metrics]:
         """The metrics of a split for each width of a croppable model, or for the one width of another."""

@@ -1,13 +1,13 @@
-"""A run folder: what was asked, on what machine, what came out.
+"""A run folder: the settings, the machine, and the results.
 
     config.yaml    the resolved settings         env.json       versions, device, seed, commit
     metrics.jsonl  one line per logged step      results.json   one entry per finished stage
     table.md       the results as tables, once all stages are finished
     data.sha256    the checksum of the data      NAME/          one folder per stage: a model that loads by itself
-    ranks/         of embedding models, the ranks of each stage, for what is counted later
+    ranks/         of embedding models: the ranks of each stage, for later analyses
     checkpoint/    the state of the stage in progress, removed when its model is saved
 
-Files are written aside and renamed, so that a reader never sees half of one.
+Files are written under another name and renamed, so that a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _commit() -> str | None:
 
 
 class Run:
-    """A run folder. Of several processes, all of which have the same object, only the main one writes."""
+    """A run folder. Every process has such an object; only the main process writes."""
 
     def __init__(self, folder: Path, *, main: bool = True):
         self.folder, self.main = folder, main
@@ -93,10 +93,10 @@ class Run:
     def open(cls, folder: str, *, runs: str = "runs", key: str | None = None) -> Run:
         """An existing run; `latest` is the newest one under `runs`.
 
-        A `key` is a setting that only the runs of one command have.
+        `key` is a setting that only the runs of one command have.
 
         Raises:
-            PmdError: if there is no such run, or if it is one of another command.
+            PmdError: if there is no such run, or if it is of another command.
         """
         if folder == "latest":
             newest_first = sorted(Path(runs).glob("*/config.yaml"), key=lambda file: _stamp(file.parent), reverse=True)
@@ -113,7 +113,7 @@ class Run:
         return cls(Path(folder))
 
     def refuse_other_settings(self, config: Any) -> None:
-        """Raise PmdError if this run was started with other settings, naming the first that differs.
+        """PmdError, naming the first that differs, if this run was started with other settings.
 
         `runs` and `name` may differ: a run may be moved, or named by another path.
         """
@@ -135,7 +135,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What env.json notes; empty where it is missing or broken."""
+        """The values of env.json; empty if the file is missing or broken."""
         try:
             noted = json.loads((self.folder / "env.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -143,7 +143,7 @@ class Run:
         return noted if isinstance(noted, dict) else {}
 
     def threads_of(self, processes: int) -> int:
-        """The CPU threads of a process that env.json notes; 0 if it has none, or is of another number of processes."""
+        """The CPU threads of each process according to env.json; 0 if unknown, or if there were more or fewer processes."""
         noted = self.environment
         return noted.get("threads") or 0 if noted.get("processes") == processes else 0
 
@@ -155,12 +155,12 @@ class Run:
 
     @property
     def data_checksum(self) -> str | None:
-        """The checksum of the data that the run was started on, a graph's or a task's; None if there is none."""
+        """The checksum of the data that the run was started on, a graph's or a task's; None if it was not noted."""
         files = [self.folder / name for name in CHECKSUMS]
         return next((file.read_text(encoding="utf-8").strip() for file in files if file.is_file()), None)
 
     def refuse_other_data(self, checksum: str) -> None:
-        """Note the checksum of the data on the first call; raise PmdError if a later one differs."""
+        """Note the checksum of the data on the first call; PmdError if that of a later call differs."""
         noted = self.data_checksum
         if noted is None:
             if self.main:
@@ -172,23 +172,23 @@ class Run:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What results.json holds, by name; empty if there is none yet. PmdError if it is broken."""
+        """The entries of results.json by name; empty if there are none yet. PmdError if the file is broken."""
         return read_object(self.folder / "results.json", "restore it, or start a new run")
 
     @property
     def results(self) -> dict[str, StageResult]:
-        """The results of the finished stages, by stage name. PmdError if they cannot be read, or are of no stages."""
+        """The results of the finished stages, by name. PmdError if they cannot be read, or are not those of stages."""
         file = self.folder / "results.json"
         return {stage: StageResult.read(stored, file) for stage, stored in self.stored.items()}
 
     @property
     def finished(self) -> list[str]:
-        """The names of the finished stages, in their order."""
+        """The names of the finished stages, in the order of the run."""
         return [*self.stored]
 
     @property
-    def trained(self) -> list[str]:
-        """The names of the finished stages whose models are there, in their order."""
+    def loadable(self) -> list[str]:
+        """The names of the finished stages whose models are still there, in the order of the run."""
         return [stage for stage in self.finished if (self.folder / stage / "config.json").is_file()]
 
     def add_result(self, stage: str, result: Mapping[str, Any]) -> None:
@@ -215,11 +215,13 @@ def read_settings(file: Path) -> dict[str, Any]:
     """The settings in a config.yaml. PmdError if it is broken."""
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # no UTF-8, or a 13th month
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or a 13th month
         reason = " ".join(str(error).split())
         raise PmdError(f"'{file}' cannot be read ({reason}); restore it, or choose another folder") from None
     if not isinstance(settings, dict):
-        raise PmdError(f"'{file}' holds no settings by name but {settings!r:.60}; restore it, or choose another folder")
+        raise PmdError(
+            f"'{file}' does not hold a mapping of settings but {settings!r:.60}; restore it, or choose another folder"
+        )
     return settings
 
 

@@ -1,4 +1,4 @@
-"""The few types that every part of the package shares."""
+"""Types that all parts of the package share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Target = Literal["head", "tail"]
 TARGETS: tuple[Target, Target] = ("head", "tail")
 
 ANSWER_COLUMN: dict[Target, int] = {"head": 0, "tail": 2}
-"""Where a triple holds the answer to a query for a target."""
+"""The column of a triple that answers a query for a target."""
 
 KNOWN_COLUMN: dict[Target, int] = {"head": 2, "tail": 0}
-"""Where a triple holds the known entity of a query for a target."""
+"""The column of a triple with the known entity of a query for a target."""
 
 LossTerms = dict[str, Tensor]
 """Unweighted scalar loss terms by name."""
@@ -36,7 +36,7 @@ class TripleScorer(Protocol):
 
 
 def moved(batch: Batch, device: torch.device | str) -> Batch:
-    """A dataclass whose tensors, also those of its parts, are on a device; all else is as it was."""
+    """A copy of a dataclass with its tensors, also those in lists and inner dataclasses, on a device."""
 
     def move(value: Any) -> Any:
         if isinstance(value, Tensor):

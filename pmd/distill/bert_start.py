@@ -31,19 +31,19 @@ def check_stages(stages: Sequence[GlueStageConfig], full: CroppableBertConfig, t
         )
     size_of = {stage.name: stage.width or full.hidden_size for stage in stages}
     for stage in stages:
-        place, width = f"stages ({stage.name})", stage.width or full.hidden_size
-        check_bert_widths([width], full, option=f"{place}.width")
+        key, width = f"stages ({stage.name})", stage.width or full.hidden_size
+        check_bert_widths([width], full, option=f"{key}.width")
         if stage.width == full.hidden_size:
-            raise PmdError(f"{place}.width: {width} is that of the whole BERT; leave it out")
+            raise PmdError(f"{key}.width: {width} is that of the whole BERT; leave it out")
         if (stage.layers or 1) > full.num_hidden_layers:
             raise PmdError(
-                f"{place}.layers: {stage.layers} of a BERT of {full.num_hidden_layers}; "
+                f"{key}.layers: {stage.layers} of a BERT of {full.num_hidden_layers}; "
                 f"choose 1 to {full.num_hidden_layers}"
             )
         heads = full.num_attention_heads * width // full.hidden_size
         if stage.method == "minilm" and size_of[stage.teacher] % heads:
             raise PmdError(
-                f"{place}.width: the teacher's {size_of[stage.teacher]} dimensions cannot be split into the {heads} heads of "
+                f"{key}.width: the teacher's {size_of[stage.teacher]} dimensions cannot be split into the {heads} heads of "
                 f"its student; choose a width whose number of heads divides {size_of[stage.teacher]}"
             )
 

@@ -1,7 +1,7 @@
 """The model card of a published model: a function from facts to the text of its README.md.
 
-`card.md.jinja` has every sentence. The YAML head holds the metrics as `model-index` entries, which the Hub shows beside a
-model. All numbers are those of the run, unrounded in the head.
+All sentences are in `card.md.jinja`. The YAML head holds the metrics as `model-index` entries, which the Hub shows beside
+a model. All numbers are those of the run, unrounded in the head.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pmd.hub.facts import Facts, Metrics
 from pmd.settings.catalogue import METRICS
 
 NARROW_METRICS = ("mrr", "hits_at_10")
-"""The metrics of widths below the published one."""
+"""The metrics shown for widths below the published one."""
 
 SIDES = {"head": "(?, r, t)", "tail": "(h, r, ?)"}
-"""The queries of either side."""
+"""The query of each side."""
 
 
 def card(facts: Facts) -> str:
@@ -71,9 +71,9 @@ def eval_results(facts: Facts) -> Iterator[EvalResult]:
     task = _task(facts)
     for split, cells in facts.by_width.items():
         for width, metrics in sorted(cells.items(), reverse=True):
-            whole = width == facts.dim
-            suffix, arguments = ("", {}) if whole else (f", width {width}", {"width": width})
-            for key, name, value, more in _values(metrics, whole):
+            published = width == facts.dim
+            suffix, arguments = ("", {}) if published else (f", width {width}", {"width": width})
+            for key, name, value, more in _values(metrics, published):
                 yield EvalResult(
                     **task,
                     dataset_split=split,
@@ -85,7 +85,7 @@ def eval_results(facts: Facts) -> Iterator[EvalResult]:
 
 
 def _task(facts: Facts) -> dict[str, Any]:
-    """What was measured, as a `model-index` names it."""
+    """The task and data set, as a `model-index` names them."""
     if facts.graph is None:
         task = facts.config["task"]
         data = {"dataset_config": task, "dataset_name": f"GLUE {task}", "dataset_type": facts.dataset or "glue"}
@@ -95,36 +95,36 @@ def _task(facts: Facts) -> dict[str, Any]:
     return {"task_type": facts.family_row.pipeline_tag, **data}
 
 
-def _values(metrics: Metrics, whole: bool) -> Iterator[tuple[str, str, float, dict[str, str]]]:
-    """Key, name, value and arguments of each metric."""
+def _values(metrics: Metrics, published: bool) -> Iterator[tuple[str, str, float, dict[str, str]]]:
+    """Key, name, value and arguments of each metric; of a width that is not the published one, only the narrow ones."""
     ranking = METRICS["ranking"]
     if "mrr" not in metrics:
         yield from ((key, key, value, {}) for key, value in metrics.items())
         return
-    for key in ranking if whole else NARROW_METRICS:
+    for key in ranking if published else NARROW_METRICS:
         if key in metrics:
             yield key, ranking[key].title, metrics[key], {}
-    for side, query in SIDES.items() if whole else ():
+    for side, query in SIDES.items() if published else ():
         if side in metrics:
             yield "mrr", f"MRR of {query}", metrics[side]["mrr"], {"target": side}
 
 
 def bibtex_entries(keys: Sequence[str]) -> list[str]:
-    """Entries of `papers.bib` as they stand there."""
+    """Entries of `papers.bib`, verbatim."""
     entries = Path(__file__).with_name("papers.bib").read_text(encoding="utf-8").strip().split("\n\n")
     by_key = {re.match(r"@\w+\{([^,]+)", entry)[1]: entry for entry in entries}
     return [by_key[key] for key in keys if key in by_key]
 
 
 def published_settings(settings: Any) -> Any:
-    """A run's settings without those that only say where files lay."""
+    """A run's settings, without those that only say where files were."""
     shown = {key: value for key, value in settings.items() if key not in ("runs", "name")}
     shown["data"] = {key: value for key, value in shown["data"].items() if key != "cache"}
     return _without_folders(shown)
 
 
 def _without_folders(value: Any) -> Any:
-    """Paths shortened to the name of their file or folder."""
+    """The same value, its paths shortened to the name of their file or folder."""
     if isinstance(value, dict):
         return {key: _without_folders(part) for key, part in value.items()}
     if isinstance(value, list):

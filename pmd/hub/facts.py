@@ -1,6 +1,6 @@
-"""What a card is written from: a run's own files, and what was counted in the folder that is published.
+"""What a card is written from: the run's files, and counts of the published folder.
 
-Nothing here is measured; what the run did not measure stays empty, and the card is silent about it.
+Nothing is measured here; what the run did not measure stays empty, and the card does not mention it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Metrics = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Graph:
-    """The graph of a model: its name, sizes, and how many distinct triples its splits have."""
+    """A model's graph: its name, its sizes, and how many distinct triples each split has."""
 
     name: str
     num_entities: int
@@ -41,7 +41,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Example:
-    """A question and what the published model answered when its card was written."""
+    """A question, and the published model's answers when its card was written."""
 
     question: Mapping[str, str]
     answers: tuple[tuple[str, float], ...]
@@ -52,19 +52,19 @@ class Facts:
     """A published model.
 
     Args:
-        repo: its Hub id; `revision` the branch that it is on, None for main.
-        family: of the catalogue; a `bert` is one that was fine-tuned on GLUE.
-        stage: of the run.
+        repo, revision: its Hub id and branch; None for main.
+        family: its name in the catalogue; a `bert` was fine-tuned on GLUE.
+        stage: the name of its stage in the run.
         config, results, environment: config.yaml, results.json and env.json of the run.
-        encoder: of a text model, the `model_type` of its encoders.
-        dim, whole: the width of what is published, and that of the stage.
-        widths: that were trained and can be cropped from it, up to `dim`.
-        parameters, size: numbers and bytes of its weights.
-        tables: of all stages of the run in Markdown, by split.
-        graph, example: of what answers questions.
-        dataset, base_model: Hub ids of the data and of the weights that the run began with, if they have such.
-        license: an identifier of the Hub.
-        notes: where the data comes from and under which terms, if that is known.
+        encoder: for a text model, the `model_type` of its encoders.
+        dim, whole: the published width, and the stage's width.
+        widths: the trained widths up to `dim`, which can be cropped from it.
+        parameters, size: how many weights it has, and their bytes.
+        tables: all stages of the run in Markdown, by split.
+        graph, example: for a model that answers questions.
+        dataset, base_model: Hub ids of the data and of the weights that the run began with, if known.
+        license: one of the Hub's identifiers.
+        notes: where the data comes from and under which terms, if known.
     """
 
     repo: str
@@ -95,7 +95,7 @@ class Facts:
 
     @property
     def family_row(self) -> Family:
-        """What the catalogue says of its family."""
+        """The catalogue's row of its family."""
         return FAMILIES[self.family]
 
     @property
@@ -105,22 +105,22 @@ class Facts:
 
     @property
     def stage_settings(self) -> Mapping[str, Any]:
-        """What the run's config lists of the stage; empty where it leaves the stages to their defaults."""
+        """The stage's entry in the run's config; empty if the config lists no stages."""
         return next((stage for stage in self.config.get("stages") or () if stage["name"] == self.stage), {})
 
     @property
     def interaction(self) -> Interaction:
-        """Of an embedding model."""
+        """The interaction of an embedding model."""
         return lookup(INTERACTIONS, self.result.interaction, "interaction")
 
     @property
     def task(self) -> GlueTask:
-        """Of a BERT."""
+        """The task of a BERT."""
         return task_of(self.config["task"])
 
     @property
     def method(self) -> Method:
-        """How the stage was trained; of a method that the catalogue does not have, all that is known is its name."""
+        """How the stage was trained; only the name is known of a method that the catalogue lacks."""
         name = self.result.method or usual_method(self.result.widths, self.teacher)
         return METHODS[self.family].get(name) or Method(name, name, self.family, "", f"with the method `{name}`")
 
@@ -131,18 +131,18 @@ class Facts:
 
     @property
     def teacher_dim(self) -> int | None:
-        """The width of its teacher, where that is another one."""
+        """The width of its teacher, if it differs."""
         dim = self.results[self.teacher].dim if self.teacher in self.results else None
         return dim if dim != self.whole else None
 
     @property
     def encoder_row(self) -> Encoder | None:
-        """What the catalogue says of its encoders, if it knows them."""
+        """The catalogue's row of its encoders, if there is one."""
         return ENCODERS.get(self.encoder)
 
     @property
     def citations(self) -> list[str]:
-        """The papers that the model stands on, by their keys in papers.bib."""
+        """The papers that the model builds on, by their keys in papers.bib."""
         family = self.family_row
         keys = [self.method.citation, *family.citations]
         if self.result.interaction:
@@ -155,7 +155,7 @@ class Facts:
 
     @property
     def sub_model(self) -> SubModelResult:
-        """What the run measured of a BERT of the published width; empty for a width that it did not measure."""
+        """A BERT's result at the published width; empty if the run did not measure that width."""
         return self.result.sub_models.get(self.dim, SubModelResult())
 
     @property
@@ -169,5 +169,5 @@ class Facts:
 
     @property
     def metrics(self) -> dict[str, Metrics]:
-        """Of the published width, by split; none if the run did not measure that width."""
+        """The metrics of the published width, by split; empty if the run did not measure that width."""
         return {split: cells[self.dim] for split, cells in self.by_width.items() if self.dim in cells}

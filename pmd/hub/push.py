@@ -1,7 +1,8 @@
-"""Sending a model's folder to the Hub: one commit of the files that were checked, or one line that says what to do.
+"""Sends a model's folder to the Hub: one commit of files that were checked, or an error of one line that says what to do.
 
-Only data is sent: weights without pickles, texts, and a config that asks for no code. Nothing is overwritten unless
-that is asked for, and nothing here is changed: a push that broke off is repeated, and what has arrived is not sent again.
+Only data is sent: weights without pickles, texts, and a config that asks for no code. Nothing on the Hub is overwritten
+unless the user asks for it, and no local file is changed. A push that broke off can be repeated; files that have arrived
+are not sent again.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from safetensors import SafetensorError, safe_open
 from pmd.core.errors import PmdError, first_line
 
 ENDINGS = (".safetensors", ".npy", ".json", ".tsv", ".md", ".txt")
-"""What is ever sent."""
+"""The endings of files that may be sent."""
 
 STALE = (
     *("*.safetensors", "*.safetensors.index.json", "*.npy", "*.bin", "*.pt", "*.pth", "index/*"),
     *("entities.tsv", "relations.tsv", "training.json", "tokenizer*.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
 )
-"""Files of an earlier model that an update removes, lest the two be mixed; whatever else is there is somebody's."""
+"""Files of an earlier model that an update removes, so that the two do not mix; other files may be the user's and stay."""
 
 FAILURES = (HfHubHTTPError.__bases__[0], OSError, RuntimeError, ValueError)
-"""What a call of the Hub may raise; the first is the base of all errors of the HTTP library that huggingface_hub uses,
-which is another one in every other version."""
+"""What a call of the Hub may raise. The first is the base of all errors of the HTTP library that huggingface_hub uses;
+which library that is depends on its version."""
 
 
 def check_repo(repo: str) -> None:
@@ -43,43 +44,43 @@ def check_repo(repo: str) -> None:
     except HFValidationError as error:
         raise PmdError(f"repo: '{repo}' cannot be a Hub id ({first_line(error)}); give user/name") from None
     if repo.count("/") != 1:
-        raise PmdError(f"repo: '{repo}' says not whose it is; give user/name")
+        raise PmdError(f"repo: '{repo}' does not say whose it is; give user/name")
 
 
 def check_token(token: str | None) -> None:
-    """PmdError if there is no token, neither this one nor one that huggingface_hub finds."""
+    """PmdError if no token is given and huggingface_hub finds none."""
     if (token or get_token()) is None:
         raise PmdError("no token: set HF_TOKEN, or log in with `hf auth login`")
 
 
 def sendable(folder: Path) -> dict[str, int]:
-    """The files of a folder and their sizes in bytes, by their place in it.
+    """The sizes in bytes of a folder's files, by their paths in the folder.
 
     Raises:
-        PmdError: if one of them is more than data.
+        PmdError: if one of them is not plain data.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         if not path.name.endswith(ENDINGS):
-            raise PmdError(f"{path}: only {', '.join(ENDINGS)} files are sent; remove it, or move it elsewhere")
+            raise PmdError(f"{path}: only {', '.join(ENDINGS)} files are sent; remove it, or move it out of the folder")
         try:
-            _check(path)
+            _check_data(path)
         except (ValueError, EOFError, SafetensorError) as error:
             raise PmdError(
-                f"{path}: is no plain {path.suffix} file ({first_line(error)}); remove it, or mend it"
+                f"{path}: is not a plain {path.suffix} file ({first_line(error)}); remove or repair it"
             ) from None
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def _check(path: Path) -> None:
-    """ValueError for a file that is not what its name says, or that would have others run code."""
+def _check_data(path: Path) -> None:
+    """ValueError for a file that is not what its name says, or that makes others run code."""
     if path.suffix == ".safetensors":
         safe_open(path, "numpy")
     elif path.suffix == ".npy":
         np.load(path, mmap_mode="r", allow_pickle=False)
     elif path.suffix == ".json":
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and "auto_map" in found:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "auto_map" in content:
             raise ValueError("auto_map asks for code from the Hub")
 
 
@@ -93,15 +94,15 @@ def push(
     revision: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Send a folder; the address of the model on the Hub.
+    """Send a folder; returns the address of the model on the Hub.
 
     Args:
-        folder: with a model and its README.md.
-        repo: `user/name`, which is made if there is none.
+        folder: holds a model and its README.md.
+        repo: `user/name`; the repository is made if there is none.
         message: of the commit.
-        private: whether only its owner can see what is made.
-        update: write over what the branch holds; files of an earlier model that are not in this one go.
-        revision: the branch, made if there is none, to hold this folder alone; default main.
+        private: make the repository private.
+        update: overwrite what the branch holds, and remove files of an earlier model that this one does not have.
+        revision: the branch; a new one holds this folder alone. Default main.
         token: default HF_TOKEN, or that of `hf auth login`.
 
     Raises:
@@ -124,7 +125,7 @@ def push(
         operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
         sent = api.create_commit(repo, operations, commit_message=message, revision=revision)
     if stale and not new:
-        print(f"{repo}: of the earlier model were removed: {', '.join(stale)}", file=sys.stderr)
+        print(f"{repo}: removed files of the earlier model: {', '.join(stale)}", file=sys.stderr)
     return f"{api.endpoint}/{repo}" + (f" ({revision})" if revision else "") + f", commit {sent.oid[:8]}"
 
 
@@ -136,10 +137,10 @@ def _make(api: HfApi, repo: str, private: bool) -> None:
 
 
 def _branch(api: HfApi, repo: str, revision: str | None) -> tuple[list[str], bool]:
-    """The files that a branch holds, without those of the Hub's own, and whether it was made for this push.
+    """The files that a branch holds, without the Hub's own, and whether it was made for this push.
 
-    It is made from the first commit of main, which holds nothing of a model: a push that breaks off after that finds
-    an empty branch when it is repeated.
+    A new branch begins at the first commit of main, which holds no model: if the push then breaks off, its repetition
+    finds an empty branch.
     """
     try:
         held, new = api.list_repo_files(repo, revision=revision), False
@@ -152,7 +153,7 @@ def _branch(api: HfApi, repo: str, revision: str | None) -> tuple[list[str], boo
 
 @contextmanager
 def _in_one_line(repo: str) -> Iterator[None]:
-    """Errors of the Hub, of the connection to it, and of threads that have met one, as PmdError."""
+    """Raise errors of the Hub, of the connection to it, and of threads that met one, as PmdError."""
     try:
         yield
     except PmdError:
@@ -162,7 +163,7 @@ def _in_one_line(repo: str) -> Iterator[None]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What has gone wrong at first, unless an answer of the Hub says more."""
+    """The first cause of an error, unless an answer of the Hub says more."""
     while not isinstance(error, HfHubHTTPError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -170,17 +171,20 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _explained(error: BaseException, repo: str) -> str:
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so nothing is sent; unset it"
+        return "HF_HUB_OFFLINE is set, so nothing can be sent; unset it"
     if type(error) is ValueError:
         return f"'{repo}': the Hub refuses this ({' '.join(str(error).split())})"
     if not isinstance(error, HfHubHTTPError):
-        return f"'{repo}': the connection to the Hub broke ({first_line(error)}); nothing here is lost, the same command goes on"
+        return f"'{repo}': the connection broke ({first_line(error)}); nothing is lost, repeat the command to continue"
     status = error.response.status_code
-    said = error.server_message or first_line(error)
+    reason = first_line(error.server_message or error)
     if status == 401:
-        return f"'{repo}': the Hub refuses the token (401); make one that may write at huggingface.co/settings/tokens, then set HF_TOKEN or run `hf auth login`"
+        return (
+            f"'{repo}': the Hub refuses the token (401); make one with write access at huggingface.co/settings/tokens, "
+            "then set HF_TOKEN or run `hf auth login`"
+        )
     if status == 403:
-        return f"'{repo}': this token may not write there (403: {first_line(said)}); use one with the right to write, or a name of your own"
+        return f"'{repo}': this token may not write there (403: {reason}); use one with write access, or a name of your own"
     if status == 429 or status >= 500:
-        return f"'{repo}': the Hub answers {status}; nothing here is lost, the same command later goes on"
-    return f"'{repo}': the Hub refuses this ({status}: {first_line(said)})"
+        return f"'{repo}': the Hub answers {status}; nothing is lost, repeat the command later to continue"
+    return f"'{repo}': the Hub refuses this ({status}: {reason})"

@@ -24,10 +24,10 @@ TOLERANCE = 1e-4
 
 def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None) -> str:
     """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
-    trained = _load(folder)
-    text = trained.read(graph, cache)
-    write_folder(out, lambda new: write_sentence_transformers(new, trained, text, graph, name))
-    return f"{out}: the entity encoder, {trained.model.depth} layers, vectors of {trained.model.dim} dimensions"
+    text_model = _load(folder)
+    text = text_model.read(graph, cache)
+    write_folder(out, lambda new: write_sentence_transformers(new, text_model, text, graph, name))
+    return f"{out}: the entity encoder, {text_model.model.depth} layers, vectors of {text_model.model.dim} dimensions"
 
 
 def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None, *, int8: bool) -> str:
@@ -39,18 +39,18 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
     Raises:
         PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
-    trained = _load(folder)
-    scorer = TextScorer(trained.model, trained.read(graph, cache), stored_entities(folder, graph))
+    text_model = _load(folder)
+    scorer = TextScorer(text_model.model, text_model.read(graph, cache), stored_entities(folder, graph))
     comparison: list[str] = []
 
     def fill(new: Path) -> None:
-        metadata = write_encoders(new, trained.model, int8=int8)
+        metadata = write_encoders(new, text_model.model, int8=int8)
         entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
         comparison.append(words)
         np.save(new / "entities.npy", entities.numpy())
-        write_texts(new, trained, graph, scorer.text)
+        write_texts(new, text_model, graph, scorer.text)
         write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
-        write_readme(new, "onnx.md.jinja", name=name, **template_values(trained, graph) | metadata | measured)
+        write_readme(new, "onnx.md.jinja", name=name, **template_values(text_model, graph) | metadata | measured)
 
     write_folder(out, fill)
     files = sorted(out.glob("*.onnx"))

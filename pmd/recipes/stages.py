@@ -220,9 +220,9 @@ def ready_to_resume(family_run: FamilyRun, run: Run) -> list[str]:
         if begun:
             raise PmdError(f"{changed}; start as many there, or remove '{begun.parent}' to train that stage anew")
         say(family_run, f"{changed}: the remaining stages get other random numbers")
-    for name in run.results.keys() - set(run.trained):
+    for name in run.results.keys() - set(run.loadable):
         say(family_run, f"{name} is finished, but its model is not in '{run.folder}': it is trained anew")
-    return run.trained
+    return run.loadable
 
 
 def open_run(family_run: FamilyRun, run: Run | None) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ DISTILL_WEIGHTS = ("distill.layers", "distill.relations", "distill.distance", "d
 
 def resolve_bert_med(med: MedConfig, key: str = "med") -> MedConfig:
     """Every setting filled in from the recipe. PmdError for a value out of range, or a setting that logits cannot use."""
-    given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
+    given = {name: value for name, value in vars(med).items() if value is not None}
     med = resolve_med(MedConfig(**{**BERT_RECIPES[med.recipe], **given}))
     for name in ("prefix", "power", "calibrated"):
         if getattr(med, name) != JOINT[name]:

@@ -1,10 +1,10 @@
-"""Recipes of croppable embeddings: which parts learn together, by name. As light as `config`."""
+"""Recipes for croppable embeddings by name: how the widths learn together. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pmd.core.errors import PmdError
@@ -68,18 +68,18 @@ JOINT: dict[str, Any] = {
 RECIPES: dict[MedRecipe, dict[str, Any]] = {
     "joint": JOINT,
     "med": {**JOINT, "evolutionary": True, "mutual": 1.0, "dynamic": True, "learned": True},
-    # Soft labels are none of it: once rates are tuned they gain nothing for RotatE, and cost TransE much.
+    # Without soft labels: once learning rates are tuned, RotatE gains nothing by them, and TransE loses much.
     "best": {**JOINT, "prefix": 0.3, "power": 0.5},
 }
 
 
 def resolve_med(med: MedConfig) -> MedConfig:
-    """Every setting filled in from the recipe.
+    """The settings with those that are null filled in from the recipe.
 
     Raises:
         PmdError: naming the key, its value and the remedy.
     """
-    given = {f.name: getattr(med, f.name) for f in fields(med) if getattr(med, f.name) is not None}
+    given = {name: value for name, value in vars(med).items() if value is not None}
     med = replace(med, **{**RECIPES[med.recipe], **given})
     check_numbers(
         numbers_at(med, "temperature", prefix="med."),
@@ -101,15 +101,15 @@ def resolve_med(med: MedConfig) -> MedConfig:
     return med
 
 
-def check_widths(place: str, widths: Sequence[int], dim: int, size: str = "model.dim") -> None:
-    """Refuse widths that do not increase, exceed the dimension or leave part of it unused; `size` is what sets it."""
+def check_widths(key: str, widths: Sequence[int], dim: int, size: str = "model.dim") -> None:
+    """Refuse widths that do not increase, exceed the dimension or leave part of it unused; `size` is its setting."""
     if len(widths) < 2:
-        raise PmdError(f"{place}: {list(widths)} is a single width; leave it out for a plain model")
+        raise PmdError(f"{key}: {list(widths)} is a single width; leave it out for a plain model")
     if widths[0] < 1 or any(wide <= narrow for narrow, wide in itertools.pairwise(widths)):
-        raise PmdError(f"{place}: {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
+        raise PmdError(f"{key}: {list(widths)} must increase, from 1 on; sort them and drop repeated ones")
     if widths[-1] > dim:
-        raise PmdError(f"{place}: {widths[-1]} exceeds the dimension {dim}; raise {size} or drop it")
+        raise PmdError(f"{key}: {widths[-1]} exceeds the dimension {dim}; raise {size} or drop it")
     if widths[-1] < dim:
         raise PmdError(
-            f"{place}: dimensions after {widths[-1]} would not be trained; add {dim} or set {size} to {widths[-1]}"
+            f"{key}: dimensions after {widths[-1]} would not be trained; add {dim} or set {size} to {widths[-1]}"
         )

@@ -1,4 +1,4 @@
-"""What MED's table trains: from its settings, which widths and methods may have of their own, to the stages of a run."""
+"""What MED's table trains: from its settings, some of them for single widths and methods, to the stages of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDERS = {"ext": None, "ext_l": "loss", "ext_v": "value"}
 
 @dataclass(kw_only=True)
 class OwnSettings:
-    """What models of a table may have of their own, as in a stage. Null is that of the run."""
+    """Settings that models of a table can override, named as in a stage. Null is the run's value."""
 
     lr: float | None = None
     margin: float | None = None
@@ -124,26 +124,26 @@ def check_table(config: MedTableConfig) -> None:
 
 def check_tuned(tuned: WidthConfig, config: MedTableConfig) -> None:
     """Refuse settings of a width that no model of the table would take."""
-    widths, place = config.base.model.widths, f"--tuned: width {tuned.width}"
+    widths, prefix = config.base.model.widths, f"--tuned: width {tuned.width}"
     if tuned.width not in widths:
-        raise PmdError(f"{place} is none of {widths}")
+        raise PmdError(f"{prefix} is not among base.model.widths, {widths}; choose one of them")
     same = [other for other in config.tuned if other.width == tuned.width and other is not tuned]
     if any(other.methods == tuned.methods or {*(other.methods or ())} & {*(tuned.methods or ())} for other in same):
-        raise PmdError(f"{place} stands there twice; give its settings once, or once a method")
+        raise PmdError(f"{prefix} is listed twice; give its settings once, or once for each method")
     taught = [method for method in config.methods if method != "dt" and method not in ORDERS]
     taught += ["bkd"] if "ta" in taught and "bkd" not in taught else []  # an assistant is one
-    trained = ["dt", *(taught if tuned.width != widths[-1] else [])]
+    trained_methods = ["dt", *(taught if tuned.width != widths[-1] else [])]
     for method in tuned.methods or ():
         if method in ORDERS:
             raise PmdError(f"--tuned: '{method}' is cropped, not trained; tune dt at width {widths[-1]}")
-        if method not in trained:
-            raise PmdError(f"{place}: the table trains no '{method}' there, only {', '.join(trained)}")
-    users = {"alpha": {*trained} - {"dt"}, "beta": {*trained} & {"dualde"}, "second_lr": {*trained} & {"dualde"}}
-    for name, of in users.items():
-        if getattr(tuned, name) is not None and not of & {*(tuned.methods or trained)}:
-            raise PmdError(
-                f"{place}: {name} is of {'dualde' if name != 'alpha' else 'taught models'}, none is tuned here"
-            )
+        if method not in trained_methods:
+            raise PmdError(f"{prefix}: the table trains no '{method}' there, only {', '.join(trained_methods)}")
+    dualde = {"dualde"} & {*trained_methods}
+    users = {"alpha": {*trained_methods} - {"dt"}, "beta": dualde, "second_lr": dualde}
+    for name, methods in users.items():
+        if getattr(tuned, name) is not None and not methods & {*(tuned.methods or trained_methods)}:
+            needed = "dualde" if name != "alpha" else "a method with a teacher"
+            raise PmdError(f"{prefix}: only {needed} reads {name}, and none is tuned here; leave it out")
 
 
 def run_settings(config: MedTableConfig) -> KgeConfig:
@@ -162,8 +162,8 @@ def tuned_for(config: MedTableConfig, width: int, method: Method) -> WidthConfig
     return next(for_one, next(for_all, WidthConfig(width=width)))
 
 
-def own(config: MedTableConfig, width: int, method: Method) -> dict[str, Any]:
-    """The same as a stage has it."""
+def stage_settings(config: MedTableConfig, width: int, method: Method) -> dict[str, Any]:
+    """The settings of a method's model of one width, as those of a stage."""
     tuned = tuned_for(config, width, method)
     weights = {} if method == "dt" else {"alpha": tuned.alpha, "beta": tuned.beta}
     return {"dim": width, **{f.name: getattr(tuned, f.name) for f in fields(OwnSettings)}, **weights}
@@ -173,11 +173,11 @@ def rival_stages(config: MedTableConfig) -> list[KgeStageConfig]:
     """Every method and width, the widest first."""
     *narrow, widest = config.base.model.widths
     narrow, teacher = narrow[::-1], f"dt-{widest}"
-    stages = [KgeStageConfig(f"dt-{width}", **own(config, width, "dt")) for width in (widest, *narrow)]
+    stages = [KgeStageConfig(f"dt-{width}", **stage_settings(config, width, "dt")) for width in (widest, *narrow)]
     before = teacher
     for width in narrow:
         bkd, iterde, dualde = (
-            {**own(config, width, method), "teacher": teacher} for method in ("bkd", "iterde", "dualde")
+            {**stage_settings(config, width, method), "teacher": teacher} for method in ("bkd", "iterde", "dualde")
         )
         for method, order in ORDERS.items():
             if method in config.methods:
@@ -221,10 +221,10 @@ def assistant_stages(config: MedTableConfig, results: dict[str, StageResult], fo
     for width in narrow[::-1]:
         between = [other for other in narrow if other > width]
         middle = (alone[width] + alone[widest]) / 2
-        # Next to the teacher there is nobody between: it teaches by itself.
+        # No width lies between the widest student and the teacher, which then teaches it itself.
         assistant = min(between, key=lambda other: abs(alone[other] - middle), default=widest)
         source = f"bkd-{assistant}" if between else f"dt-{widest}"
         name = f"assistant-{assistant}"
         stages.setdefault(name, KgeStageConfig(name, dim=assistant, load=str(folder / source)))
-        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **own(config, width, "ta"), teacher=name)
+        stages[f"ta-{width}"] = KgeStageConfig(f"ta-{width}", **stage_settings(config, width, "ta"), teacher=name)
     return [*stages.values()]

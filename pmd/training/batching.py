@@ -1,7 +1,7 @@
 """Which training examples form which batch: a function of seed and epoch alone.
 
-So a resumed run sees the batches that it would have seen, and two processes see halves of the batches
-that one would.
+So a resumed run gets the same batches as one that was never stopped, and two processes get halves of the batches that one
+would get.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 def epoch_batches(n: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1) -> list[list[int]]:
     """This process's share of every batch of an epoch, as positions in [0, n).
 
-    All batches of an epoch are equally large, at most `batch_size` over all processes, as a gathered
-    contrastive batch must be; the few positions that are left over change with every epoch.
+    All batches of an epoch have the same size, at most `batch_size` over all processes, as a gathered contrastive batch
+    must; the few positions that are left out change with every epoch.
     """
     steps = steps_per_epoch(n, batch_size)
     size = n // steps

@@ -1,4 +1,4 @@
-"""One `Accelerator`, made so that what the user started is what runs."""
+"""The `Accelerator` of a run: its processes, threads, precision and device."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CHANGES_NOTHING = ("", "0", "1", "no", "false")
 def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     """The accelerator of a run, with the threads of a CPU run set.
 
-    Those that the settings say come first, then those that a run that goes on had, on which its sums depend, then those
-    that the user's environment says and at last as many as there are free cores.
+    The settings decide their number; else, for a resumed run, whose sums depend on it, the earlier number; else the user's
+    environment; else the number of free cores.
 
     Raises:
-        PmdError: if the launcher started several processes that do not know of each other, or changes the results.
+        PmdError: if the launcher started several processes that are not connected, or changes the results.
     """
     refuse_unnoted()
     cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
@@ -56,7 +56,7 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
 
 
 def refuse_unnoted() -> None:
-    """PmdError for what a launcher sets that would change results, and that no run notes."""
+    """PmdError if a launcher sets something that would change the results and that no run notes."""
     for name in UNNOTED:
         if os.environ.get(name, "").lower() not in CHANGES_NOTHING:
             raise PmdError(
@@ -71,7 +71,7 @@ def precision_of(accelerator: Accelerator) -> str:
 
 
 def watch_for(accelerator: Accelerator) -> Watch:
-    """What notices a change of the load beside a run on CPUs; on a GPU it does not matter."""
+    """What notices changes of the machine's load during a run on CPUs; on a GPU the load does not matter."""
     on_cpu = accelerator.device.type == "cpu"
     return Watch(torch.get_num_threads() * _local_processes(accelerator) if on_cpu else 0)
 
@@ -82,21 +82,21 @@ def _local_processes(accelerator: Accelerator) -> int:
 
 
 def computes_bf16() -> bool:
-    """Whether the CPU has instructions for products of bf16 (AMX, AVX-512 BF16 …); False where torch cannot say."""
+    """Whether the CPU multiplies bf16 numbers in hardware (AMX, AVX-512 BF16 …); False if torch cannot tell."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 and later
-    return any(found for name, found in capabilities.items() if name.endswith("bf16"))
+    return any(present for name, present in capabilities.items() if name.endswith("bf16"))
 
 
 def keep_freed_memory() -> None:
     """Let the C library keep the memory that a step frees for the next one.
 
-    glibc returns large blocks to the system at once; taking them again, page by page, can be half of the time
-    of a step. Other C libraries are left as they are.
+    glibc returns large blocks to the system at once; getting them back, page by page, can take half of the time of a step.
+    Other C libraries are left as they are.
     """
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        # Not by M_MMAP_THRESHOLD, which cannot exceed 32 MB: the gradient of a table of words is larger. To set the second
-        # alone would only switch off what adapts itself.
+        # Not by M_MMAP_THRESHOLD, which cannot exceed 32 MB: the gradient of a word embedding is larger. The second option
+        # alone would only switch off the threshold's own adaptation.
         if libc.mallopt(mmap_max, 0):
             libc.mallopt(trim_threshold, 2**31 - 1)

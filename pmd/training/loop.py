@@ -1,8 +1,8 @@
 """The one training loop, on `accelerate`: any objective, any examples, one process or several.
 
-It knows neither models nor data: an `Objective` turns batches into named loss terms, `validate` is a
-callable. It survives Ctrl-C: the step in hand is finished, the state is saved, and the same call with
-the same checkpoint folder goes on to the bit where it stopped.
+It knows neither models nor data: an `Objective` turns batches into named loss terms, and `validate` is a callable. On
+Ctrl-C the current step is finished and the state is saved; the same call with the same checkpoint folder then continues,
+to the bit as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from pmd.training.batching import epoch_batches, steps_per_epoch
 from pmd.training.optim import optimizer_for, schedule_for
 
 BEST = "best.safetensors"
-"""In a checkpoint's folder, the weights that validated best."""
+"""The file in a checkpoint's folder with the weights that validated best."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run stopped on request, with all in its folder that it goes on from."""
+    """A run was stopped on request; its folder holds all that is needed to resume it."""
 
 
 @dataclass
 class Progress:
-    """Where training stands; part of every checkpoint."""
+    """How far training has come; part of every checkpoint."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -79,16 +79,15 @@ def fit(
     Args:
         num_examples: training examples; batches are drawn from their positions.
         collate: positions -> a batch with `.to(device)`.
-        checkpoint: folder of the state of this training; if there, training goes on from it.
-        seed: of the order of the examples.
-        label: what the progress bar is headed with.
-        log: called with the values of one line of the metrics file.
-        monitor: further values worth a line, such as the temperature.
-        validate: numbers worth a line, asked every `valid_every` epochs. The one named `valid` is to be maximised: the
-            best state is kept.
+        checkpoint: folder of the state of this training; if it exists, training continues from it.
+        seed: decides the order of the examples.
+        label: the heading of the progress bar.
+        log: called with the values of each line of the metrics file.
+        monitor: further values to log, such as the temperature.
+        validate: called every `valid_every` epochs, for values to log. The weights with the greatest `valid` are kept.
 
     Returns:
-        Where training ended; `means` holds the last running means of the loss terms.
+        How far training came; `means` holds the last running means of the loss terms.
 
     Raises:
         Interrupted: on Ctrl-C, once the state is saved.
@@ -111,7 +110,7 @@ def fit(
 
 
 class _Training:
-    """One training in progress: the steps that `fit` is made of, and what they share."""
+    """A training in progress: the steps of `fit`, and the state that they share."""
 
     def __init__(
         self,
@@ -127,11 +126,11 @@ class _Training:
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
         self.checkpoint, self.label, self.log = checkpoint, label, log
         self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
-        self.trained = [p for p in objective.parameters() if p.requires_grad]
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
         optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
         self.schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, self.steps // 10), self.steps)
         self.progress = Progress()
-        # Of the same processes and devices, but new: what is registered for checkpoints cannot be taken back.
+        # A new one for the same processes and devices: what is registered for checkpoints cannot be unregistered.
         self.accelerator = Accelerator(mixed_precision=accelerator.mixed_precision)
         self.accelerator.register_for_checkpointing(self.progress, self.schedule)
         self.objective = objective
@@ -139,7 +138,7 @@ class _Training:
         self.out_of_patience = False
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Continue from the checkpoint, if there is one."""
         if (self.checkpoint / "state").is_dir():
             self.load_state()
         self.bar = _Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
@@ -174,7 +173,7 @@ class _Training:
         return every > 0 and (epoch % every == 0 or epoch == self.settings.epochs)
 
     def batches(self, collate: Callable[[list[int]], Any]) -> DataLoader:
-        """What is left of this process's batches of the epoch."""
+        """The rest of this process's batches of the epoch."""
         positions = epoch_batches(
             self.num_examples,
             self.settings.batch_size,
@@ -193,13 +192,13 @@ class _Training:
         )
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        """Learn from one batch; its loss terms, and the loss that they add up to."""
+        """Learn from one batch; returns its loss terms and their weighted sum, `loss`."""
         with self.accelerator.autocast():
             terms = self.wrapped(batch.to(self.accelerator.device))
             loss = self.objective.total(terms)
         self.accelerator.backward(loss)
         if self.settings.grad_clip:
-            self.accelerator.clip_grad_norm_(self.trained, self.settings.grad_clip)
+            self.accelerator.clip_grad_norm_(self.parameters, self.settings.grad_clip)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -209,7 +208,7 @@ class _Training:
         return {"loss": loss, **terms}
 
     def note(self, terms: dict[str, Tensor], monitor: Callable[[], dict[str, float]]) -> None:
-        """Log a step, and show it: running means of the terms, over about the last ten noted steps."""
+        """Log and show a step: running means of the terms over about the last ten logged steps."""
         progress = self.progress
         for name, term in terms.items():
             value = float(term.detach())
@@ -219,17 +218,17 @@ class _Training:
                 )
             progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
         values = {**progress.means, **monitor()}
-        where = {"stage": self.label, "epoch": progress.epoch, "step": progress.step}
-        self.log(**where, seconds=round(progress.seconds, 3), **values, lr=self.schedule.get_last_lr()[0])
+        position = {"stage": self.label, "epoch": progress.epoch, "step": progress.step}
+        self.log(**position, seconds=round(progress.seconds, 3), **values, lr=self.schedule.get_last_lr()[0])
         self.bar.show(progress.step, values)
 
     def end_epoch(self) -> None:
         self.progress.epoch, self.progress.step_in_epoch = self.progress.epoch + 1, 0
 
     def keep_best(self, values: dict[str, float]) -> None:
-        """Log a validation and save the weights if it is the best one; without a better one for long, patience ends."""
+        """Log a validation, and save the weights if it is the best so far; after too many without improvement, stop."""
         progress, settings = self.progress, self.settings
-        # All processes must go on, or stop, together: the main one's numbers count.
+        # All processes must continue or stop together: the main process's numbers count.
         values = broadcast_object_list([values])[0]
         self.log(stage=self.label, epoch=progress.epoch, step=progress.step, **values)
         self.bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
@@ -243,7 +242,7 @@ class _Training:
             self.out_of_patience = progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
 
     def save_when_due(self, stop: _Stop) -> None:
-        """Save the state if it was not saved for long, or if any process was asked to stop; then raise Interrupted."""
+        """Save the state if the last save is too old, or if any process was asked to stop; in that case raise Interrupted."""
         due = time.monotonic() - self.saved > 60 * self.settings.save_minutes
         stopping, saving = _agree(self.accelerator, stop.asked, due)
         if stopping or saving:
@@ -253,14 +252,14 @@ class _Training:
             raise Interrupted
 
     def stop_if_asked(self, stop: _Stop) -> None:
-        """Raise Interrupted, with a state that is trained to the end, if that was asked for in the last validation."""
+        """Raise Interrupted if a process was asked to stop during the last validation; the state is saved as fully trained."""
         if _agree(self.accelerator, stop.asked)[0]:
             self.progress.epoch = self.settings.epochs
             _save(self.accelerator, self.checkpoint)
             raise Interrupted
 
     def finished(self) -> Progress:
-        """Where training ended, with the best weights in the objective."""
+        """Load the best weights into the objective; returns how far training came."""
         self.accelerator.wait_for_everyone()
         if self.progress.best_epoch >= 0:
             self.objective.load_state_dict(load_file(self.checkpoint / BEST))  # copied to where the parameters are
@@ -269,24 +268,24 @@ class _Training:
 
 
 def _save(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Write the state aside, then put it in place of the last one. Every process writes its own part."""
-    aside, old, place = (checkpoint / name for name in ("state.new", "state.old", "state"))
+    """Write the state to a new folder, which then replaces the last one. Every process writes its own part."""
+    new, old, current = (checkpoint / name for name in ("state.new", "state.old", "state"))
     if accelerator.is_main_process:
-        for leftover in (aside, old):
+        for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(aside))
+    accelerator.save_state(str(new))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        if place.exists():
-            os.replace(place, old)
-        os.replace(aside, place)
+        if current.exists():
+            os.replace(current, old)
+        os.replace(new, current)
         shutil.rmtree(old, ignore_errors=True)
     accelerator.wait_for_everyone()
 
 
 def _agree(accelerator: Accelerator, *asked: bool) -> list[bool]:
-    """Whether any process said yes, question by question: all must stop or save at the same step."""
+    """For each question whether any process says yes: all must stop or save at the same step."""
     if accelerator.num_processes == 1:
         return list(asked)
     flags = torch.tensor(asked, dtype=torch.float, device=accelerator.device)
@@ -294,7 +293,7 @@ def _agree(accelerator: Accelerator, *asked: bool) -> list[bool]:
 
 
 class _Stop:
-    """Ctrl-C and SIGTERM ask to stop after the step in hand; a second Ctrl-C stops at once."""
+    """Ctrl-C and SIGTERM ask to stop after the current step; a second Ctrl-C stops at once."""
 
     def __enter__(self) -> _Stop:
         self.asked = False
@@ -317,7 +316,7 @@ class _Stop:
 
 
 class _Bar:
-    """A progress bar with the loss terms on a terminal; a line for every tenth of the way elsewhere."""
+    """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps."""
 
     def __init__(self, total: int, step: int, label: str, *, shown: bool):
         self.total, self.label, self.shown = total, label, shown
@@ -339,7 +338,7 @@ class _Bar:
             print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {text}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line of its own, under the bar or among the lines."""
+        """Print a line of its own, below the bar or among the other lines."""
         if self.shown:
             tqdm.write(f"{self.label}  {text}", file=sys.stderr)
 

@@ -34,22 +34,22 @@ SAMPLE = 64
 """About how many texts of each encoder are compared with the model."""
 
 
-def write_texts(folder: Path, trained: TextModel, graph: KnowledgeGraph, text: GraphText) -> None:
+def write_texts(folder: Path, text_model: TextModel, graph: KnowledgeGraph, text: GraphText) -> None:
     """Write the tokenizer, set to truncate and pad as in training, the vocabulary of the graph, and texts.tsv.
 
     Raises:
         PmdError: if from these texts the tokenizer makes other tokens than the model reads, which are those of `text`.
     """
-    save_tokenizer(trained.tokenizer, folder)
+    save_tokenizer(text_model.tokenizer, folder)
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise PmdError(f"the tokenizer, a {type(trained.tokenizer).__name__}, has no tokenizer.json; export needs one")
+        raise PmdError(f"the tokenizer, a {type(text_model.tokenizer).__name__}, has no tokenizer.json; export needs one")
     tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.enable_truncation(trained.reading.max_length, strategy="only_first")
-    tokenizer.enable_padding(pad_id=trained.tokenizer.pad_token_id, pad_token=trained.tokenizer.pad_token)
+    tokenizer.enable_truncation(text_model.reading.max_length, strategy="only_first")
+    tokenizer.enable_padding(pad_id=text_model.tokenizer.pad_token_id, pad_token=text_model.tokenizer.pad_token)
     tokenizer.save(str(file))
     write_vocabulary(folder, graph)
-    texts = whole_texts(graph, trained.reading)
+    texts = whole_texts(graph, text_model.reading)
     check_texts(tokenizer, texts, relation_texts(graph.relation_names), text)
     write_columns(folder / "texts.tsv", [graph.entity_ids, texts])
 
@@ -67,16 +67,16 @@ def check_texts(tokenizer: Tokenizer, texts: Sequence[str], relations: Sequence[
             )
 
 
-def template_values(trained: TextModel, graph: KnowledgeGraph) -> dict[str, Any]:
+def template_values(text_model: TextModel, graph: KnowledgeGraph) -> dict[str, Any]:
     """What the templates say of a text model; `head` and `relation` are an example of a query."""
     head, relation, _ = next(split for split in (graph.test, graph.train) if len(split))[0].tolist()
     return {
         "graph": graph.name,
         "num_entities": graph.num_entities,
-        "dim": trained.model.dim,
-        "widths": trained.model.widths,
-        "layers": trained.model.depth,
-        "reading": trained.reading,
+        "dim": text_model.model.dim,
+        "widths": text_model.model.widths,
+        "layers": text_model.model.depth,
+        "reading": text_model.reading,
         "head": graph.entity_ids[head],
         "relation": graph.relation_names[relation],
     }
@@ -89,16 +89,16 @@ def write_readme(folder: Path, template: str, **values: Any) -> None:
 
 
 def write_sentence_transformers(
-    folder: Path, trained: TextModel, text: GraphText, graph: KnowledgeGraph, name: str
+    folder: Path, text_model: TextModel, text: GraphText, graph: KnowledgeGraph, name: str
 ) -> None:
     """Write the entity encoder as a model of sentence-transformers.
 
     All its versions since 2.0 read these files. They are written without it, so that it need not be installed.
     """
-    model, encoder = trained.model, trained.model.encoder("entity")
+    model, encoder = text_model.model, text_model.model.encoder("entity")
     check_plain(model)
     encoder.save_pretrained(folder)
-    write_texts(folder, trained, graph, text)
+    write_texts(folder, text_model, graph, text)
     pooling = {"word_embedding_dimension": model.hidden_size, "pooling_mode_mean_tokens": True}
     pooling |= {f"pooling_mode_{kind}": False for kind in ("cls_token", "max_tokens", "mean_sqrt_len_tokens")}
     modules: list[tuple[str, dict[str, Any] | None]] = [("Transformer", None), ("Pooling", pooling)]
@@ -119,12 +119,12 @@ def write_sentence_transformers(
         for index, (path, (kind, _)) in enumerate(zip(paths, modules))
     ]
     write_json(folder / "modules.json", listed)
-    settings: dict[str, Any] = {"max_seq_length": trained.reading.max_length, "do_lower_case": False}
+    settings: dict[str, Any] = {"max_seq_length": text_model.reading.max_length, "do_lower_case": False}
     if hasattr(encoder, "pooler"):
         settings["model_args"] = {"add_pooling_layer": False}  # else it warns that the pooler's weights are missing
     write_json(folder / "sentence_bert_config.json", settings)
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
-    write_readme(folder, "sentence_transformers.md.jinja", name=name, **template_values(trained, graph))
+    write_readme(folder, "sentence_transformers.md.jinja", name=name, **template_values(text_model, graph))
 
 
 def check_plain(model: BiEncoder) -> None:

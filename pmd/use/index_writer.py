@@ -131,9 +131,9 @@ def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | N
     from pmd.models.text.folder import load_model, stored_entities
 
     quiet()
-    trained = load_model(model)
-    encoder = trained.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    text = trained.read(graph, cache)
+    text_model = load_model(model)
+    encoder = text_model.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    text = text_model.read(graph, cache)
     write_vectors(folder / "vectors.npy", encoder, text, stored_entities(model, graph))
     metadata = {"kind": "text", "dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad}
     entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included

@@ -46,7 +46,7 @@ def locate(model: str, stage: str | None = None, revision: str | None = None) ->
 
 def stage_folder(run: Path, stage: str | None) -> Path:
     """The folder of a finished stage of a run, by default the last one. PmdError if there is none."""
-    finished = Run(run).trained
+    finished = Run(run).loadable
     if not finished:
         raise PmdError(f"'{run}': no stage is finished yet; go on with --resume {run}")
     if stage is None:

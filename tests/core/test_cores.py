@@ -101,10 +101,10 @@ def test_a_reading_takes_all_together(tree, monkeypatch):
     reading = cores.read(
         tree(VERSION_2 | own | {"proc/stat": STAT, "proc/9/stat": "9 (sh) S 1" + " 0" * 9 + " 7 7 0 0 1"})
     )
-    assert reading.limits == [(2, 145368 / TICKS), (1.5, 2.5), (4.0, 7.0)] and reading.own == 11 / TICKS
+    assert reading.limits == [(2, 145368 / TICKS), (1.5, 2.5), (4.0, 7.0)] and reading.run_seconds == 11 / TICKS
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(os, "getppid", lambda: 9)
-    assert cores.read(tree({})).own == 25 / TICKS  # the launcher, and so the other processes of the run
+    assert cores.read(tree({})).run_seconds == 25 / TICKS  # the launcher, and so the other processes of the run
 
 
 def test_without_such_files_all_cores_are_taken_to_be_free(tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_without_such_files_all_cores_are_taken_to_be_free(tmp_path, monkeypatch
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     before, after = cores.read(tmp_path), cores.read(tmp_path)
-    assert before.limits == [(6, 0.0)] and before.own == 0
+    assert before.limits == [(6, 0.0)] and before.run_seconds == 0
     assert cores_between(before, after._replace(time=before.time + 1)) == (6, 6)
 
 
@@ -271,12 +271,12 @@ def test_threads_are_described(threads, found, text):
     ("threads", "start", "now", "words"),
     [
         (2, (2, 2), (2, 2), None),
-        (2, (2, 2), (2, 1), "1 of 2 .* 2 thread.* resumed"),
+        (2, (2, 2), (2, 1), "1 of 2 .* 2 thread.* resume it"),
         (1, (2, 2), (2, 1), None),  # the user's one thread has its core still
         (2, (2, 1), (2, 1), None),  # as it was asked for
         (1, (2, 1), (2, 2), "2 of 2 .* 1 thread.* new run"),
         (1, (2, 1), (2, 1), None),
-        (8, (16, 9), (16, 7), "7 of 16 .* 8 thread.* resumed"),
+        (8, (16, 9), (16, 7), "7 of 16 .* 8 thread.* resume it"),
         (8, (16, 9), (16, 12), None),  # as the user wants it
     ],
 )

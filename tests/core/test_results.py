@@ -89,7 +89,7 @@ def test_what_is_no_result_of_a_stage_is_named_with_its_file_and_the_way_out(sto
     with pytest.raises(PmdError) as caught:
         StageResult.read(stored, Path("runs/a/results.json"))
     message = str(caught.value)
-    assert message.startswith("'runs/a/results.json' holds no result of a stage") and "restore it" in message
+    assert message.startswith("'runs/a/results.json' does not hold a stage's result") and "restore it" in message
 
 
 @pytest.mark.parametrize(

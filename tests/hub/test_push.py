@@ -88,7 +88,7 @@ def test_an_update_replaces_the_model_and_leaves_the_rest(hub, folder, capsys):
     held = hub.files("user/name")
     assert set(held) == {*contents(folder), ".gitattributes", *own}  # nothing of the old model
     *_, said = capsys.readouterr().err.splitlines()
-    assert said.startswith("user/name: of the earlier model were removed: ") and all(name in said for name in larger)
+    assert said.startswith("user/name: removed files of the earlier model: ") and all(name in said for name in larger)
     np.testing.assert_array_equal(load(held["model.safetensors"])["weights"], 2 * WEIGHTS)
     assert len(hub.repos["user/name"].commits) == 3  # the first model stays in the history
 
@@ -108,7 +108,7 @@ def test_a_new_branch_that_was_cut_off_is_taken_up_again(hub, folder):
     send(folder)
     (folder / "index" / "vectors.npy").unlink()
     hub.failing = {"/commit/": 503}
-    assert refusal(folder, revision="other").endswith("the same command later goes on")
+    assert refusal(folder, revision="other").endswith("repeat the command later to continue")
     assert set(hub.files("user/name", "other")) == {".gitattributes"}
     hub.failing = {}
     send(folder, revision="other")
@@ -135,7 +135,7 @@ def test_no_token(hub, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("token", "repo", "message"),
     [
-        ("hf_wrong", "user/name", "'user/name': the Hub refuses the token (401); make one that may write"),
+        ("hf_wrong", "user/name", "'user/name': the Hub refuses the token (401); make one with write access"),
         ("hf_reading", "user/name", "'user/name': this token may not write there (403: You don't have the rights"),
         ("hf_right", "others/name", "'others/name': this token may not write there (403: You don't have the rights"),
     ],
@@ -156,8 +156,8 @@ def test_a_connection_that_breaks_once_is_taken_up_again(hub, folder):
 def test_a_connection_that_stays_broken_loses_nothing(hub, folder):
     hub.drops = -1
     said = refusal(folder)
-    assert said.startswith("'user/name': the connection to the Hub broke (")
-    assert said.endswith("); nothing here is lost, the same command goes on")
+    assert said.startswith("'user/name': the connection broke (")
+    assert said.endswith("); nothing is lost, repeat the command to continue")
     assert set(hub.files("user/name")) == {".gitattributes"}  # half a model is not seen
     hub.drops = 0
     send(folder)  # what exists and is empty needs no --update
@@ -166,7 +166,9 @@ def test_a_connection_that_stays_broken_loses_nothing(hub, folder):
 
 def test_what_has_arrived_is_not_sent_again(hub, folder):
     hub.failing = {"/commit/": 503}
-    assert refusal(folder) == ("'user/name': the Hub answers 503; nothing here is lost, the same command later goes on")
+    assert refusal(folder) == (
+        "'user/name': the Hub answers 503; nothing is lost, repeat the command later to continue"
+    )
     assert hub.count("PUT", "/lfs/") == 2
     hub.failing = {}
     send(folder)
@@ -177,7 +179,7 @@ def test_what_has_arrived_is_not_sent_again(hub, folder):
 def test_no_hub_at_all(hub, folder):
     hub.shutdown()
     hub.server_close()
-    assert refusal(folder).startswith("'user/name': the connection to the Hub broke (")
+    assert refusal(folder).startswith("'user/name': the connection broke (")
 
 
 def test_offline(hub, folder, monkeypatch):
@@ -185,7 +187,7 @@ def test_offline(hub, folder, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.utils._http, "_GLOBAL_CLIENT", None, raising=False)
-    assert refusal(folder) == "HF_HUB_OFFLINE is set, so nothing is sent; unset it"
+    assert refusal(folder) == "HF_HUB_OFFLINE is set, so nothing can be sent; unset it"
 
 
 def test_a_card_that_the_hub_refuses(hub, folder):
@@ -212,9 +214,9 @@ class Code:
         ("model.pt", b"", "only .safetensors"),
         ("modeling.py", b"", "only .safetensors"),
         (".DS_Store", b"", "only .safetensors"),
-        ("more.safetensors", pickle.dumps(Code()), "is no plain .safetensors file"),
-        ("more.npy", pickle.dumps(Code()), "is no plain .npy file"),
-        ("tokenizer.json", b"{", "is no plain .json file"),
+        ("more.safetensors", pickle.dumps(Code()), "is not a plain .safetensors file"),
+        ("more.npy", pickle.dumps(Code()), "is not a plain .npy file"),
+        ("tokenizer.json", b"{", "is not a plain .json file"),
         ("config.json", json.dumps({"auto_map": {"AutoModel": "modeling.Model"}}).encode(), "auto_map asks for code"),
     ],
 )
@@ -227,7 +229,7 @@ def test_only_data_is_sent(name, content, message, hub, folder, capfd):
 
 def test_an_array_of_objects_is_a_pickle(folder):
     np.save(folder / "names.npy", np.array([{}, None], dtype=object), allow_pickle=True)
-    with pytest.raises(PmdError, match=r"names.npy: is no plain .npy file"):
+    with pytest.raises(PmdError, match=r"names.npy: is not a plain .npy file"):
         sendable(folder)
 
 

@@ -268,7 +268,7 @@ def test_methods_have_settings_of_their_own():
                 "--base.model.dim=8",
                 '--tuned=[{"width": 4, "methods": ["bkd"], "second_lr": 1}]',
             ],
-            "--tuned: width 4: second_lr",
+            "--tuned: width 4: .*second_lr",
         ),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_finished_stage_whose_model_is_gone_is_trained_anew(tmp_path, capsys):
     done = []
     run_stages(family(done), config, Run(run.folder))
     assert done == [("load", "first"), ("make", "first", 3000), ("measure", "model of first", 3000)]
-    assert "first is finished, but its model" in capsys.readouterr().err and run.trained == ["first", "second"]
+    assert "first is finished, but its model" in capsys.readouterr().err and run.loadable == ["first", "second"]
 
 
 def test_a_finished_run_keeps_what_it_noted_of_its_environment(tmp_path):

@@ -61,7 +61,7 @@ TASKS = {"labelling": {"dt": {"2": []}}, "recommendation": {"none": {"": []}, "d
         (json.dumps({"results": TASKS}), "--run: '.*' is not a folder of `pmd table med`"),
         (json.dumps({"results": {"dt": {"two": []}}}), "--run: '.*' is not a folder of `pmd table med`"),
         ('{"results": ', r"'.*results.json' cannot be read \(Expecting value.*\); restore it"),
-        ("[1]", "'.*results.json' holds no values by name"),
+        ("[1]", "'.*results.json' does not hold a JSON object"),
     ],
 )
 @pytest.mark.parametrize("what", ["methods", "retention", "tsne"])

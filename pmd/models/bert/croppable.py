@@ -278,7 +278,7 @@ def check_bert_widths(widths: Sequence[int], config: BertConfig, full: bool = Fa
     Raises:
         PmdError: if they do not increase, or a BERT of this `config` cannot be cropped to one of them.
     """
-    allowed, widths, place = allowed_widths(config), list(widths), option and f"{option}: "
+    allowed, widths, prefix = allowed_widths(config), list(widths), option and f"{option}: "
     hint = f"choose among {', '.join(map(str, allowed))}"
     for width in widths:
         if width not in allowed:
@@ -290,11 +290,11 @@ def check_bert_widths(widths: Sequence[int], config: BertConfig, full: bool = Fa
                 if width < 1 or width % head_size
                 else f"cannot cut the intermediate size {config.intermediate_size} in proportion"
             )
-            raise PmdError(f"{place}width {width} {why}; {hint}")
+            raise PmdError(f"{prefix}width {width} {why}; {hint}")
     if not widths or sorted(set(widths)) != widths:
-        raise PmdError(f"{place}widths {widths}: give at least one, in increasing order; {hint}")
+        raise PmdError(f"{prefix}widths {widths}: give at least one, in increasing order; {hint}")
     if full and widths[-1] != config.hidden_size:
-        raise PmdError(f"{place}widths {widths}: the last must be the hidden size {config.hidden_size}; {hint}")
+        raise PmdError(f"{prefix}widths {widths}: the last must be the hidden size {config.hidden_size}; {hint}")
     return widths
 
 

@@ -28,7 +28,7 @@ Model = BertForSequenceClassification | CroppableBertForSequenceClassification
 def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
     try:
-        found = CroppableBertConfig.from_pretrained(model_source(model.name, "model.name"))
+        config = CroppableBertConfig.from_pretrained(model_source(model.name, "model.name"))
     except PmdError:
         raise
     except (OSError, ValueError) as error:
@@ -36,13 +36,13 @@ def full_config(model: GlueModelConfig) -> CroppableBertConfig:
             f"model.name: cannot load '{model.name}' ({first_line(error)}); give a Hub id, a folder or "
             "package:NAME/FOLDER of a BERT"
         ) from None
-    found.widths = check_bert_widths(model.widths or [found.hidden_size], found, full=True, option="model.widths")
-    if model.max_length > found.max_position_embeddings:
+    config.widths = check_bert_widths(model.widths or [config.hidden_size], config, full=True, option="model.widths")
+    if model.max_length > config.max_position_embeddings:
         raise PmdError(
-            f"model.max_length: {model.max_length} is more than the {found.max_position_embeddings} that "
+            f"model.max_length: {model.max_length} is more than the {config.max_position_embeddings} that "
             f"'{model.name}' can read"
         )
-    return found
+    return config
 
 
 def tokenizer_of(name: str) -> PreTrainedTokenizerBase:

@@ -66,9 +66,9 @@ def encode(
             outputs.append(run(*arguments))
     columns = [torch.cat(column) for column in zip(*outputs)]
     rows = torch.cat([chunk.rows for chunk in chunks])
-    place = rows.argsort()
+    order = rows.argsort()
     text = torch.cat([chunk.rows[mask.nonzero()[:, 0]] for chunk, mask in zip(chunks, masks)]) if masks else rows[:0]
-    return Encoded(columns[0][place], columns[1], text, {n: c[place] for n, c in zip(layers, columns[2:])})
+    return Encoded(columns[0][order], columns[1], text, {n: c[order] for n, c in zip(layers, columns[2:])})
 
 
 def pool_masked(encoded: Encoded) -> Tensor:

@@ -76,11 +76,11 @@ def load_model(folder: str | Path) -> TextModel:
         PmdError: if there is none.
     """
     try:
-        model, found = BiEncoder.from_pretrained(folder, output_loading_info=True)
+        model, loading = BiEncoder.from_pretrained(folder, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PmdError(f"cannot load a text model from '{folder}': {first_line(error)}") from None
-    if found["missing_keys"] or found["unexpected_keys"]:
+    if loading["missing_keys"] or loading["unexpected_keys"]:
         raise PmdError(f"'{folder}' holds no bi-encoder of this package; give the folder of a trained stage")
     return TextModel(model, tokenizer)
 
@@ -127,8 +127,8 @@ def scorer(
     Raises:
         PmdError: if there is no such model.
     """
-    trained = load_model(folder)
+    text_model = load_model(folder)
     stored = stored_entities(Path(folder), graph)
     return TextScorer(
-        trained.model.to(device), trained.read(graph, cache), None if stored is None else stored.to(device)
+        text_model.model.to(device), text_model.read(graph, cache), None if stored is None else stored.to(device)
     )

@@ -46,13 +46,13 @@ class NumpyBert:
 
     def vectors(self, texts: Texts) -> np.ndarray:
         """Unit vectors (n, d) fp32."""
-        found = np.empty((len(texts), self.width), dtype=np.float32)
+        vectors = np.empty((len(texts), self.width), dtype=np.float32)
         for row, second in enumerate(texts.second):
             ids = texts.ids[row]
             hidden = self.hidden(ids, (np.arange(len(ids)) >= second).astype(np.int64))
             pooled = hidden.mean(0)[: self.width]
-            found[row] = pooled / max(np.linalg.norm(pooled), 1e-12)
-        return found
+            vectors[row] = pooled / max(np.linalg.norm(pooled), 1e-12)
+        return vectors
 
     def hidden(self, ids: np.ndarray, types: np.ndarray) -> np.ndarray:
         """The last hidden states (L, d) of one text of L tokens."""

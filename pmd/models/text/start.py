@@ -73,13 +73,13 @@ def start(config: EncoderConfig, graph: KnowledgeGraph, seed: int) -> tuple[BiEn
     )
     if weights is not None:
         for role in ("query", "entity"):
-            own = model.encoder(role).state_dict()
-            missing = sorted((own.keys() - weights.keys()) | (own.keys() & loading["missing_keys"]))
+            needed = model.encoder(role).state_dict()
+            missing = sorted((needed.keys() - weights.keys()) | (needed.keys() & loading["missing_keys"]))
             if missing:
                 raise PmdError(
                     f"encoder.name: '{config.name}' has no weights for {missing[0]}; choose a BERT-like encoder"
                 )
-            model.encoder(role).load_state_dict({name: weights[name] for name in own})
+            model.encoder(role).load_state_dict({name: weights[name] for name in needed})
         check_encoder(model, tokenizer, config)
     return model, tokenizer
 
@@ -135,15 +135,15 @@ def depth_of(config: EncoderConfig) -> int:
 
 def _config_of(name: str) -> PreTrainedConfig:
     try:
-        found = AutoConfig.from_pretrained(model_source(name, "encoder.name"))
+        config = AutoConfig.from_pretrained(model_source(name, "encoder.name"))
     except (OSError, ValueError) as error:
         raise _cannot_load(name, error) from None
-    if not hasattr(found, "num_hidden_layers"):
+    if not hasattr(config, "num_hidden_layers"):
         raise PmdError(
-            f"encoder.name: '{name}' is a '{found.model_type}' model; choose a BERT-like encoder, "
+            f"encoder.name: '{name}' is a '{config.model_type}' model; choose a BERT-like encoder, "
             "or take a trained bi-encoder with a stage's `load`"
         )
-    return found
+    return config
 
 
 def _cannot_load(name: str, error: Exception) -> PmdError:
