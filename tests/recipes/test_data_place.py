@@ -43,7 +43,7 @@ def test_a_run_finds_its_own_graph_from_another_folder(run, capsys):
     (run / "results.json").unlink()
     shutil.rmtree(run / "rotate")
     COMMANDS["train"](["--resume", str(run)])
-    assert Run(run).trained == ["rotate"]
+    assert Run(run).loadable == ["rotate"]
 
 
 def test_another_graph_of_the_same_name_is_refused_and_a_named_one_taken(run, capsys, tmp_path):

@@ -330,10 +330,9 @@ def test_the_order_is_judged_by_as_many_examples_whatever_the_batch(place, monke
 
 def test_the_newest_run_of_this_script_is_resumed(done, tmp_path, capsys):
     run, _ = done
-    for name, key in (("other-20990101-000000", "loss"), (run.name, None)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text(f"{key}: {{}}" if key else (run / "config.yaml").read_text())
-    shutil.copyfile(run / "results.json", tmp_path / run.name / "results.json")
+    (tmp_path / "other-20990101-000000").mkdir()
+    (tmp_path / "other-20990101-000000" / "config.yaml").write_text("loss: {}")
+    shutil.copytree(run, tmp_path / run.name)
     glue_command(["--resume", f"--runs={tmp_path}"])
     assert capsys.readouterr().out.strip() == (run / "table.md").read_text().strip()  # nothing was left to do
 

@@ -97,11 +97,8 @@ def test_a_run_on_other_data_does_not_go_on(run, folder, tmp_path):
     shutil.copytree(folder, other)
     with (other / "train.tsv").open("a") as file:
         file.write("e00\tr_in\te01\n")
-    settings = yaml.safe_load((again / "config.yaml").read_text())
-    settings["data"]["path"] = str(other)
-    (again / "config.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(PmdError, match="other data"):
-        progressive_command(["--resume", str(again)])
+        progressive_command(["--resume", str(again), f"--data.path={other}"])
 
 
 def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch, capsys):
