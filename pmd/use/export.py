@@ -43,7 +43,9 @@ def write_texts(folder: Path, text_model: TextModel, graph: KnowledgeGraph, text
     save_tokenizer(text_model.tokenizer, folder)
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise PmdError(f"the tokenizer, a {type(text_model.tokenizer).__name__}, has no tokenizer.json; export needs one")
+        raise PmdError(
+            f"the tokenizer, a {type(text_model.tokenizer).__name__}, has no tokenizer.json; export needs one"
+        )
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(text_model.reading.max_length, strategy="only_first")
     tokenizer.enable_padding(pad_id=text_model.tokenizer.pad_token_id, pad_token=text_model.tokenizer.pad_token)
