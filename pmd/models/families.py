@@ -7,6 +7,7 @@ them (`Family.load_module`).
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,20 @@ def check_width(width: int, dim: int) -> None:
     """PmdError for a width that a model of `dim` dimensions does not have."""
     if not 1 <= width <= dim:
         raise PmdError(f"width {width} is outside 1 to {dim}, the model's own width")
+
+
+def warn_of_width(width: int, widths: Sequence[int]) -> None:
+    """Warn on stderr if a width was not trained."""
+    if width in widths:
+        return
+    if len(widths) == 1:
+        note = f"the model was trained at width {widths[0]} alone; cropped to {width} it is much worse"
+    else:
+        relation = "below the narrowest" if width < widths[0] else "between two"
+        note = (
+            f"width {width} was not trained itself; it is {relation} of the trained ones: {', '.join(map(str, widths))}"
+        )
+    print(f"note: {note}", file=sys.stderr)
 
 
 def stored_settings(folder: str | Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pmd.core.errors import PmdError
-from pmd.models.families import ranking_family, stored_settings
+from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
 from pmd.use.load import current_index, load
@@ -80,6 +80,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
             return
     model = load(folder, config.data)
     if config.width is not None:
+        warn_of_width(config.width, model.widths)
         model = model.crop(config.width)
     questions = [model.question(**parts)] if config.batch is None else read_questions(model, *lines_of(config.batch))
     for answers in model.answer_all(questions, top_k=config.top_k, new=config.new):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.core.packages import model_source
-from pmd.models.families import family_of, stored_settings
+from pmd.models.families import family_of, stored_settings, warn_of_width
 from pmd.settings.shared import DataConfig
 from pmd.use.load import current_index
 from pmd.use.locate import locate
@@ -54,7 +53,7 @@ def crop(config: CropConfig) -> str:
             print(f"cropping {Path(folder).name}", file=sys.stderr)
     family = family_of(stored_settings(folder), folder)
     cropped = family.load_module().crop(folder, config.width, config.out)
-    warn(config.width, cropped.widths)
+    warn_of_width(config.width, cropped.widths)
     if family.ranks:
         take_index(Path(folder), Path(config.out).expanduser(), config.width, config.data)
     return f"{config.out}: {cropped.text}"
@@ -67,20 +66,6 @@ def take_index(folder: Path, out: Path, width: int, data: DataConfig | None) -> 
         from pmd.use.index_writer import crop_index  # imports torch
 
         crop_index(index, out, width)
-
-
-def warn(width: int, widths: Sequence[int]) -> None:
-    """Warn on stderr if a width was not trained."""
-    if width in widths:
-        return
-    if len(widths) == 1:
-        note = f"the model was trained at width {widths[0]} alone; cropped to {width} it is much worse"
-    else:
-        relation = "below the narrowest" if width < widths[0] else "between two"
-        note = (
-            f"width {width} was not trained itself; it is {relation} of the trained ones: {', '.join(map(str, widths))}"
-        )
-    print(f"note: {note}", file=sys.stderr)
 
 
 def only_croppable_stage(model: str) -> str | None:

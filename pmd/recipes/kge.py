@@ -32,7 +32,7 @@ from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import num_parameters
 from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_unseen, write_ranks
+from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_unseen, warn_of_untrained, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
@@ -69,6 +69,8 @@ class KgeRun(RankingRun):
             raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
         graph = load_data(config)
         refuse_unseen(graph, config.evaluation.splits)
+        for split in config.evaluation.splits:
+            warn_of_untrained(graph, split, entities=True)
         for stage in pending:
             if stage.load:
                 check_load(stage, graph, config)

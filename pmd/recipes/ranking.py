@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import Croppable, rank_widths
 from pmd.recipes.stages import FamilyRun
 from pmd.settings.shared import EvaluationConfig
+
+SHOWN = 5
+"""How many relations or entities a warning lists."""
 
 
 class RankingRun(FamilyRun):
@@ -69,8 +73,22 @@ def load_data(config: Any) -> KnowledgeGraph:
             f"data.weight: column '{config.data.weight}' is 0 in every training triple; choose another column"
         )
     for split in config.evaluation.splits:
-        graph.split(split)
+        warn_of_untrained(graph, split)
     return graph
+
+
+def warn_of_untrained(graph: KnowledgeGraph, split: str, *, entities: bool = False) -> None:
+    """Say in a line which relations of a split, or which `entities`, no training triple has."""
+    columns, ids, kind = ([0, 2], graph.entity_ids, "entities") if entities else ([1], graph.relation_ids, "relations")
+    trained, ranked = graph.train[:, columns].unique(), graph.split(split)[:, columns].unique()
+    unseen = [ids[position] for position in ranked[~torch.isin(ranked, trained)].tolist()]
+    if unseen:
+        listed = ", ".join(unseen[:SHOWN]) + f" and {len(unseen) - SHOWN} more" * (len(unseen) > SHOWN)
+        warnings.warn(
+            f"graph '{graph.name}': {kind} of {split} that are in no training triple, so nothing is learned of them: "
+            f"{listed}; put triples of them into train, or take them out of {split}",
+            stacklevel=2,
+        )
 
 
 def refuse_unseen(graph: KnowledgeGraph, splits: Sequence[str]) -> None:

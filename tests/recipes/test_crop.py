@@ -35,6 +35,14 @@ def test_a_width_that_was_not_trained_is_noted(widths, width, note, saved, tmp_p
     assert said.out.strip() == f"{tmp_path}/small: {width * 50} of 400 parameters, {width} of 8 dimensions"
 
 
+def test_answers_by_a_width_that_was_not_trained_are_noted(saved, folder, capsys):
+    for width, note in ((4, ALONE + "\n"), (8, "")):
+        question = ["--head=e06", "--relation=r_in", f"--width={width}", f"--data.path={folder}"]
+        dispatch(["answer", str(saved()), *question])
+        said = capsys.readouterr()
+        assert said.err == note and "rank" in said.out
+
+
 def test_nothing_is_noted_of_a_width_that_is_refused(saved, tmp_path, capsys):
     with pytest.raises(PmdError, match=r"width 9.*outside 1.*8"):
         dispatch(["crop", str(saved()), "--width=9", f"--out={tmp_path}/small"])
