@@ -8,6 +8,8 @@ from typing import Any
 
 _HOMES = {
     "load_graph": "pmd.data.graphs.sources",
+    "graph_from": "pmd.data.graphs.frames",
+    "Shares": "pmd.data.graphs.split",
     "KnowledgeGraph": "pmd.data.graphs.graph",
     "KgeModel": "pmd.models.kge.model",
     "BiEncoder": "pmd.models.text.bi_encoder",

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.to_frames import ToFrames
 
 
 @dataclass(frozen=True, eq=False)
-class KnowledgeGraph:
+class KnowledgeGraph(ToFrames):
     """A knowledge graph with texts and fixed splits.
 
     `train`, `valid` and `test` are int64 tensors (n, 3) of positions of head, relation and tail in the lists of ids.

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.tables import as_text, encoded_table
 from pmd.data.graphs.triples import DEFAULTS, Options, triples_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SPLITS = {"train": ("train", "training"), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}
 _FORMATS = ("parquet", "jsonl", "json", "csv")
@@ -55,9 +58,23 @@ def load_dataset_graph(
                 f"or split it once and save it as a folder"
             )
         place = f"dataset '{source}', split {theirs}"
-        table = encoded_table(as_text(dataset[theirs].with_format("arrow")[:], place))
+        table = encoded_table(as_text(rows_of(dataset[theirs]), place))
         tables[ours] = triples_of(table, place, options, notes)
     return graph_of(name, source, tables, Texts(), notes)
+
+
+def rows_of(dataset: Any) -> pa.Table:
+    """The rows of a `datasets.Dataset`, with the names of class labels in place of their numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = dataset.with_format("arrow")[:]
+    for position, name in enumerate(table.column_names):
+        if type(feature := dataset.features[name]).__name__ == "ClassLabel":
+            numbers = table.column(name)  # -1 where there is no label
+            numbers = pc.if_else(pc.less(numbers, 0), None, numbers)
+            table = table.set_column(position, name, pa.array(feature.names).take(numbers))
+    return table
 
 
 def _load_dataset(source: str, subset: str | None, **options: Any) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf_writer import BASE, write_ntriples
-from pmd.data.graphs.sources import write_graph
+from pmd.data.graphs.sources import columns_of_ids, write_graph
 from pmd.data.graphs.tsv import write_columns
 
 
@@ -49,27 +49,12 @@ def _write_kg_bert(graph: KnowledgeGraph, folder: Path) -> None:
     write_columns(folder / "entity2textlong.txt", [graph.entity_ids, graph.entity_descriptions])
     write_columns(folder / "relation2text.txt", [graph.relation_ids, graph.relation_names])
     for split, file in (("train", "train"), ("valid", "dev"), ("test", "test")):
-        columns = _columns(graph, split)
-        write_columns(folder / f"{file}.tsv", [columns[part] for part in ("head", "relation", "tail")])
+        write_columns(folder / f"{file}.tsv", columns_of_ids(graph, graph.split(split)))
 
 
 def _write_parquet(graph: KnowledgeGraph, folder: Path) -> None:
-    from datasets import Dataset
-
-    for split, file in (("train", "train"), ("valid", "validation"), ("test", "test")):
-        Dataset.from_dict(_columns(graph, split)).to_parquet(folder / f"{file}.parquet")
-
-
-def _columns(graph: KnowledgeGraph, split: str) -> dict[str, list[str]]:
-    """The triples of a split as columns of a dataset: ids, names and descriptions."""
-    heads, relations, tails = graph.split(split).T.tolist()
-    columns = {"relation": [graph.relation_ids[r] for r in relations]}
-    columns["relation_name"] = [graph.relation_names[r] for r in relations]
-    for part, rows in (("head", heads), ("tail", tails)):
-        columns[part] = [graph.entity_ids[row] for row in rows]
-        columns[f"{part}_name"] = [graph.entity_names[row] for row in rows]
-        columns[f"{part}_description"] = [graph.entity_descriptions[row] for row in rows]
-    return columns
+    for split, dataset in graph.to_datasets(texts=True).items():
+        dataset.to_parquet(folder / f"{split}.parquet")
 
 
 WRITERS: dict[str, Callable[[KnowledgeGraph, Path], None]] = {"kg-bert": _write_kg_bert, "parquet": _write_parquet}

@@ -143,17 +143,23 @@ def is_rdflib_graph(value: object) -> bool:
     return any(f"{kind.__module__}.{kind.__name__}" == "rdflib.graph.Graph" for kind in type(value).__mro__)
 
 
-def from_rdflib(graph: Iterable[Sequence[Any]], language: str = "en") -> RdfTriples:
-    """Read an `rdflib.Graph`, or a `Dataset` without the names of its graphs."""
+def from_rdflib(
+    graphs: Iterable[Sequence[Any]] | Mapping[str, Iterable[Sequence[Any]]], language: str = "en"
+) -> RdfTriples:
+    """Read an `rdflib.Graph`, or a `Dataset` without the names of its graphs, or one for each split.
+
+    The statements are sorted, as rdflib keeps them in no order.
+    """
     statements = Statements(language)
-    statements.begin("train")
-    for subject, predicate, object, *_ in graph:
-        statements.statements += 1
-        keys = [_rdflib_key(subject), str(predicate)]
-        if _rdflib_kind(type(object)) == "Literal":
-            statements.literal(*keys, str(object), object.language)
-        else:
-            statements.link(*keys, _rdflib_key(object))
+    for split, graph in (graphs if isinstance(graphs, Mapping) else {"train": graphs}).items():
+        statements.begin(split)
+        for subject, predicate, object, *_ in sorted(graph, key=repr):
+            statements.statements += 1
+            keys = [_rdflib_key(subject), str(predicate)]
+            if _rdflib_kind(type(object)) == "Literal":
+                statements.literal(*keys, str(object), object.language)
+            else:
+                statements.link(*keys, _rdflib_key(object))
     return statements.result("the rdflib graph")
 
 

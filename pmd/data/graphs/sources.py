@@ -10,7 +10,7 @@ import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ _REGISTERED: dict[str, tuple[Callable[[], KnowledgeGraph], str | None]] = {}
 INDUCTIVE = ("inductive_train", "inductive_valid", "inductive_test")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_OPTIONS = ("subset", "revision", "cache_dir")
-_OPTIONS = [*_HUB_OPTIONS, *(option.name for option in dataclasses.fields(Options))]
+READER_OPTIONS = [option.name for option in dataclasses.fields(Options)]
+_OPTIONS = [*_HUB_OPTIONS, *READER_OPTIONS]
 
 
 def register(
@@ -82,19 +83,29 @@ def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
     Raises:
         PmdError: for whatever cannot be used.
     """
+    check_options("load_graph", options, _OPTIONS)
     graph = _load(path, options)
-    remarks = [*graph.notes, *_duplicates(graph)]
-    if remarks:
-        warnings.warn(f"graph '{graph.name}': {'; '.join(remarks)}", stacklevel=2)
+    warn_of_remarks(graph)
     return graph
 
 
-def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGraph:
+def check_options(function: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """PmdError for an option that a function does not know."""
     for option in options:
-        if option not in _OPTIONS:
+        if option not in known:
             raise PmdError(
-                f"load_graph: unknown option '{option}'{closest(option, _OPTIONS)}; there are {', '.join(_OPTIONS)}"
+                f"{function}: unknown option '{option}'{closest(option, known)}; there are {', '.join(known)}"
             )
+
+
+def warn_of_remarks(graph: KnowledgeGraph) -> None:
+    """Says what the reader understood, and which triples are there several times, to the caller's caller."""
+    remarks = [*graph.notes, *_duplicates(graph)]
+    if remarks:
+        warnings.warn(f"graph '{graph.name}': {'; '.join(remarks)}", stacklevel=3)
+
+
+def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGraph:
     text, source = os.fspath(path), Path(path).expanduser()
     if text in _REGISTERED:
         _refuse_options(text, options)
@@ -158,18 +169,18 @@ def write_vocabulary(folder: Path, graph: Any) -> None:
 def _write_files(graph: KnowledgeGraph, folder: Path) -> None:
     write_vocabulary(folder, graph)
     for split in graph.split_names:
-        columns = _ids(graph, graph.split(split))
+        columns = columns_of_ids(graph, graph.split(split))
         if split in graph.weights:
             columns.append([f"{weight:.9g}" for weight in graph.weights[split].tolist()])
         write_columns(folder / f"{split}.tsv", columns)
     for split, triples in graph.negatives.items():
-        write_columns(folder / f"{split}_negatives.tsv", _ids(graph, triples))
+        write_columns(folder / f"{split}_negatives.tsv", columns_of_ids(graph, triples))
     for file, texts in (("aliases.tsv", graph.aliases), ("types.tsv", graph.types)):
         if rows := [(key, text) for key, values in texts.items() for text in values]:
             write_columns(folder / file, list(zip(*rows)))
 
 
-def _ids(graph: KnowledgeGraph, triples: Tensor) -> list[list[str]]:
+def columns_of_ids(graph: KnowledgeGraph, triples: Tensor) -> list[list[str]]:
     """The columns of triples (n, 3) as ids."""
     parts = zip(triples.T.tolist(), (graph.entity_ids, graph.relation_ids, graph.entity_ids))
     return [[ids[position] for position in column] for column, ids in parts]

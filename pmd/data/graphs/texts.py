@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
@@ -134,17 +135,27 @@ def _read_nodes(path: Path, texts: Texts) -> None:
     columns = {str(name).lower(): column.to_pylist() for name, column in zip(table.column_names, table.columns)}
     if "1" in columns:  # a file of lines: its first one is the header
         columns = {str(column[0]).lower().lstrip(":#"): column[1:] for column in columns.values()}
+    add_nodes(columns, at(path, 0), texts)
+
+
+def add_nodes(columns: Mapping[str, Sequence[Any]], place: str, texts: Texts) -> Sequence[str]:
+    """Adds the texts of a table of nodes: names, perhaps descriptions and types, under any usual name of a column.
+
+    Returns:
+        The column of ids.
+    """
     chosen = {
         kind: next((columns[name] for name in names if name in columns), None) for kind, names in _NODE_COLUMNS.items()
     }
     if chosen["id"] is None:
         header = ", ".join(map(quote, columns))
-        raise PmdError(
-            f"{at(path, 0)}: no header with a column of ids ({header}); add one, such as: id, name, description"
-        )
+        raise PmdError(f"{place}: no header with a column of ids ({header}); add one, such as: id, name, description")
     for kind, known in (("name", texts.names), ("description", texts.descriptions)):
         known |= {key: " ".join(text.split()) for key, text in zip(chosen["id"], chosen[kind] or ()) if text}
-    texts.types |= {key: (kind,) for key, kind in zip(chosen["id"], chosen["type"] or ()) if kind}
+    for key, kinds in zip(chosen["id"], chosen["type"] or ()):
+        if kinds:
+            texts.types[key] = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    return chosen["id"]
 
 
 def _read_lists(folder: Path, texts: Texts) -> None:

@@ -59,6 +59,14 @@ class Options:
     language: str = "en"
     shares: Shares | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.columns, Mapping):
+            raise PmdError(f"columns: {self.columns!r} is no mapping; write for example {{'head': 'subject'}}")
+        if isinstance(self.drop, str):
+            raise PmdError(f"drop: {self.drop!r} is no list; write [{self.drop!r}]")
+        if not isinstance(self.shares, Shares | None):
+            raise PmdError(f"shares: {self.shares!r} is no pmd.Shares; write pmd.Shares(valid=0.05, test=0.1)")
+
     @property
     def dropped(self) -> set[str]:
         return set(map(str, self.drop))
@@ -230,14 +238,12 @@ def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], 
     if not len(table):
         raise PmdError(f"{place}: is empty; every split needs at least one triple")
     chosen = _choose_columns(table.column_names, options, place, first_line)
-    for name in chosen.values():
-        if (kind := table.column(name).type) in ("float", "double"):
-            raise PmdError(f"{place}: column '{name}' holds {kind} values; store it as text")
+    for part, name in chosen.items():
+        _refuse_floats(table.column(name), part, name, place, first_line)
     triples = {part: reduced(table.column(chosen[part])) for part in PARTS}
     for part, column in triples.items():
         if "" in _values(column):
-            row = column.to_pylist().index("")
-            raise PmdError(f"{_row(place, first_line + row)}: the {part} is empty; every triple needs all three")
+            raise _empty(column.to_pylist().index(""), part, chosen[part], place, first_line)
     texts = {text: table.column(chosen[text]) for text in chosen if text not in PARTS}
     if options.weight and options.weight not in table.column_names:
         known = ", ".join(table.column_names)
@@ -256,12 +262,27 @@ def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], 
         if kind == "labels":
             is_true = _labels(values, f"{place}: column {name}")
         elif options.dropped & {name, *_DROPPED[kind]}:
-            _note(notes, f"column {name} ({kind}) is left out")
-        elif kind in ("times", "weights") or table.column_names[0] == "1":
+            add_note(notes, f"column {name} ({kind}) is left out")
+        elif kind in ("times", "weights") or table.column_names[0].isdigit():
             raise PmdError(_unknown_column(place, name, kind, _values(values)))
         else:
-            _note(notes, f"column {name} is left out")
+            add_note(notes, f"column {name} is left out")
     return TripleTable(triples, place, first_line, texts, is_true, weights)
+
+
+def _refuse_floats(column: pa.ChunkedArray, part: str, name: str, place: str, first_line: int) -> None:
+    if column.type not in ("float", "double"):
+        return
+    if part in PARTS and column.null_count:  # whole numbers and missing values are floats for pandas
+        raise _empty(column.to_pylist().index(None), part, name, place, first_line)
+    raise PmdError(
+        f"{_row(place, first_line)}: column '{name}' holds {column.type} values ({column[0].as_py()}); store it as text"
+    )
+
+
+def _empty(row: int, part: str, name: str, place: str, first_line: int) -> PmdError:
+    column = "" if name == part or name.isdigit() else f" (column '{name}')"
+    return PmdError(f"{_row(place, first_line + row)}: the {part}{column} is empty; every triple needs all three")
 
 
 _DROPPED: dict[str, set[str]] = {
@@ -273,7 +294,7 @@ _DROPPED: dict[str, set[str]] = {
 """By kind of a column, the words of `drop` that leave it out."""
 
 
-def _note(notes: list[str], note: str) -> None:
+def add_note(notes: list[str], note: str) -> None:
     """Adds a note once: each split has the same columns."""
     notes += [note] * (note not in notes)
 
@@ -375,7 +396,7 @@ def _choose_columns(present: Sequence[str], options: Options, place: str, first_
             )
         if column not in present:
             raise PmdError(f"{place}: no column '{column}' among {', '.join(present)}{closest(column, present)}")
-    if present[0] == "1":  # without names: head, relation and tail stand in this order
+    if present[0].isdigit():  # without names: head, relation and tail stand in this order
         free = [column for column in present if column not in chosen.values()]
         order = dict(zip([part for part in PARTS if part not in chosen], free))
         if len(order.keys() | chosen.keys() & set(PARTS)) < 3:
