@@ -64,7 +64,7 @@ class MutualEvolution(CroppableObjective):
         """The label loss of each sub-model (n,)."""
         if self.evolutionary:
             return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false, batch.confidences)
-        return torch.vmap(lambda of_width: self.labels.hard(of_width, batch))(scores)
+        return torch.vmap(lambda width_scores: self.labels.hard(width_scores, batch))(scores)
 
     def soft(self, scores: Tensor) -> Tensor:
         """The loss of every sub-model but the widest, taught by the next wider one or by the widest."""

@@ -154,7 +154,7 @@ class Supervised(Objective):
         """
         teacher_logits = logits(theirs, teacher)
         student_logits = [logits(ours.crop(width), self.student) for width in self.student.widths]
-        return widest_and_others([loss(of_width, teacher_logits) for of_width in student_logits])
+        return widest_and_others([loss(width_logits, teacher_logits) for width_logits in student_logits])
 
     def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""

@@ -1,8 +1,8 @@
 """Tables 3 and 6 of DualDE (Zhu et al., WSDM 2022) for one graph: students with and without a teacher (Table 3), and
 without each of the two stages (Table 6).
 
-A config of `pmd train` holds a teacher and its students as stages; which row a stage belongs to is told by its
-settings: without a teacher it is the teacher itself or `no-DS`, with a frozen one `−S2`, with a released one `DS`, or
+A config of `pmd train` holds a teacher and its students as stages; its settings decide which row a stage belongs
+to: without a teacher it is the teacher itself or `no-DS`, with a frozen one `−S2`, with a released one `DS`, or
 `−S1` where it starts from random weights.
 """
 
@@ -74,7 +74,9 @@ def dualde(config: DualdeConfig) -> str:
         folder = Path(config.out) / f"seed{seed}" / folder_name(Path(file).stem)
         for stage, result in finished_run(settings, folder, rows[file], train_kge).results.items():
             results[settings.model.interaction][result.dim, rows[file][stage]].append(result)
-        stored = {name: {f"{dim} {row}": of for (dim, row), of in cells.items()} for name, cells in results.items()}
+        stored = {
+            name: {f"{dim} {row}": seeds for (dim, row), seeds in cells.items()} for name, cells in results.items()
+        }
         text = write_tables(Path(config.out), stored, dual_tables(results))
     return text
 

@@ -101,7 +101,7 @@ def by_width(results: Mapping[str, StageResult], settings: KgeConfig, path: Path
         TAUGHT: [result for result in one_width if result.released and result.start],
         **{f"{name}, croppable": [result] for name, result in timed.items() if result.widths},
     }
-    measured = {label: measures_by_width(of_line, split) for label, of_line in models.items() if of_line}
+    measured = {label: measures_by_width(results, split) for label, results in models.items() if results}
     without_teacher = {width for label, by_width in measured.items() if label != TAUGHT for width in by_width}
     if len(without_teacher) < 2:
         raise PmdError(

@@ -131,8 +131,9 @@ def check_out(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
 
 def settings_of(config: GlueTableConfig, task: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:
     """The settings of one run."""
-    own = vars(tuned) if tuned else {}
-    train = replace(config.base.train, **{k: value for k, value in own.items() if k != "task" and value is not None})
+    overrides = vars(tuned) if tuned else {}
+    overrides = {key: value for key, value in overrides.items() if key != "task" and value is not None}
+    train = replace(config.base.train, **overrides)
     return replace(config.base, task=task, seed=seed, train=train)
 
 

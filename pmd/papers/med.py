@@ -64,7 +64,7 @@ def med_table(config: MedTableConfig) -> str:
         for row, counts in retained_by([*results], widths, settings, folder).items():
             retention[row].append(counts)
             seconds[row].append(training_seconds(stages, row, widths[-1]))
-        means = {row: fmean(of_seeds) for row, of_seeds in seconds.items()}
+        means = {row: fmean(by_seed) for row, by_seed in seconds.items()}
         stored = {"seconds": means, "retention": retention, "results": results}
         tables = [*tables_of(config, results, means), retention_table(retention, widths, titles=TITLES)]
         text = write_tables(Path(config.out), stored, tables)
@@ -128,12 +128,12 @@ def retained_by(
     for by_width in models.values():
         for width, model in by_width.items():
             widths_of[model].add(width)
-    kept = {model: read_ranks(model, of_model) for model, of_model in widths_of.items()}
-    missing = [model for model, of_model in kept.items() if of_model is None]
+    ranks = {model: read_ranks(model, its_widths) for model, its_widths in widths_of.items()}
+    missing = [model for model, by_width in ranks.items() if by_width is None]
     if missing:
-        kept |= ranked_again(missing, settings)
-    counts = {row: retained({w: kept[model][w] for w, model in by_width.items()}) for row, by_width in models.items()}
-    return {row: {str(width): list(pair) for width, pair in of_row.items()} for row, of_row in counts.items()}
+        ranks |= ranked_again(missing, settings)
+    counts = {row: retained({w: ranks[model][w] for w, model in by_width.items()}) for row, by_width in models.items()}
+    return {row: {str(width): list(pair) for width, pair in by_width.items()} for row, by_width in counts.items()}
 
 
 def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict[int, Tensor]]:
@@ -144,7 +144,7 @@ def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict
         announce(f"ranking {folder} for its retention")
         by_width = ranked(load_for(folder, graph).to(device), graph, config, config.splits[0])
         write_ranks(folder, by_width)
-        realistic[folder] = {width: of_width.realistic for width, of_width in by_width.items()}
+        realistic[folder] = {width: ranks.realistic for width, ranks in by_width.items()}
     return realistic
 
 

@@ -46,17 +46,17 @@ def device_for(threads: int) -> torch.device:
 def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Where a model is right and where not: metrics, standard error, by relation, retention and examples."""
     by_width = ranked(scorer, graph, EvaluationConfig(**config), split)
-    whole = by_width[max(by_width)]
-    kept = retained({width: of_width.realistic for width, of_width in by_width.items()})
+    full_width = by_width[max(by_width)]
+    kept = retained({width: ranks.realistic for width, ranks in by_width.items()})
     return {
-        "metrics": RankingMetrics.from_ranks(whole).to_dict(),
-        "standard_error": whole.mrr_standard_error() if len(whole.triples) > 1 else None,
+        "metrics": RankingMetrics.from_ranks(full_width).to_dict(),
+        "standard_error": full_width.mrr_standard_error() if len(full_width.triples) > 1 else None,
         "relations": [
             {"id": graph.relation_ids[relation], "name": graph.relation_names[relation], **metrics.to_dict()}
-            for relation, metrics in by_relation(whole).items()
+            for relation, metrics in by_relation(full_width).items()
         ],
         "retention": {str(width): list(counts) for width, counts in kept.items()} if len(by_width) > 1 else {},
-        "examples": examples(scorer, graph, whole, split),
+        "examples": examples(scorer, graph, full_width, split),
     }
 
 
@@ -71,26 +71,26 @@ def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: 
     return {max(widths, default=0): ranks(scorer, graph, split, **options)}
 
 
-def examples(scorer: TripleScorer, graph: KnowledgeGraph, of_split: Ranks, split: str) -> list[dict[str, Any]]:
+def examples(scorer: TripleScorer, graph: KnowledgeGraph, split_ranks: Ranks, split: str) -> list[dict[str, Any]]:
     """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible; each with
     the model's first answers, marked if the graph knows them."""
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
     candidates, device = graph.candidates(split), getattr(scorer, "device", "cpu")
     rank: dict[Query, float] = {
         (target, row): value
-        for target, side in of_split.sides.items()
+        for target, side in split_ranks.sides.items()
         for row, value in enumerate(side.realistic.tolist())
     }
 
     def group(query: Query) -> tuple[int, Target]:
-        return int(of_split.triples[query[1], 1]), query[0]
+        return int(split_ranks.triples[query[1], 1]), query[0]
 
     def entity(position: int) -> dict[str, str]:
         return {"id": graph.entity_ids[position], "name": graph.entity_names[position]}
 
     @torch.no_grad()
     def answered(target: Target, row: int) -> dict[str, Any]:
-        triple = of_split.triples[row : row + 1]
+        triple = split_ranks.triples[row : row + 1]
         scores = scorer.score_all(triple.to(device), target)[0].cpu()
         if candidates is not None:
             scores = torch.full_like(scores, float("-inf")).index_copy(0, candidates, scores[candidates])
@@ -107,8 +107,8 @@ def examples(scorer: TripleScorer, graph: KnowledgeGraph, of_split: Ranks, split
             "rank": rank[target, row],
         }
 
-    order = torch.randperm(len(of_split.triples), generator=torch.Generator().manual_seed(0)).tolist()
-    right = [(target, row) for row in order for target in of_split.sides if rank[target, row] == 1]
+    order = torch.randperm(len(split_ranks.triples), generator=torch.Generator().manual_seed(0)).tolist()
+    right = [(target, row) for row in order for target in split_ranks.sides if rank[target, row] == 1]
     wrong = sorted((query for query in rank if rank[query] > 1), key=lambda query: (-rank[query], query))
     return [answered(*query) for query in (*varied(right, group, EXAMPLES), *varied(wrong, group, EXAMPLES))]
 

@@ -132,16 +132,16 @@ def cost_section(record: RunRecord, latency: Mapping[str, Any], files: Files) ->
         return None
     split, rows = record.splits[0], []
     sizes = {name: parameters_and_mrr(result, split) for name, result in record.ranked().items()}
-    timed: dict[str, dict[int, tuple[float, float]]] = {}
+    time_and_mrr: dict[str, dict[int, tuple[float, float]]] = {}
     for name, by_width in latency.get("milliseconds", {}).items():
-        timed[name] = {int(width): (ms, sizes[name][int(width)][1]) for width, ms in by_width.items()}
-        for width, (milliseconds, mrr) in timed[name].items():
+        time_and_mrr[name] = {int(width): (ms, sizes[name][int(width)][1]) for width, ms in by_width.items()}
+        for width, (milliseconds, mrr) in time_and_mrr[name].items():
             cells = {"model": name, "width": str(width), "parameters": f"{sizes[name][width][0]:,}"}
             rows.append({**cells, f"MRR, {split}": f"{mrr:.3f}", "milliseconds": f"{milliseconds:.3g}"})
     pictures: list[Picture] = []
     for file, by_model, x, against in (
         ("parameters", sizes, "parameters", "parameters"),
-        ("latency", timed, "milliseconds a query", "the time of one query"),
+        ("latency", time_and_mrr, "milliseconds a query", "the time of one query"),
     ):
         pairs = {name: [*by_width.values()] for name, by_width in by_model.items()}
         draw = partial(points, x=x, y=f"MRR, {split}")
@@ -176,7 +176,7 @@ def glue_section(record: RunRecord, files: Files) -> Section | None:
             ]
             for name, result in record.results.items()
         }
-        pairs = {name: of_model for name, of_model in pairs.items() if of_model}
+        pairs = {name: positions for name, positions in pairs.items() if positions}
         draw = partial(points, x=label, y="score, validation")
         pictures += numbered(files(key), pairs, f"Validation score against {label}", draw)
     return Section("Accuracy and cost", [pictures])
@@ -319,8 +319,8 @@ def examples_section(record: RunRecord, details: Mapping[str, Any]) -> Section |
 def example_row(example: Mapping[str, Any]) -> list[str]:
     target, first = example["target"], example["first"]
     names = {side: example[side]["name"] or example[side]["id"] for side in (*SIDES, "relation")}
-    asked = {**names, target: "?"}
-    query = f"({asked['head']}, {asked['relation']}, {asked['tail']})"
+    question = {**names, target: "?"}
+    query = f"({question['head']}, {question['relation']}, {question['tail']})"
     answers = [
         (answer["name"] or answer["id"]) + " (known)" * answer["known"] * (not answer["wanted"]) for answer in first
     ]

@@ -107,34 +107,34 @@ def current_index(
 
 
 def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> list[str]:
-    """What is no longer as it was when the index was built: `the model`, `the graph`, both or nothing.
+    """What has changed since the index was built: `the model`, `the graph`, both or nothing.
 
     Files of the same size and time are the same. Where these differ, checksums decide; if the content is the same, the
     index notes the new times. A graph that is in no folder here is loaded only if it is `named`.
     """
-    changed, noted = [], index.metadata
+    changed, metadata = [], index.metadata
     files = model_files(model)
     stats = file_stats(model, files)
-    if stats != noted["model_files"]:
-        if files_checksum(files) != noted["model"]:
+    if stats != metadata["model_files"]:
+        if files_checksum(files) != metadata["model"]:
             changed.append("the model")
         else:
             index.update(model_files=stats)
     if isinstance(source, DataConfig):
         stats = graph_file_stats(source)
         # Options may read the same files in another way.
-        doubtful = named if stats is None else stats != noted["graph_files"] or (named and bool(source.options))
-        if doubtful and loaded(source, None if named else model).checksum() != noted["graph"]:
+        doubtful = named if stats is None else stats != metadata["graph_files"] or (named and bool(source.options))
+        if doubtful and loaded(source, None if named else model).checksum() != metadata["graph"]:
             changed.append("the graph")
         elif doubtful and stats is not None:
             index.update(graph_files=stats)
-    elif source is not None and source.checksum() != noted["graph"]:
+    elif source is not None and source.checksum() != metadata["graph"]:
         changed.append("the graph")
     return changed
 
 
 def check_weights(model: Path) -> None:
-    """PmdError if a file of weights is cut off or is none."""
+    """PmdError if a file of weights is cut off or damaged."""
     for file in model.glob("*.safetensors"):
         try:
             safe_open(file, "numpy")
@@ -153,11 +153,11 @@ def graph_of_run(model: Path) -> DataConfig | None:
     file = run_of(model).folder / "config.yaml"
     if not file.is_file():
         return None
-    data, noted = read_settings(file).get("data"), run_of(model).data_place
+    data, place = read_settings(file).get("data"), run_of(model).data_place
     if not isinstance(data, dict):
         return None
     try:
-        return DataConfig(**data | ({"path": str(noted)} if noted and noted.exists() else {}))
+        return DataConfig(**data | ({"path": str(place)} if place and place.exists() else {}))
     except TypeError as error:  # of other settings
         reason = str(error).partition(" ")[2]
         raise PmdError(f"'{file}': data {reason}; restore it, or say which graph by --data.path") from None

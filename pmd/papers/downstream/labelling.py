@@ -96,15 +96,15 @@ def train_labelling(
     parts, x, y = split_labels(labels, seed), vectors.numpy(), np.asarray(labels)
     train, held_out = parts.pop("train"), parts
     shared = {"learning_rate_init": config.lr, "max_iter": config.epochs, "random_state": seed}
-    trained = []
+    fitted = []
     for l2 in config.l2:
         classifier = make_pipeline(StandardScaler(), MLPClassifier((config.hidden,), alpha=l2, **shared))
         with warnings.catch_warnings():  # of those that stop at the last epoch
             warnings.simplefilter("ignore", ConvergenceWarning)
             classifier.fit(x[train], y[train])
         metrics = {name: labelling_metrics(y[part], classifier.predict(x[part])) for name, part in held_out.items()}
-        trained.append((classifier, metrics))
-    return max(trained, key=lambda pair: pair[1]["valid"]["accuracy"])
+        fitted.append((classifier, metrics))
+    return max(fitted, key=lambda pair: pair[1]["valid"]["accuracy"])
 
 
 def labelling_metrics(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:

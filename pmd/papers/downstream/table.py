@@ -139,21 +139,21 @@ def downstream(config: DownstreamConfig) -> str:
         announce(f"== seed {seed}")
         folder, settings = Path(config.out) / f"seed{seed}", replace(settings, seed=seed)
         stages = [stage.name for stage in settings.stages]
-        trained = finished_run(settings, folder / "main", stages, train_kge).results
+        main = finished_run(settings, folder / "main", stages, train_kge).results
         for row in rows_of(config):
-            seconds[row].append(training_seconds(trained, row, widths[-1]))
+            seconds[row].append(training_seconds(main, row, widths[-1]))
 
-        def solve(asked: TasksConfig, run: Run, folder: Path = folder) -> Run:
+        def solve(tasks_config: TasksConfig, run: Run, folder: Path = folder) -> Run:
             for name, (task, row, width) in cells.items():
                 if name not in run.finished:
-                    metrics = tasks[task](features_of(folder, graph, row, width, widths), asked.seed)
+                    metrics = tasks[task](features_of(folder, graph, row, width, widths), tasks_config.seed)
                     run.add_result(name, metrics)
                     tested = ", ".join(f"{key} {value:.3f}" for key, value in metrics["test"].items())
                     announce(f"{name.replace('_', ' ')}: {tested}")
             return run
 
-        asked = TasksConfig(seed, checksums, config.labelling, config.ncf)
-        solved = finished_run(asked, folder / "tasks", cells, solve).stored
+        tasks_config = TasksConfig(seed, checksums, config.labelling, config.ncf)
+        solved = finished_run(tasks_config, folder / "tasks", cells, solve).stored
         for name, (task, row, width) in cells.items():
             results[task].setdefault(row, {}).setdefault(str(width), []).append(solved[name])
         stored = {"seconds": seconds, "results": results}
@@ -279,8 +279,10 @@ def features_of(
     """The features of a row and width, from the models in the folder of a seed."""
     if row == "none":
         return None
-    trained, vectors = (("dt", widths[-1]), pca_vectors) if row == "pca" else ((row, width), KgeModel.entity_vectors)
-    model = load_for(models_of(trained[0], widths, folder)[trained[1]], graph)
+    (model_row, model_width), vectors = (
+        (("dt", widths[-1]), pca_vectors) if row == "pca" else ((row, width), KgeModel.entity_vectors)
+    )
+    model = load_for(models_of(model_row, widths, folder)[model_width], graph)
     return lambda entities: vectors(model, entities, width)
 
 
