@@ -13,7 +13,7 @@ from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save
 from pmd.papers.figure_types import draw_entities, embeddings, entity_types, frame, layout, purity, spaced
 
-from ..report.test_figure_methods import texts
+from ..reports.test_figure_methods import texts
 
 figure_command = COMMANDS["figure"]
 
