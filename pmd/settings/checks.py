@@ -75,11 +75,15 @@ def numbers_at(settings: Any, *keys: str, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}{key}": attrgetter(key)(settings) for key in keys}
 
 
-def check_numbers(positive: Mapping[str, float | None], not_negative: Mapping[str, float | None] | None = None) -> None:
-    """Refuse numbers, given by key, that are infinite, not > 0 or not ≥ 0; None is passed over."""
-    for key, value in {**positive, **(not_negative or {})}.items():
-        if value is not None and math.isinf(value):
-            raise PmdError(f"{key}: {value} is infinite; give a finite number")
+def check_numbers(
+    positive: Mapping[str, float | None],
+    not_negative: Mapping[str, float | None] | None = None,
+    of_any_sign: Mapping[str, float | None] | None = None,
+) -> None:
+    """Refuse numbers, given by key, that are infinite or nan, not > 0 or not ≥ 0; None is passed over."""
+    for key, value in {**positive, **(not_negative or {}), **(of_any_sign or {})}.items():
+        if value is not None and not math.isfinite(value):
+            raise PmdError(f"{key}: {value} is not finite; give a finite number")
     for key, value in positive.items():
         if value is not None and not value > 0:
             raise PmdError(f"{key}: {value} is not positive; give a number above 0")

@@ -149,6 +149,7 @@ def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageCon
     check_numbers(
         numbers_at(stage, "dim", "epochs", "lr", "scale", prefix=f"{key}."),
         numbers_at(stage, "constraint", "adversarial", prefix=f"{key}."),
+        numbers_at(stage, "margin", prefix=f"{key}."),
     )
 
 
@@ -187,7 +188,7 @@ def check_kge(config: KgeConfig) -> None:
     loss, model = config.loss, config.model
     check_run(config)
     product = lookup(INTERACTIONS, model.interaction, "model.interaction").product
-    check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE))
+    check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE), numbers_at(config, "loss.margin"))
     _check_used(config)
     _check_med(config)
     for dim in config.dual.students or ():

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from pmd.core.errors import PmdError
+
 GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
 """The settings of `data` that say how a graph is read."""
 
@@ -103,6 +105,9 @@ class EvaluationConfig:
 
     @property
     def splits(self) -> list[str]:
+        """The splits to rank. PmdError if there are none."""
+        if not self.split:
+            raise PmdError("evaluation.split: nothing to rank; name a split, such as test")
         return [self.split] if isinstance(self.split, str) else list(self.split)
 
 

@@ -122,7 +122,11 @@ def check_progressive(config: ProgressiveConfig) -> None:
     """Refuse settings that cannot work, before anything is loaded."""
     encoder, scratch = config.encoder, config.encoder.name == "scratch"
     check_run(config)
-    check_numbers(numbers_at(config, *POSITIVE, *(SCRATCH_SIZES if scratch else ())), numbers_at(config, *NOT_NEGATIVE))
+    check_numbers(
+        numbers_at(config, *POSITIVE, *(SCRATCH_SIZES if scratch else ())),
+        numbers_at(config, *NOT_NEGATIVE),
+        numbers_at(config, "evaluation.rerank_weight"),
+    )
     if config.train.lora is not None:
         lora = config.train.lora
         check_numbers(

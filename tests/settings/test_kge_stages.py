@@ -122,6 +122,7 @@ def resolve_error(stages) -> str:
         (KgeStageConfig("b", adversarial=1.0), "stages[1] (b).adversarial…softmax"),
         (KgeStageConfig("b", constraint=-1.0), "stages[1] (b).constraint: -1.0"),
         (KgeStageConfig("b", lr=float("inf")), "stages[1] (b).lr: inf"),
+        (KgeStageConfig("b", loss="logistic", margin=float("nan")), "stages[1] (b).margin: nan"),
         (KgeStageConfig("b", method="dualde"), "stages[1] (b).teacher: dualde"),
         (KgeStageConfig("b", method="med"), "stages[1] (b).widths: med…list"),
         (KgeStageConfig("b", method="supervised", widths=[8, 16]), "stages[1] (b).widths: supervised…leave"),
@@ -182,6 +183,7 @@ def test_a_setting_that_cannot_work_is_named(key, value, message):
             for loss in ("one_vs_all", "k_vs_all")
         ),
         (KgeConfig(train=KgeTrainConfig(optimizer="sparse_adam", grad_clip=1.0)), "train.grad_clip…0"),
+        (KgeConfig(loss=LossConfig("logistic", margin=float("inf"))), "loss.margin: inf"),
         (KgeConfig(loss=LossConfig(margin=3.0)), "loss.margin…softmax…loss.name"),
         (KgeConfig(train=KgeTrainConfig(patience=2, valid_every=0)), "train.patience…train.valid_every"),
         (KgeConfig(name="a/b"), "name: 'a/b'"),

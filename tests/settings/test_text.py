@@ -168,6 +168,7 @@ def test_layers_that_are_not_used_are_not_checked():
         ("encoder.hidden_size", 33),
         ("encoder.widths", [64, 32]),
         ("evaluation.batch_size", 0),
+        ("evaluation.rerank_weight", float("nan")),
         ("distill.temperature", -2.0),
         ("distill.masked_share", 0.0),
         ("distill.masked_share", 1.1),
@@ -199,3 +200,6 @@ def test_the_stages_of_scratch_are_checked_at_once():
 def test_splits_are_one_or_several():
     assert EvaluationConfig().splits == ["test"]
     assert EvaluationConfig(split=["valid", "test"]).splits == ["valid", "test"]
+    for nothing in ("", []):
+        with pytest.raises(PmdError, match=r"evaluation\.split: nothing"):
+            assert not EvaluationConfig(split=nothing).splits
