@@ -10,10 +10,9 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_folder, write_json
-from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
-from pmd.models.text.folder import TextModel, load_model, stored_entities
+from pmd.models.text.folder import load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
 from pmd.use.export import SAMPLE, template_values, write_readme, write_sentence_transformers, write_texts
 from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
@@ -24,7 +23,7 @@ TOLERANCE = 1e-4
 
 def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None) -> str:
     """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
-    text_model = _load(folder)
+    text_model = load_model(folder)
     text = text_model.read(graph, cache)
     write_folder(out, lambda new: write_sentence_transformers(new, text_model, text, graph, name))
     return f"{out}: the entity encoder, {text_model.model.depth} layers, vectors of {text_model.model.dim} dimensions"
@@ -39,7 +38,7 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
     Raises:
         PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
-    text_model = _load(folder)
+    text_model = load_model(folder)
     scorer = TextScorer(text_model.model, text_model.read(graph, cache), stored_entities(folder, graph))
     comparison: list[str] = []
 
@@ -56,11 +55,6 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
     files = sorted(out.glob("*.onnx"))
     size = sum(file.stat().st_size for file in files) / 1e6
     return f"{out}: {' and '.join(file.name for file in files)}, {size:.1f} MB; {comparison[0]}"
-
-
-def _load(folder: Path) -> TextModel:
-    quiet()
-    return load_model(folder)
 
 
 def _compare_vectors(

@@ -127,10 +127,8 @@ def _subgraphs(graph: KnowledgeGraph) -> np.ndarray:
 
 def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | None) -> tuple[dict[str, Any], Columns]:
     """Write vectors.npy of a text model into a folder; returns the metadata and columns that only its index has."""
-    from pmd.core.quiet import quiet
     from pmd.models.text.folder import load_model, stored_entities
 
-    quiet()
     text_model = load_model(model)
     encoder = text_model.model.to("cuda" if torch.cuda.is_available() else "cpu")
     text = text_model.read(graph, cache)

@@ -27,10 +27,9 @@ Model = BertForSequenceClassification | CroppableBertForSequenceClassification
 
 def full_config(model: GlueModelConfig) -> CroppableBertConfig:
     """The configuration of the BERT to start from. PmdError if there is none, or if it has no such widths or length."""
+    source = model_source(model.name, "model.name")
     try:
-        config = CroppableBertConfig.from_pretrained(model_source(model.name, "model.name"))
-    except PmdError:
-        raise
+        config = CroppableBertConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise PmdError(
             f"model.name: cannot load '{model.name}' ({first_line(error)}); give a Hub id, a folder or "

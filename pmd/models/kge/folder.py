@@ -111,7 +111,7 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     """Write the leading dimensions of a model, with its vocabulary, to a new folder.
 
     Raises:
-        PmdError: if there is no such model, if it has not so many dimensions, or if `out` is not new.
+        PmdError: if there is no such model, if it has fewer dimensions, or if `out` is not new.
     """
     whole, vocabulary = load_named(folder)
     small = whole.crop(width)

@@ -70,18 +70,15 @@ def save(
 
 
 def load_model(folder: str | Path) -> TextModel:
-    """The model of a folder, or of a Hub id.
-
-    Raises:
-        PmdError: if there is none.
-    """
+    """The model of a folder, or of a Hub id. PmdError if there is none."""
+    quiet()
     try:
         model, loading = BiEncoder.from_pretrained(folder, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PmdError(f"cannot load a text model from '{folder}': {first_line(error)}") from None
     if loading["missing_keys"] or loading["unexpected_keys"]:
-        raise PmdError(f"'{folder}' holds no bi-encoder of this package; give the folder of a trained stage")
+        raise PmdError(f"'{folder}' does not hold a bi-encoder of this package; give the folder of a trained stage")
     return TextModel(model, tokenizer)
 
 
@@ -89,9 +86,8 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     """Write a model whose vectors, and encoded entities, are cropped to a new folder; its encoders stay as they are.
 
     Raises:
-        PmdError: if there is no such model, if its vectors have not so many dimensions, or if `out` is not new.
+        PmdError: if there is no such model, if its vectors have fewer dimensions, or if `out` is not new.
     """
-    quiet()
     whole, graph = load_model(folder), load_vocabulary(folder)
     small = replace(whole, model=whole.model.crop(width))
     entities, checksum = encoded_entities(Path(folder))
@@ -118,15 +114,8 @@ def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
 def scorer(
     folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
 ) -> TextScorer:
-    """A trained text model as a scorer of a graph, ready for `pmd.rank`.
-
-    Args:
-        folder: a stage's folder in a run, or a Hub id.
-        graph: the graph to score; if it is the one of the folder, its encoded entities are taken from there.
-
-    Raises:
-        PmdError: if there is no such model.
-    """
+    """A trained model as a scorer of any graph; of its own graph, the encoded entities are read from the folder. PmdError if
+    there is no such model."""
     text_model = load_model(folder)
     stored = stored_entities(Path(folder), graph)
     return TextScorer(
