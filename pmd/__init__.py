@@ -24,6 +24,16 @@ _HOMES = {
     "rank_widths": "pmd.evaluation.width_ranking",
     "RankingMetrics": "pmd.evaluation.metrics",
     "PmdError": "pmd.core.errors",
+    "TrainedRun": "pmd.api.runs",
+    "fit": "pmd.api.fitting.fit",
+    "progressive": "pmd.api.runs",
+    "train": "pmd.api.runs",
+    "glue": "pmd.api.runs",
+    "evaluate": "pmd.api.calls",
+    "crop": "pmd.api.calls",
+    "export": "pmd.api.calls",
+    "push": "pmd.api.calls",
+    "report": "pmd.api.calls",
 }
 __all__ = sorted(_HOMES)
 

@@ -87,6 +87,13 @@ COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
     flags={**FLAGS, "--version": "print the version"},
     commands={
+        "fit": Command(
+            text="from any file of triples to models that answer, in the time you have",
+            config="pmd.api.fitting.fit:FitConfig",
+            function="pmd.api.fitting.fit:fit_command",
+            examples=("pmd fit edges.tsv --minutes 10", "pmd fit kg.csv --kind text --dry-run"),
+            positional=("data.path",),
+        ),
         "progressive": StagesCommand(
             text="distil a text model, grade by grade; by default with the config pmd/world",
             config="pmd.settings.text:ProgressiveConfig",

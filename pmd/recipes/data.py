@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pmd.core.errors import PmdError
+from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.layouts import convert
 from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
@@ -97,6 +99,10 @@ def split_graph(config: SplitConfig) -> str:
     """Write the folder; returns a line about it. PmdError if the triples cannot be split so."""
     shares = Shares(config.valid, config.test, config.seed, config.inductive)
     graph = load_graph(config.data.path, shares=shares, **config.data.options)
+    if not any(note.startswith(SPLIT_HERE) for note in graph.notes):
+        raise PmdError(
+            f"{config.data.path}: is split already into {', '.join(graph.split_names)}; give one file to split it anew"
+        )
     return _written(write_graph(graph, Path(config.out).expanduser()), graph)
 
 

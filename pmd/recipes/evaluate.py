@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ from pmd.use.locate import check_folder
 RANKING = tuple(row.title for row in METRICS["ranking"].values())
 
 
+@dataclass(frozen=True)
+class ModelMetrics:
+    """How good and how fast a model is on a split: `rate` is in queries a second."""
+
+    model: str
+    split: str
+    metrics: RankingMetrics
+    rate: float
+    parameters: int
+
+
 def evaluate(config: EvaluateConfig) -> str:
     """A Markdown table. Of one model: head, tail and both sides of every split asked for. Of several: a row
     for each and every split, with its parameters and how many queries a second it answers.
@@ -32,6 +44,25 @@ def evaluate(config: EvaluateConfig) -> str:
         PmdError: if there is no such model, graph or split.
     """
     quiet()
+    measured = measure_models(config)
+    if len(config.models) == 1:
+        rows = [row for result in measured for row in side_rows(result.split, result.metrics, result.rate)]
+        return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
+    rows = [
+        [
+            _short(result.model),
+            result.split,
+            f"{result.parameters:,}",
+            *ranking_cells(result.metrics.to_dict()).values(),
+            f"{result.rate:,.0f}",
+        ]
+        for result in measured
+    ]
+    return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
+
+
+def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) -> list[ModelMetrics]:
+    """The metrics of every model on every split; `graph` stands for that of the settings. Errors as of `evaluate`."""
     if not config.models:
         raise PmdError("--model: the list is empty; name a stage's folder in a run")
     families: dict[str, Family] = {}
@@ -41,32 +72,20 @@ def evaluate(config: EvaluateConfig) -> str:
         if config.evaluation.rerank_hops and not families[model].reads:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    first = Path(config.models[0])
-    data = config.data or known_graph(first)
-    graph = loaded(data, None if config.data else first)
-    rows = []
+    cache = config.data.cache if config.data else None
+    if graph is None:
+        first = Path(config.models[0])
+        data = config.data or known_graph(first)
+        graph, cache = loaded(data, None if config.data else first), data.cache
+    measured = []
     for model, family in families.items():
-        scorer = load_scorer(model, graph, device=accelerator.device, cache=data.cache)
+        scorer = load_scorer(model, graph, device=accelerator.device, cache=cache)
         if not family.reads:
             refuse_unseen(graph, config.evaluation.splits)
+        parameters = num_parameters(getattr(scorer, "model", scorer))
         for split in config.evaluation.splits:
-            metrics, rate = timed_ranking(scorer, graph, config, split)
-            if len(config.models) == 1:
-                rows += side_rows(split, metrics, rate)
-            else:
-                cells = ranking_cells(metrics.to_dict()).values()
-                rows.append(
-                    [
-                        _short(model),
-                        split,
-                        f"{num_parameters(getattr(scorer, 'model', scorer)):,}",
-                        *cells,
-                        f"{rate:,.0f}",
-                    ]
-                )
-    if len(config.models) == 1:
-        return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
-    return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
+            measured.append(ModelMetrics(model, split, *timed_ranking(scorer, graph, config, split), parameters))
+    return measured
 
 
 def timed_ranking(

@@ -6,7 +6,6 @@ both learn.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
+from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
@@ -180,7 +180,7 @@ class KgeRun(RankingRun):
             full_ranks, seconds[split] = self.timed_ranks(model, split)
             metrics[split], by_width = RankingMetrics.from_ranks(full_ranks).to_dict(), {model.dim: full_ranks}
             if stage.widths:
-                shown = sys.stderr.isatty()
+                shown = shows_bars()
                 by_width = ranks_widths(model, self.data, split, batch_size=config.batch_size, progress=shown)
                 widths[split] = {
                     width: RankingMetrics.from_ranks(width_ranks).to_dict() for width, width_ranks in by_width.items()

@@ -7,7 +7,6 @@ counted later is not ranked again. It can be made anew from the model at any tim
 from __future__ import annotations
 
 import statistics
-import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
 from pmd.core.files import write_bytes
 from pmd.core.results import StageResult
@@ -125,7 +125,7 @@ def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str)
     if config.rerank_hops:
         seen = graph.visible_triples(split)
         rerank = NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
-    return {"batch_size": config.batch_size, "rerank": rerank, "progress": sys.stderr.isatty()}
+    return {"batch_size": config.batch_size, "rerank": rerank, "progress": shows_bars()}
 
 
 def rank_file(stage: Path) -> Path:

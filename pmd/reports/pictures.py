@@ -36,27 +36,43 @@ def figure(path: Path, panels: int = 1, *, rows: int = 1, size: tuple[float, flo
         panels: side by side, in each of the rows.
         size: of a panel, in inches.
     """
-    need_package("matplotlib", "pictures need", "plot")
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise PmdError(f"--out: '{path.name}' is no picture that can be written; end it with .png, .pdf or .svg")
-    picture = Figure(figsize=(size[0] * panels, size[1] * rows), layout="constrained")
-    axes = [picture.add_subplot(rows, panels, panel + 1) for panel in range(panels * rows)]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_axisbelow(True)
-        axis.grid(alpha=0.25, linewidth=0.8)
-        axis.tick_params(labelsize=11)
-        axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    yield axes[0] if len(axes) == 1 else axes
+    picture = new_figure(panels, rows, size)
+    yield picture.axes[0] if len(picture.axes) == 1 else picture.axes
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     # Without the date, the same picture is the same file.
     undated = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
     picture.savefig(unfinished, dpi=160, format=path.suffix[1:], **undated)
     os.replace(unfinished, path)
+
+
+def new_figure(panels: int = 1, rows: int = 1, size: tuple[float, float] = SIZE) -> Any:
+    """An empty figure of panels in our style. PmdError if matplotlib is not installed."""
+    need_package("matplotlib", "pictures need", "plot")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    picture = Figure(figsize=(size[0] * panels, size[1] * rows), layout="constrained")
+    for panel in range(panels * rows):
+        axis = picture.add_subplot(rows, panels, panel + 1)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+        axis.grid(alpha=0.25, linewidth=0.8)
+        axis.tick_params(labelsize=11)
+        axis.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    return picture
+
+
+def line_figure(series: Mapping[str, Mapping[int, float]], x: str, y: str, *, widths: bool = False) -> Any:
+    """A figure with a line for each of up to six series, evenly chosen where there are more."""
+    picture = new_figure()
+    shown = {name: series[name] for name in evenly_spaced([*series], SHOWN)}
+    draw_lines(picture.axes[0], shown, widths=widths)
+    name_axes(picture.axes[0], x, y)
+    legend(picture.axes[0], len(shown))
+    return picture
 
 
 @contextmanager

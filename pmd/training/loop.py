@@ -25,8 +25,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
@@ -315,16 +316,21 @@ class _Stop:
             signal.signal(number, handler)
 
 
+def minutes_left(steps: int, speed: float) -> str:
+    """How long steps take at this many a second: `12 min left`."""
+    seconds = steps / max(1e-9, speed)
+    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
+
+
 class _Bar:
     """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps."""
 
     def __init__(self, total: int, step: int, label: str, *, shown: bool):
         self.total, self.label, self.shown = total, label, shown
-        self.terminal = sys.stderr.isatty()
         self.tenth = step * 10 // max(1, total)
         self.started, self.first = time.monotonic(), step
         self.bar = None
-        if shown and self.terminal:
+        if shown and shows_bars():
             self.bar = tqdm(total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True)
 
     def show(self, step: int, values: dict[str, float]) -> None:
@@ -335,7 +341,8 @@ class _Bar:
         elif self.shown and (step * 10 // self.total > self.tenth or step == self.total):
             self.tenth = step * 10 // self.total
             speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
-            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {text}", file=sys.stderr, flush=True)
+            left = f"{minutes_left(self.total - step, speed)}  " if step < self.total else ""
+            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {left}{text}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line of its own, below the bar or among the other lines."""

@@ -16,6 +16,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from pmd.core.bars import shows_bars
 from pmd.core.files import write_folder, write_json
 from pmd.core.types import TARGETS
 from pmd.data.graphs.answers import triple_keys
@@ -144,7 +145,7 @@ def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor 
 
     `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from pmd.models.text.scorer import encode_texts
 
@@ -158,7 +159,7 @@ def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor 
             vectors.flush()
             return
     print(f"encoding {len(vectors):,} entities, once for this model and graph", file=sys.stderr)
-    with tqdm(total=len(vectors), unit="entity", disable=None) as bar:
+    with tqdm(total=len(vectors), unit="entity", disable=not shows_bars()) as bar:
         for start in range(0, len(vectors), ENTITIES_PER_STEP):
             rows = longest_first[start : start + ENTITIES_PER_STEP]
             vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()

@@ -24,6 +24,7 @@ ORDER = {
     "recipes": ("data", "models", "losses", "training", "hub", "evaluation", "distill", "use"),
     "reports": ("data", "models", "training", "evaluation", "use", "recipes"),
     "papers": ("data", "models", "training", "evaluation", "use", "recipes", "reports"),
+    "api": ("data", "models", "training", "evaluation", "use", "recipes", "reports"),
     "cli": (),
 }
 """Which rooms each room may import, beside itself, `core` and `settings`."""

@@ -15,6 +15,8 @@ from pmd.data.graphs.split import Shares
 from pmd.data.graphs.triples import TripleTable
 from pmd.data.graphs.tsv import words_of
 
+SPLIT_HERE = "the triples are split"
+"""How the note of a graph begins whose splits were made here."""
 FEWEST_TO_DOUBT = 20
 """With fewer triples than this, more relations than entities are no sign of confused columns."""
 
@@ -88,7 +90,7 @@ def graph_of(
     if any(map(len, negatives.values())):
         counts = ", ".join(f"{len(rows):,} of {split}" for split, rows in negatives.items() if len(rows))
         notes.append(f"false triples are kept apart, for classification: {counts}")
-    if shares or list(triples) == ["train"]:
+    if list(triples) == ["train"] or (shares and not {"valid", "test"} <= triples.keys()):
         parts = _split(source, triples, shares or Shares(), notes)
         weights |= {part: weights["train"][rows] for part, rows in parts.items()} if weights else {}
         triples |= {part: triples["train"][rows] for part, rows in parts.items()}
@@ -116,13 +118,13 @@ def graph_of(
 def _split(source: str, triples: Mapping[str, Tensor], shares: Shares, notes: list[str]) -> dict[str, Tensor]:
     """By split, the rows of the training triples that become it. What was done is added to `notes`."""
     missing = {"valid", "test"} - triples.keys()
-    if not missing or (shares.inductive and len(missing) < 2):
+    if shares.inductive and len(missing) < 2:
         raise PmdError(f"{source}: is split already into {', '.join(triples)}; give one file to split it anew")
     shares = replace(shares, **dict.fromkeys({"valid", "test"} - missing, 0.0))
     split = shares.split(triples["train"].numpy())
     parts = {part: torch.from_numpy(rows) for part, rows in split.rows.items() if len(rows) or part not in triples}
     counts = ", ".join(f"{part} {len(rows):,}" for part, rows in parts.items() if len(rows))
-    notes += [f"the triples are split with seed {shares.seed}: {counts}"]
+    notes += [f"{SPLIT_HERE} with seed {shares.seed}: {counts}"]
     notes += [f"left out: {count:,} {reason}" for reason, count in split.left_out.items()]
     return {part: rows for part, rows in parts.items() if len(rows)}
 

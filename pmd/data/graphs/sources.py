@@ -23,6 +23,7 @@ from pmd.data.graphs.answers import distinct, triple_keys
 from pmd.data.graphs.folders import load_file, load_folder, split_files
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.hub_source import is_dataset_folder, load_dataset_graph
+from pmd.data.graphs.rdf import is_rdf_file, load_rdf_graph, rdf_files, rdf_stem
 from pmd.data.graphs.tables import ENDINGS, stem_of
 from pmd.data.graphs.triples import Options
 from pmd.data.graphs.tsv import closest, quote, write_columns
@@ -108,21 +109,26 @@ def warn_of_remarks(graph: KnowledgeGraph) -> None:
 def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGraph:
     text, source = os.fspath(path), Path(path).expanduser()
     if text in _REGISTERED:
-        _refuse_options(text, options)
+        _refuse_options(text, {name: value for name, value in options.items() if name != "shares"})
         return _REGISTERED[text][0]()
     reading = Options(**{name: value for name, value in options.items() if name not in _HUB_OPTIONS})
     hub = {name: options[name] for name in _HUB_OPTIONS if name in options}
     if source.is_dir():
         name = source.resolve().name
+        if "train" not in split_files(source) and rdf_files(source):
+            _refuse_options(text, hub)
+            return load_rdf_graph(source, name, reading)
         if "train" not in split_files(source) and is_dataset_folder(source):
             return load_dataset_graph(str(source), name, reading, **hub)
         _refuse_options(text, hub)
         return load_folder(source, name, reading)
     if source.exists():
         _refuse_options(text, hub)
+        if is_rdf_file(source):
+            return load_rdf_graph(source, rdf_stem(source) or "", reading)
         if stem_of(source) is None:
             raise PmdError(
-                f"{source}: no file of triples by its ending; there are {', '.join(ENDINGS)}, plain or packed"
+                f"{source}: no file of triples by its ending; there are {', '.join(ENDINGS)} and those of RDF, plain or packed"
             )
         return load_file(source, stem_of(source) or "", reading)
     if isinstance(path, str) and _HUB_NAME.fullmatch(path):

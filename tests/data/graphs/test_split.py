@@ -9,6 +9,8 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.profile import suspected
 from pmd.data.graphs.sources import load_graph, write_graph
 from pmd.data.graphs.split import Shares, split_inductive, split_triples
+from pmd.recipes.data import SplitConfig, split_graph
+from pmd.settings.shared import DataConfig
 
 from ...says import says
 
@@ -116,9 +118,10 @@ def test_a_folder_that_lacks_a_split_gets_it_from_train(tmp_path):
         (tmp_path / f"{split}.tsv").write_text("".join(f"e{h}\tr{r}\te{t}\n" for h, r, t in rows))
     graph = load_graph(tmp_path, shares=Shares(valid=0.1))
     assert len(graph.test) == 9 and len(graph.valid) == pytest.approx(0.1 * len(np.unique(triples, axis=0)), abs=3)
-    with pytest.raises(PmdError, match="is split already"):
-        write = write_graph(graph, tmp_path / "new")
-        load_graph(write, shares=Shares())
+    whole = write_graph(graph, tmp_path / "new")
+    assert load_graph(whole, shares=Shares()).checksum() == graph.checksum()  # nothing is missing
+    with pytest.raises(PmdError, match="is split already into train, valid, test"):
+        split_graph(SplitConfig(str(tmp_path / "again"), DataConfig(str(whole))))
 
 
 def test_weights_and_negatives_follow_their_triples_and_are_written(tmp_path):

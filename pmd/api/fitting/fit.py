@@ -1,0 +1,221 @@
+"""`pmd fit`: whatever holds triples becomes models that answer, in the time that the user has."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from pmd.api.fitting.plan import Plan, in_words, plans
+from pmd.api.graphs import data_settings
+from pmd.api.runs import TrainedRun, progressive, train
+from pmd.api.settings import settings_of
+from pmd.api.state import undisturbed
+from pmd.core.cores import cores_at_start
+from pmd.core.errors import PmdError
+from pmd.core.quiet import quiet
+from pmd.data.graphs.build import SPLIT_HERE
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.split import Shares
+from pmd.recipes.tables import ranking_cells, table_of
+from pmd.settings.shared import DataConfig
+
+COMMANDS = {"text": "progressive", "embedding": "train"}
+"""By kind of model, the command that trains it."""
+
+
+@dataclass
+class FitConfig:
+    """From triples to answers: understand a graph, split it if need be, choose and train models, rank them, report.
+
+    Args:
+        data: the graph: a file or folder of triples in any of the README's layouts, or the name of a data set.
+        minutes: what all of it may take on this machine.
+        kind: `text` reads names and descriptions, `embedding` the structure alone; `auto` takes what suits the graph and
+            fits the time, one or both.
+        runs: folder of the run folders.
+        seed: of everything random.
+        report: write a web page about the runs.
+        dry_run: print the settings as YAML, and train nothing.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    minutes: float = 30.0
+    kind: Literal["auto", "text", "embedding", "both"] = "auto"
+    runs: str = "runs"
+    seed: int = 0
+    report: bool = True
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` made.
+
+    Args:
+        graph: the graph, split.
+        runs: the trained runs by kind of model, and `best` the kind with the best MRR on the validation split.
+        plans: the settings by kind.
+        report: the page, or None.
+        question: the command that asks the best model a first question.
+    """
+
+    graph: KnowledgeGraph
+    plans: Mapping[str, Any]
+    runs: Mapping[str, TrainedRun] = field(default_factory=dict)
+    best: str | None = None
+    report: Path | None = None
+    question: str | None = None
+
+    def answer(self, **question: Any) -> Any:
+        """Answers of the best model, as of `pmd.load(…).answer`."""
+        return self.runs[self.best].load().answer(**question)
+
+    def table(self) -> str:
+        """A row for each model, in Markdown: how it ranks the test split."""
+        records = []
+        for kind, run in self.runs.items():
+            (name, result), *_ = run.results.items()
+            costs = {"parameters": f"{result.parameters:,}", "seconds": f"{result.train_seconds:,.0f}"}
+            records.append({"model": kind, **ranking_cells(run.metrics(name, "test")), **costs, "run": str(run.folder)})
+        return table_of(records, left=("run",)).markdown()
+
+    def _repr_markdown_(self) -> str:
+        return self.table()
+
+
+def fit(graph: Any = None, config: Any = None, **settings: Any) -> FitResult:
+    """Train on any graph what fits the time, as `pmd fit` does.
+
+    Args:
+        graph: a graph, or what names or holds one (see `pmd.graph_from` and `pmd.load_graph`).
+        config: a `FitConfig`.
+        settings: what differs from it, as `minutes=10`.
+
+    Raises:
+        PmdError: for data or settings that cannot be used.
+    """
+    options = settings_of(FitConfig, config, **settings)
+    if graph is not None:
+        options = settings_of(FitConfig, options, data=data_settings(graph, options.runs, settings.get("data")))
+    check(options)
+    with undisturbed():
+        return fitted(options)
+
+
+def check(config: FitConfig) -> None:
+    """PmdError for settings that cannot work."""
+    if not 0 < config.minutes < float("inf"):
+        raise PmdError(f"minutes: {config.minutes} is no time; give a number above 0, such as 30")
+
+
+def fitted(config: FitConfig) -> FitResult:
+    """What `fit` does, with its settings resolved."""
+    quiet()
+    began = time.monotonic()
+    graph, data = _read(config)
+    say(*_understood(graph))
+    made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
+    say(*remarks, *(f"{plan.kind + ':':<11}{_described(plan)}" for plan in made))
+    settings = {plan.kind: plan.config for plan in made}
+    if config.dry_run:
+        return FitResult(graph, settings)
+    total = sum(plan.seconds for plan in made)
+    over = f", more than the {config.minutes:g} asked for" if total > 60 * config.minutes else ""
+    say(f"{'time':<11}{in_words(total)} to train and rank{over}", "")
+    runs = {plan.kind: (progressive if plan.kind == "text" else train)(config=plan.config) for plan in made}
+    best = max(runs, key=lambda kind: runs[kind].metrics(split="valid")["mrr"])
+    page = _page(list(runs.values())) if config.report else None
+    say(f"{in_words(time.monotonic() - began)} in all", "")
+    return FitResult(graph, settings, runs, best, page, _question(graph, runs[best].folder))
+
+
+def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
+    """The graph, and settings that load it again. A folder that lacks a split is written with its splits."""
+    from pmd.data.graphs.sources import load_graph
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its notes are printed below
+        graph = load_graph(config.data.path, shares=Shares(seed=config.seed), **config.data.options)
+    path = Path(config.data.path).expanduser()
+    if path.exists():
+        config.data.path = str(path.resolve())
+    if any(note.startswith(SPLIT_HERE) for note in graph.notes):
+        return graph, settings_of(DataConfig, **data_settings(graph, config.runs, {}))
+    return graph, config.data
+
+
+def _understood(graph: KnowledgeGraph) -> list[str]:
+    sizes = " / ".join(f"{len(graph.split(split)):,}" for split in graph.split_names)
+    named = sum(name != key for name, key in zip(graph.entity_names, graph.entity_ids)) / graph.num_entities
+    described = sum(map(bool, graph.entity_descriptions)) / graph.num_entities
+    cores = cores_at_start()
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores.free} free cores"
+    return [
+        f"{'graph':<11}{graph.name}: {graph.num_entities:,} entities, {graph.num_relations:,} relations, {sizes} triples",
+        *(f"{'':<11}{note}" for note in graph.notes),
+        f"{'texts':<11}{named:.0%} of the entities have a name that is not their id, {described:.0%} a description",
+        f"{'machine':<11}{device}",
+    ]
+
+
+def _described(plan: Plan) -> str:
+    config = plan.config
+    if plan.kind == "text":
+        encoder = config.encoder
+        what = f"a BERT of {encoder.layers} layers from scratch" if encoder.name == "scratch" else encoder.name
+    else:
+        what = f"{config.model.interaction}, {config.model.dim} wide, by {config.loss.name}"
+    return f"{what}; {plan.reason}"
+
+
+def _page(runs: Sequence[TrainedRun]) -> Path:
+    from pmd.reports.write import ReportConfig, report
+
+    return report(ReportConfig(run=[str(run.folder) for run in runs]))[0]
+
+
+def _question(graph: KnowledgeGraph, run: Path) -> str:
+    """The command that asks for the tail of a test triple."""
+    head, relation, _ = graph.test[0].tolist()
+    names = [graph.entity_names[head], graph.relation_names[relation]]
+    ids = [graph.entity_ids[head], graph.relation_ids[relation]]
+    values = [
+        name if list(known).count(name) == 1 else key
+        for name, key, known in zip(names, ids, (graph.entity_names, graph.relation_names))
+    ]
+    return (
+        f"pmd answer {shlex.quote(os.fspath(run))} --head {shlex.quote(values[0])} --relation {shlex.quote(values[1])}"
+    )
+
+
+def say(*lines: str) -> None:
+    """Print remarks."""
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def fit_command(config: FitConfig) -> list[str]:
+    """What `pmd fit` prints: a table, the report and a question; of a dry run the settings."""
+    check(config)
+    result = fitted(config)
+    if not config.dry_run:
+        page = [f"report: {result.report}"] if result.report else []
+        return [result.table(), "", *page, f"ask it: {result.question}"]
+    documents = []
+    for kind, settings in result.plans.items():
+        text = yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False, allow_unicode=True)
+        documents.append(f"# pmd {COMMANDS[kind]} --config THIS_FILE\n{text}")
+    if len(documents) > 1:
+        say("two runs; --kind text or --kind embedding prints the settings of one")
+    return ["---\n".join(documents)]

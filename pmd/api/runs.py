@@ -1,0 +1,195 @@
+"""Training from Python: `pmd.progressive`, `pmd.train` and `pmd.glue`, and what they return."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd.api.graphs import data_settings
+from pmd.api.settings import settings_of
+from pmd.api.state import undisturbed
+from pmd.core.errors import PmdError
+from pmd.core.results import StageResult
+from pmd.core.run import Run
+from pmd.settings.glue import GlueConfig
+from pmd.settings.kge import KgeConfig
+from pmd.settings.text import ProgressiveConfig
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+    from pmd.use.trained_models import TrainedKge, TrainedText
+
+
+class TrainedRun:
+    """A run that has been trained: its folder, results and models. A notebook shows its tables.
+
+    Args:
+        folder: the run folder, of this process or of an earlier one.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = Path(folder)
+
+    @cached_property
+    def results(self) -> dict[str, StageResult]:
+        """The results of the stages by name."""
+        return Run(self.folder).results
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages whose models are there, in their order."""
+        return Run(self.folder).loadable
+
+    def metrics(self, stage: str | None = None, split: str | None = None) -> dict[str, Any]:
+        """The metrics of a stage, by default the last one, on a split, by default the first that was ranked."""
+        result = self.results[self._stage(stage)]
+        return result.by_width(split or result.splits[0])[max(result.by_width(split or result.splits[0]))]
+
+    def load(self, stage: str | None = None) -> TrainedKge | TrainedText:
+        """The model of a stage, by default the last one, ready to answer (`.answer(head=…, relation=…)`)."""
+        from pmd.use.load import load
+
+        return load(self.folder / self._stage(stage))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each stage, split and width, with its parameters and metrics."""
+        import pandas as pd
+
+        rows = [
+            {"stage": name, "split": split, "width": width, **_flat(metrics)}
+            for name, result in self.results.items()
+            for split in result.splits
+            for width, metrics in result.by_width(split).items()
+        ]
+        return pd.DataFrame(rows)
+
+    def plot_validation(self) -> Figure:
+        """Validation by epoch, a line for each stage or width."""
+        from pmd.reports.pictures import line_figure
+        from pmd.reports.record import curves
+
+        return line_figure(curves(self.folder), "epoch", "MRR, validation")
+
+    def plot_loss(self, term: str = "loss") -> Figure:
+        """A term of the loss by step, by default their sum. PmdError for a term that was not logged."""
+        from pmd.reports.pictures import line_figure
+        from pmd.reports.record import read_metrics, terms
+
+        by_term = terms(read_metrics(self.folder)[0])
+        if term not in by_term:
+            raise PmdError(f"term: '{term}' was not logged; there are {', '.join(by_term) or 'none'}")
+        return line_figure(by_term[term], "step", term)
+
+    def plot_widths(self, metric: str = "mrr") -> Figure:
+        """A metric by width, a line for each stage that was measured at several."""
+        from pmd.reports.pictures import line_figure
+
+        series = {}
+        for name, result in self.results.items():
+            by_width = result.by_width(result.splits[0])
+            if len(by_width) > 1:
+                series[name] = {width: metrics[metric] for width, metrics in by_width.items()}
+        if not series:
+            raise PmdError(
+                f"'{self.folder}' has no stage of several widths; train one with model.widths or encoder.widths"
+            )
+        return line_figure(series, "width", metric, widths=True)
+
+    def _stage(self, name: str | None) -> str:
+        if name is None and self.results:
+            return [*self.results][-1]
+        if name not in self.results:
+            raise PmdError(
+                f"'{self.folder}' has no finished stage '{name}'; there are {', '.join(self.results) or 'none'}"
+            )
+        return name
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
+    def __str__(self) -> str:
+        return (self.folder / "table.md").read_text(encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"TrainedRun({str(self.folder)!r}, stages={self.stages})"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in metrics.items():
+        flat |= _flat(value, f"{prefix}{name}_") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def progressive(graph: Any = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+    """Distil a text model, grade by grade, as `pmd progressive` does.
+
+    Args:
+        graph: a graph, or what names one (see `pmd.load_graph`); by default that of the config.
+        config: a `ProgressiveConfig`, a YAML file or the name of a bundled config; by default `pmd/world`.
+        resume: a run folder to go on with; nothing else is given then.
+        settings: what differs from the config, as `train={"epochs": 3}`.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+    """
+    from pmd.recipes.text import progressive as run
+    from pmd.settings.text_stages import check_progressive
+
+    default = None if config or settings.get("stages") else "pmd/world"
+    return _trained(run, check_progressive, ProgressiveConfig, graph, config or default, resume, settings)
+
+
+def train(graph: Any = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+    """Train embedding models, as `pmd train` does: one, a croppable one, or a teacher and its students.
+
+    Arguments and errors are those of `progressive`; the config is a `KgeConfig`.
+    """
+    from pmd.recipes.kge import train_kge as run
+    from pmd.settings.kge_stages import check_kge_run
+
+    return _trained(run, check_kge_run, KgeConfig, graph, config, resume, settings)
+
+
+def glue(task: str | None = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+    """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does; the config is a `GlueConfig`, by default
+    `glue/bert_base`."""
+    from pmd.recipes.glue import train_glue as run
+    from pmd.settings.glue_stages import check_glue
+
+    settings |= {"task": task} if task else {}
+    return _trained(run, check_glue, GlueConfig, None, config or "glue/bert_base", resume, settings)
+
+
+def _trained(
+    run: Callable[..., Run],
+    check: Callable[[Any], Any],
+    config_class: type,
+    graph: Any,
+    config: Any,
+    resume: Any,
+    settings: dict[str, Any],
+) -> TrainedRun:
+    if resume is not None:
+        if graph is not None or settings:
+            raise PmdError(
+                f"resume: goes on with the run's own settings; leave out {', '.join(settings) or 'the graph'}"
+            )
+        folder = Run.open(os.fspath(resume)).folder
+        options, earlier = settings_of(config_class, folder / "config.yaml"), Run(folder)
+    else:
+        options, earlier = settings_of(config_class, config, **settings), None
+        if graph is not None:
+            data = data_settings(graph, options.runs, settings.get("data"))
+            options = settings_of(config_class, options, data=data)
+    check(options)
+    with undisturbed():
+        return TrainedRun(run(options, earlier).folder)

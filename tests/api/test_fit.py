@@ -1,0 +1,95 @@
+"""`pmd fit`: what it understands, chooses, trains and prints."""
+
+import pytest
+import yaml
+
+import pmd
+from pmd.api.fitting.plan import in_words, plans
+from pmd.cli.commands import COMMANDS
+from pmd.core.errors import PmdError
+from pmd.settings.shared import DataConfig
+
+from ..says import says
+
+pytestmark = pytest.mark.filterwarnings("ignore:graph '")
+RUN = {"minutes": 0.05, "report": False}
+
+
+@pytest.fixture
+def edges(tmp_path):
+    """One file of triples without texts."""
+    rows = [f"{a}\tcalls\t{(a * 7 + 3) % 40}\n{a}\tknows\t{(a * 5 + 1) % 40}\n" for a in range(40)]
+    (tmp_path / "edges.tsv").write_text("caller\twhat\tcallee\n" + "".join(rows))
+    return tmp_path / "edges.tsv"
+
+
+def test_a_file_of_triples_becomes_a_model_that_answers(edges, tmp_path, capsys):
+    result = pmd.fit(edges, runs=str(tmp_path / "runs"), **RUN)
+    assert list(result.runs) == ["embedding"] and result.best == "embedding"
+    said = capsys.readouterr().err
+    assert says(
+        said, "edges: 40 entities, 2 relations…header: caller, what, callee…split with seed 0…ids serve as names"
+    )
+    assert "a text model is left out: 0% of the entities" in said
+    assert result.answer(head="3", relation="calls", top_k=2).answers
+    assert result.runs["embedding"].metrics(split="valid")["mrr"] > 0
+    assert result.question.startswith(f"pmd answer {result.runs['embedding'].folder} --head")
+    assert "embedding" in result.table()
+
+
+def test_texts_are_read_where_there_are_some(folder, tmp_path):
+    result = pmd.fit(folder, runs=str(tmp_path / "runs"), kind="both", **RUN)
+    assert list(result.runs) == ["embedding", "text"]
+    assert result.best == max(result.runs, key=lambda kind: result.runs[kind].metrics(split="valid")["mrr"])
+    assert result.plans["text"].encoder.name == "scratch"  # a checkpoint takes longer than a few seconds
+
+
+def test_the_settings_of_a_dry_run_run_by_themselves(edges, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    COMMANDS(["fit", str(edges), "--dry-run", "--minutes", "0.05", "--runs", str(runs)], "pmd")
+    file = tmp_path / "settings.yaml"
+    file.write_text(capsys.readouterr().out)
+    settings = yaml.safe_load(file.read_text())
+    assert not list(runs.glob("*/config.yaml"))
+    run = pmd.train(config=file)
+    assert run.metrics(split="valid")["mrr"] > 0
+    assert settings["data"] == yaml.safe_load((run.folder / "config.yaml").read_text())["data"]
+
+
+def test_the_command_prints_a_table_the_report_and_a_question(edges, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    COMMANDS(["fit", "edges.tsv", "--minutes", "0.05"], "pmd")
+    out = capsys.readouterr().out
+    assert says(out.replace("\n", " "), "| model …| embedding |…report: …report.html…ask it: pmd answer …--relation")
+
+
+def test_more_minutes_are_more_epochs_and_a_number_that_is_none_is_refused(folder, tmp_path):
+    graph, data = pmd.load_graph(folder), DataConfig(str(folder))
+    few, many = (plans(graph, data, "text", minutes, str(tmp_path), 0)[0][0] for minutes in (0.01, 0.3))
+    assert few.config.train.epochs <= many.config.train.epochs
+    with pytest.raises(PmdError, match="minutes: 0"):
+        pmd.fit(folder, minutes=0)
+    with pytest.raises(PmdError, match="kind"):
+        pmd.fit(folder, kind="texts")
+
+
+def test_an_inductive_graph_gets_a_text_model_alone(folder, tmp_path, write_files):
+    files = {path.name: path.read_text() for path in folder.iterdir()}
+    for name in ("train", "valid", "test"):
+        files[f"inductive_{name}.tsv"] = "x\tr_in\ty\n"
+    files["entities.tsv"] += "x\tXtown\ta place\ny\tYland\ta land\n"
+    graph = pmd.load_graph(write_files(tmp_path / "two", files))
+    made, remarks = plans(graph, DataConfig(str(tmp_path / "two")), "auto", 0.05, str(tmp_path), 0)
+    assert [plan.kind for plan in made] == ["text"] and "inductive" in remarks[0]
+    with pytest.raises(PmdError, match="use --kind text"):
+        plans(graph, DataConfig(str(tmp_path / "two")), "embedding", 1, str(tmp_path), 0)
+
+
+def test_times_in_words():
+    assert [in_words(s) for s in (0.2, 40, 100, 3000, 9000)] == [
+        "about 1 s",
+        "about 40 s",
+        "about 2 min",
+        "about 50 min",
+        "about 2.5 h",
+    ]

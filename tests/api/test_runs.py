@@ -1,0 +1,111 @@
+"""Training from Python: the same results as the commands, typed, and nothing changed in the process."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import pmd
+from pmd.core.errors import PmdError
+from pmd.settings.kge import KgeConfig, KgeTrainConfig
+
+from ..says import says
+
+SMALL = {"model": {"dim": 8}, "train": {"epochs": 4, "batch_size": 16, "valid_every": 2, "lr": 0.05, "threads": 1}}
+pytestmark = pytest.mark.filterwarnings("ignore:graph '")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return str(tmp_path / "runs")
+
+
+def test_train_returns_results_models_tables_and_figures(folder, runs):
+    run = pmd.train(folder, runs=runs, **SMALL, **{"loss.negatives": 4})
+    assert run.stages == ["rotate"] or len(run.stages) == 1
+    metrics = run.metrics()
+    assert 0 < metrics["mrr"] <= 1 and metrics == run.results[run.stages[0]].metrics["test"]
+    frame = run.to_pandas()
+    assert frame.loc[0, "mrr"] == metrics["mrr"] and frame.loc[0, "split"] == "test"
+    assert run._repr_markdown_() == (run.folder / "table.md").read_text()
+    assert run.load().answer(head="Finland town 1", relation="lies in", top_k=3).answers
+    for figure, label in ((run.plot_validation(), "epoch"), (run.plot_loss(), "step")):
+        assert figure.axes[0].get_xlabel() == label and figure.axes[0].lines
+    with pytest.raises(PmdError, match="no stage of several widths"):
+        run.plot_widths()
+    with pytest.raises(PmdError, match="term: 'los' was not logged"):
+        run.plot_loss("los")
+
+
+def test_settings_are_dataclasses_groups_or_keys_and_the_results_are_the_same(folder, runs):
+    config = KgeConfig(runs=runs, train=KgeTrainConfig(epochs=4, batch_size=16, lr=0.05, threads=1))
+    one = pmd.train(folder, config, model={"dim": 8})
+    two = pmd.train(folder, runs=runs, **SMALL, **{"train.valid_every": 20})
+    three = pmd.train(
+        folder, runs=runs, **{**SMALL, "train": KgeTrainConfig(epochs=4, batch_size=16, lr=0.05, threads=1)}
+    )
+    assert one.metrics() == two.metrics() == three.metrics()
+
+
+def test_a_graph_in_memory_can_be_trained_on_and_asked(folder, runs):
+    graph = pmd.load_graph(folder)
+    run = pmd.train(graph, runs=runs, **SMALL)
+    again = pmd.train(graph, runs=runs, **SMALL)
+    assert run.metrics() == again.metrics() == pmd.train(folder, runs=runs, **SMALL).metrics()
+    assert len(list((run.folder.parent / "graphs").iterdir())) == 1
+    assert pmd.load(run.folder).answer(head="Finland town 1", relation="lies in").answers
+
+
+def test_nothing_is_left_behind(folder, runs):
+    from accelerate.state import PartialState
+
+    PartialState._reset_state()  # of other tests of this process
+    threads = torch.get_num_threads()
+    torch.manual_seed(7), np.random.seed(7), random.seed(7)
+    pmd.train(folder, runs=runs, **SMALL)
+    drawn = torch.rand(1).item(), np.random.rand(), random.random()
+    torch.manual_seed(7), np.random.seed(7), random.seed(7)
+    assert drawn == (torch.rand(1).item(), np.random.rand(), random.random())
+    assert torch.get_num_threads() == threads
+    assert not PartialState._shared_state
+
+
+def test_resume_of_a_finished_run_trains_nothing(folder, runs):
+    run = pmd.train(folder, runs=runs, **SMALL)
+    lines = (run.folder / "metrics.jsonl").read_text()
+    assert pmd.train(resume=run).metrics() == run.metrics()
+    assert (run.folder / "metrics.jsonl").read_text() == lines
+    with pytest.raises(PmdError, match="leave out model"):
+        pmd.train(resume=run, model={"dim": 4})
+
+
+def test_errors_are_those_of_the_commands(folder, runs):
+    for settings, words in (
+        ({"train": {"epoch": 3}}, "train.epoch…did you mean 'train.epochs'"),
+        ({"train.epochs": "many"}, "train.epochs: 'many' is not a whole number"),
+        ({"modle": {"dim": 3}}, "modle"),
+        ({"model": {"dim": -1}}, "model.dim"),
+    ):
+        with pytest.raises(PmdError) as error:
+            pmd.train(folder, runs=runs, **settings)
+        assert says(str(error.value), words)
+    with pytest.raises(PmdError, match="neither a folder"):
+        pmd.train("no such graph", runs=runs)
+
+
+def test_progressive_and_evaluate_and_crop(folder, tmp_path, runs):
+    encoder = {"hidden_size": 32, "intermediate_size": 64, "layers": 2, "max_length": 16}
+    run = pmd.progressive(
+        folder,
+        runs=runs,
+        encoder=encoder,
+        train={"epochs": 1, "batch_size": 16, "threads": 1},
+        distill={"epochs": 1, "depths": [1], "mask_rates": [0.1]},
+    )
+    assert run.stages == ["teacher", "grade1"]
+    first, last = pmd.evaluate([run.folder / "teacher", run.folder / "grade1"])
+    assert first.metrics.mrr == pytest.approx(run.metrics("teacher")["mrr"])
+    assert last.metrics.mrr == pytest.approx(run.metrics()["mrr"]) and last.rate > 0
+    out = pmd.crop(run.folder / "grade1", 16, tmp_path / "narrow")
+    assert pmd.load(out).answer(head="Finland town 1", relation="lies in", top_k=2).answers
