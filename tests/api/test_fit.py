@@ -26,7 +26,7 @@ def edges(tmp_path):
 def test_a_file_of_triples_becomes_a_model_that_answers(edges, tmp_path, capsys):
     result = pmd.fit(edges, runs=str(tmp_path / "runs"), **RUN)
     assert list(result.runs) == ["embedding"] and result.best == "embedding"
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert says(
         said, "edges: 40 entities, 2 relations…header: caller, what, callee…split with seed 0…ids serve as names"
     )
