@@ -28,6 +28,9 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 
+LONGEST = 50_000
+"""Characters of a text that are looked at: more than any encoder reads, and a tokenizer may take minutes for a million."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -72,7 +75,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: 
             return Ragged(stored["flat"], stored["offsets"])
     rows: list[list[int]] = []
     for start in range(0, len(texts), 10_000):
-        batch = list(texts[start : start + 10_000])
+        batch = [text[:LONGEST] for text in texts[start : start + 10_000]]
         rows += tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
     ragged = Ragged.from_rows(rows)
     if file is not None:

@@ -21,7 +21,7 @@ from transformers import (
 from pmd.core.errors import PmdError, first_line
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.texts.graph_text import entity_text, frame_of, relation_texts
+from pmd.data.texts.graph_text import LONGEST, entity_text, frame_of, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import check_reading, longest_text, set_dropout
 from pmd.models.text.students import check_students
@@ -165,7 +165,7 @@ def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokeniz
     words = Counter(
         word
         for text in [*texts, *relation_texts(graph.relation_names)]
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text[:LONGEST]))
     )
     merges = Tokenizer(models.BPE())
     merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoTokenizer
 from pmd.core.errors import PmdError
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.graph_text import LONGEST, tokenise
 from pmd.models.text.start import depth_of, save_tokenizer, start, train_wordpiece
 from pmd.settings.text import EncoderConfig
 
@@ -221,3 +222,18 @@ def test_a_whole_bi_encoder_is_no_encoder(tmp_path):
     tiny_model().save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     assert "load" in begin(str(tmp_path))
+
+
+def test_texts_without_end_are_cut_before_they_are_tokenised():
+    """Minutes for a million characters, and no encoder reads them."""
+    whole, cut = (with_description("ab " * (LONGEST // 3) + end) for end in ("ab" + " qqq" * 1000, "ab"))
+    assert train_wordpiece(whole, 300).get_vocab() == train_wordpiece(cut, 300).get_vocab()
+    rows = tokenise(["ab " * LONGEST], tiny_tokenizer(), 10**6, None)
+    assert (
+        rows.lengths.tolist() == tokenise([("ab " * LONGEST)[:LONGEST]], tiny_tokenizer(), 10**6, None).lengths.tolist()
+    )
+
+
+def with_description(text: str) -> KnowledgeGraph:
+    graph = tiny_graph()
+    return replace(graph, entity_descriptions=[text, *graph.entity_descriptions[1:]])
