@@ -36,6 +36,7 @@ class AnswerConfig:
         new: leave out triples that are already in the graph.
         batch: a file of questions, one a line: HEAD<tab>RELATION<tab>? or ?<tab>RELATION<tab>TAIL, or a JSON object
             with relation and one of head, tail and text (with a text, perhaps target). `-` reads them from stdin.
+        skip_bad: answer the good lines of such a file where others are none; the exit status is that of an error.
         json: print a JSON object for each question instead of a table.
         build: rebuild the index in the model's folder; without a question, do nothing else.
         width: number of leading dimensions to answer by; by default all.
@@ -53,6 +54,7 @@ class AnswerConfig:
     top_k: int = 10
     new: bool = False
     batch: str | None = None
+    skip_bad: bool = False
     json: bool = False
     build: bool = False
     width: int | None = None
@@ -80,23 +82,30 @@ def answer(config: AnswerConfig) -> Iterator[str]:
             return
     model = load(folder, config.data)
     if config.width is not None:
-        warn_of_width(config.width, model.widths)
-        model = model.crop(config.width)
-    questions = [model.question(**parts)] if config.batch is None else read_questions(model, *lines_of(config.batch))
+        whole, model = model, model.crop(config.width)
+        warn_of_width(config.width, whole.widths)
+    if config.batch is None:
+        questions, bad = [model.question(**parts)], ""
+    else:
+        questions, bad = read_questions(model, *lines_of(config.batch))
+    if bad and not config.skip_bad:
+        raise PmdError(bad + f"; --skip-bad answers the other {len(questions)}" * bool(questions))
     for answers in model.answer_all(questions, top_k=config.top_k, new=config.new):
         yield json.dumps(answers.to_dict(), ensure_ascii=False) if config.json else table(answers)
+    if bad:
+        raise PmdError(f"not answered: {bad}")
 
 
 def lines_of(file: str) -> tuple[list[str], str]:
-    """The lines of a file, or of stdin, and what to call it. PmdError if it cannot be read."""
-    if file == "-":
-        return sys.stdin.read().split("\n"), "stdin"
+    """The lines of a file, or of stdin, both in UTF-8, and what to call it. PmdError if it cannot be read."""
+    name = "stdin" if file == "-" else file
     try:
-        return Path(file).expanduser().read_text(encoding="utf-8-sig").split("\n"), file
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
+        return content.decode("utf-8-sig").split("\n"), name
     except OSError as error:
         raise PmdError(f"batch: cannot read '{file}' ({error.strerror}); give a file of questions") from None
     except UnicodeDecodeError as error:
-        raise PmdError(f"batch: '{file}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
+        raise PmdError(f"batch: '{name}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
 
 
 def table(answers: Answers) -> str:

@@ -3,7 +3,7 @@
     Austria<TAB>official language<TAB>?                              head, relation, tail; ? is the missing end
     {"head": "Austria", "relation": "official language"}             JSON; also "tail", "text", "target"
 
-All names are looked up before the first question is answered; an error names its line.
+All names are looked up before the first question is answered; an error names all lines that cannot be asked.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from pmd.use.answers import AnsweringModel, Question
 KEYS = ("head", "relation", "tail", "text", "target")
 
 
-def read_questions(model: AnsweringModel, lines: Iterable[str], file: str) -> list[Question]:
-    """The questions of lines; empty lines are skipped. PmdError with `file` and line for what is not a question."""
-    questions = []
+def read_questions(model: AnsweringModel, lines: Iterable[str], file: str) -> tuple[list[Question], str]:
+    """The questions of lines, and what is wrong with the lines that are none, each with `file` and line. Empty lines are
+    skipped. PmdError if there is nothing else."""
+    questions, errors = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             questions.append(model.question(**parse_question(line.rstrip("\r\n"))))
         except PmdError as error:
-            raise PmdError(f"{file}, line {number}: {error}") from None
-    if not questions:
+            errors.append(f"line {number}: {error}")
+    if not (questions or errors):
         raise PmdError(f"{file}: no questions; a line is HEAD<tab>RELATION<tab>? or a JSON object")
-    return questions
+    return questions, f"{file}, {'; '.join(errors)}" if errors else ""
 
 
 def parse_question(line: str) -> dict[str, str | None]:

@@ -211,18 +211,26 @@ def test_a_file_of_questions(run, tmp_path, capsys, monkeypatch):
         assert [answer["id"] for answer in each["answers"]] == [answer.id for answer in alone]
         assert [a["score"] for a in each["answers"]] == pytest.approx([a.score for a in alone], abs=1e-6)
     assert found[-1]["tail"]["id"] == "e00" and found[-1]["target"] == "head"
-    monkeypatch.setattr("sys.stdin", io.StringIO(file.read_text()))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + file.read_bytes()), "ascii"))
     ask(run, "--batch=-", "-k", "1")
     assert capsys.readouterr().out.count("lies in (r_in), ?)") == 96
 
 
-def test_errors_of_a_file_name_the_line_before_anything_is_answered(run, tmp_path, capsys):
+def test_errors_of_a_file_name_all_bad_lines_before_anything_is_answered(run, tmp_path, capsys):
     file = tmp_path / "asked.tsv"
     file.write_text("e01\tr_in\t?\nFindland\tr_in\t?\n")
     message = rf"{file}, line 2: head: no entity 'Findland'; did you mean Finland \(e00\)"
     with pytest.raises(PmdError, match=message):
         ask(run, f"--batch={file}", "--json")
     assert capsys.readouterr().out == ""
+    file.write_text("Findland\tr_in\t?\ne01\tr_in\t?\ne02\tr_in\n\n{}\ne02\tr_in\t?\n")
+    bad = rf"{file}, line 1: .*'Findland'.*; line 3: 2 columns.*; line 5: give one.*"
+    with pytest.raises(PmdError, match=rf"^{bad}; --skip-bad answers the other 2$"):
+        ask(run, f"--batch={file}", "--json")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(PmdError, match=rf"^not answered: {bad}$"):
+        ask(run, f"--batch={file}", "--json", "--skip-bad")
+    assert [json.loads(line)["head"]["id"] for line in capsys.readouterr().out.splitlines()] == ["e01", "e02"]
     with pytest.raises(PmdError, match=r"batch.*'nowhere'"):
         ask(run, "--batch=nowhere")
     with pytest.raises(PmdError, match=r"batch.*--head"):
