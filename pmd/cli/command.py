@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser
 from pmd.cli.errors import FLAGS
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError, nearest
+from pmd.core.printing import printable
 from pmd.settings.parse import instantiate, parse, parser_for, type_of
 
 
@@ -94,7 +95,7 @@ class Command:
         config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
         result = resolve_name(self.function)(config)
         for text in [result] if isinstance(result, (str, Path)) else result:
-            print(text)
+            print(printable(str(text)))
 
 
 @cache

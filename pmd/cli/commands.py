@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from pmd.cli.command import Command, Group
 from pmd.cli.errors import FLAGS
 from pmd.core.errors import PmdError
+from pmd.core.printing import printable
 from pmd.core.run import Run
 from pmd.settings.glue_stages import check_glue
 from pmd.settings.kge_stages import check_kge_run
@@ -67,7 +68,7 @@ class StagesCommand(Command):
         if run.main:
             if finished == run.loadable:
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
-            print((run.folder / "table.md").read_text(encoding="utf-8"))
+            print(printable((run.folder / "table.md").read_text(encoding="utf-8")))
             print(f"run folder: {run.folder}", file=sys.stderr)
 
 

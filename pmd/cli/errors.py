@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 
 from pmd.core.errors import PmdError
+from pmd.core.printing import plain_output, printable
 
 FLAGS = {
     "--quiet": "print results and errors only: no progress, no remarks",
@@ -40,6 +41,7 @@ def run(command: Callable[[], None]) -> None:
     stderr = sys.stderr
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(plain_output())
             if "--quiet" in flags:
                 stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
             command()
@@ -55,7 +57,7 @@ def run(command: Callable[[], None]) -> None:
         message, status = describe(error)
         if status == 1 and not debug:
             message += f"; {save_traceback(error)}"
-        print(f"error: {message}", file=stderr)
+        print(f"error: {printable(message)}", file=stderr)
         sys.exit(status)
 
 

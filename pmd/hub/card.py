@@ -16,6 +16,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader
 
+from pmd.core.printing import printable
 from pmd.hub.facts import Facts, Metrics
 from pmd.settings.catalogue import METRICS
 
@@ -28,7 +29,8 @@ SIDES = {"head": "(?, r, t)", "tail": "(h, r, ?)"}
 
 def card(facts: Facts) -> str:
     """The text of a model's README.md."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
+    options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": lambda value: printable(str(value))}
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), **options)
     environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
     ranking = METRICS["ranking"]
     filled = environment.get_template("card.md.jinja").render(

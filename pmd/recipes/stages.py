@@ -24,6 +24,7 @@ from tqdm import tqdm
 from pmd.core.cores import Watch, cores_at_start, described
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
+from pmd.core.printing import printable
 from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
@@ -268,7 +269,7 @@ def banner_text(family_run: FamilyRun) -> str:
 def say(family_run: FamilyRun, text: str) -> None:
     """Print a remark, once for all processes."""
     if family_run.accelerator.is_main_process:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from tabulate import tabulate
 
 from pmd.core.files import read_object, write_json, write_text
+from pmd.core.printing import printable
 from pmd.core.results import Metrics, StageResult
 from pmd.settings.catalogue import METRICS
 
@@ -78,8 +79,8 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]], alignment: S
 
 
 def one_line(cell: Any) -> str:
-    """The text of a cell without what would end the cell; a `|` that is escaped already stays so."""
-    return "" if cell is None else re.sub(r"(?<!\\)\|", r"\\|", " ".join(str(cell).split()))
+    """The text of a cell without what would end the cell, and `printable`; a `|` that is escaped already stays so."""
+    return "" if cell is None else re.sub(r"(?<!\\)\|", r"\\|", printable(" ".join(str(cell).split())))
 
 
 def write_tables(folder: Path, results: Any, tables: Sequence[Table]) -> str:

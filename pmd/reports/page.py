@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pmd.core.files import write_text
+from pmd.core.printing import printable
 from pmd.recipes.tables import Strong, Table
 
 LONG_NAME = 16
@@ -67,6 +68,7 @@ def write_page(path: Path, title: str, parts: Sequence[Part]) -> list[Path]:
 
     folder = FileSystemLoader(Path(__file__).parent)
     options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True, "undefined": StrictUndefined}
+    options["finalize"] = lambda value: value if hasattr(value, "__html__") else printable(str(value))
     environment = Environment(loader=folder, **options)
     environment.filters |= {"anchor": anchor, "look": table_look}
     types = {"strong": Strong, "table": Table, "pictures": list}
@@ -112,12 +114,12 @@ def block_markdown(block: Block, folder: Path) -> str:
 def fenced(text: str) -> str:
     """Text as code, behind a fence that is not in it."""
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
-    return f"{fence}\n{text.strip()}\n{fence}"
+    return f"{fence}\n{printable(text.strip())}\n{fence}"
 
 
 def escaped(text: str) -> str:
     """Text that Markdown leaves as it is, on one line."""
-    text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", printable(" ".join(text.split())))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError, need_package
+from pmd.core.printing import printable
 from pmd.reports.page import Picture
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
@@ -200,7 +201,7 @@ def shortened(name: str) -> str:
     """A name with its middle left out where it is long; ids of relations differ at the end."""
     half = LONGEST_NAME // 2
     name = name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
-    return name.replace("$", r"\$")  # a formula to matplotlib otherwise
+    return printable(name).replace("$", r"\$")  # a formula to matplotlib otherwise
 
 
 def look(index: int, **style: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.core.cores import cores_at_start
 from pmd.core.errors import PmdError
+from pmd.core.printing import printable
 from pmd.core.quiet import quiet
 from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -202,7 +203,7 @@ def _question(graph: KnowledgeGraph, run: Path) -> str:
 
 def say(*lines: str) -> None:
     """Print remarks."""
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    print(printable("\n".join(lines)), file=sys.stderr, flush=True)
 
 
 def fit_command(config: FitConfig) -> list[str]:

@@ -1,0 +1,43 @@
+"""Text for terminals and pages: what they would act upon is escaped, what they cannot show does not stop a command."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, marks that change the direction of what follows, and halves of characters."""
+
+
+def printable(text: str) -> str:
+    """Text whose control characters and the like are written as JSON writes them: `\\u001b`."""
+    return ACTS.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """What a stream's encoding lacks, as JSON writes it."""
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)), error.end
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """In here warnings are a line without the place in the code, and streams escape what their encoding lacks."""
+    codecs.register_error("pmd.escape", _escape)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="pmd.escape")
+    before, warnings.formatwarning = warnings.formatwarning, _line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _line(message: Any, *place: Any, **more: Any) -> str:
+    return f"warning: {printable(' '.join(str(message).split()))}\n"
