@@ -21,6 +21,7 @@ from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.kge.model import Comparison, KgeModel
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
+from pmd.settings.kge_stages import SHIFT_FREE
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,7 @@ class LabelLoss:
         """
         name = self.options.name
         ours, theirs = self.logits(student) / temperature, teacher_loss.logits(teacher) / temperature
-        if name in ("softmax", "one_vs_all"):
+        if name in SHIFT_FREE:
             return losses.soft_softmax_loss(ours, theirs) * temperature**2
         if name == "k_vs_all":
             return losses.soft_label_loss(ours, theirs) * temperature**2
