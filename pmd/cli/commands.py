@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -36,6 +36,7 @@ class StagesCommand(Command):
     """
 
     key: str
+    short: Mapping[str, str] = field(default_factory=lambda: {"--report_to": "--train.report_to"})
     default: str | None = None
     check: Callable[[Any], None] = lambda config: None
 

@@ -6,6 +6,7 @@
     data.sha256    the checksum of the data      NAME/          one folder per stage: a model that loads by itself
     ranks/         of embedding models: the ranks of each stage, for later analyses
     checkpoint/    the state of the stage in progress, removed when its model is saved
+    tracking/      what trackers keep, where `train.report_to` names some
 
 Files are written under another name and renamed, so that a reader never sees half of one.
 """
@@ -115,7 +116,7 @@ class Run:
     def refuse_other_settings(self, config: Any) -> None:
         """PmdError, naming the first that differs, if this run was started with other settings.
 
-        `runs` and `name` may differ: a run may be moved, or named by another path.
+        `runs` and `name` may differ: a run may be moved, or named by another path. So may whom it reports to.
         """
         file = self.folder / "config.yaml"
         stored, asked = read_settings(file), json.loads(json.dumps(dataclasses.asdict(config)))
@@ -125,8 +126,8 @@ class Run:
                 f"'{file}' lacks {missing}: it is cut off, or of another version; restore it, or choose another folder"
             )
         runs = stored["runs"], asked["runs"]
-        stored, asked = _flat(stored), _flat(asked)
-        for key in sorted((stored.keys() | asked.keys()) - {"runs", "name"}):
+        stored, asked = flat(stored), flat(asked)
+        for key in sorted((stored.keys() | asked.keys()) - {"runs", "name", "train.report_to"}):
             values = stored.get(key), asked.get(key)
             if values[0] != values[1] and not (key.endswith(".load") and _same_model(values, runs)):
                 raise PmdError(
@@ -203,11 +204,12 @@ class Run:
                 file.write(json.dumps(values) + "\n")
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested settings by their dotted keys; a list's have numbers."""
     if isinstance(value, dict):
-        return {key: leaf for name, part in value.items() for key, leaf in _flat(part, f"{prefix}.{name}").items()}
+        return {key: leaf for name, part in value.items() for key, leaf in flat(part, f"{prefix}.{name}").items()}
     if isinstance(value, list):
-        return _flat(dict(enumerate(value)), prefix) if value else {prefix[1:]: []}
+        return flat(dict(enumerate(value)), prefix) if value else {prefix[1:]: []}
     return {prefix[1:]: value}
 
 

@@ -68,10 +68,8 @@ class RankingRun(FamilyRun):
 def load_data(config: Any) -> KnowledgeGraph:
     """The graph of the settings of a run. PmdError if it lacks a split to rank, or training triples that weigh something."""
     graph = load_graph(config.data.path, **config.data.options)
-    if "train" in graph.weights and not graph.weights["train"].any():
-        raise PmdError(
-            f"data.weight: column '{config.data.weight}' is 0 in every training triple; choose another column"
-        )
+    if config.data.weight and not graph.weights.get("train", torch.zeros(1)).any():
+        raise PmdError(f"data.weight: '{config.data.weight}' gives no training triple a weight; choose another column")
     for split in config.evaluation.splits:
         warn_of_untrained(graph, split)
     return graph

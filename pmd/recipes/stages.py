@@ -12,7 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
 from pmd.training.device import accelerator_for, precision_of, watch_for
 from pmd.training.loop import Interrupted, Progress, fit
+from pmd.training.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class FamilyRun(ABC):
     """What a family of models supplies to `run_stages`.
 
     `stages` holds the run's stages by name, every setting filled in. `accelerator` is set before the data are loaded, `data`
-    (a graph, or a task's texts: it has a name and a checksum) and `run` after that.
+    (a graph, or a task's texts: it has a name and a checksum), `run` and `trackers` after that.
     """
 
     smallest_batch = 2
@@ -60,6 +61,7 @@ class FamilyRun(ABC):
     watch: Watch
     data: Any
     run: Run
+    trackers: Trackers
 
     def __init__(self, config: Any):
         self.config = config
@@ -136,6 +138,7 @@ class FamilyRun(ABC):
     def log(self, **values: Any) -> None:
         """Log a line of values, and tell the user if the machine's load has changed."""
         self.run.log(**values)
+        self.trackers.line(**values)
         if self.run.main and (remark := self.watch.remark()):
             tqdm.write(remark, file=sys.stderr)
 
@@ -163,11 +166,11 @@ def run_stages(family: type[FamilyRun], config: Any, run: Run | None = None) -> 
     if len(finished) < len(family_run.stages):
         note_environment(family_run)
     say(family_run, banner_text(family_run))
-    with resumable():
+    with resumable(), trackers_of(family_run) as family_run.trackers:
         for position, (name, stage) in enumerate(family_run.stages.items()):
             if name not in finished:
                 run_stage(family_run, stage, config.seed * 1000 + position)
-    close_run(family_run)
+        close_run(family_run)
     return family_run.run
 
 
@@ -184,6 +187,7 @@ def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
         family_run.accelerator.wait_for_everyone()
     result = family_run.measure(stage, model, training)
     run.add_result(stage.name, result)
+    family_run.trackers.result(stage.name, result)
     best = f" (best epoch {result.best_epoch})" if result.best_epoch is not None else ""
     say(family_run, f"{stage.name}: {family_run.summary(result)}{best} -> {folder}\n")
     family_run.accelerator.wait_for_everyone()
@@ -238,6 +242,14 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
     return run
 
 
+def trackers_of(family_run: FamilyRun) -> Trackers:
+    """What the settings say that the run reports to; nothing where all is finished, and in all processes but the main one."""
+    config, run = family_run.config, family_run.run
+    silent = not run.main or len(run.loadable) == len(family_run.stages)
+    names = [] if silent else config.train.trackers
+    return Trackers(names, folder_name(config.name or family_run.run_name), run.folder, asdict(config))
+
+
 def note_environment(family_run: FamilyRun) -> None:
     """Write env.json, which describes the start that trained last."""
     accelerator = family_run.accelerator
@@ -290,8 +302,10 @@ def close_run(family_run: FamilyRun) -> None:
     """Write the tables, and remove what a finished run does not need."""
     run = family_run.run
     if run.main:
-        tables = family_run.tables(run.results).items()
-        parts = [f"{family_run.data.name}, {split} split\n\n{table}\n" for split, table in tables]
+        results = run.results
+        tables = family_run.tables(results)
+        parts = [f"{family_run.data.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
         write_text(run.folder / "table.md", "\n".join(parts))
+        family_run.trackers.tables(tables, results)
         shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
     family_run.accelerator.wait_for_everyone()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
-from pmd.core.errors import PmdError, nearest
+from pmd.core.errors import PmdError, nearest, need_package
 
 Row, Stage = TypeVar("Row"), TypeVar("Stage")
 Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
@@ -100,11 +100,14 @@ def check_share(key: str, value: float | None, interval: Interval, remedy: str =
 
 
 def check_run(config: Any) -> None:
-    """Refuse a name, training settings (`train`) or ranking settings (`evaluation`) that no run can have."""
+    """Refuse a name, training settings (`train`) or ranking settings (`evaluation`) that no run can have, and a tracker that is
+    not installed."""
     check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE))
     if config.seed > MAX_SEED:
         raise PmdError(f"seed: {config.seed} is too large; give 0 to {MAX_SEED}")
     if config.train.patience and not config.train.valid_every:
         raise PmdError("train.patience: needs validation; set train.valid_every, or patience to 0")
+    for tracker in config.train.trackers:
+        need_package(tracker, "train.report_to needs", tracker)
     if config.name is not None and not re.fullmatch(r"\w[\w.-]*", config.name):
         raise PmdError(f"name: {config.name!r} cannot name a folder; use letters, digits, '-' and '_'")

@@ -13,6 +13,8 @@ from pmd.core.errors import PmdError
 GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
 """The settings of `data` that say how a graph is read."""
 
+Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb"]
+
 
 @dataclass
 class DataConfig:
@@ -67,6 +69,8 @@ class LoopConfig:
         threads: CPU threads of each process; 0 for what the user sets by OMP_NUM_THREADS, or else for the cores that are
             free at the start, shared evenly by the processes. A resumed run keeps its number.
         workers: processes that prepare batches; 0 for the training process itself.
+        report_to: trackers that are told, beside metrics.jsonl and results.json; one or a list. `tensorboard` and `mlflow`
+            write to `tracking` in the run folder.
     """
 
     epochs: int = 20
@@ -82,9 +86,16 @@ class LoopConfig:
     patience: int = 0
     threads: int = 0
     workers: int = 0
+    report_to: Tracker | list[Tracker] | None = None
 
     optimizer: ClassVar[str] = "adamw"
     schedule: ClassVar[str] = "linear"
+
+    @property
+    def trackers(self) -> list[str]:
+        """The trackers by name, each once."""
+        named = [self.report_to] if isinstance(self.report_to, str) else self.report_to or []
+        return [*dict.fromkeys(named)]
 
 
 @dataclass

@@ -53,7 +53,7 @@ def test_a_column_of_confidences_weighs_the_losses(command, settings, folder, we
 
 def test_confidences_that_weigh_nothing_are_refused(weighted, tmp_path):
     for name, value, message in (
-        ("nothing", 0, "data.weight: column 'belief' is 0 in every training triple; choose another column"),
+        ("nothing", 0, "data.weight: 'belief' gives no training triple a weight; choose another column"),
         ("large", "1e39", "column belief holds '1e39'…from 0 up"),
     ):
         copy = weighted(name, lambda i, value=value: value)
