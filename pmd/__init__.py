@@ -8,7 +8,7 @@ from typing import Any
 
 _HOMES = {
     "load_graph": "pmd.data.graphs.sources",
-    "graph_from": "pmd.data.graphs.frames",
+    "graph_from": "pmd.data.graphs.files.frames",
     "Shares": "pmd.data.graphs.split",
     "KnowledgeGraph": "pmd.data.graphs.graph",
     "KgeModel": "pmd.models.kge.model",

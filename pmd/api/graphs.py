@@ -25,7 +25,7 @@ def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
     if isinstance(graph, (str, os.PathLike)):
         return {**more, "path": os.fspath(graph)}
     if not isinstance(graph, KnowledgeGraph):
-        from pmd.data.graphs.frames import graph_from
+        from pmd.data.graphs.files.frames import graph_from
 
         reading = {name: more[name] for name in ("columns", "drop", "weight", "language") if more.get(name)}
         graph = graph_from(graph, **reading)

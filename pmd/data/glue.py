@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import moved
-from pmd.data.graphs.tsv import at, read_lines
+from pmd.data.graphs.files.tsv import at, read_lines
 from pmd.data.texts.batches import Chunk, chunks
 from pmd.data.texts.compose import Frame, Texts
 from pmd.data.texts.graph_text import default_cache, tokenise

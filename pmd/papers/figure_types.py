@@ -16,7 +16,7 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 
 from pmd.core.errors import PmdError, need_package
-from pmd.data.graphs.tsv import read_columns
+from pmd.data.graphs.files.tsv import read_columns
 from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.papers.med import models_of
 from pmd.reports.figure_methods import chosen, read_table

@@ -12,8 +12,8 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import SPLIT_HERE
+from pmd.data.graphs.files.layouts import convert
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.layouts import convert
 from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
 from pmd.data.graphs.sources import load_graph, write_graph
 from pmd.data.graphs.split import Shares

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
+from pmd.data.graphs.files.tsv import write_columns
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
-from pmd.data.graphs.tsv import write_columns
 from pmd.data.texts.graph_text import GraphText, relation_texts, whole_texts
 from pmd.models.kge.folder import Vocabulary
 from pmd.models.kge.model import KgeModel

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.triples import TripleTable
+from pmd.data.graphs.files.tsv import words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.split import Shares
-from pmd.data.graphs.triples import TripleTable
-from pmd.data.graphs.tsv import words_of
 
 SPLIT_HERE = "the triples are split"
 """How the note of a graph begins whose splits were made here."""

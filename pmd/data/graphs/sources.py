@@ -20,13 +20,13 @@ from torch import Tensor
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.answers import distinct, triple_keys
-from pmd.data.graphs.folders import load_file, load_folder, split_files
+from pmd.data.graphs.files.folders import load_file, load_folder, split_files
+from pmd.data.graphs.files.hub_source import is_dataset_folder, load_dataset_graph
+from pmd.data.graphs.files.tables import ENDINGS, stem_of
+from pmd.data.graphs.files.triples import Options
+from pmd.data.graphs.files.tsv import closest, quote, write_columns
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.hub_source import is_dataset_folder, load_dataset_graph
-from pmd.data.graphs.rdf import is_rdf_file, load_rdf_graph, rdf_files, rdf_stem
-from pmd.data.graphs.tables import ENDINGS, stem_of
-from pmd.data.graphs.triples import Options
-from pmd.data.graphs.tsv import closest, quote, write_columns
+from pmd.data.graphs.rdf.read import is_rdf_file, load_rdf_graph, rdf_files, rdf_stem
 
 _REGISTERED: dict[str, tuple[Callable[[], KnowledgeGraph], str | None]] = {}
 INDUCTIVE = ("inductive_train", "inductive_valid", "inductive_test")

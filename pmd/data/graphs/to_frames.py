@@ -1,4 +1,4 @@
-"""Graphs as frames, tables, tuples, data sets and networkx graphs; `pmd.data.graphs.frames` reads all of them back."""
+"""Graphs as frames, tables, tuples, data sets and networkx graphs; `pmd.data.graphs.files.frames` reads all of them back."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.files.tsv import read_columns
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
-from pmd.data.graphs.tsv import read_columns
 from pmd.models.families import Cropped, stored_file, write_training
 from pmd.models.kge.model import KgeModel
 

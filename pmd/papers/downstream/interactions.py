@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.tsv import at, closest, index_ids, need_file, quote, read_columns, write_columns
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tsv import at, closest, index_ids, need_file, quote, read_columns, write_columns
 
 PARTS = ("train", "valid", "test")
 

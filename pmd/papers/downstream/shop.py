@@ -24,9 +24,9 @@ from torch.nn.functional import normalize
 
 from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
+from pmd.data.graphs.files.tsv import write_columns
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_graph
-from pmd.data.graphs.tsv import write_columns
 from pmd.papers.downstream.interactions import Interactions, interactions_of, write_interactions
 from pmd.settings.checks import check_numbers
 

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError, need_package
 from pmd.core.run import Run
+from pmd.data.graphs.files.tsv import find_file, read_lines
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
-from pmd.data.graphs.tsv import find_file, read_lines
 from pmd.models.kge.folder import load_for
 from pmd.models.kge.interactions import make_interaction
 from pmd.models.kge.model import KgeModel

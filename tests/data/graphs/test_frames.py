@@ -14,7 +14,7 @@ import torch
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.data.graphs.frames import graph_from
+from pmd.data.graphs.files.frames import graph_from
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 

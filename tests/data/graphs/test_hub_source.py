@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.hub_source import load_dataset_graph
+from pmd.data.graphs.files.hub_source import load_dataset_graph
 from pmd.data.graphs.sources import load_graph
 
 from ...says import says

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.layouts import convert
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.layouts import convert
 from pmd.data.graphs.sources import load_graph
 
 GRAPH = KnowledgeGraph(

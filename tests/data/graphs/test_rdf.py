@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.layouts import convert
+from pmd.data.graphs.files.triples import Options
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.layouts import convert
-from pmd.data.graphs.rdf import (
+from pmd.data.graphs.rdf.read import (
     from_rdflib,
     is_rdf_file,
     is_rdflib_graph,
@@ -22,11 +23,10 @@ from pmd.data.graphs.rdf import (
     load_rdf_graph,
     rdf_files,
 )
-from pmd.data.graphs.rdf_statements import RdfTriples, readable
-from pmd.data.graphs.rdf_writer import write_ntriples
+from pmd.data.graphs.rdf.statements import RdfTriples, readable
+from pmd.data.graphs.rdf.write import write_ntriples
 from pmd.data.graphs.sources import load_graph
 from pmd.data.graphs.split import Shares
-from pmd.data.graphs.triples import Options
 from tests.says import says
 
 pytest.importorskip("pyoxigraph")

@@ -2,7 +2,7 @@
 
 Splits under any usual name and ending; RotatE's `entities.dict`; OpenKE's `train2id.txt`; GraIL's pairs of folders `X` and
 `X_ind`; ILPC's `inference.txt`; CoDEx's verified negatives; and one file, with or without a file of nodes, as of Hetionet and
-PrimeKG. The texts beside them are read by `pmd.data.graphs.texts`.
+PrimeKG. The texts beside them are read by `pmd.data.graphs.files.texts`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import graph_of
+from pmd.data.graphs.files.tables import first_lines, read_table, stem_of
+from pmd.data.graphs.files.texts import is_text, listed_ids, read_texts
+from pmd.data.graphs.files.triples import DEFAULTS, PARTS, Options, TripleTable, read_triples
+from pmd.data.graphs.files.tsv import at, listing, quote
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tables import first_lines, read_table, stem_of
-from pmd.data.graphs.texts import is_text, listed_ids, read_texts
-from pmd.data.graphs.triples import DEFAULTS, PARTS, Options, TripleTable, read_triples
-from pmd.data.graphs.tsv import at, listing, quote
 
 SPLITS = {
     "train": ("train", "training"),

@@ -4,7 +4,7 @@
 - `kg-bert`: `entity2text.txt`, `entity2textlong.txt`, `relation2text.txt`, `entities.txt`, `relations.txt`, and
   `train.tsv`, `dev.tsv`, `test.tsv` (Yao, Mao and Luo, 2019), as SimKGC's preprocessing reads them too;
 - `parquet`: a file for each split with heads, relations and tails, their names and descriptions, for the Hub;
-- `nt`: N-Triples, see `pmd.data.graphs.rdf_writer`.
+- `nt`: N-Triples, see `pmd.data.graphs.rdf.write`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.files.tsv import write_columns
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.rdf_writer import BASE, write_ntriples
+from pmd.data.graphs.rdf.write import BASE, write_ntriples
 from pmd.data.graphs.sources import columns_of_ids, write_graph
-from pmd.data.graphs.tsv import write_columns
 
 
 def convert(graph: KnowledgeGraph, layout: str, folder: Path, base: str = BASE) -> Path:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
-from pmd.data.graphs.triples import TripleTable
-from pmd.data.graphs.tsv import at, find_file, index_ids, need_file, quote, read_columns, read_lines, words_of
+from pmd.data.graphs.files.triples import TripleTable
+from pmd.data.graphs.files.tsv import at, find_file, index_ids, need_file, quote, read_columns, read_lines, words_of
 
 _WORDNET = "wordnet-mlj12-definitions.txt"
 _FREEBASE = "FB15k_mid2name.txt"

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.tsv import quote, words_of
+from pmd.data.graphs.files.tsv import quote, words_of
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDFS = "http://www.w3.org/2000/01/rdf-schema#"

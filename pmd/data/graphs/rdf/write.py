@@ -16,9 +16,9 @@ import torch
 
 from pmd.core.errors import PmdError, need_package
 from pmd.core.files import new_folder, write_folder
+from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.rdf_statements import ALIASES, DESCRIPTIONS, NAMES, TEXTS, TYPE
-from pmd.data.graphs.tsv import quote
+from pmd.data.graphs.rdf.statements import ALIASES, DESCRIPTIONS, NAMES, TEXTS, TYPE
 
 if TYPE_CHECKING:
     from pyoxigraph import NamedNode, Triple

@@ -1,7 +1,7 @@
 """Reading RDF: N-Triples, N-Quads, Turtle, TriG, RDF/XML and JSON-LD files, and `rdflib` graphs.
 
 Files are parsed by `pyoxigraph` (the extra `rdf`) as they are read: no statement is held as an object. What becomes of the
-statements is said in `pmd.data.graphs.rdf_statements`; `pmd.data.graphs.rdf_writer` writes N-Triples.
+statements is said in `pmd.data.graphs.rdf.statements`; `pmd.data.graphs.rdf.write` writes N-Triples.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 
 from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.build import Texts, graph_of
-from pmd.data.graphs.folders import split_of
+from pmd.data.graphs.files.folders import split_of
+from pmd.data.graphs.files.tables import PACKINGS, open_packed
+from pmd.data.graphs.files.triples import DEFAULTS, PARTS, Options, TripleTable
+from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.rdf_statements import RDF, TEXTS, RdfTriples, Statements
-from pmd.data.graphs.tables import PACKINGS, open_packed
-from pmd.data.graphs.triples import DEFAULTS, PARTS, Options, TripleTable
-from pmd.data.graphs.tsv import quote
+from pmd.data.graphs.rdf.statements import RDF, TEXTS, RdfTriples, Statements
 
 if TYPE_CHECKING:
     import pyoxigraph

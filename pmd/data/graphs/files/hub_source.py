@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.files.tables import as_text, encoded_table
+from pmd.data.graphs.files.triples import DEFAULTS, Options, triples_of
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.tables import as_text, encoded_table
-from pmd.data.graphs.triples import DEFAULTS, Options, triples_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

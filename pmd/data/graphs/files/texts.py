@@ -13,10 +13,10 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
-from pmd.data.graphs.tables import read_table, stem_of
-from pmd.data.graphs.text_folders import is_text_folder, read_text_folder
-from pmd.data.graphs.triples import Options, TripleTable
-from pmd.data.graphs.tsv import (
+from pmd.data.graphs.files.tables import read_table, stem_of
+from pmd.data.graphs.files.text_folders import is_text_folder, read_text_folder
+from pmd.data.graphs.files.triples import Options, TripleTable
+from pmd.data.graphs.files.tsv import (
     at,
     find_file,
     index_ids,

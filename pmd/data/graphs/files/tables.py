@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.tsv import at, quote
+from pmd.data.graphs.files.tsv import at, quote
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.tables import read_table
+from pmd.data.graphs.files.tsv import SPELLINGS, at, closest, quote
 from pmd.data.graphs.split import Shares
-from pmd.data.graphs.tables import read_table
-from pmd.data.graphs.tsv import SPELLINGS, at, closest, quote
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
-from pmd.data.graphs.folders import split_of
+from pmd.data.graphs.files.folders import split_of
+from pmd.data.graphs.files.hub_source import rows_of
+from pmd.data.graphs.files.tables import as_text, encoded_table
+from pmd.data.graphs.files.texts import add_nodes
+from pmd.data.graphs.files.triples import Options, TripleTable, add_note, triples_of
+from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.hub_source import rows_of
-from pmd.data.graphs.rdf import from_rdflib, graph_of_rdf, is_rdflib_graph
+from pmd.data.graphs.rdf.read import from_rdflib, graph_of_rdf, is_rdflib_graph
 from pmd.data.graphs.sources import READER_OPTIONS, check_options, warn_of_remarks
-from pmd.data.graphs.tables import as_text, encoded_table
-from pmd.data.graphs.texts import add_nodes
-from pmd.data.graphs.triples import Options, TripleTable, add_note, triples_of
-from pmd.data.graphs.tsv import quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,7 @@ def graph_from(
         entities: texts, which need not be complete: a frame with columns id, name, description, type; or a mapping of ids to
             names, or to mappings with these keys.
         relations: the same with ids and names.
-        options: columns, drop, weight, language and shares, see `pmd.data.graphs.triples.Options`.
+        options: columns, drop, weight, language and shares, see `pmd.data.graphs.files.triples.Options`.
 
     Raises:
         PmdError: for whatever cannot be used; rows are counted from 1.
