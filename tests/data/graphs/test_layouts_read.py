@@ -345,3 +345,9 @@ def test_awkward_ids_stay_as_they_are(tmp_path, write_files):
     text = "\ufeff" + lines(rows)
     graph = load_graph(write_files(tmp_path / "g", {f"{split}.tsv": text for split in TRIPLES}))
     assert graph.entity_ids == sorted(ids)
+
+
+def test_an_id_with_a_tab_or_a_line_break_is_refused(tmp_path, write_files, load_error):
+    files = {f"{split}.csv": "a,r,b\nb,r,a\n" for split in TRIPLES} | {"train.csv": 'a,r,b\n"b\n2",r,a\n'}
+    folder = write_files(tmp_path / "g", files)
+    assert says(load_error(folder), f"{folder}/train.csv, line 2: the head 'b\\n2' holds a tab or a line break")

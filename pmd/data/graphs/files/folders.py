@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import graph_of
+from pmd.data.graphs.files.columns import PARTS
+from pmd.data.graphs.files.headers import read_triples
 from pmd.data.graphs.files.tables import first_lines, read_table, stem_of
 from pmd.data.graphs.files.texts import is_text, listed_ids, read_texts
-from pmd.data.graphs.files.triples import DEFAULTS, PARTS, Options, TripleTable, read_triples
+from pmd.data.graphs.files.triples import DEFAULTS, Options, TripleTable
 from pmd.data.graphs.files.tsv import at, listing, quote
 from pmd.data.graphs.graph import KnowledgeGraph
 

@@ -60,6 +60,7 @@ def load_dataset_graph(
         place = f"dataset '{source}', split {theirs}"
         table = encoded_table(as_text(rows_of(dataset[theirs]), place))
         tables[ours] = triples_of(table, place, options, notes)
+        tables[ours].refuse_breaks()
     return graph_of(name, source, tables, Texts(), notes)
 
 

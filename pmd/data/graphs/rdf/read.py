@@ -19,9 +19,10 @@ import numpy as np
 
 from pmd.core.errors import PmdError, need_package
 from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.files.columns import PARTS
 from pmd.data.graphs.files.folders import split_of
 from pmd.data.graphs.files.tables import PACKINGS, open_packed
-from pmd.data.graphs.files.triples import DEFAULTS, PARTS, Options, TripleTable
+from pmd.data.graphs.files.triples import DEFAULTS, Options, TripleTable
 from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf.statements import RDF, TEXTS, RdfTriples, Statements
