@@ -17,6 +17,14 @@ from pmd.core.errors import PmdError
 
 ABANDONED_AFTER = 24 * 3600
 """Seconds after which a temporary folder is assumed to be left by a killed process, and removed."""
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of the operating system where a folder may be read and not written."""
+
+
+def default_cache() -> Path:
+    """Where tokenised texts are kept, and the indexes of models in read-only folders: $PMD_CACHE, or `pmd` in the user's
+    cache folder."""
+    return Path(os.environ.get("PMD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -24,11 +24,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
+from pmd.core.files import default_cache
 from pmd.core.types import moved
 from pmd.data.graphs.files.tsv import at, read_lines
 from pmd.data.texts.batches import Chunk, chunks
 from pmd.data.texts.compose import Frame, Texts
-from pmd.data.texts.graph_text import default_cache, tokenise
+from pmd.data.texts.graph_text import tokenise
 from pmd.data.texts.packing import Packed, pack
 from pmd.data.texts.ragged import Ragged
 from pmd.settings.catalogue import AX, TASKS, GlueTask, task_key

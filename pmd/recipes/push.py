@@ -37,7 +37,7 @@ from pmd.use.index import Index
 from pmd.use.load import current_index, graph_of_run, load
 from pmd.use.locate import stage_folder
 
-SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv", "index/*")
+SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv")
 """Of a stage's folder. Its entities.safetensors has the vectors of the index once more."""
 
 
@@ -155,12 +155,10 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     family = family_of(stored_settings(stage), stage)
     width = config.width if config.width != width_of(stored_settings(stage)) else None
     if width is None:
-        if family.ranks:
-            current_index(stage, config.data)
         for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):
-            target = folder / source.relative_to(stage)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copy2(source, folder / source.name)
+        if family.ranks:
+            shutil.copytree(current_index(stage, config.data).folder, folder / "index")
     else:
         from pmd.recipes.crop import CropConfig, crop
 

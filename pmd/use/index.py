@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import write_json
+from pmd.core.files import default_cache, write_json
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.use.names import Names, Strings
@@ -45,12 +45,14 @@ class Index:
     Args:
         folder: `index` in the folder of a model.
 
+        model: the folder of the model, if the index is not in it.
+
     Raises:
         PmdError: if it is broken; columns are read, and may raise, later.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, model: Path | None = None):
+        self.folder, self.model = folder, model or folder.parent
         try:
             self.metadata: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
             if self.metadata["format"] != FORMAT:
@@ -138,13 +140,25 @@ class Index:
 
     def _broken(self, why: object) -> PmdError:
         reason = f"it has no {why}" if isinstance(why, KeyError) else first_line(why)
-        return PmdError(f"{self.folder} is broken ({reason}); rebuild it: pmd answer {self.folder.parent} --build")
+        return PmdError(f"{self.folder} is broken ({reason}); rebuild it: pmd answer {self.model} --build")
+
+
+def index_folders(model: Path) -> tuple[Path, Path]:
+    """Where a model's index may be: in its folder, or in the cache, which is for folders that cannot be written."""
+    name = hashlib.sha256(str(model.resolve()).encode()).hexdigest()[:32]
+    return model / "index", default_cache() / f"index-{name}"
+
+
+def index_folder(model: Path) -> Path:
+    """Where a model's index is, or where it would be."""
+    own, cached = index_folders(model)
+    return cached if cached.is_dir() else own
 
 
 def has_index(model: Path, *, any_format: bool = False) -> bool:
     """Whether a model's folder has an index of this version's format, or of any; a broken one counts."""
     try:
-        metadata = json.loads((model / "index" / "index.json").read_text(encoding="utf-8"))
+        metadata = json.loads((index_folder(model) / "index.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError):

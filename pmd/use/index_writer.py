@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from pmd.core.bars import shows_bars
-from pmd.core.files import write_folder, write_json
+from pmd.core.errors import PmdError
+from pmd.core.files import READ_ONLY, write_folder, write_json
 from pmd.core.types import TARGETS
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.ragged import Ragged
 from pmd.models.kge.folder import load_for
-from pmd.use.index import FORMAT, FileStats, Index, crop_vectors, file_stats, files_checksum, model_files
+from pmd.use.index import FORMAT, FileStats, Index, crop_vectors, file_stats, files_checksum, index_folders, model_files
 from pmd.use.names import Strings, folded_order
 
 if TYPE_CHECKING:  # transformers is loaded for text models only
@@ -66,8 +68,7 @@ def build_index(
         save_file(contiguous, folder / "columns.safetensors")
         write_json(folder / "index.json", metadata | text_metadata)
 
-    write_folder(model / "index", fill)
-    return Index(model / "index")
+    return Index(write_index(model, fill), model)
 
 
 def crop_index(index: Index, model: Path, width: int) -> None:
@@ -79,7 +80,26 @@ def crop_index(index: Index, model: Path, width: int) -> None:
             np.save(folder / "vectors.npy", crop_vectors(index.vectors, width))
         write_json(folder / "index.json", index.metadata | _model_metadata(model) | {"dim": width})
 
-    write_folder(model / "index", fill)
+    write_index(model, fill)
+
+
+def write_index(model: Path, fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write the index of a model's folder, into the cache if the folder is read-only; where it is. PmdError if
+    both are."""
+    own, cached = index_folders(model)
+    for folder in (own, cached):
+        try:
+            write_folder(folder, fill)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            continue
+        if folder == own:
+            shutil.rmtree(cached, ignore_errors=True)  # of a time when the folder was read-only
+        return folder
+    raise PmdError(
+        f"{own}: cannot be written, nor can the cache {cached.parent}; set PMD_CACHE to a folder that can be"
+    )
 
 
 def _model_metadata(folder: Path) -> dict[str, Any]:

@@ -18,7 +18,16 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run, read_settings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
-from pmd.use.index import FileStats, Index, file_stats, files_checksum, graph_files, has_index, model_files
+from pmd.use.index import (
+    FileStats,
+    Index,
+    file_stats,
+    files_checksum,
+    graph_files,
+    has_index,
+    index_folder,
+    model_files,
+)
 from pmd.use.locate import check_folder, locate
 from pmd.use.trained_models import TrainedKge, TrainedText
 
@@ -96,7 +105,7 @@ def current_index(
         source = DataConfig(path=source)
     if rebuild or not has_index(model, any_format=source is None):
         return build(model, source, named=named)
-    index = Index(model / "index")
+    index = Index(index_folder(model), model)
     changed = changes(index, model, source, named=named)
     if not changed:
         return index

@@ -1,5 +1,6 @@
 """Answers of both kinds of model, by value: the scores that are ranked, the marks of a plain loop, what is built when."""
 
+import errno
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from pmd.models.text import scorer as text_scorer
 from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
 from pmd.settings.shared import DataConfig
+from pmd.use import index_writer
 from pmd.use import load as trained
 from pmd.use.trained_models import TrainedKge
 
@@ -435,6 +437,33 @@ def test_a_broken_index_says_how_to_mend_it(run, capsys):
         ask(run, "--build")
         assert capsys.readouterr().err.endswith(f"{index}: 48 entities\n")
         assert first_answer(run) == first
+
+
+def test_the_index_of_a_model_that_cannot_be_written_is_in_the_cache(run, tmp_path, monkeypatch):
+    cache, write = tmp_path / "cache", index_writer.write_folder
+    monkeypatch.setenv("PMD_CACHE", str(cache))
+    read_only = [run]
+
+    def write_folder(path, fill):
+        if any(folder in path.parents for folder in read_only):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        write(path, fill)
+
+    monkeypatch.setattr(index_writer, "write_folder", write_folder)
+    first = first_answer(run)
+    (index,) = cache.glob("index-*")
+    assert first_answer(run) == first and not (run / "narrow" / "index").exists()
+    dispatch(["crop", str(run / "narrow"), "--width=4", f"--out={tmp_path}/small"])
+    assert (tmp_path / "small" / "index" / "index.json").is_file()
+    (index / "index.json").write_text("{")
+    with pytest.raises(PmdError, match=rf"broken.*pmd answer {run / 'narrow'} --build"):
+        first_answer(run)
+    read_only.append(cache)
+    with pytest.raises(PmdError, match=rf"narrow/index: cannot be written, nor can the cache {cache}; set PMD_CACHE"):
+        ask(run, "--build")
+    read_only.clear()
+    ask(run, "--build")
+    assert not index.exists() and first_answer(run) == first
 
 
 def test_an_index_that_lacks_something_is_broken(run):

@@ -1,5 +1,6 @@
 """`pmd push` end to end: runs of every kind, to a small Hub and back, with the same answers and weights."""
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.hub.facts import Graph
 from pmd.recipes.push import dataset_of, hub_id
+from pmd.use import index_writer
 
 from ..hub.conftest import hub  # noqa: F401
 from ..tiny_glue import WIDTHS, write_bert, write_task
@@ -328,6 +330,24 @@ def test_no_token_is_said_before_anything_is_built(folder, runs, hub, monkeypatc
     assert not (run / "rotate" / "index").exists() and hub.requests == []
     dispatch(["push", str(run), "user/name", "--token=hf_right"])
     assert (run / "rotate" / "index").exists() and "README.md" in hub.files("user/name")
+
+
+def test_the_index_of_a_read_only_run_is_sent_from_the_cache(folder, runs, tmp_path, monkeypatch):
+    run = embeddings(folder, runs, "bare")
+    monkeypatch.setenv("PMD_CACHE", str(tmp_path / "cache"))
+    write = index_writer.write_folder
+
+    def write_folder(path, fill):
+        if run in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        write(path, fill)
+
+    monkeypatch.setattr(index_writer, "write_folder", write_folder)
+    shutil.rmtree(run / "rotate" / "index", ignore_errors=True)
+    dispatch(["push", str(run), "user/name", "--dry-run", f"--out={tmp_path}/sent"])
+    (index,) = (tmp_path / "cache").glob("index-*")
+    sent = tmp_path / "sent" / "index" / "columns.safetensors"
+    assert sent.read_bytes() == (index / "columns.safetensors").read_bytes() and not (run / "rotate" / "index").exists()
 
 
 @pytest.mark.parametrize("token", ["hf_wrong", "hf_reading"])

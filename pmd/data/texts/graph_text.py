@@ -11,18 +11,21 @@ are tokenised, and every distinct text of a batch exists once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError
+from pmd.core.files import write_bytes
 from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.compose import Frame, TokenTexts
@@ -53,11 +56,6 @@ def relation_texts(names: Sequence[str]) -> list[str]:
     return [*names, *(f"inverse {name}" for name in names)]
 
 
-def default_cache() -> Path:
-    """Where tokenised texts are kept: $PMD_CACHE, or `pmd` in the user's cache folder."""
-    return Path(os.environ.get("PMD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd")
-
-
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:
     """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
 
@@ -70,7 +68,7 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: 
             digest.update(text.encode())
             digest.update(b"\0")
         file = cache / f"tokens-{digest.hexdigest()[:32]}.safetensors"
-        if file.is_file():
+        with contextlib.suppress(OSError, SafetensorError):  # there is none, or it is damaged
             stored = load_file(file)
             return Ragged(stored["flat"], stored["offsets"])
     rows: list[list[int]] = []
@@ -79,10 +77,13 @@ def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: 
         rows += tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
     ragged = Ragged.from_rows(rows)
     if file is not None:
-        cache.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
-        save_file({"flat": ragged.flat, "offsets": ragged.offsets}, aside)
-        os.replace(aside, file)
+        try:
+            write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
+        except OSError as error:
+            remedy = "set PMD_CACHE to a folder that can be"
+            warnings.warn(
+                f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}", stacklevel=2
+            )
     return ragged
 
 

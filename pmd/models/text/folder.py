@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import new_folder, write_folder
+from pmd.core.files import default_cache, new_folder, write_folder
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
-from pmd.data.texts.graph_text import GraphText, Reading, default_cache
+from pmd.data.texts.graph_text import GraphText, Reading
 from pmd.models.families import Cropped
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions

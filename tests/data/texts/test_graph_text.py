@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from pmd.core.errors import PmdError
+from pmd.core.files import default_cache
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts import graph_text as module
@@ -15,7 +17,6 @@ from pmd.data.texts.graph_text import (
     GraphText,
     Reading,
     blank_before,
-    default_cache,
     entity_text,
     frame_of,
     relation_texts,
@@ -229,17 +230,22 @@ class TestCache:
         assert cased.flat.tolist() != self.read(tmp_path).flat.tolist()
         assert len([*tmp_path.iterdir()]) == 4
 
-    def test_never_holds_half_a_file(self, tmp_path, monkeypatch):
-        def broken(tensors, path):
-            path.write_bytes(b"half")
-            raise OSError("disk full")
+    def test_is_done_without_where_nothing_can_be_written(self, tmp_path, monkeypatch):
+        def refused(path, content):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "save_file", broken)
-            with pytest.raises(OSError, match="disk full"):
-                self.read(tmp_path)
-        assert [*tmp_path.glob("tokens-*")] == []
-        assert self.read(tmp_path).flat.tolist() == self.read(None).flat.tolist()
+            patch.setattr(module, "write_bytes", refused)
+            with pytest.warns(UserWarning, match=rf"^{tmp_path}: .*Read-only file system.*PMD_CACHE"):
+                assert self.read(tmp_path).flat.tolist() == self.read(None).flat.tolist()
+        assert [*tmp_path.iterdir()] == []
+
+    def test_is_written_anew_where_it_is_damaged(self, tmp_path):
+        whole = self.read(tmp_path)
+        (file,) = tmp_path.iterdir()
+        content = file.read_bytes()
+        file.write_bytes(content[:-9])
+        assert self.read(tmp_path).flat.tolist() == whole.flat.tolist() and file.read_bytes() == content
 
     def test_leaves_only_finished_files(self, tmp_path):
         GraphText(tiny_graph(), tiny_tokenizer(), READING, cache=tmp_path / "new")
