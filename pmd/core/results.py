@@ -7,7 +7,6 @@ is None; a key that this version does not know is kept and written back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pmd.core.errors import PmdError
@@ -96,11 +95,11 @@ class StageResult(Record):
     @classmethod
     def read(cls, stored: Any, file: object) -> StageResult:
         """The record of an entry of results.json. PmdError, naming the `file`, if the entry is none."""
-        if isinstance(stored, dict):
-            parts = [stored[key] for key in ("metrics", "widths") if key in stored]
-            if parts and all(isinstance(part, dict) and _holds_objects(part) for part in parts):
-                return cls(**stored)
-        raise PmdError(f"'{file}' does not hold a stage's result but {stored!r:.60}; restore it, or start a new run")
+        if not _is_result(stored):
+            raise PmdError(
+                f"'{file}' does not hold a stage's result but {stored!r:.60}; restore it, or start a new run"
+            )
+        return cls(**stored)
 
     def by_width(self, split: str) -> dict[int, Metrics]:
         """The metrics of a split for each width of a croppable model, or for the one width of another."""
@@ -123,5 +122,18 @@ class StageResult(Record):
         return {int(width): SubModelResult(**result) for width, result in (self.widths or {}).items()}
 
 
-def _holds_objects(part: Mapping[str, Any]) -> bool:
-    return all(isinstance(value, dict) for value in part.values())
+def _is_result(stored: Any) -> bool:
+    """Whether an object of JSON has what every reader of results takes for granted."""
+    if not isinstance(stored, dict):
+        return False
+    parts = [stored[key] for key in ("metrics", "widths") if key in stored]
+    sizes = [stored.get(key) for key in ("dim", "parameters")] if "metrics" in stored else []
+    objects = all(isinstance(part, dict) and all(isinstance(value, dict) for value in part.values()) for part in parts)
+    return bool(parts) and objects and not _has_text(parts) and all(isinstance(size, int) for size in sizes)
+
+
+def _has_text(value: Any) -> bool:
+    """Whether there is text where numbers should be; `constant` alone lists names."""
+    if isinstance(value, dict):
+        return any(_has_text(part) for name, part in value.items() if name != "constant")
+    return any(map(_has_text, value)) if isinstance(value, list) else isinstance(value, str)

@@ -172,6 +172,15 @@ class Run:
             )
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The settings in config.yaml. PmdError if they cannot be read, or are not a run's."""
+        file = self.folder / "config.yaml"
+        settings = read_settings(file)
+        if not isinstance(settings.get("data"), dict):
+            raise PmdError(f"'{file}' does not say what data the run was of; restore it, or choose another folder")
+        return settings
+
+    @property
     def stored(self) -> dict[str, Any]:
         """The entries of results.json by name; empty if there are none yet. PmdError if the file is broken."""
         return read_object(self.folder / "results.json", "restore it, or start a new run")

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, read_object, write_folder
 from pmd.core.results import StageResult
-from pmd.core.run import Run, read_settings
+from pmd.core.run import Run
 from pmd.data.graphs.sources import terms_of
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
@@ -180,9 +180,9 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
 def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> Facts:
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
-    config_yaml = read_settings(run.folder / "config.yaml")
+    config_yaml = run.settings
     settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
-    dim, data = width_of(settings), config_yaml["data"]["path"]
+    dim, data = width_of(settings), config_yaml["data"].get("path")
     index = Index(folder / "index") if family.ranks else None
     graph = index and graph_of(index)
     return Facts(

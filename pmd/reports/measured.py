@@ -51,8 +51,8 @@ class Measured:
                 self.facts = read_object(self.file, "")
         if self.facts.get("format") != FORMAT:
             self.facts = {"format": FORMAT}
-        self.data = data or graph_of_run(record.folder / "stage")
         try:
+            self.data = data or graph_of_run(record.folder / "stage")
             self._check_graph()
         except PmdError as error:
             self.note = f"The graph of this run cannot be read: {error}"

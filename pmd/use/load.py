@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
-from pmd.core.run import Run, read_settings
+from pmd.core.run import Run
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.index import (
@@ -162,9 +162,7 @@ def graph_of_run(model: Path) -> DataConfig | None:
     file = run_of(model).folder / "config.yaml"
     if not file.is_file():
         return None
-    data, place = read_settings(file).get("data"), run_of(model).data_place
-    if not isinstance(data, dict):
-        return None
+    data, place = run_of(model).settings["data"], run_of(model).data_place
     try:
         return DataConfig(**data | ({"path": str(place)} if place and place.exists() else {}))
     except TypeError as error:  # of other settings

@@ -172,7 +172,11 @@ def test_what_the_user_asks_for_is_told_from_what_a_launcher_sets(variables, sta
     assert cores.threads_asked(variables, tree(launcher), parent=7) == threads
 
 
-SHOW = "from pmd.core.cores import threads_asked; import os; print(threads_asked(os.environ), os.environ['OMP_NUM_THREADS'])"
+SHOW = """
+import os, sys
+from pmd.core.cores import threads_asked
+sys.stdout.write(f"{threads_asked(os.environ)} {os.environ['OMP_NUM_THREADS']}\\n")  # at once: processes write side by side
+"""
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc")

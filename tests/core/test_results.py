@@ -52,7 +52,7 @@ BERT = {
         "16": {"score": 0.7, "metrics": {"validation": {"accuracy": 0.7}}, "parameters": 20, "speedup": 1.0},
     },
 }
-OLD = {"metrics": {"test": {"mrr": 0.5}}, "dim": 4, "of a later version": [1, {"a": None}]}
+OLD = {"metrics": {"test": {"mrr": 0.5}}, "dim": 4, "parameters": 40, "of a later version": [1, {"a": None}]}
 
 
 @pytest.mark.parametrize("stored", [TEXT, EMBEDDING, BERT, OLD])
@@ -83,7 +83,14 @@ def test_metrics_come_by_width():
 
 
 @pytest.mark.parametrize(
-    "stored", [None, [], {}, {"teacher": None}, {"metrics": None}, {"metrics": {"test": 3}}, {"widths": [8, 16]}]
+    "stored",
+    [
+        *(None, [], {}, {"teacher": None}, {"metrics": None}, {"metrics": {"test": 3}}, {"widths": [8, 16]}),
+        {"metrics": {"test": {"mrr": 0.5}}},
+        {**TEXT, "parameters": "1000"},
+        {**TEXT, "metrics": {"test": {"mrr": "0.5"}}},
+        {"widths": {"8": {"score": "0.6", "constant": ["validation"]}}},
+    ],
 )
 def test_what_is_no_result_of_a_stage_is_named_with_its_file_and_the_way_out(stored):
     with pytest.raises(PmdError) as caught:

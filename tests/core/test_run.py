@@ -15,8 +15,8 @@ from pmd.settings.text import ProgressiveConfig
 def test_results_come_back_by_stage(tmp_path):
     run = Run(tmp_path)
     assert run.results == {}
-    run.add_result("first", StageResult(epochs=3, metrics={"test": {"mrr": 0.5}}))
-    run.add_result("second", StageResult(epochs=1, metrics={}))
+    run.add_result("first", StageResult(epochs=3, dim=4, parameters=40, metrics={"test": {"mrr": 0.5}}))
+    run.add_result("second", StageResult(epochs=1, dim=4, parameters=40, metrics={}))
     assert run.results["first"].epochs == 3 and run.results["second"].epochs == 1
     Run(tmp_path, main=False).add_result("third", StageResult(metrics={}))
     assert run.finished == [*run.results] == ["first", "second"]
@@ -26,6 +26,13 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path):
     runs = [Run.create(str(tmp_path / "runs"), "a", KgeConfig(seed=seed)) for seed in range(4)]
     assert [read_settings(run.folder / "config.yaml")["seed"] for run in runs] == [0, 1, 2, 3]
     assert Run.open("latest", runs=str(tmp_path / "runs")).folder == runs[-1].folder
+
+
+@pytest.mark.parametrize("text", ["a: b", "encoder: 3", "data: towns", "data:"])
+def test_settings_that_are_no_runs_are_named(text, tmp_path):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(PmdError, match=r"config\.yaml' does not say what data"):
+        Run(tmp_path).settings  # noqa: B018
 
 
 @pytest.mark.parametrize(
