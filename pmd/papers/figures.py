@@ -24,6 +24,7 @@ from pmd.recipes.tables import parameters_at
 from pmd.reports.figure_methods import by_method, by_retention, title
 from pmd.reports.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines, name_axes
 from pmd.reports.record import OF_WIDTH, Curve, curves
+from pmd.settings.catalogue import FAMILIES
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import read_config
@@ -81,7 +82,10 @@ def draw(config: FigureConfig) -> Path:
         return path
     if not (folder / "config.yaml").is_file():
         raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
-    settings, results = read_config(KgeConfig, ["--config", str(folder / "config.yaml")]), Run(folder).results
+    run = Run(folder)
+    if FAMILIES["embedding"].key not in run.settings:
+        raise PmdError(f"--run: '{folder}' is no run of embedding models; `pmd report` draws the curves of the others")
+    settings, results = read_config(KgeConfig, ["--config", str(folder / "config.yaml")]), run.results
     if config.what == "widths":
         by_width(results, settings, path)
     else:

@@ -39,12 +39,14 @@ def _wrong_value(message: str, key: str) -> str | None:
     choices = [choice.strip(" '") for _, listed in expected for choice in listed.split(",") if listed]
     if value is None or not (types or choices):
         return None
+    if inner := re.match(r"NestedArg\(key='([^']*)'", value[1]):  # of an option that has no parts
+        return f"{key}.{inner[1]}: there is no such option; {key} takes a value itself"
     fitting = [*dict.fromkeys(TYPES[name] for name in types), *([f"one of {', '.join(choices)}"] if choices else [])]
     close = get_close_matches(value[1], choices, 1)
     remedy = (
         "; write '{NAME: VALUE}'"
         if "dict" in types
-        else f"; write '[{value[1]}]'"
+        else f"; write '[{value[1].lstrip('[')}]'"
         if "list" in types
         else f"; did you mean '{close[0]}'?"
         if close

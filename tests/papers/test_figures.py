@@ -104,3 +104,9 @@ def test_files_of_pictures(run, tmp_path, capsys):  # noqa: F811
         figure_command([f"--run={run}", f"--out={tmp_path}/picture.foo"])
     with pytest.raises(PmdError, match="--dim: no student of width 5 with both stages"):
         figure_command([f"--run={run}", "--dim=5"])
+
+
+def test_a_run_of_other_models_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("encoder: {}\ndata: {path: world}\n")
+    with pytest.raises(PmdError, match=r"--run: .* is no run of embedding models"):
+        figure_command([str(tmp_path), "--what=epochs"])

@@ -17,6 +17,7 @@ from ..says import says
     ("option", "message"),
     [
         ("--model.widths=10,64", "model.widths: '10,64'…'[10,64]'"),
+        ("--model.widths=[10,64", "model.widths: '[10,64'…write '[10,64]'"),
         ("--model.widths=[a,64]", "model.widths: 'a'"),
         ("--train.epochs=1.5", "train.epochs: '1.5'"),
         ("--train.lr=fast", "train.lr: 'fast'"),
@@ -49,6 +50,8 @@ def test_wrong_values(option, message):
         ('--stages=[{"name": "a", "lrr": 1}]', "stages.lrr: …'stages.lr'"),
         ('--stages=[{"lr": 1}]', "stages.name: not given"),
         ("--data=world", "data: 'world'…--data.NAME"),
+        ("--seed.x=1", "seed.x: …seed takes a value"),
+        ("--data.path.x=1", "data.path.x: …data.path takes a value"),
         ("--train.lr", "--train.lr: the value is missing"),
         ("world", "'world'…--NAME VALUE"),
     ],
