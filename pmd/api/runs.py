@@ -129,13 +129,16 @@ def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def progressive(graph: Any = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+def progressive(
+    graph: Any = None, config: Any = None, *, resume: Any = None, callback: Any = None, **settings: Any
+) -> TrainedRun:
     """Distil a text model, grade by grade, as `pmd progressive` does.
 
     Args:
         graph: a graph, or what names one (see `pmd.load_graph`); by default that of the config.
         config: a `ProgressiveConfig`, a YAML file or the name of a bundled config; by default `pmd/world`.
-        resume: a run folder to go on with; nothing else is given then.
+        resume: a run folder to go on with; no graph and no settings are given then.
+        callback: called with the values of every line of metrics.jsonl, such as losses and validation.
         settings: what differs from the config, as `train={"epochs": 3}`.
 
     Raises:
@@ -145,28 +148,46 @@ def progressive(graph: Any = None, config: Any = None, *, resume: Any = None, **
     from pmd.settings.text_stages import check_progressive
 
     default = None if config or settings.get("stages") else "pmd/world"
-    return _trained(run, check_progressive, ProgressiveConfig, graph, config or default, resume, settings)
+    return _trained(
+        run, check_progressive, ProgressiveConfig, graph, config or default, resume, settings, callback=callback
+    )
 
 
-def train(graph: Any = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+def train(
+    graph: Any = None,
+    config: Any = None,
+    *,
+    resume: Any = None,
+    callback: Any = None,
+    teacher: Any = None,
+    **settings: Any,
+) -> TrainedRun:
     """Train embedding models, as `pmd train` does: one, a croppable one, or a teacher and its students.
 
     Arguments and errors are those of `progressive`; the config is a `KgeConfig`.
+
+    Args:
+        teacher: anything with `score_all(triples, target)` -> (b, entities): one student of width `model.dim` learns from its
+            scores, as logits, besides the labels (`dual.alpha`); or every stage that names the teacher `own` does.
     """
+    if teacher is not None and config is None and "stages" not in settings and resume is None:
+        settings["stages"] = [{"name": "taught", "teacher": "own"}]
     from pmd.recipes.kge import train_kge as run
     from pmd.settings.kge_stages import check_kge_run
 
-    return _trained(run, check_kge_run, KgeConfig, graph, config, resume, settings)
+    return _trained(run, check_kge_run, KgeConfig, graph, config, resume, settings, callback=callback, teacher=teacher)
 
 
-def glue(task: str | None = None, config: Any = None, *, resume: Any = None, **settings: Any) -> TrainedRun:
+def glue(
+    task: str | None = None, config: Any = None, *, resume: Any = None, callback: Any = None, **settings: Any
+) -> TrainedRun:
     """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does; the config is a `GlueConfig`, by default
     `glue/bert_base`."""
     from pmd.recipes.glue import train_glue as run
     from pmd.settings.glue_stages import check_glue
 
     settings |= {"task": task} if task else {}
-    return _trained(run, check_glue, GlueConfig, None, config or "glue/bert_base", resume, settings)
+    return _trained(run, check_glue, GlueConfig, None, config or "glue/bert_base", resume, settings, callback=callback)
 
 
 def _trained(
@@ -177,6 +198,7 @@ def _trained(
     config: Any,
     resume: Any,
     settings: dict[str, Any],
+    **given: Any,
 ) -> TrainedRun:
     if resume is not None:
         if graph is not None or settings:
@@ -192,4 +214,4 @@ def _trained(
             options = settings_of(config_class, options, data=data)
     check(options)
     with undisturbed():
-        return TrainedRun(run(options, earlier).folder)
+        return TrainedRun(run(options, earlier, **given).folder)

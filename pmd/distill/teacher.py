@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from pmd.core.types import Target, TripleScorer
 
 
 class Frozen:
@@ -15,6 +19,28 @@ class Frozen:
 
     def __init__(self, model: nn.Module, device: torch.device | str = "cpu"):
         self.model = model.eval().requires_grad_(False).to(device)
+
+
+class ScorerTeacher(nn.Module):
+    """Whatever scores all entities as answers (`score_all`), as a teacher of embeddings; its scores are taken as logits."""
+
+    def __init__(self, scorer: TripleScorer):
+        super().__init__()
+        self.scorer = [scorer]  # in a list: its weights are none of this module's
+
+    @torch.no_grad()
+    def score_all(self, triples: Tensor, target: Target) -> Tensor:
+        """Scores (b, entities)."""
+        return self.scorer[0].score_all(triples, target).to(triples.device)
+
+    def score_comparisons(self, comparisons: Sequence[tuple[Tensor, Target, Tensor]]) -> list[Tensor]:
+        """Scores (b, k) of each comparison: triples (b, 3), the end that is asked for, and candidates (groups, k) of so many
+        groups of consecutive triples."""
+        scores = []
+        for triples, target, candidates in comparisons:
+            rows = torch.arange(len(triples), device=candidates.device) // -(-len(triples) // len(candidates))
+            scores.append(self.score_all(triples, target).gather(1, candidates[rows]))
+        return scores
 
 
 def bridge(student: int, teacher: int, trained: bool = True) -> nn.Module:

@@ -51,9 +51,9 @@ Answers = Mapping[str, np.ndarray]
 """The answers (n, N) of all widths of a stage, by validation split."""
 
 
-def train_glue(config: GlueConfig, run: Run | None = None) -> Run:
+def train_glue(config: GlueConfig, run: Run | None = None, **given: Any) -> Run:
     """Fine-tune a BERT and its sub-models. Arguments and errors are those of `run_stages`."""
-    return run_stages(GlueRun, config, run)
+    return run_stages(GlueRun, config, run, **given)
 
 
 def read_inputs(

@@ -26,6 +26,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives
 from pmd.distill.kge_dimension_order import Order, dimension_order
 from pmd.distill.kge_supervised import KgeSetup
+from pmd.distill.teacher import ScorerTeacher
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.width_ranking import ranks_widths
@@ -36,7 +37,7 @@ from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_u
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
-from pmd.settings.kge_stages import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
+from pmd.settings.kge_stages import OWN, SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
 from pmd.use.locate import check_folder
 
 EXAMPLES = 1024
@@ -45,9 +46,9 @@ SCORES = 2**15
 """Scores of such examples that are computed at a time."""
 
 
-def train_kge(config: KgeConfig, run: Run | None = None) -> Run:
+def train_kge(config: KgeConfig, run: Run | None = None, **given: Any) -> Run:
     """Train embedding models. Arguments and errors are those of `run_stages`."""
-    return run_stages(KgeRun, config, run)
+    return run_stages(KgeRun, config, run, **given)
 
 
 class KgeRun(RankingRun):
@@ -67,6 +68,10 @@ class KgeRun(RankingRun):
         several = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
         if config.train.optimizer == "sparse_adam" and several:
             raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
+        if self.own_teacher is None and any(stage.teacher == OWN for stage in pending):
+            raise PmdError(
+                "teacher: own is what a program gives: pmd.train(graph, teacher=…); name a stage, or a folder by load"
+            )
         graph = load_data(config)
         refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:
@@ -139,7 +144,12 @@ class KgeRun(RankingRun):
         sparse = self.config.train.optimizer == "sparse_adam"
         model.sparse_gradients(sparse)
         teacher, teacher_loss = None, None
-        if stage.teacher:
+        if stage.teacher == OWN:
+            teacher, teacher_loss = (
+                ScorerTeacher(self.own_teacher),
+                replace(self.loss(stage.name), scale=1.0, margin=0.0),
+            )
+        elif stage.teacher:
             teacher = load_model(self.run.folder / stage.teacher).to(self.accelerator.device).sparse_gradients(sparse)
             teacher_loss = self.loss(stage.teacher)
         setup = KgeSetup(model, teacher, self.data, self.loss(stage.name), teacher_loss, self.config, stage)

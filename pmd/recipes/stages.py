@@ -62,6 +62,8 @@ class FamilyRun(ABC):
     data: Any
     run: Run
     trackers: Trackers
+    callback: Callable[[dict[str, Any]], None] | None = None
+    own_teacher: Any = None
 
     def __init__(self, config: Any):
         self.config = config
@@ -139,17 +141,28 @@ class FamilyRun(ABC):
         """Log a line of values, and tell the user if the machine's load has changed."""
         self.run.log(**values)
         self.trackers.line(**values)
+        if self.callback is not None and self.run.main:
+            self.callback(values)
         if self.run.main and (remark := self.watch.remark()):
             tqdm.write(remark, file=sys.stderr)
 
 
-def run_stages(family: type[FamilyRun], config: Any, run: Run | None = None) -> Run:
+def run_stages(
+    family: type[FamilyRun],
+    config: Any,
+    run: Run | None = None,
+    *,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    teacher: Any = None,
+) -> Run:
     """Run all stages that are not finished yet, and write the tables.
 
     Args:
         family: what the family of the models supplies.
         config: the settings; of a run that is resumed, those in its folder.
         run: the run folder to resume; by default a new one is made.
+        callback: called with the values of every line of metrics.jsonl, in the main process.
+        teacher: what scores triples (`score_all`), for the stages whose teacher is `own`.
 
     Raises:
         PmdError: for settings, models or data that cannot be used.
@@ -157,6 +170,7 @@ def run_stages(family: type[FamilyRun], config: Any, run: Run | None = None) -> 
     """
     quiet()
     family_run = family(config)
+    family_run.callback, family_run.own_teacher = callback, teacher
     family_run.accelerator = accelerator_for(config.train, run)
     refuse_small_batches(family_run)
     family_run.watch = watch_for(family_run.accelerator)

@@ -35,9 +35,9 @@ from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check_progressive, resolve_stages
 
 
-def progressive(config: ProgressiveConfig, run: Run | None = None) -> Run:
+def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
     """Distil a text model, grade by grade. Arguments and errors are those of `run_stages`."""
-    return run_stages(TextRun, config, run)
+    return run_stages(TextRun, config, run, **given)
 
 
 class TextRun(RankingRun):

@@ -25,6 +25,8 @@ INHERITED = {"dim": "model.dim", "alpha": "dual.alpha", "beta": "dual.beta", "lr
 INHERITED |= {name: f"loss.{name}" for name in ("scale", "constraint", "adversarial")}
 """The settings of a stage that are else those of the run, by their keys there."""
 
+OWN = "own"
+"""The teacher of a stage that a program gives."""
 POSITIVE = ("model.dim", "model.init", "loss.negatives", "loss.shared", "loss.scale", "dual.temperature")
 POSITIVE += ("dual.second_epochs",)
 NOT_NEGATIVE = ("loss.adversarial", "loss.n3", "loss.constraint", "train.valid_triples", "evaluation.rerank_hops")
@@ -123,7 +125,7 @@ def _epochs(key: str, epochs: float | None, usual: int) -> int:
 def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageConfig]) -> None:
     for setting in ("teacher", "start", "crop"):
         name = getattr(stage, setting)
-        if name is not None and name not in earlier:
+        if name is not None and name not in earlier and (setting, name) != ("teacher", OWN):
             raise PmdError(f"{key}.{setting}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
     if stage.start and earlier[stage.start].dim != stage.dim:
         raise PmdError(f"{key}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
@@ -140,7 +142,9 @@ def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageCon
         if stage.med.draw > len(stage.widths):
             raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
     _check_method(stage, key)
-    if stage.teacher and earlier[stage.teacher].dim < stage.dim:
+    if stage.teacher == OWN and (stage.release or stage.widths):
+        raise PmdError(f"{key}.teacher: own gives scores alone; leave out {'release' if stage.release else 'widths'}")
+    if stage.teacher in earlier and earlier[stage.teacher].dim < stage.dim:
         raise PmdError(f"{key}.dim: {stage.dim} is wider than its teacher's {earlier[stage.teacher].dim}")
     if stage.release and not stage.teacher:
         raise PmdError(f"{key}.release: there is no teacher to release; name one")

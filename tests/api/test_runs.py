@@ -1,5 +1,6 @@
 """Training from Python: the same results as the commands, typed, and nothing changed in the process."""
 
+import json
 import random
 
 import numpy as np
@@ -109,3 +110,36 @@ def test_progressive_and_evaluate_and_crop(folder, tmp_path, runs):
     assert last.metrics.mrr == pytest.approx(run.metrics()["mrr"]) and last.rate > 0
     out = pmd.crop(run.folder / "grade1", 16, tmp_path / "narrow")
     assert pmd.load(out).answer(head="Finland town 1", relation="lies in", top_k=2).answers
+
+
+def test_an_own_teacher_teaches_as_a_stage_does(folder, runs):
+    graph = pmd.load_graph(folder)
+    wide = pmd.train(graph, runs=runs, **SMALL)
+    teacher = pmd.load_scorer(wide.folder / wide.stages[0], graph)
+    for loss in ({"name": "softmax", "negatives": 4, "shared": 4}, {"name": "softmax"}, {"name": "one_vs_all"}):
+        stages = [
+            {"name": "wide", "load": str(wide.folder / wide.stages[0])},
+            {"name": "taught", "dim": 4, "teacher": "wide"},
+        ]
+        settings = {"runs": runs, **SMALL, "loss": loss}
+        by_stage = pmd.train(graph, stages=stages, **settings)
+        by_scores = pmd.train(graph, stages=[stages[0], {**stages[1], "teacher": "own"}], teacher=teacher, **settings)
+        alone = pmd.train(graph, stages=[stages[0], {"name": "taught", "dim": 4}], **settings)
+        assert by_scores.metrics("taught") == by_stage.metrics("taught") != alone.metrics("taught")
+    taught = pmd.train(graph, teacher=teacher, runs=runs, **SMALL)
+    assert taught.stages == ["taught"] and taught.results["taught"].teacher == "own"
+
+
+def test_an_own_teacher_that_is_not_given_or_cannot_learn_is_refused(folder, runs):
+    stage = {"name": "taught", "teacher": "own"}
+    with pytest.raises(PmdError, match="own is what a program gives"):
+        pmd.train(folder, runs=runs, stages=[stage], **SMALL)
+    with pytest.raises(PmdError, match="own gives scores alone; leave out release"):
+        pmd.train(folder, runs=runs, stages=[{**stage, "release": True}], teacher=object(), **SMALL)
+
+
+def test_a_callback_sees_every_line_that_is_logged(folder, runs):
+    seen = []
+    run = pmd.train(folder, runs=runs, callback=seen.append, **SMALL)
+    assert seen == [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert {"valid", "loss"} <= {key for values in seen for key in values}
