@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pmd.core.devices import widest_float
 from pmd.core.types import Target
 from pmd.data.graphs.negatives import KgeBatch
 from pmd.distill.kge_supervised import LabelLoss, batch_scores, comparisons, join_scores
@@ -81,7 +82,7 @@ def _scores_without(model: KgeModel, batch: KgeBatch) -> Iterator[Tensor]:
 
 
 def _term_function(model: KgeModel, triples: Tensor, target: Target, candidates: Tensor) -> Callable[[slice], Tensor]:
-    """A function from dimensions to their terms (b, k, dims), in double precision, for candidates (groups, k, parts, dim)
+    """A function from dimensions to their terms (b, k, dims), in the widest precision of the device, for candidates (groups, k, parts, dim)
     that stand at `target` of triples (b, 3)."""
     h, r, t = model.embed(triples, target=target)
     known, r = (grouped(rows, len(candidates)) for rows in (h if target == "tail" else t, r))  # (g, m, parts, dim)
@@ -90,7 +91,7 @@ def _term_function(model: KgeModel, triples: Tensor, target: Target, candidates:
     def terms(dims: slice) -> Tensor:
         query = interaction.query(known[..., dims], r[..., dims], target).unsqueeze(2)
         compared = interaction.candidate(candidates[..., dims].unsqueeze(1), r[..., dims].unsqueeze(2), target)
-        return interaction.terms(query, compared).flatten(0, 1)[: len(triples)].double()
+        return interaction.terms(query, compared).flatten(0, 1)[: len(triples)].to(widest_float(model.device))
 
     return terms
 

@@ -18,6 +18,7 @@ there, so they cost no further step.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from typing import Any, NoReturn, Protocol
 import torch
 from torch import Tensor
 
+from pmd.core.devices import supports_float64
 from pmd.core.errors import PmdError
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
@@ -117,7 +119,8 @@ def ranks_widths(
         model: with `widths`. Where its scores are not running sums, widths are ranked one after the other by `ranks`; texts
             are encoded once for all of them.
         batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
-            on it (on a CPU exactly; elsewhere as `ranks` says).
+            on it (on a CPU exactly; elsewhere as `ranks` says). They need double precision: a device without it leaves
+            them to the CPU.
         split, filtered, targets, max_triples, seed, rerank, progress: as in `pmd.evaluation.ranking.ranks`.
 
     Returns:
@@ -138,6 +141,8 @@ def ranks_widths(
         return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     if rerank is not None:
         raise PmdError("rerank: is added to cosines, and this model has none; leave it out")
+    if not supports_float64(model.device):
+        model = copy.deepcopy(model).cpu()
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     entities = graph.candidates(split)
     entities = torch.arange(graph.num_entities) if entities is None else entities

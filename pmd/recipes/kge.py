@@ -65,7 +65,7 @@ class KgeRun(RankingRun):
 
     def load_data(self, pending: Sequence[KgeStageConfig]) -> KnowledgeGraph:
         config, accelerator = self.config, self.accelerator
-        several = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
+        several = accelerator.num_processes > 1 and accelerator.device.type != "cpu"
         if config.train.optimizer == "sparse_adam" and several:
             raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
         if self.own_teacher is None and any(stage.teacher == OWN for stage in pending):

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from pmd.core.cores import Watch, thread_count
+from pmd.core.devices import best_device
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
@@ -35,8 +36,7 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
         PmdError: if the launcher started several processes that are not connected, or changes the results.
     """
     refuse_unnoted()
-    cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
-    accelerator = Accelerator(mixed_precision=config.precision, cpu=cpu)
+    accelerator = Accelerator(mixed_precision=config.precision, cpu=best_device().type == "cpu")
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:
         raise PmdError(

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from pmd.core.bars import shows_bars
+from pmd.core.devices import best_device
 from pmd.core.errors import PmdError
 from pmd.core.files import READ_ONLY, write_folder, write_json
 from pmd.core.types import TARGETS
@@ -151,7 +152,7 @@ def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | N
     from pmd.models.text.folder import load_model, stored_entities
 
     text_model = load_model(model)
-    encoder = text_model.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = text_model.model.to(best_device())
     text = text_model.read(graph, cache)
     write_vectors(folder / "vectors.npy", encoder, text, stored_entities(model, graph))
     metadata = {"kind": "text", "dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad}

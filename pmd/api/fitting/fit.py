@@ -160,14 +160,15 @@ def _understood(graph: KnowledgeGraph) -> list[str]:
     named = sum(name != key for name, key in zip(graph.entity_names, graph.entity_ids)) / graph.num_entities
     described = sum(map(bool, graph.entity_descriptions)) / graph.num_entities
     cores = cores_at_start()
-    import torch
+    from pmd.core.devices import best_device, device_name
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{cores.free} free cores"
+    device = best_device()
+    machine = f"{cores.free} free cores" if device.type == "cpu" else device_name(device)
     return [
         f"{'graph':<11}{graph.name}: {graph.num_entities:,} entities, {graph.num_relations:,} relations, {sizes} triples",
         *(f"{'':<11}{note}" for note in graph.notes),
         f"{'texts':<11}{named:.0%} of the entities have a name that is not their id, {described:.0%} a description",
-        f"{'machine':<11}{device}",
+        f"{'machine':<11}{machine}",
     ]
 
 

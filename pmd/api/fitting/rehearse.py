@@ -55,8 +55,8 @@ def _timed(objective: Objective, num_examples: int, collate: Callable, stage: An
             loss = objective.total(objective(collate(positions).to(device)))
         loss.backward()
         objective.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
         times.append(time.perf_counter() - start)
         if time.perf_counter() - began > SECONDS:
             break

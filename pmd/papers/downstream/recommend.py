@@ -156,9 +156,9 @@ def ndcg(scores: Tensor, wanted: Tensor, excluded: Tensor, k: int) -> float:
         excluded: (u, i) booleans: what is no candidate.
     """
     wanted_scores = scores.gather(1, wanted[:, None])
-    better = ((scores > wanted_scores) & ~excluded).sum(1)
-    tied = ((scores == wanted_scores) & ~excluded).sum(1)  # the wanted item is one of them
-    gains = 1 / torch.arange(2, k + 2, dtype=torch.float64, device=scores.device).log2()
+    better = ((scores > wanted_scores) & ~excluded).sum(1).cpu()
+    tied = ((scores == wanted_scores) & ~excluded).sum(1).cpu()  # the wanted item is one of them
+    gains = 1 / torch.arange(2, k + 2, dtype=torch.float64).log2()
     total_gains = torch.nn.functional.pad(gains.cumsum(0), (1, 0))  # (k + 1,): of the first 0 to k ranks
     ndcgs = (total_gains[(better + tied).clamp(max=k)] - total_gains[better.clamp(max=k)]) / tied
     return float(ndcgs.mean())

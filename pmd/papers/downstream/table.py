@@ -296,7 +296,7 @@ def pca_vectors(model: KgeModel, entities: Tensor, width: int) -> Tensor:
     """(n,) -> (n, parts · width): the principal components of these entities' whole embeddings."""
     from sklearn.decomposition import PCA
 
-    whole = model.entity_vectors(entities).double()
+    whole = model.entity_vectors(entities).cpu().double()
     components = width * model.interaction.entity_parts
     check_components(components, *whole.shape)
     return torch.from_numpy(PCA(components, svd_solver="full").fit_transform(whole.numpy())).float()
