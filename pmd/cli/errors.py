@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -21,7 +22,7 @@ FLAGS = {
 
 PATH_ERRORS = (
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
-    *(errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.EBUSY, errno.ELOOP, errno.EXDEV),
+    *(errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.EBUSY, errno.ELOOP, errno.EXDEV, errno.EFBIG),
 )
 """Errors of the operating system that the user can correct, usually by choosing another path."""
 
@@ -66,11 +67,14 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, PmdError):
         return str(error), 2
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
-    # safetensors and others pass the words on, but not the number.
+    # safetensors and others pass the words on, but not the number and the path.
+    if in_words := re.search(r'\(os error (\d+)\) at path "([^"]*)"', str(error)):
+        number, path = int(in_words[1]), in_words[2]
     if number in DISK_FULL or os.strerror(errno.ENOSPC) in str(error):
         return f"{path or 'writing'}: the disk is full; free some space, or choose another folder", 2
-    if isinstance(error, OSError) and path is not None and number in PATH_ERRORS:
-        return f"{path}: {error.strerror}; correct it, or choose another path", 2
+    if path is not None and number in PATH_ERRORS:
+        reason = getattr(error, "strerror", None) or os.strerror(number)
+        return f"{path}: {reason}; correct it, or choose another path", 2
     first_line = next(iter(str(error).strip().splitlines()), "")
     return f"unexpected {type(error).__name__}: {first_line}", 1
 
