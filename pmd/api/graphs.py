@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pmd.core.files import folder_name
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_graph
 
@@ -16,7 +17,7 @@ HELD = "graphs"
 def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
     """The settings `data` of a graph, or of what names one.
 
-    A graph in memory is written once to RUNS/graphs/NAME-CHECKSUM, so that its runs can go on and answer later.
+    A graph in memory is written once to RUNS/graphs/CHECKSUM/NAME, so that its runs can go on and answer later.
 
     Args:
         settings: what the caller says of `data` beside the graph.
@@ -29,7 +30,7 @@ def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
 
         reading = {name: more[name] for name in ("columns", "drop", "weight", "language") if more.get(name)}
         graph = graph_from(graph, **reading)
-    folder = Path(runs) / HELD / f"{graph.name}-{graph.checksum()[:12]}"
+    folder = Path(runs) / HELD / graph.checksum()[:12] / folder_name(graph.name)
     if not folder.is_dir():
         write_graph(graph, folder)
     weight = {"weight": "4"} if graph.weights else {}

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -111,3 +112,8 @@ def new_folder(path: str | os.PathLike[str]) -> Path:
             raise PmdError(f"{folder}: is the current folder; name a new folder in it")
         folder.rmdir()
     return folder
+
+
+def folder_name(name: str) -> str:
+    """A graph's name as that of a folder: the names of Hub data sets have a slash."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"

@@ -6,7 +6,6 @@ between text models, embedding models and BERTs is in a subclass of `FamilyRun`.
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from abc import ABC, abstractmethod
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from pmd.core.cores import Watch, cores_at_start, described
 from pmd.core.errors import PmdError
-from pmd.core.files import write_json, write_text
+from pmd.core.files import folder_name, write_json, write_text
 from pmd.core.printing import printable
 from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
@@ -274,11 +273,6 @@ def note_environment(family_run: FamilyRun) -> None:
         data = {"data": place_of(config.data.path)}
         noted = environment(**device, processes=processes, **threads, seed=config.seed, **data)
         write_json(family_run.run.folder / "env.json", noted)
-
-
-def folder_name(name: str) -> str:
-    """A graph's name as that of a folder: the names of Hub data sets have a slash."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
 
 
 def banner_text(family_run: FamilyRun) -> str:

@@ -72,7 +72,7 @@ def family(done, failing=""):
 
         def measure(self, stage, model, trained):
             self.note("measure", model, trained["epochs"])
-            return StageResult(metrics={"test": {"mrr": 0.5}}, best_epoch=trained["epochs"])
+            return StageResult(dim=8, parameters=80, metrics={"test": {"mrr": 0.5}}, best_epoch=trained["epochs"])
 
         def summary(self, result):
             return f"MRR {result.metrics['test']['mrr']}"
