@@ -66,8 +66,12 @@ class RankingRun(FamilyRun):
 
 
 def load_data(config: Any) -> KnowledgeGraph:
-    """The graph of the settings of a run. PmdError if it lacks a split to rank, or training triples that weigh something."""
+    """The graph of the settings of a run. PmdError if it lacks a split to rank, or training triples that weigh something,
+    and if it has a single entity to train on."""
     graph = load_graph(config.data.path, **config.data.options)
+    entities = graph.candidates("train")
+    if (graph.num_entities if entities is None else len(entities)) < 2:
+        raise PmdError(f"graph '{graph.name}' has a single entity, and no other to tell it from; add triples of others")
     if config.data.weight and not graph.weights.get("train", torch.zeros(1)).any():
         raise PmdError(f"data.weight: '{config.data.weight}' gives no training triple a weight; choose another column")
     for split in config.evaluation.splits:

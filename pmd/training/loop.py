@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,12 +24,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
-from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
+from pmd.training.bar import Bar
 from pmd.training.batching import epoch_batches, steps_per_epoch
 from pmd.training.optim import optimizer_for, schedule_for
 
@@ -126,6 +124,10 @@ class _Training:
     ):
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
         self.checkpoint, self.label, self.log = checkpoint, label, log
+        if num_examples < accelerator.num_processes:
+            raise PmdError(
+                f"{num_examples} training examples are too few for {accelerator.num_processes} processes; start fewer"
+            )
         self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
         optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
@@ -142,7 +144,7 @@ class _Training:
         """Continue from the checkpoint, if there is one."""
         if (self.checkpoint / "state").is_dir():
             self.load_state()
-        self.bar = _Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
+        self.bar = Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
         self.started, self.saved = time.monotonic() - self.progress.seconds, time.monotonic()
         self.wrapped.train()
 
@@ -314,44 +316,3 @@ class _Stop:
     def __exit__(self, *exception: Any) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
-
-
-def minutes_left(steps: int, speed: float) -> str:
-    """How long steps take at this many a second: `12 min left`."""
-    seconds = steps / max(1e-9, speed)
-    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
-
-
-class _Bar:
-    """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps."""
-
-    def __init__(self, total: int, step: int, label: str, *, shown: bool):
-        self.total, self.label, self.shown = total, label, shown
-        self.tenth = step * 10 // max(1, total)
-        self.started, self.first = time.monotonic(), step
-        self.bar = None
-        if shown and shows_bars():
-            self.bar = tqdm(total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True)
-
-    def show(self, step: int, values: dict[str, float]) -> None:
-        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        if self.bar is not None:
-            self.bar.update(step - self.bar.n)
-            self.bar.set_postfix_str(text)
-        elif self.shown and (step * 10 // self.total > self.tenth or step == self.total):
-            self.tenth = step * 10 // self.total
-            speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
-            left = f"{minutes_left(self.total - step, speed)}  " if step < self.total else ""
-            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {left}{text}", file=sys.stderr, flush=True)
-
-    def say(self, text: str) -> None:
-        """Print a line of its own, below the bar or among the other lines."""
-        if self.shown:
-            tqdm.write(f"{self.label}  {text}", file=sys.stderr)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()

@@ -6,7 +6,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pmd.recipes.ranking import warn_of_untrained
+from pmd.core.errors import PmdError
+from pmd.recipes.ranking import load_data, warn_of_untrained
+from pmd.settings.kge import KgeConfig
+from pmd.settings.shared import DataConfig
+from pmd.settings.text import ProgressiveConfig
+
+
+def test_a_graph_of_one_entity_is_refused(write_files, tmp_path):
+    triple = "a\tr\ta\n"
+    files = {"train.tsv": triple, "valid.tsv": triple, "test.tsv": triple, "entities.tsv": "a\tA\tone\n"}
+    folder = write_files(tmp_path / "one", {**files, "relations.tsv": "r\tlikes\n"})
+    for kind in (KgeConfig, ProgressiveConfig):
+        with pytest.raises(PmdError, match=r"^graph 'one' has a single entity.*; add"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load_data(kind(data=DataConfig(path=str(folder))))
 
 
 def test_what_only_the_ranked_split_has_is_said_in_a_line(random_graph):

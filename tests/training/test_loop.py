@@ -173,6 +173,12 @@ def test_patience_stops(tmp_path):
     assert progress.epoch == 3
 
 
+def test_fewer_examples_than_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", len(DATA) + 1)
+    with pytest.raises(PmdError, match="40 training examples are too few for 41 processes; start fewer"):
+        train(tmp_path)
+
+
 def test_a_loss_that_is_not_finite_is_one_line(tmp_path):
     with pytest.raises(PmdError, match=r"'loss'.*nan.*step 1.*train.lr") as caught:
         train(tmp_path, collate=lambda positions: Batch(DATA[positions] * float("nan")))

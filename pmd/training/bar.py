@@ -1,0 +1,52 @@
+"""How far a training has come, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+from pmd.core.bars import shows_bars
+
+
+def minutes_left(steps: int, speed: float) -> str:
+    """How long steps take at this many a second: `12 min left`."""
+    seconds = steps / max(1e-9, speed)
+    return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
+
+
+class Bar:
+    """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps."""
+
+    def __init__(self, total: int, step: int, label: str, *, shown: bool):
+        self.total, self.label, self.shown = total, label, shown
+        self.tenth = step * 10 // max(1, total)
+        self.started, self.first = time.monotonic(), step
+        self.bar = None
+        if shown and shows_bars():
+            self.bar = tqdm(total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True)
+
+    def show(self, step: int, values: dict[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+            self.bar.set_postfix_str(text)
+        elif self.shown and (step * 10 // self.total > self.tenth or step == self.total):
+            self.tenth = step * 10 // self.total
+            speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
+            left = f"{minutes_left(self.total - step, speed)}  " if step < self.total else ""
+            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {left}{text}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line of its own, below the bar or among the other lines."""
+        if self.shown:
+            tqdm.write(f"{self.label}  {text}", file=sys.stderr)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
