@@ -83,6 +83,8 @@ def graph_of(
         if table.is_true is not None:
             is_true = torch.from_numpy(table.is_true)
             encoded, negatives[split] = encoded[is_true], encoded[~is_true]
+            if not len(encoded):
+                raise PmdError(f"{table.place}: all its triples are labelled false; every split needs a true one")
         triples[split] = encoded
         if table.weights is not None:
             kept = table.weights if table.is_true is None else table.weights[table.is_true]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,14 +41,15 @@ DROPPED: dict[str, set[str]] = {
     "weights": {"weight"},
     "numbers": {"time", "weight"},
     "values": set(),
+    "nothing": set(),
 }
 """By kind of a column, the words of `drop` that leave it out."""
 
 
 def choose_columns(
-    present: Sequence[str], columns: Mapping[str, str | int], place: str, first_line: int
+    present: Sequence[str], columns: Mapping[str, str | int], dropped: Collection[str], place: str, first_line: int
 ) -> dict[str, str]:
-    """The file's column for each of ours: as `columns` says, or by its usual names."""
+    """The file's column for each of ours: as `columns` says, or by its usual names, but none that is dropped."""
     chosen = {part: str(column) for part, column in columns.items()}
     for part, column in chosen.items():
         if part not in (*PARTS, *TEXT_COLUMNS):
@@ -56,15 +58,20 @@ def choose_columns(
             )
         if column not in present:
             raise PmdError(f"{place}: no column '{column}' among {', '.join(present)}{closest(column, present)}")
+        if column in dropped:
+            raise PmdError(f"drop: column '{column}' is the {part} of the triples; leave one of the two out")
+        if other := next((other for other in chosen if other != part and chosen[other] == column), None):
+            raise PmdError(f"columns: '{part}' and '{other}' are both column '{column}'; name two")
     if present[0].isdigit():  # without names: head, relation and tail stand in this order
-        free = [column for column in present if column not in chosen.values()]
+        free = [column for column in present if column not in (*chosen.values(), *dropped)]
         order = dict(zip([part for part in PARTS if part not in chosen], free))
         if len(order.keys() | chosen.keys() & set(PARTS)) < 3:
+            count = len(set(present).difference(dropped))
             raise PmdError(
-                f"{at(place, first_line)}: {len(present)} column{'s' * (len(present) != 1)}, but 3 are needed (head, relation, tail)"
+                f"{at(place, first_line)}: {count} column{'s' * (count != 1)}, but 3 are needed (head, relation, tail)"
             )
         return chosen | order
-    by_lower = {column.lower().lstrip(":#"): column for column in reversed(present)}
+    by_lower = {bare(column): column for column in reversed(present) if column not in dropped}
     for part, spellings in SPELLINGS.items():
         column = chosen.setdefault(part, next((by_lower[word] for word in spellings if word in by_lower), ""))
         if not column:
@@ -72,7 +79,7 @@ def choose_columns(
                 f"{place}: no {part} column among {', '.join(map(quote, present))}; name it, for example "
                 f"--data.columns '{{{part}: {present[0]}}}'"
             )
-        stem = column.lower().lstrip(":#")
+        stem = bare(column)
         stems = (part, stem, re.sub(r"_?(id|index)$", "", stem))
         for kind, words in _TEXTS.items():
             names = [f"{stem}_{word}" for stem in stems for word in words]
@@ -83,10 +90,28 @@ def choose_columns(
     return chosen
 
 
+def bare(column: str) -> str:
+    """A column's name as it is looked up: `:START_ID ` -> `start_id`."""
+    return column.lower().strip(":# ")
+
+
+def kinds_of(tables: Collection[pa.Table]) -> Callable[[str], str]:
+    """What the column of a name holds, by all splits together: 0 is a label where another split has 0 and 1."""
+
+    @cache
+    def kind(name: str) -> str:
+        columns = [table.column(name) for table in tables if name in table.column_names]
+        return kind_of(name, set().union(*(values_of(reduced(as_dictionary(column))) for column in columns)))
+
+    return kind
+
+
 def kind_of(name: str, values: set[str]) -> str:
     """What a column holds, by its name or by its values."""
     lowered, some = name.lower(), list(values)[:1000]
     words = {value.lower() for value in some}
+    if words == {""}:
+        return "nothing"
     if words <= _TRUE | _FALSE and (
         len(words) == 2 or lowered in _LABEL_NAMES or (words in ({"1"}, {"-1"}) and name.isdigit())
     ):

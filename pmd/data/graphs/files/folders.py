@@ -8,15 +8,14 @@ PrimeKG. The texts beside them are read by `pmd.data.graphs.files.texts`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import graph_of
 from pmd.data.graphs.files.columns import PARTS
 from pmd.data.graphs.files.headers import read_triples
-from pmd.data.graphs.files.tables import first_lines, read_table, stem_of
+from pmd.data.graphs.files.tables import first_lines, read_table, stem_of, visible_files
 from pmd.data.graphs.files.texts import is_text, listed_ids, read_texts
 from pmd.data.graphs.files.triples import DEFAULTS, Options, TripleTable
 from pmd.data.graphs.files.tsv import at, listing, quote
@@ -33,6 +32,7 @@ SPLITS = {
 """By split, the names of files that hold it."""
 
 _NEGATIVES = re.compile(r"(train|valid|test)_neg(atives)?")
+_FALSE = "_negatives"
 _EDGES = re.compile(r".*(edges?|triples?|facts?|relationships)|kg")
 
 
@@ -55,8 +55,7 @@ def load_folder(folder: Path, name: str, options: Options = DEFAULTS) -> Knowled
         tables = _read_openke(folder, files)
         notes.append("OpenKE's files: head, tail, relation")
     else:
-        tables = read_triples(files, options, notes)
-        _add_negatives(folder, tables, options)
+        tables = _with_negatives(read_triples(files | _negative_files(folder, files), options, notes))
     return graph_of(name, str(folder), tables, read_texts(folder, tables, options, notes), notes, options.shares)
 
 
@@ -70,9 +69,8 @@ def load_file(path: Path, name: str, options: Options = DEFAULTS) -> KnowledgeGr
 def split_files(folder: Path) -> dict[str, Path]:
     """The file of each split that the folder has. PmdError for two files of one split."""
     paths_by_split: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        stem = stem_of(path) if path.is_file() else None
-        if stem and (split := split_of(stem)):
+    for path in visible_files(folder):
+        if split := split_of(stem_of(path) or ""):
             paths_by_split.setdefault(split, []).append(path)
     files = {}
     for split in SPLITS:
@@ -103,18 +101,22 @@ def split_of(stem: str) -> str | None:
 
 def one_file(folder: Path) -> Path | None:
     """The one file of triples of a folder without splits: named so, or the only one that holds no texts."""
-    stems = {path: stem_of(path) for path in sorted(folder.iterdir()) if path.is_file() and not is_text(path)}
+    stems = {path: stem_of(path) for path in visible_files(folder) if not is_text(path)}
     paths = [path for path, stem in stems.items() if stem]
     named = [path for path in paths if _EDGES.fullmatch(stems[path] or "")]
     return named[0] if len(named) == 1 else paths[0] if len(paths) == 1 else None
 
 
-def _add_negatives(folder: Path, tables: dict[str, TripleTable], options: Options) -> None:
-    for path in sorted(folder.iterdir()):
-        match = _NEGATIVES.fullmatch(stem_of(path) or "")
-        if match and match[1] in tables:
-            (table,) = read_triples({match[1]: path}, replace(options, weight=None), []).values()
-            tables[match[1]] = tables[match[1]].with_negatives(table)
+def _negative_files(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
+    """The files of false triples, as `valid_negatives`, of the splits that there are."""
+    matches = {path: _NEGATIVES.fullmatch(stem_of(path) or "") for path in visible_files(folder)}
+    return {f"{match[1]}{_FALSE}": path for path, match in matches.items() if match and match[1] in files}
+
+
+def _with_negatives(tables: Mapping[str, TripleTable]) -> dict[str, TripleTable]:
+    splits = {split: table for split, table in tables.items() if not split.endswith(_FALSE)}
+    false = {split: tables.get(f"{split}{_FALSE}") for split in splits}
+    return {split: table.with_negatives(false[split]) if false[split] else table for split, table in splits.items()}
 
 
 def _is_openke(path: Path) -> bool:

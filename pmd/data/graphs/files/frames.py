@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.files.columns import kinds_of
 from pmd.data.graphs.files.folders import split_of
 from pmd.data.graphs.files.hub_source import rows_of
 from pmd.data.graphs.files.tables import as_text, encoded_table
 from pmd.data.graphs.files.texts import add_nodes
-from pmd.data.graphs.files.triples import Options, TripleTable, add_note, triples_of
+from pmd.data.graphs.files.triples import Options, TripleTable, add_note, refuse_unknown_columns, triples_of
 from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf.read import from_rdflib, graph_of_rdf, is_rdflib_graph
@@ -151,7 +152,11 @@ class _Reader:
             parts = {split: self._rows(part, f", split {split}") for split, part in _by_split(source).items()}
         else:
             parts = self._by_column(*self._rows(source))
-        return {split: self._triples(*part) for split, part in parts.items()}
+        tables = {split: encoded_table(table) for split, (table, _) in parts.items()}
+        places = {split: place for split, (_, place) in parts.items()}
+        options, kind_of = self._options(tables["train"]), kinds_of(tables.values())
+        refuse_unknown_columns(tables, places, replace(options, drop=()))  # what is dropped is gone already
+        return {split: triples_of(tables[split], places[split], options, self.notes, kind_of) for split in tables}
 
     def _by_column(self, table: pa.Table, place: str) -> dict[str, tuple[pa.Table, str]]:
         import pyarrow.compute as pc
@@ -169,16 +174,13 @@ class _Reader:
         rows = {name: table.filter(pc.equal(column, name)).drop_columns("split") for name in names}
         return {split: (part, f"{place}, split {split}") for split, part in _by_split(rows).items()}
 
-    def _triples(self, table: pa.Table, place: str) -> TripleTable:
-        options = self.options
-        if (
-            table.column_names == ["1", "2", "3", "4"]
-            and table.schema.field("4").type == "double"
-            and not options.columns
-        ):
-            options = replace(options, weight=options.weight or "4")
-            add_note(self.notes, "the fourth column is the weight")
-        return triples_of(encoded_table(table), place, options, self.notes)
+    def _options(self, train: pa.Table) -> Options:
+        """The options, by which a fourth value of tuples is a weight if it is a float."""
+        is_weighed = train.column_names == ["1", "2", "3", "4"] and train.schema.field("4").type == "double"
+        if not is_weighed or self.options.columns:
+            return self.options
+        add_note(self.notes, "the fourth column is the weight")
+        return replace(self.options, weight=self.options.weight or "4")
 
     def _rows(self, source: Any, split: str = "") -> tuple[pa.Table, str]:
         """The rows as columns of text, but for floats, and what they are called in errors."""

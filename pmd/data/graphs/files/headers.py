@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.files.columns import PARTS, dictionary_of
+from pmd.data.graphs.files.columns import PARTS, bare, dictionary_of, kinds_of
 from pmd.data.graphs.files.tables import read_table
-from pmd.data.graphs.files.triples import Options, TripleTable, triples_of
+from pmd.data.graphs.files.triples import Options, TripleTable, add_note, refuse_unknown_columns, triples_of
 from pmd.data.graphs.files.tsv import SPELLINGS, at, quote
 
 if TYPE_CHECKING:
@@ -27,16 +27,20 @@ def read_triples(files: Mapping[str, Path], options: Options, notes: list[str]) 
     tables = {split: read_table(path, encoded=True) for split, path in files.items()}
     unnamed = {split: table for split, table in tables.items() if table.column_names[0] == "1"}
     header = _header(unnamed, files, options) if unnamed else None
+    if unnamed and not header:
+        _doubt_first_lines(unnamed, files, notes)
     if header:
         notes.append(f"the first line is a header: {', '.join(header)}")
-    triples = {}
+        is_named = _are_column_names(header) or _chooses(options, header)
+        for split, table in unnamed.items():
+            tables[split] = table.slice(1)
+            if is_named:
+                tables[split] = tables[split].rename_columns(_distinct_names(header))
+    places, triples, kind_of = {split: str(path) for split, path in files.items()}, {}, kinds_of(tables.values())
+    refuse_unknown_columns(tables, places, options)
     for split, table in tables.items():
         first_line = int(split in unnamed and header is not None)
-        if first_line:
-            table = table.slice(1)
-            if _are_column_names(header) or _chooses(options, header):
-                table = table.rename_columns(_distinct_names(header))
-        triples[split] = triples_of(table, str(files[split]), options, notes, first_line)
+        triples[split] = triples_of(table, places[split], options, notes, kind_of, first_line)
         triples[split].refuse_breaks()
     return triples
 
@@ -58,11 +62,12 @@ def _header(tables: Mapping[str, pa.Table], files: Mapping[str, Path], options: 
     is_same = all(row == first for row in rows.values())
     if is_same and _chooses(options, first):
         return first
+    bare_rows = {split: [bare(word) for word in row] for split, row in rows.items()}
     named = [split for split, row in rows.items() if _are_column_names(row)]
-    if named and _count(tables, 1, rows[named[0]][1]) == len(named):
-        if is_same:
+    if named and all(_count(tables, 1, rows[split][1]) <= len(named) for split in named):
+        other = next((split for split in rows if bare_rows[split] != bare_rows[named[0]]), None)
+        if other is None:
             return first
-        other = next(split for split in rows if rows[split] != rows[named[0]])
         raise PmdError(
             f"{at(files[named[0]], 0)}: a header ({', '.join(rows[named[0]])}), but {files[other].name} begins with "
             f"{', '.join(map(quote, rows[other]))}; delete the line, or give every file the same header"
@@ -73,6 +78,20 @@ def _header(tables: Mapping[str, pa.Table], files: Mapping[str, Path], options: 
     return first if is_same and is_long and is_alone and not named else None
 
 
+def _doubt_first_lines(tables: Mapping[str, pa.Table], files: Mapping[str, Path], notes: list[str]) -> None:
+    """Notes first lines that may be headers, but that are no usual ones and not those of all files: all their words are alone."""
+    if sum(map(len, tables.values())) <= len(PARTS):
+        return
+    rows = {split: [str(column[0]) for column in table.columns[:3]] for split, table in tables.items()}
+    for split, row in rows.items():
+        same = sum(other == row for other in rows.values())
+        if len(row) == len(PARTS) and all(_count(tables, column, word) == same for column, word in enumerate(row)):
+            line = at(files[split].name, 0)
+            add_note(
+                notes, f"{line}, is read as a triple ({', '.join(row)}): if it is a header, delete it in every file"
+            )
+
+
 def _chooses(options: Options, header: Sequence[str]) -> bool:
     chosen = [*options.columns.values(), *options.drop, *([options.weight] if options.weight else [])]
     return any(str(column) in header for column in chosen if not str(column).isdigit())
@@ -80,7 +99,7 @@ def _chooses(options: Options, header: Sequence[str]) -> bool:
 
 def _are_column_names(row: Sequence[str]) -> bool:
     """Whether words are usual names for head, relation and tail."""
-    words = {word.lower().lstrip(":#") for word in row}
+    words = set(map(bare, row))
     return all(words & set(spellings) for spellings in SPELLINGS.values())
 
 

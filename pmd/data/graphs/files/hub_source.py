@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.files.columns import kinds_of
 from pmd.data.graphs.files.tables import as_text, encoded_table
-from pmd.data.graphs.files.triples import DEFAULTS, Options, triples_of
+from pmd.data.graphs.files.triples import DEFAULTS, Options, refuse_unknown_columns, triples_of
 from pmd.data.graphs.graph import KnowledgeGraph
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def load_dataset_graph(
         PmdError: if the dataset cannot be reached, or lacks a split, a column or a value.
     """
     dataset = _load_dataset(source, subset, revision=revision, cache_dir=cache_dir)
-    tables, notes = {}, []
+    rows, places, notes = {}, {}, []
     for ours, spellings in _SPLITS.items():
         theirs = next((split for split in spellings if split in dataset), None)
         if theirs is None or not len(dataset[theirs]):
@@ -59,8 +60,12 @@ def load_dataset_graph(
             )
         place = f"dataset '{source}', split {theirs}"
         table = encoded_table(as_text(rows_of(dataset[theirs]), place))
-        tables[ours] = triples_of(table, place, options, notes)
-        tables[ours].refuse_breaks()
+        rows[ours], places[ours] = table, place
+    refuse_unknown_columns(rows, places, options)
+    kind_of = kinds_of(rows.values())
+    tables = {split: triples_of(table, places[split], options, notes, kind_of) for split, table in rows.items()}
+    for triples in tables.values():
+        triples.refuse_breaks()
     return graph_of(name, source, tables, Texts(), notes)
 
 

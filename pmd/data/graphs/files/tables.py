@@ -21,6 +21,11 @@ PACKINGS = (".gz", ".zst", ".bz2")
 _SAMPLE = 1 << 16
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """The files of a folder by name, without those that editors and systems hide, such as `._train.txt`."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
 def stem_of(path: Path) -> str | None:
     """The name of a file of rows without its endings, in lower case: `Train.tsv.gz` -> `train`. None for other files."""
     name = path.name.lower()

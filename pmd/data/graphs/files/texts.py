@@ -13,7 +13,7 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
-from pmd.data.graphs.files.tables import read_table, stem_of
+from pmd.data.graphs.files.tables import read_table, stem_of, visible_files
 from pmd.data.graphs.files.text_folders import is_text_folder, read_text_folder
 from pmd.data.graphs.files.triples import Options, TripleTable
 from pmd.data.graphs.files.tsv import (
@@ -54,7 +54,7 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
     if is_text_folder(folder):
         return read_text_folder(folder, tables)
     texts = Texts()
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and is_text(path)):
+    for path in filter(is_text, visible_files(folder)):
         if _read_file(path, stem_of(path) or "", texts):
             notes.append(f"texts come from {path.name}")
     _read_lists(folder, texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from pmd.data.graphs.files.columns import (
     PARTS,
     as_dictionary,
     choose_columns,
-    kind_of,
     labels_of,
     one_chunk,
     reduced,
@@ -148,8 +147,18 @@ class TripleTable:
         )
 
 
-def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], first_line: int = 0) -> TripleTable:
+def triples_of(
+    table: pa.Table,
+    place: str,
+    options: Options,
+    notes: list[str],
+    kind_of: Callable[[str], str],
+    first_line: int = 0,
+) -> TripleTable:
     """The triples of a table of text whose columns have names, or numbers from 1 where the file names none.
+
+    Args:
+        kind_of: what the column of a name holds, see `kinds_of`.
 
     Raises:
         PmdError: for a column that is missing, an empty id, and a column of times, weights or unknown contents that the
@@ -157,7 +166,7 @@ def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], 
     """
     if not len(table):
         raise PmdError(f"{place}: is empty; every split needs at least one triple")
-    chosen = choose_columns(table.column_names, options.columns, place, first_line)
+    chosen = choose_columns(table.column_names, options.columns, options.dropped, place, first_line)
     for part, name in chosen.items():
         _refuse_floats(table.column(name), part, name, place, first_line)
     triples = {part: reduced(table.column(chosen[part])) for part in PARTS}
@@ -165,11 +174,6 @@ def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], 
         if "" in values_of(column):
             raise _empty(column.to_pylist().index(""), part, chosen[part], place, first_line)
     texts = {text: table.column(chosen[text]) for text in chosen if text not in PARTS}
-    if options.weight and options.weight not in table.column_names:
-        known = ", ".join(table.column_names)
-        raise PmdError(
-            f"{place}: no column '{options.weight}' of weights among {known}{closest(options.weight, known)}"
-        )
     is_true = weights = None
     for name in table.column_names:
         if name in chosen.values() and name != options.weight:
@@ -178,16 +182,32 @@ def triples_of(table: pa.Table, place: str, options: Options, notes: list[str], 
         if name == options.weight:
             weights = weights_of(values, f"{place}: column {name}")
             continue
-        kind = kind_of(name, values_of(values))
-        if kind == "labels":
+        kind = kind_of(name)
+        if kind == "labels" and name not in options.dropped:
             is_true = labels_of(values, f"{place}: column {name}")
-        elif options.dropped & {name, *DROPPED[kind]}:
+        elif kind == "nothing" or options.dropped & {name, *DROPPED.get(kind, ())}:
             add_note(notes, f"column {name} ({kind}) is left out")
         elif kind in ("times", "weights") or table.column_names[0].isdigit():
             raise PmdError(unknown_column(place, name, kind, values_of(values)))
         else:
             add_note(notes, f"column {name} is left out")
     return TripleTable(triples, place, first_line, texts, is_true, weights)
+
+
+def refuse_unknown_columns(tables: Mapping[str, pa.Table], places: Mapping[str, str], options: Options) -> None:
+    """PmdError for a column to drop that no split has, and one of weights that the training triples lack."""
+    known = list(dict.fromkeys(name for table in tables.values() for name in table.column_names))
+    unknown = next((name for name in map(str, options.drop) if name not in (*known, "time", "weight")), None)
+    if unknown is not None:
+        raise PmdError(
+            f"{places['train']}: no column '{unknown}' to drop among {', '.join(known)}{closest(unknown, known)}"
+        )
+    present = tables["train"].column_names
+    if options.weight and options.weight not in present:
+        raise PmdError(
+            f"{places['train']}: no column '{options.weight}' of weights among {', '.join(present)}"
+            f"{closest(options.weight, present)}"
+        )
 
 
 def _refuse_floats(column: pa.ChunkedArray, part: str, name: str, place: str, first_line: int) -> None:
