@@ -34,7 +34,7 @@ from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
 from pmd.settings.shared import DataConfig
 from pmd.use.index import Index
-from pmd.use.load import current_index, graph_of_run, load
+from pmd.use.load import check_weights, current_index, graph_of_run, load
 from pmd.use.locate import stage_folder
 
 SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv")
@@ -153,6 +153,7 @@ def asked_stage(config: PushConfig, given: Path) -> Path:
 def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     """Write the folder that is sent."""
     family = family_of(stored_settings(stage), stage)
+    check_weights(stage)
     width = config.width if config.width != width_of(stored_settings(stage)) else None
     if width is None:
         for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):

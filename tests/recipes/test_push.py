@@ -274,6 +274,10 @@ def test_a_bert_of_glue(runs, tmp_path, capsys):
             not (out / "predictions").exists()
             and f"{result[str(width)]['parameters']:,} parameters" in (out / "README.md").read_text()
         )
+    (run / "med" / "model.safetensors").write_bytes(b"xx")
+    for options in ([], ["--width=16"]):
+        with pytest.raises(PmdError, match=r"med/model\.safetensors: is cut off or damaged"):
+            written(run, tmp_path / "damaged", *options)
 
 
 def test_a_written_folder_is_sent_as_it_is(croppable, hub, tmp_path):  # noqa: F811
