@@ -52,10 +52,12 @@ class Objective(nn.Module):
     """A training objective: maps a batch to named loss terms and mixes them by `weights`.
 
     Subclasses define `forward(batch) -> LossTerms` (unweighted) and set `weights`; the loop optimises
-    `total(terms)` and logs every term by itself.
+    `total(terms)` and logs every term by itself. `rates` holds the learning rates of parameters that have one of their own,
+    by name.
     """
 
     weights: Mapping[str, float]
+    rates: Mapping[str, float] = {}
 
     def total(self, terms: LossTerms) -> Tensor:
         """The weighted sum of the terms, a scalar. A term without a weight is only logged."""

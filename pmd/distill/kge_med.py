@@ -63,7 +63,9 @@ class MutualEvolution(CroppableObjective):
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """The label loss of each sub-model (n,)."""
         if self.evolutionary:
-            return evolutionary_loss(self.labels.logits(scores), self.w1, self.w2, batch.false, batch.confidences)
+            literal = scores[..., 0] if self.med.improvement == "literal" else None
+            logits = self.labels.logits(scores)
+            return evolutionary_loss(logits, self.w1, self.w2, batch.false, batch.confidences, literal)
         return torch.vmap(lambda width_scores: self.labels.hard(width_scores, batch))(scores)
 
     def soft(self, scores: Tensor) -> Tensor:

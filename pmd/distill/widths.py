@@ -38,6 +38,8 @@ class CroppableObjective(Objective):
         for name in used:
             start = torch.tensor(float(getattr(med, name)))
             self.register_parameter(name, nn.Parameter(start, requires_grad=name in self.learned))
+        if med.weight_lr is not None:
+            self.rates = dict.fromkeys(self.learned, med.weight_lr)
 
     def draw_widths(self) -> tuple[Positions, list[int]]:
         """The sub-models of this step, as positions and as widths, the same in all processes.

@@ -19,20 +19,27 @@ BLOCK = 2**18
 """Logits that are computed at a time on a CPU: few enough for its cache."""
 
 FLOOR = 0.1
-"""Probabilities below this count as this much in the weights of true triples, which bounds them."""
+"""Probabilities below this count as this much in the bounded weights of true triples."""
+
+NEAREST = 1e-3
+"""Distances below this count as this much in the literal weights of true triples: 1 / 0 is not finite."""
 
 
-def _positive_weights(narrower: Tensor, w1: Tensor | float, confidences: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def _positive_weights(
+    narrower: Tensor, w1: Tensor | float, confidences: Tensor | None = None, scores: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Weights (m, b) of a batch's true triples from the logits (m, b) of the narrower neighbours (Eq. 3), and the doubts
     (m, b) that w1 is multiplied by: the weights are softmax(w1 · doubt).
 
-    A triple weighs the more, the less the neighbour believes in it. The paper's doubt is 1 / score; a score is negative for
-    a distance and passes zero for a product. Here it is 1 / σ(logit), with σ(logit) at least `FLOOR`: positive and bounded.
+    A triple weighs the more, the less the neighbour believes in it. The paper's doubt is 1 / score. That is taken where
+    `scores` (m, b) are given: those of distances, below zero. Scores of products pass zero, where it leaps from −∞ to ∞; for
+    them the doubt is 1 / σ(logit), with σ(logit) at least `FLOOR`: positive and bounded.
 
     Example: for logits (2, −1) the doubts are 1 / 0.88 = 1.14 and 1 / 0.27 = 3.72, so with w1 = 0.5 the weights are
     e^0.57 and e^1.86 by their sum: 0.22 and 0.78. With the confidences (4, 1) they are 4·e^0.57 and e^1.86 by their sum.
+    For the scores (−1, −4) the doubts are −1 and −0.25, and the weights e^−0.5 and e^−0.125 by their sum: 0.41 and 0.59.
     """
-    doubt = 1 / narrower.sigmoid().clamp(min=FLOOR)
+    doubt = 1 / (narrower.sigmoid().clamp(min=FLOOR) if scores is None else scores.clamp(max=-NEAREST))
     return _weighted_softmax(w1 * doubt, confidences), doubt
 
 
@@ -66,6 +73,7 @@ def evolutionary_loss(
     w2: Tensor | float,
     false: Tensor | None = None,
     confidences: Tensor | None = None,
+    scores: Tensor | None = None,
 ) -> Tensor:
     """The cross-entropy of σ(logit) of each sub-model (n,), weighted by its narrower neighbour (Eq. 5).
 
@@ -77,26 +85,36 @@ def evolutionary_loss(
         false: (b, k) bool, negatives that are known answers.
         confidences: (b,) of the triples; they multiply the exponentials, of true triples and of their negatives, whose sums
             the weights are shares of.
+        scores: (n, b) of the true triples by a distance, all below zero: the weights are then those that Eq. 3 writes, and
+            else bounded ones, from the logits.
     """
     w1, w2 = (torch.as_tensor(w, dtype=logits.dtype, device=logits.device) for w in (w1, w2))
-    return _Evolution.apply(logits, w1, w2, false, confidences)
+    return _Evolution.apply(logits, w1, w2, false, confidences, None if scores is None else scores.detach())
 
 
 class _Evolution(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, w1: Tensor, w2: Tensor, false: Tensor | None, confidences: Tensor | None
+        ctx: Any,
+        logits: Tensor,
+        w1: Tensor,
+        w2: Tensor,
+        false: Tensor | None,
+        confidences: Tensor | None,
+        scores: Tensor | None,
     ) -> Tensor:
         losses, slopes = logits.new_empty(len(logits)), torch.empty_like(logits)
         w1_slopes, w2_slopes = torch.zeros_like(losses), torch.zeros_like(losses)
         for block in _width_blocks(logits):
             own, narrower = logits[block], logits[block.start - 1 : block.stop - 1]
-            if block.start == 0:  # the narrowest: equal logits give even weights
+            narrower_scores = None if scores is None else scores[block.start - 1 : block.stop - 1]
+            if block.start == 0:  # the narrowest: equal logits, or scores, give even weights
                 narrower = torch.zeros_like(own)
+                narrower_scores = None if scores is None else -torch.ones_like(scores[block])
             positives, negatives = own[..., 0], own[..., 1:]
             # Losses: −log σ(x) of true triples, −log σ(−x) of negatives.
             positive, negative = -logsigmoid(positives), -logsigmoid(-negatives)
-            positive_weight, doubt = _positive_weights(narrower[..., 0], w1, confidences)
+            positive_weight, doubt = _positive_weights(narrower[..., 0], w1, confidences, narrower_scores)
             negative_weight = _negative_weights(narrower[..., 1:], w2, false, confidences)
             # Their slopes: −σ(−x) and σ(x), times the weight.
             slopes[block, :, 0] = -positive_weight * (-positives).sigmoid()
@@ -114,9 +132,9 @@ class _Evolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         slopes, w1_slopes, w2_slopes = ctx.saved_tensors
-        return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None, None
+        return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None, None, None
 
 
 def mutual_loss(scores: Tensor) -> Tensor:

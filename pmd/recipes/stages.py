@@ -31,6 +31,7 @@ from pmd.core.types import Objective
 from pmd.data.graphs.sources import registered_names
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
+from pmd.settings.med import as_begun
 from pmd.training.device import accelerator_for, precision_of, watch_for
 from pmd.training.loop import Interrupted, Progress, fit
 from pmd.training.trackers import Trackers
@@ -169,6 +170,8 @@ def run_stages(
     """
     quiet()
     family_run = family(config)
+    if run:
+        family_run.stages = stages_as_begun(family_run.stages, run)
     family_run.callback, family_run.own_teacher = callback, teacher
     family_run.accelerator = accelerator_for(config.train, run)
     refuse_small_batches(family_run)
@@ -185,6 +188,18 @@ def run_stages(
                 run_stage(family_run, stage, config.seed * 1000 + position)
         close_run(family_run)
     return family_run.run
+
+
+def stages_as_begun(stages: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """The stages of a run that goes on, by name: what its file of settings does not say is as it was when it began."""
+    stored = run.settings
+    own = {stage["name"]: stage.get("med") for stage in stored.get("stages") or ()}
+
+    def as_it_was(name: str, stage: Any) -> Any:
+        croppable = getattr(stage, "med", None) is not None
+        return replace(stage, med=as_begun(stage.med, own.get(name) or stored["med"])) if croppable else stage
+
+    return {name: as_it_was(name, stage) for name, stage in stages.items()}
 
 
 def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:

@@ -30,7 +30,7 @@ DISTILL_WEIGHTS = ("distill.layers", "distill.relations", "distill.distance", "d
 def resolve_bert_med(med: MedConfig, key: str = "med") -> MedConfig:
     """Every setting filled in from the recipe. PmdError for a value out of range, or a setting that logits cannot use."""
     given = {name: value for name, value in vars(med).items() if value is not None}
-    med = resolve_med(MedConfig(**{**BERT_RECIPES[med.recipe], **given}))
+    med = resolve_med(replace(med, **{**BERT_RECIPES[med.recipe], **given}))
     for name in ("prefix", "power", "calibrated"):
         if getattr(med, name) != JOINT[name]:
             raise PmdError(f"{key}.{name}: only embedding models have it; leave it out")

@@ -66,11 +66,16 @@ def _resolve(config: KgeConfig, stage: KgeStageConfig, key: str, earlier: dict[s
         method=first_set(stage.method, usual_method(stage.widths, stage.teacher)),
         epochs=_epochs(key, stage.epochs, config.train.epochs),
         margin=_margin(stage, config),
-        med=resolve_med(first_set(stage.med, config.med)) if stage.widths else None,
+        med=resolve_med(first_set(stage.med, config.med), is_distance(config)) if stage.widths else None,
     )
     _check_stage(stage, key, earlier)
     _check_loss(stage, key, config)
     return stage
+
+
+def is_distance(config: KgeConfig) -> bool:
+    """Whether a triple scores a distance, and not a product."""
+    return not INTERACTIONS[config.model.interaction].product
 
 
 def usual_method(widths: Sequence[int] | None, teacher: str | None) -> str:
@@ -221,7 +226,7 @@ def check_kge(config: KgeConfig) -> None:
 def _check_med(config: KgeConfig) -> None:
     """Refuse what cannot be trained at all widths in one pass."""
     model = config.model
-    resolve_med(config.med)
+    resolve_med(config.med, is_distance(config))
     croppable = model.widths is not None or any(stage.widths for stage in config.stages or ())
     if config.med != MedConfig() and not croppable:
         raise PmdError("med: there are no widths that could learn together; list them in model.widths")

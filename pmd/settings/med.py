@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,21 +11,27 @@ from pmd.core.errors import PmdError
 from pmd.settings.checks import check_numbers, check_share, numbers_at
 
 MedRecipe = Literal["best", "med", "joint"]
+Improvement = Literal["literal", "bounded"]
 
 
 @dataclass
 class MedConfig:
-    """How the sub-models of one croppable model (`model.widths`) learn together; null is the recipe's choice.
+    """How the sub-models of one croppable model (`model.widths`) learn together; null is the recipe's choice, unless another
+    meaning is given.
 
     Args:
         recipe: `best`: what measured best here; `med`: as the paper has it; `joint`: the labels of all widths, no more.
         evolutionary: a triple, or a text, weighs the more the worse the narrower neighbour does on it (of triples it needs
             the logistic loss; a regression has none).
+        improvement: the form of its weights of true triples: `literal`, as Eq. 3 has it, softmax of w1 / score of the narrower
+            neighbour, for distances alone, whose scores are below zero; `bounded`: softmax of w1 / σ(logit), with σ(logit) at
+            least 0.1, for products and texts too. Null is `literal` for distances, else `bounded`.
         mutual: weight of the Huber distance between neighbours' scores, both ways, a mean over all scores; the sum that
             Eq. 2 writes is so many times as large as a batch has scores. 0 for none.
         dynamic: the label loss of a width counts exp(w3 · width / widest) times.
         learned: w1, w2 and w3 are learned; else they stay as they are.
-        w1: of the weights of true triples, or texts' labels: softmax of w1 / belief of the narrower neighbour.
+        weight_lr: the learning rate of w1, w2 and w3 where they are learned; null is that of the stage.
+        w1: of the weights of true triples, or texts' labels, as `improvement` says.
         w2: of the weights of negatives, or the other labels: softmax of w2 · logit of the narrower neighbour.
         w3: of `dynamic`.
         soft: weight of soft labels from wider sub-models, one way; 0 for none.
@@ -42,9 +48,11 @@ class MedConfig:
 
     recipe: MedRecipe = "best"
     evolutionary: bool | None = None
+    improvement: Improvement | None = None
     mutual: float | None = None
     dynamic: bool | None = None
     learned: bool | None = None
+    weight_lr: float | None = 1e-3
     w1: float | None = None
     w2: float | None = None
     w3: float | None = None
@@ -73,32 +81,50 @@ RECIPES: dict[MedRecipe, dict[str, Any]] = {
 }
 
 
-def resolve_med(med: MedConfig) -> MedConfig:
+BEFORE: dict[str, Any] = {"improvement": "bounded", "weight_lr": None}
+"""What runs did whose settings do not say it."""
+
+
+def resolve_med(med: MedConfig, distance: bool = False) -> MedConfig:
     """The settings with those that are null filled in from the recipe.
+
+    Args:
+        distance: whether the scores are distances, all below zero.
 
     Raises:
         PmdError: naming the key, its value and the remedy.
     """
     given = {name: value for name, value in vars(med).items() if value is not None}
-    med = replace(med, **{**RECIPES[med.recipe], **given})
+    usual = {"improvement": "literal" if distance else "bounded"}
+    med = replace(med, **{**usual, **RECIPES[med.recipe], **given})
+    if med.improvement == "literal" and not distance:
+        raise PmdError("med.improvement: literal divides by scores, which pass zero here; use bounded, or a distance")
     check_numbers(
-        numbers_at(med, "temperature", prefix="med."),
+        numbers_at(med, "temperature", "weight_lr", prefix="med."),
         numbers_at(med, "mutual", "soft", "power", "draw", prefix="med."),
     )
     users = {
-        **dict.fromkeys(("w1", "w2"), ("evolutionary",)),
+        **dict.fromkeys(("improvement", "w1", "w2"), ("evolutionary",)),
         **dict.fromkeys(("teacher", "temperature"), ("soft",)),
         "w3": ("dynamic",),
         "learned": ("evolutionary", "dynamic"),
+        "weight_lr": ("learned",),
     }
+    unused = {**usual, **JOINT, "weight_lr": MedConfig.weight_lr}
     for name, parts in users.items():
-        if given.get(name, JOINT[name]) != JOINT[name] and not any(getattr(med, part) for part in parts):
+        if given.get(name, unused[name]) != unused[name] and not any(getattr(med, part) for part in parts):
             needed = " or ".join(f"med.{part}" for part in parts)
             raise PmdError(f"med.{name}: nothing uses it in this recipe; leave it out, or switch on {needed}")
     if med.draw == 1:
         raise PmdError("med.draw: 1 would be the widest in every step; give at least 2, or 0 for all")
     check_share("med.prefix", med.prefix, "[0, 1]", "1 is plain joint training")
     return med
+
+
+def as_begun(med: MedConfig, stored: Mapping[str, Any]) -> MedConfig:
+    """The settings, every choice made, of a run that goes on: what `stored`, those in its folder, does not say is as it was
+    before it could be said."""
+    return replace(med, **{name: value for name, value in BEFORE.items() if name not in stored})
 
 
 def check_widths(key: str, widths: Sequence[int], dim: int, size: str = "model.dim") -> None:

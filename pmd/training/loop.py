@@ -130,7 +130,7 @@ class _Training:
             )
         self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
-        optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay)
+        optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay, objective.rates)
         self.schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, self.steps // 10), self.steps)
         self.progress = Progress()
         # A new one for the same processes and devices: what is registered for checkpoints cannot be unregistered.
