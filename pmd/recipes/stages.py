@@ -197,7 +197,7 @@ def stages_as_begun(stages: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
     def as_it_was(name: str, stage: Any) -> Any:
         croppable = getattr(stage, "med", None) is not None
-        return replace(stage, med=as_begun(stage.med, own.get(name) or stored["med"])) if croppable else stage
+        return replace(stage, med=as_begun(stage.med, own.get(name) or stored.get("med") or {})) if croppable else stage
 
     return {name: as_it_was(name, stage) for name, stage in stages.items()}
 

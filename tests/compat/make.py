@@ -33,15 +33,29 @@ TEXT |= {"encoder.intermediate_size": 16, "encoder.vocab_size": 120, "encoder.ma
 TEXT |= {"train.lr": 0.003, "train.valid_every": 1, "evaluation.split": "[valid,test]", **TRAIN}
 GLUE = {"task": "rte", "data.path": "RTE", "model.name": "bert", "model.widths": "[8,16]", "model.max_length": 16}
 GLUE |= {"train.epochs": 6, "train.lr": 0.01, "evaluation.speed_rounds": 0, **TRAIN, "train.batch_size": 4}
+MED_STAGES = [
+    {"name": "own", "widths": [2, 4, 8], "med": {"recipe": "med", "power": 0.5}},
+    {"name": "shared", "widths": [2, 4, 8]},
+]
 GRADES = [{"name": "teacher"}, {"name": "grade1", "layers": 1, "mask_rate": 0.2}]
 RUNS = {
     "text": ("progressive", {**TEXT, "stages": json.dumps(GRADES), "contrastive.pre_batches": 1}),
     "text_widths": ("progressive", {**TEXT, "encoder.widths": "[8,16]", "stages": json.dumps(GRADES[:1])}),
     "dual": ("train", {**EMBEDDING, "dual.students": "[4]", "loss.name": "logistic", "loss.adversarial": 1}),
     "widths": ("train", {**EMBEDDING, "model.widths": "[2,4,8]", "med.draw": 2}),
+    "med": (
+        "train",
+        {**EMBEDDING, "loss.name": "logistic", "med.recipe": "med", "stages": json.dumps(MED_STAGES)},
+    ),
     "glue": ("glue", GLUE),
 }
-CUT = {"text": ("grade1", 6), "dual": ("taught-4", 7), "widths": ("rotate", 16), "glue": ("med", 41)}
+CUT = {
+    "text": ("grade1", 6),
+    "dual": ("taught-4", 7),
+    "widths": ("rotate", 16),
+    "med": ("own", 16),
+    "glue": ("med", 41),
+}
 """The stage and the step at which a run is stopped: in the middle of an epoch, once a best state is stored."""
 
 

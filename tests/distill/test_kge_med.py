@@ -8,6 +8,7 @@ from torch.nn.functional import huber_loss
 
 from pmd.distill.kge_med import MutualEvolution
 from pmd.distill.kge_supervised import KgeSupervised, LabelLoss, batch_scores, batch_scores_widths
+from pmd.losses.med import evolutionary_loss
 from pmd.models.kge.model import KgeModel
 from pmd.settings.kge import LossConfig
 from pmd.settings.med import MedConfig, resolve_med
@@ -109,10 +110,12 @@ def test_calibrated_widths_learn_their_factors(random_graph):
     assert plain.log_factors.requires_grad is False
 
 
-def test_evolution_mutual_learning_and_dynamic_weights_by_a_loop(random_graph):
+@pytest.mark.parametrize("improvement", ["literal", "bounded"])
+def test_evolution_mutual_learning_and_dynamic_weights_by_a_loop(improvement, random_graph):
     """Eq. 2 to 6 as the paper has them, width by width and triple by triple."""
     graph, options = random_graph(2), SAMPLED["logistic"]
-    objective = MutualEvolution(build(graph), options, resolve_med(MedConfig("med", w1=0.7, w2=0.4, w3=0.5)))
+    med = MedConfig("med", improvement=improvement, w1=0.7, w2=0.4, w3=0.5)
+    objective = MutualEvolution(build(graph), options, resolve_med(med, distance=True))
     batch = batch_of(graph, options)
     terms = objective(batch)
     assert [*terms] == ["hard", "mutual", "w1", "w2", "w3"]
@@ -123,7 +126,8 @@ def test_evolution_mutual_learning_and_dynamic_weights_by_a_loop(random_graph):
         positive, negative = logits[i, :, 0], logits[i, :, 1:]
         p, n = torch.ones_like(positive), torch.ones_like(negative)
         if i:
-            p = (0.7 / logits[i - 1, :, 0].sigmoid().clamp(min=0.1)).exp()
+            belief = scores[i - 1, :, 0] if improvement == "literal" else logits[i - 1, :, 0].sigmoid().clamp(min=0.1)
+            p = (0.7 / belief).exp()
             n = (0.4 * logits[i - 1, :, 1:]).exp()
         loss = -(p / p.sum() * positive.sigmoid().log()).sum() - (n / n.sum() * (1 - negative.sigmoid()).log()).sum()
         total += math.exp(0.5 * width / 6) * loss.item()
@@ -133,6 +137,29 @@ def test_evolution_mutual_learning_and_dynamic_weights_by_a_loop(random_graph):
     assert objective.total(terms).item() == pytest.approx(terms["hard"].item() + terms["mutual"].item(), rel=1e-5)
     objective.total(terms).backward()
     assert all(getattr(objective, name).grad.abs() > 0 for name in ("w1", "w2", "w3"))
+
+
+@pytest.mark.parametrize(("rate", "rates"), [(1e-3, {"w1": 1e-3, "w2": 1e-3, "w3": 1e-3}), (None, {})])
+def test_learned_weights_have_a_rate_of_their_own(rate, rates, random_graph):
+    objective = MutualEvolution(
+        build(random_graph(2)), SAMPLED["logistic"], resolve_med(MedConfig("med", weight_lr=rate))
+    )
+    assert objective.rates == rates and rates.keys() <= dict(objective.named_parameters()).keys()
+    fixed = resolve_med(MedConfig("med", learned=False))
+    assert not MutualEvolution(build(random_graph(2)), SAMPLED["logistic"], fixed).rates
+
+
+def test_the_literal_form_reads_the_scores_that_the_loss_sees(random_graph):
+    """Scaled by `power`, without margin and scale of the logits."""
+    graph, options = random_graph(2), SAMPLED["logistic"]
+    med = resolve_med(MedConfig("med", power=0.5, dynamic=False, mutual=0.0, w1=5.0), distance=True)
+    objective, batch = MutualEvolution(build(graph), options, med), batch_of(graph, options)
+    factors = torch.tensor([math.sqrt(6 / width) for width in WIDTHS])[:, None, None]
+    scores = torch.stack([batch_scores(objective.model.crop(width), batch) for width in WIDTHS]) * factors
+    logits = options.scale * (scores + options.margin)
+    expected = evolutionary_loss(logits, 5.0, 1.0, scores=scores[..., 0]).mean()
+    assert objective(batch)["hard"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert expected.item() != pytest.approx(evolutionary_loss(logits, 5.0, 1.0).mean().item(), rel=1e-3)
 
 
 def test_fixed_weights_are_not_trained(random_graph):

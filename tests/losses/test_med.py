@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import huber_loss, logsigmoid
 
 from pmd.losses import med
-from pmd.losses.med import FLOOR, evolutionary_loss, mutual_loss
+from pmd.losses.med import FLOOR, NEAREST, evolutionary_loss, mutual_loss
 
 
 def sigmoid(x):
@@ -96,6 +96,72 @@ def test_the_neighbour_gets_no_gradient_from_the_weights():
 def test_belief_is_bounded_below():
     weights = positive_weights(torch.tensor([[-50.0, 50.0]] * 2), 1.0)[1]
     assert (weights[0] / weights[1]).item() == pytest.approx(math.exp(1 / FLOOR - 1), rel=1e-4)
+
+
+def slow_literal(logits, scores, w1, w2, false):
+    """Eq. 3 to 5 as the paper writes them, triple by triple, by PyTorch's own gradients; w1 / s of a distance s < 0."""
+    losses = []
+    n, triples, negatives = len(logits), range(logits.shape[1]), range(logits.shape[2] - 1)
+    for i in range(n):
+        drawn_negatives = [(b, k) for b in triples for k in negatives if not false[b, k]]
+        positive = {b: 1 / len(triples) for b in triples}
+        negative = {pair: 1 / len(drawn_negatives) for pair in drawn_negatives}
+        if i:
+            exponentials = {b: torch.exp(w1 / scores[i - 1, b].detach()) for b in triples}
+            positive = {b: value / sum(exponentials.values()) for b, value in exponentials.items()}
+            exponentials = {(b, k): torch.exp(w2 * logits[i - 1, b, 1 + k].detach()) for b, k in drawn_negatives}
+            negative = {pair: value / sum(exponentials.values()) for pair, value in exponentials.items()}
+        loss = sum(-weight * torch.log(1 / (1 + torch.exp(-logits[i, b, 0]))) for b, weight in positive.items())
+        for (b, k), weight in negative.items():
+            loss = loss - weight * torch.log(1 - 1 / (1 + torch.exp(-logits[i, b, 1 + k])))
+        losses.append(loss)
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("block", [1, 30, 2**18], ids=["single", "some", "whole"])
+@pytest.mark.parametrize("w", [(1.0, 1.0), (0.7, -1.3), (-0.4, 0.2)], ids=str)
+def test_the_literal_form_is_the_papers(block, w, monkeypatch):
+    monkeypatch.setattr(med, "BLOCK", block)
+    false, share = drawn(4, 3, seed=2) > 1, torch.linspace(1, 2, 5, dtype=torch.double)
+    values = []
+    for loss in (
+        lambda logits, scores, w1, w2: evolutionary_loss(logits, w1, w2, false, scores=scores),
+        lambda logits, scores, w1, w2: slow_literal(logits, scores, w1, w2, false),
+    ):
+        distances = drawn(5, 4, 4).abs() + 0.1
+        distances.requires_grad_()
+        w1, w2 = (torch.tensor(x, dtype=torch.double, requires_grad=True) for x in w)
+        logits = 1.5 * (2 - distances)
+        each = loss(logits, -distances[..., 0], w1, w2)
+        (each * share).sum().backward()
+        values.append((each.detach(), distances.grad, w1.grad, w2.grad))
+    for own, expected in zip(*values):
+        torch.testing.assert_close(own, expected)
+    assert values[0][2].abs() > 1e-4 and values[0][3].abs() > 1e-4
+
+
+def test_literal_weights_by_hand():
+    """A triple that the neighbour fits badly weighs a little more, one that it fits exactly weighs nothing."""
+    logits, scores = torch.zeros(1, 3), torch.tensor([[-1.0, -4.0, 0.0]])
+    weights, doubts = med._positive_weights(logits, 0.5, None, scores)
+    parts = [math.exp(-0.5), math.exp(-0.125), 0.0]
+    assert weights[0].tolist() == pytest.approx([part / sum(parts) for part in parts])
+    assert doubts[0].tolist() == pytest.approx([-1, -0.25, -1 / NEAREST])
+    weights, _ = med._positive_weights(logits, 0.5, torch.tensor([4.0, 1.0, 1.0]), scores)
+    assert weights[0].tolist() == pytest.approx(
+        [4 * parts[0] / (4 * parts[0] + parts[1]), parts[1] / (4 * parts[0] + parts[1]), 0]
+    )
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-30, 1.0, 1e4, math.inf])
+@pytest.mark.parametrize("w", [-3.0, 0.0, 1.0, 50.0])
+def test_literal_weights_are_finite_for_any_distance(distance, w):
+    scores = torch.tensor([[-distance, -1.0], [-distance, -distance], [-2.0, -3.0]])
+    logits = torch.randn(3, 2, 4, requires_grad=True)
+    w1 = torch.tensor(w, requires_grad=True)
+    losses = evolutionary_loss(logits, w1, 1.0, scores=scores)
+    losses.sum().backward()
+    assert losses.isfinite().all() and logits.grad.isfinite().all() and w1.grad.isfinite()
 
 
 def test_mutual_loss_by_hand_pulls_both():

@@ -91,6 +91,9 @@ def test_recipes_leave_out_what_embeddings_alone_have():
         med = resolve_bert_med(MedConfig(recipe))
         assert (med.prefix, med.power, med.calibrated) == (1.0, 0.0, False)
     assert resolve_bert_med(MedConfig("med")).evolutionary
+    assert resolve_bert_med(MedConfig("med", weight_lr=None)).weight_lr is None
+    with pytest.raises(PmdError, match=r"med\.improvement: literal.*pass zero"):
+        resolve_bert_med(MedConfig("med", improvement="literal"))
     with pytest.raises(PmdError, match=r"med\.power.*embedding"):
         resolve_bert_med(MedConfig("med", power=0.5))
 

@@ -1,11 +1,13 @@
 """Recipes of croppable embeddings, and what cannot be trained that way: one line, the key and the remedy."""
 
+from dataclasses import replace
+
 import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
 from pmd.settings.kge_stages import check_kge_run, resolve_kge_stages
-from pmd.settings.med import RECIPES, MedConfig, resolve_med
+from pmd.settings.med import RECIPES, MedConfig, as_begun, resolve_med
 
 
 def config(widths=(4, 8), dim=8, loss="softmax", stages=None, med=None, **options):
@@ -39,6 +41,27 @@ def test_the_papers_recipe():
     assert (found.soft, found.prefix, found.power, found.draw) == (0.0, 1.0, 0.0, 0)
 
 
+@pytest.mark.parametrize(
+    ("interaction", "usual"), [("rotate", "literal"), ("transe", "literal"), ("simple", "bounded")]
+)
+def test_the_form_of_the_weights_follows_the_scores(interaction, usual):
+    """A distance is below zero, a product passes it."""
+    settings = config(loss="logistic", interaction=interaction, med=MedConfig("med"))
+    (stage,) = resolve_kge_stages(settings)
+    assert (stage.med.improvement, stage.med.weight_lr) == (usual, 1e-3)
+    settings.med = MedConfig("med", improvement="bounded", weight_lr=None)
+    (stage,) = resolve_kge_stages(settings)
+    assert (stage.med.improvement, stage.med.weight_lr) == ("bounded", None)
+
+
+def test_a_run_that_goes_on_keeps_what_its_settings_do_not_say():
+    med = resolve_med(MedConfig("med"), distance=True)
+    assert as_begun(med, vars(MedConfig())) == med
+    old = as_begun(med, {"recipe": "med", "w1": None})
+    assert old == replace(med, improvement="bounded", weight_lr=None)
+    assert as_begun(med, {"improvement": None}) == replace(med, weight_lr=None)
+
+
 def test_one_stage_of_all_widths():
     (stage,) = resolve_kge_stages(config())
     assert (stage.widths, stage.dim, stage.teacher) == ([4, 8], 8, None)
@@ -65,6 +88,13 @@ def test_one_stage_of_all_widths():
         (config(med=MedConfig(draw=3)), "med.draw: 3.*2 widths.*drawn; 0"),
         (config(med=MedConfig(w1=2.0)), "med.w1.*med.evolutionary"),
         (config(med=MedConfig(w3=2.0)), "med.w3.*med.dynamic"),
+        (config(med=MedConfig(improvement="bounded")), "med.improvement: nothing uses it.*med.evolutionary"),
+        (config(med=MedConfig(weight_lr=0.01)), "med.weight_lr: nothing uses it.*med.learned"),
+        (config(loss="logistic", med=MedConfig("med", weight_lr=0.0)), "med.weight_lr: 0.0 is not positive"),
+        (
+            config(loss="logistic", interaction="simple", med=MedConfig("med", improvement="literal")),
+            "med.improvement: literal .*pass zero.*bounded",
+        ),
         (config(med=MedConfig(learned=True)), "med.learned:"),
         (config(med=MedConfig("joint", temperature=2.0)), "med.temperature:.*med.soft"),
         (config(widths=None, med=MedConfig(soft=0.5)), "^med:.*widths"),
