@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -97,6 +98,9 @@ def graph_of(
         weights |= {part: weights["train"][rows] for part, rows in parts.items()} if weights else {}
         triples |= {part: triples["train"][rows] for part, rows in parts.items()}
     _check_splits(source, triples)
+    notes += [
+        note for ids, kind in ((entity_ids, "entities"), (relation_ids, "relations")) for note in _alike(ids, kind)
+    ]
     if not texts.names:
         notes.append("there are no names of entities: ids serve as names")
     own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
@@ -141,6 +145,24 @@ def _check_splits(source: str, splits: Sequence[str] | Mapping[str, object]) -> 
     inductive = [split for split in splits if split.startswith("inductive_")]
     if inductive and "inductive_train" not in inductive:  # the only triples that a model may see of the inductive graph
         raise PmdError(f"{source}: {inductive[0]} without inductive_train.tsv, the graph that it asks about; add it")
+
+
+def _alike(ids: Sequence[str], kind: str) -> Iterator[str]:
+    """A note of ids that a reader would take for the same."""
+    if all(_looks(key) == key for key in ids):
+        return
+    first: dict[str, str] = {}
+    pairs = [(first[looks], key) for key in ids if first.setdefault(looks := _looks(key), key) != key]
+    if pairs:
+        example = " and ".join(map(ascii, pairs[0]))
+        yield f"{len(pairs):,} {kind} differ from others in blanks, unseen characters or Unicode form alone, as {example}"
+
+
+def _looks(key: str) -> str:
+    """An id without what cannot be seen: composed (NFC), and without blanks around it and control or format characters."""
+    if not (key.isascii() and key.isprintable()):
+        key = "".join(c for c in unicodedata.normalize("NFC", key) if unicodedata.category(c) not in ("Cc", "Cf"))
+    return key.strip()
 
 
 def _sorted_ids(tables: Mapping[str, TripleTable], *parts: str) -> list[str]:

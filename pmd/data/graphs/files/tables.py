@@ -6,6 +6,7 @@ Nothing becomes a number or a missing value: `00260881`, `nan` and `NA` stay tex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 ENDINGS = (".txt", ".tsv", ".csv", ".sif", ".dict", ".jsonl", ".json", ".parquet")
 PACKINGS = (".gz", ".zst", ".bz2")
 _SAMPLE = 1 << 16
+_QUOTED = (",", ";")
+_CONTENTS = (
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "fetch it with `git lfs pull`"),
+    (b"\x1f\x8b", "is compressed by gzip", "add .gz to its name"),
+    (b"\x28\xb5\x2f\xfd", "is compressed by zstd", "add .zst to its name"),
+    (b"BZh", "is compressed by bzip2", "add .bz2 to its name"),
+    (b"PK\x03\x04", "is a zip archive", "unpack it"),
+    (b"PAR1", "is a Parquet file", "give its name the ending .parquet"),
+)
+"""How files begin that hold no text, what they are, and the remedy."""
+_STATEMENT = re.compile(r"\s*(<[^>\s]+>|_:\S+)\s+<[^>\s]+>\s.*\.\s*$")
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -97,12 +109,13 @@ def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, ski
     from pyarrow import csv
 
     head = file.read(_SAMPLE)
+    _refuse_other_contents(path, head)
     sample = _decoded(path, head)
-    lines = sample.split("\n")[skip:]
+    lines = sample.replace("\r\n", "\n").replace("\r", "\n").split("\n")[skip:]  # as pyarrow ends lines
     if not any(lines):
         raise PmdError(f"{path}: is empty; every file needs at least one line")
-    if head.startswith(b"version https://git-lfs"):
-        raise PmdError(f"{path}: is a pointer of Git LFS, not the file; fetch it with `git lfs pull`")
+    if all(map(_STATEMENT.match, filter(None, lines[:20]))):
+        raise PmdError(f"{path}: holds N-Triples; give its name the ending .nt")
     delimiter = _delimiter(lines[:20], comma)
     if delimiter == " " and any("  " in line.strip() for line in lines[:20]):
         raise PmdError(f"{at(path, skip)}: columns are separated by several blanks; separate them by one tab")
@@ -122,8 +135,8 @@ def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, ski
             csv.ReadOptions(column_names=names, skip_rows=skip, use_threads=False, block_size=1 << 24),
             csv.ParseOptions(
                 delimiter=delimiter,
-                quote_char='"' if delimiter == "," else False,
-                newlines_in_values=delimiter == ",",
+                quote_char='"' if delimiter in _QUOTED else False,
+                newlines_in_values=delimiter in _QUOTED,
                 ignore_empty_lines=False,
                 invalid_row_handler=refuse,
             ),
@@ -140,7 +153,37 @@ def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, ski
         if "UTF8" in str(error):
             raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
         raise
-    return table.unify_dictionaries() if encoded else table
+    table = _without_blank_end(table.unify_dictionaries() if encoded else table)
+    return _trimmed(table) if delimiter in _QUOTED else table
+
+
+def _refuse_other_contents(path: Path, head: bytes) -> None:
+    for start, contents, remedy in _CONTENTS:
+        if head.startswith(start):
+            raise PmdError(f"{path}: {contents}; {remedy}")
+
+
+def _without_blank_end(table: pa.Table) -> pa.Table:
+    """The rows before the blank lines at the end of a file."""
+    rows = len(table)
+    while rows and not any(column[rows - 1].as_py() for column in table.columns):
+        rows -= 1
+    return table.slice(0, rows)
+
+
+def _trimmed(table: pa.Table) -> pa.Table:
+    """The values without the blanks that people write after commas."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for number, column in enumerate(table.columns):
+        is_encoded = pa.types.is_dictionary(column.type)
+        values = column.chunk(0).dictionary if is_encoded else column
+        if pc.any(pc.match_substring_regex(values, "^ | $")).as_py():
+            column = pc.utf8_trim(column.cast(pa.string()), " ")
+            column = column.dictionary_encode() if is_encoded else column
+            table = table.set_column(number, table.column_names[number], column)
+    return table
 
 
 def _count(columns: int) -> str:
@@ -152,9 +195,9 @@ def csv_rows(lines: Sequence[str], delimiter: str) -> Any:
     import csv
 
     return csv.reader(
-        (line.rstrip("\r") for line in lines),
+        lines,
         delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
+        quoting=csv.QUOTE_MINIMAL if delimiter in _QUOTED else csv.QUOTE_NONE,
     )
 
 
@@ -176,10 +219,12 @@ class _Rejoined:
 
 
 def _delimiter(lines: Sequence[str], comma: bool) -> str:
-    """Tab, comma or blank: what the file's ending says, or else what every one of the first lines has."""
+    """Tab, comma, semicolon or blank: what the file's ending says, or else what every one of the first lines has."""
     whole = [line for line in lines if line.strip()]
     if all("\t" in line for line in whole):
         return "\t"
+    if comma and all(line.count(";") >= 2 for line in whole) and not all("," in line for line in whole):
+        return ";"
     if comma or all(line.count(",") >= 2 for line in whole):
         return ","
     return " " if all(line.strip().count(" ") >= 1 for line in whole) else "\t"

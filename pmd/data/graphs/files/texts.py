@@ -50,13 +50,15 @@ def is_text(path: Path) -> bool:
 def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options, notes: list[str]) -> Texts:
     """The texts of a folder of triples. PmdError, with file, line and remedy, for what cannot be used."""
     if any(find_file(folder, file) for file in ("entities.tsv", "relations.tsv")):
-        return _read_own(folder)
+        return _read_own(folder, tables)
     if is_text_folder(folder):
         return read_text_folder(folder, tables)
     texts = Texts()
     for path in filter(is_text, visible_files(folder)):
         if _read_file(path, stem_of(path) or "", texts):
             notes.append(f"texts come from {path.name}")
+        elif stem_of(path) == "entities" and path.name.lower().endswith((".csv", ".parquet", ".jsonl")):
+            notes.append(f"{path.name} is not read; call it nodes{path.suffix} if it holds names")
     _read_lists(folder, texts)
     for kind in ("entities", "relations"):
         for path in (folder / f"{kind}.json", folder.resolve().parents[1] / kind / options.language / f"{kind}.json"):
@@ -67,18 +69,20 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
     return texts
 
 
-def _read_own(folder: Path) -> Texts:
+def _read_own(folder: Path, tables: Mapping[str, TripleTable]) -> Texts:
     """`entities.tsv` and `relations.tsv`, which list every id and have no header."""
     path = need_file(folder, "entities.tsv")
     ids, names, descriptions = read_columns(path, ("id", "name", "description"))
-    refuse_header(path, ids, names)
+    refuse_header(path, ids, names, lambda: set().union(*(table.ids("head", "tail") for table in tables.values())))
     index_ids(path, "entity", ids)
     for index, (key, *texts) in enumerate(zip(ids, names, descriptions)):
         if not any(texts):
             raise PmdError(f"{at(path, index)}: entity {quote(key)} has neither name nor description; write one")
     path = need_file(folder, "relations.tsv")
     relation_ids, relation_names = read_columns(path, ("id", "name"))
-    refuse_header(path, relation_ids, relation_names)
+    refuse_header(
+        path, relation_ids, relation_names, lambda: set().union(*(table.ids("relation") for table in tables.values()))
+    )
     index_ids(path, "relation", relation_ids)
     return Texts(
         # An id stands for a missing name as it is: the layout is ours, and what was written is read back.
@@ -150,12 +154,23 @@ def add_nodes(columns: Mapping[str, Sequence[Any]], place: str, texts: Texts) ->
     if chosen["id"] is None:
         header = ", ".join(map(quote, columns))
         raise PmdError(f"{place}: no header with a column of ids ({header}); add one, such as: id, name, description")
+    _refuse_two_names(chosen["id"], chosen["name"] or (), place)
     for kind, known in (("name", texts.names), ("description", texts.descriptions)):
         known |= {key: " ".join(text.split()) for key, text in zip(chosen["id"], chosen[kind] or ()) if text}
     for key, kinds in zip(chosen["id"], chosen["type"] or ()):
         if kinds:
             texts.types[key] = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     return chosen["id"]
+
+
+def _refuse_two_names(ids: Sequence[str], names: Sequence[Any], place: str) -> None:
+    first = dict(zip(reversed(ids), reversed(names)))
+    if len(first) < len(ids):
+        for key, name in zip(ids, names):
+            if name != first[key]:
+                raise PmdError(
+                    f"{place}: id {quote(key)} is called {quote(str(first[key]))} and {quote(str(name))}; keep one"
+                )
 
 
 def _read_lists(folder: Path, texts: Texts) -> None:
@@ -184,6 +199,9 @@ def listed_ids(path: Path, skip: int = 0) -> list[str]:
     columns = [column.to_pylist() for column in read_table(path, skip=skip).columns]
     for numbers, ids in ((columns[-1], columns[0]), (columns[0], columns[-1])):
         if all(number.isdigit() for number in numbers) and sorted(map(int, numbers)) == list(range(len(numbers))):
+            if len(set(ids)) < len(ids):
+                twice = next(key for position, key in enumerate(ids) if key in ids[:position])
+                raise PmdError(f"{path}: id {quote(twice)} has two numbers; mend the file")
             return [key for _, key in sorted(zip(map(int, numbers), ids))]
     raise PmdError(f"{path}: neither column numbers the ids from 0 to {len(columns[0]) - 1}; mend the file")
 

@@ -11,7 +11,7 @@ import difflib
 import gzip
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from pmd.core.errors import PmdError
@@ -73,13 +73,18 @@ def words_of(identifier: str) -> str:
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
-    """The first of these files that the folder has, plain or with `.gz`. PmdError if it has one in both forms."""
-    for name in names:
-        plain, zipped = folder / name, folder / f"{name}.gz"
-        if plain.is_file() and zipped.is_file():
-            raise PmdError(f"{folder}: has both {name} and {name}.gz; delete one of them")
-        if plain.is_file() or zipped.is_file():
-            return plain if plain.is_file() else zipped
+    """The first of these files that the folder has, plain or with `.gz`, in small or capital letters.
+
+    Raises:
+        PmdError: if it has one in both forms.
+    """
+    paths = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    for name in map(str.lower, names):
+        plain, zipped = paths.get(name), paths.get(f"{name}.gz")
+        if plain and zipped:
+            raise PmdError(f"{folder}: has both {plain.name} and {zipped.name}; delete one of them")
+        if plain or zipped:
+            return plain or zipped
     return None
 
 
@@ -115,7 +120,7 @@ def read_lines(path: Path) -> list[str]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if path.suffix != ".gz":
+        if path.suffix.lower() != ".gz":
             return path.read_bytes()
         with gzip.open(path) as file:
             return file.read()
@@ -163,9 +168,10 @@ def index_ids(path: Path, kind: str, ids: Sequence[str]) -> dict[str, int]:
     return index
 
 
-def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str]) -> None:
-    """PmdError if the first row of an entity or relation file is a header."""
-    if ids[0].lower().lstrip(":") in _ID_HEADERS and names[0].lower() in _NAME_HEADERS:
+def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str], used: Callable[[], Collection[str]]) -> None:
+    """PmdError if the first row of an entity or relation file is a header: its words are usual ones, or that of the name is,
+    and no triple mentions the id (`used` gives those that triples mention)."""
+    if names[0].lower() in _NAME_HEADERS and (ids[0].lower().lstrip(":") in _ID_HEADERS or ids[0] not in used()):
         raise PmdError(f"{at(path, 0)}: a header ({ids[0]}, {names[0]}, …) where data starts; delete this line")
 
 

@@ -1,0 +1,115 @@
+"""What is in files of triples and texts is never taken for something else in silence."""
+
+import bz2
+import gzip
+
+import pyarrow as pa
+import pytest
+
+from pmd.data.graphs.sources import load_graph
+
+from ...says import says
+
+pytestmark = pytest.mark.filterwarnings("ignore:graph '")
+
+SPLITS = {"train": "a\tr\tb\nb\tr\tc\n", "valid": "c\tr\ta\n", "test": "a\tr\tc\n"}
+POSITIONS = [[[0, 0, 1], [1, 0, 2]], [[2, 0, 0]], [[0, 0, 2]]]
+
+
+def write(folder, ending=".txt", **changed):
+    for split, text in {**SPLITS, **changed}.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        (folder / f"{split}{ending}").write_bytes(data)
+    return folder
+
+
+def positions(graph):
+    assert graph.entity_ids == ["a", "b", "c"] and graph.relation_ids == ["r"]
+    return [graph.split(split).tolist() for split in SPLITS]
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("blank", ["", "\n\n", "\t\t\n", "\r\n\r\n"])
+def test_line_ends_and_blank_lines_at_the_end(tmp_path, end, blank):
+    texts = {split: "\ufeff" + text.replace("\n", end) + blank for split, text in SPLITS.items()}
+    assert positions(load_graph(write(tmp_path, **texts))) == POSITIONS
+
+
+def test_a_lone_carriage_return_ends_a_line(tmp_path, load_error):
+    write(tmp_path, train="a\rx\tr\tb\nb\tr\tc\n")
+    assert says(load_error(tmp_path), f"{tmp_path}/train.txt, line 2: 3 columns …, but the first line has 1; …")
+    write(tmp_path, train="a\tr\tb\n\nb\tr\tc\n")
+    assert says(load_error(tmp_path), f"{tmp_path}/train.txt, line 2: the head is empty; …")
+
+
+@pytest.mark.parametrize(("separator", "ending"), [(", ", ".csv"), (" , ", ".txt"), (";", ".csv"), ("; ", ".csv")])
+def test_blanks_after_commas_and_semicolons_belong_to_no_id(tmp_path, separator, ending):
+    texts = {split: text.replace("\t", separator) for split, text in SPLITS.items()}
+    assert positions(load_graph(write(tmp_path, ending, **texts))) == POSITIONS
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"),
+    [(" a", "' a'"), ("a\u200b", r"'a\u200b'"), ("a\0", r"'a\x00'"), ("a\xa0", r"'a\xa0'"), ("a\ufeff", r"'a\ufeff'")],
+)
+def test_ids_that_look_the_same_are_said(tmp_path, odd, shown):
+    graph = load_graph(write(tmp_path, valid=f"b\tr\t{odd}\n"))
+    assert graph.num_entities == 4 and odd in graph.entity_ids
+    (note,) = [note for note in graph.notes if "differ" in note]
+    assert says(note, "1 entities differ from others in blanks, …as …") and shown in note and "'a'" in note
+
+
+def test_ids_of_two_unicode_forms_are_said_but_one_form_is_not(tmp_path):
+    graph = load_graph(write(tmp_path, train="Caf\u00e9\tr\tb\nb\tr\tc\n", valid="b\tr\tCafe\u0301\n"))
+    assert any(r"'Cafe\u0301' and 'Caf\xe9'" in note for note in graph.notes)
+    graph = load_graph(write(tmp_path, train="Cafe\u0301\tr\tb\nb\tr\tc\n", valid="b\tr\tc\n"))
+    assert not any("differ" in note for note in graph.notes) and "Cafe\u0301" in graph.entity_ids
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(b"a\tr\tb\n"), "is compressed by gzip; add .gz to its name"),
+        (bz2.compress(b"a\tr\tb\n"), "is compressed by bzip2; add .bz2 to its name"),
+        (pa.compress(b"a\tr\tb\n", "zstd", asbytes=True), "is compressed by zstd; add .zst to its name"),
+        (b"PK\3\4rest", "is a zip archive; unpack it"),
+        (b"PAR1rest", "is a Parquet file; give its name the ending .parquet"),
+        (b"<http://a> <http://r> <http://b> .\n", "holds N-Triples; give its name the ending .nt"),
+        (b"_:a\t<http://r>\t<http://b> .\r\n", "holds N-Triples; give its name the ending .nt"),
+    ],
+)
+def test_contents_of_another_kind_are_named(tmp_path, load_error, data, message):
+    assert says(load_error(write(tmp_path, train=data)), f"{tmp_path}/train.txt: {message}")
+
+
+def test_an_unusual_header_of_our_entities_is_refused(tmp_path, load_error):
+    write(tmp_path, ".tsv")
+    (tmp_path / "entities.tsv").write_text("mid\tlabel\tsense\na\tA\t\nb\tlabel\t\nc\tC\t\n")
+    (tmp_path / "relations.tsv").write_text("r\tR\n")
+    assert says(load_error(tmp_path), f"{tmp_path}/entities.tsv, line 1: a header (mid, label, …) where data starts; …")
+    (tmp_path / "entities.tsv").write_text("a\tlabel\t\nb\tB\t\nc\tC\t\n")  # an entity of this name
+    assert load_graph(tmp_path).entity_names == ["label", "B", "C"]
+
+
+def test_texts_are_found_in_capital_letters(tmp_path):
+    write(tmp_path, ".TSV")
+    (tmp_path / "Entities.TSV").write_text("a\tA\t\nb\tB\t\nc\tC\t\n")
+    (tmp_path / "relations.tsv.GZ").write_bytes(gzip.compress(b"r\tR\n"))
+    graph = load_graph(tmp_path)
+    assert positions(graph) == POSITIONS and (graph.entity_names, graph.relation_names) == (["A", "B", "C"], ["R"])
+
+
+def test_an_id_of_two_names_or_numbers_is_refused(tmp_path, load_error):
+    write(tmp_path)
+    (tmp_path / "nodes.csv").write_text("id,name\na,A\nb,B\na,A\na,other\n")
+    assert says(load_error(tmp_path), f"{tmp_path}/nodes.csv, line 1: id 'a' is called 'A' and 'other'; keep one")
+    (tmp_path / "nodes.csv").write_text("id,name\na,A\nb,B\na,A\n")
+    assert load_graph(tmp_path).entity_names == ["A", "B", "c"]
+    (tmp_path / "entities.dict").write_text("0\ta\n1\tb\n2\tc\n3\ta\n")
+    assert says(load_error(tmp_path), f"{tmp_path}/entities.dict: id 'a' has two numbers; mend the file")
+
+
+def test_lists_that_are_not_read_are_said(tmp_path):
+    write(tmp_path)
+    (tmp_path / "entities.csv").write_text("id,name\na,A\n")
+    assert "entities.csv is not read; call it nodes.csv if it holds names" in load_graph(tmp_path).notes
