@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line, nearest
+from pmd.settings.catalogue import FAMILIES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-def config_file(value: str, options: Container[str]) -> str:
+def config_file(value: str, options: Collection[str]) -> str:
     """The file that a value of `--config` names; a value that is no name stays as it is.
 
     Args:
@@ -35,12 +37,55 @@ def config_file(value: str, options: Container[str]) -> str:
     if fitting:
         raise PmdError(f"--config: '{value}' may be {', '.join(fitting[:-1])} or {fitting[-1]}; say which")
     if named:
-        raise PmdError(f"--config: {' and '.join(named)} cannot be used here: its settings are of another command")
+        check_config(str(bundled[named[0]]), options)
     known = [full for full, file in bundled.items() if _fits(file, options)]
     spellings = {spelling: full for full in known for spelling in (full.rpartition("/")[2], full)}
     close = difflib.get_close_matches(name, spellings, 1)
     remedy = f"did you mean '{spellings[close[0]]}'?" if close else f"there are {', '.join(known)}"
     raise PmdError(f"--config: {value}: no such file, and no bundled config of that name; {remedy}")
+
+
+def check_config(file: str, options: Collection[str], groups: Container[str] = ()) -> None:
+    """Refuse a file that holds no settings of a command with these options. `groups` are those that have settings of their
+    own, by their dotted names."""
+    settings = _read(file)
+    for name in (str(key).partition(".")[0] for key in settings):
+        if name not in options:
+            command = next((f"`pmd {family.command}`" for family in FAMILIES.values() if family.key == name), None)
+            remedy = f", which is of {command}; use that command, or another file" if command else "; --help lists all"
+            raise PmdError(f"--config: {file}: this command has no option '{name}'{nearest(name, options) or remedy}")
+    _check_groups(file, settings, groups)
+
+
+def _check_groups(file: str, settings: Mapping[str, Any], groups: Container[str], prefix: str = "") -> None:
+    for key, value in settings.items():
+        if f"{prefix}{key}" not in groups or isinstance(value, str):  # another file
+            continue
+        if not isinstance(value, dict):
+            raise PmdError(
+                f"--config: {file}: {prefix}{key}: {value!r} is no mapping; write its settings indented, as NAME: VALUE"
+            )
+        _check_groups(file, value, groups, f"{prefix}{key}.")
+
+
+def _read(file: str) -> dict[str, Any]:
+    """The settings of a YAML file. PmdError, with file and line, if there are none."""
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+        settings = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise PmdError(f"--config: {file}: is not UTF-8 at byte {error.start}; convert it with iconv") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line
+        indented = [*text.splitlines(), ""][line].startswith("\t")
+        reason = "is indented by a tab; YAML takes blanks alone" if indented else f"{error.problem}; correct its YAML"
+        raise PmdError(f"--config: {file}, line {line + 1}: {reason}") from None
+    except yaml.YAMLError as error:
+        raise PmdError(f"--config: {file}: {first_line(error)}; correct its YAML") from None
+    if not isinstance(settings, dict):
+        content = "holds nothing" if settings is None else f"holds no settings by name but {settings!r:.40}"
+        raise PmdError(f"--config: {file}: {content}; write settings as NAME: VALUE")
+    return settings
 
 
 def _fits(file: Path, options: Container[str]) -> bool:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import choices
-from pmd.settings.config_files import config_file
+from pmd.settings.config_files import check_config, config_file
 from pmd.settings.parse_errors import explain
 
 
@@ -34,8 +35,13 @@ class NamedConfig(ActionConfigFile):
     """An option that reads a YAML file of settings, given by its path or by the name of a bundled config."""
 
     def __call__(self, parser, namespace, value, option_string=None) -> None:
-        groups = {action.dest.partition(".")[0] for action in parser._actions}
-        super().__call__(parser, namespace, config_file(value, groups), option_string)
+        options = {action.dest.partition(".")[0] for action in parser._actions}
+        file = config_file(value, options)
+        if Path(file).is_file():
+            parts = {action.dest.rpartition(".")[0] for action in parser._actions}
+            groups = {action.dest for action in parser._actions if action.dest in parts and type_of(action) is None}
+            check_config(file, options, groups)
+        super().__call__(parser, namespace, file, option_string)
 
 
 def parser_for(config_class: type, description: str = "", **options: Any) -> ArgumentParser:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from pmd.core.errors import PmdError
+from pmd.papers.glue_table import GlueTableConfig
 from pmd.settings.kge import KgeConfig
 from pmd.settings.parse import read_config
 from pmd.settings.text import ProgressiveConfig
@@ -65,18 +66,31 @@ def test_wrong_options(option, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sed: 1", "sed: …'seed'"),
+        ("sed: 1", "--config: …config.yaml: …'sed'…'seed'"),
         ("train: {lrr: 1}", "train.lrr: …'train.lr'"),
         ("train: {lr: x}", "train.lr: 'x'"),
-        ("train: [b", "--config: …YAML"),
-        ("- 1", "--config: …YAML"),
+        ("seed: 1\ntrain: [b", "--config: …config.yaml, line 2: …YAML"),
+        ("train:\n\tlr: 1", "--config: …config.yaml, line 2: …tab"),
+        ("name: \x00", "--config: …config.yaml: …YAML"),
+        ("- 1", "--config: …config.yaml: …[1]…NAME: VALUE"),
+        ("", "--config: …config.yaml: …nothing…NAME: VALUE"),
+        ("train: 5", "--config: …config.yaml: train: 5…mapping"),
+        ("train:", "--config: …config.yaml: train: None…mapping"),
+        ("loss: {margin: 1}", "--config: …config.yaml: …'loss'…`pmd train`"),
+        (b"\xffseed: 1", "--config: …config.yaml: …UTF-8 at byte 0…iconv"),
     ],
 )
 def test_wrong_files(text, message, tmp_path):
-    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(PmdError) as error:
         read_config(ProgressiveConfig, [f"--config={tmp_path}/config.yaml"])
     assert says(str(error.value), message)
+
+
+def test_a_part_of_a_table_that_is_no_mapping_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("tuned: [{task: rte}]\nbase: {train: 5}")
+    with pytest.raises(PmdError, match=r"config\.yaml: base\.train: 5 is no mapping"):
+        read_config(GlueTableConfig, [f"--config={tmp_path}/config.yaml"])
 
 
 @pytest.mark.parametrize("module", ["pmd.recipes.crop", "pmd.papers.figures", "pmd.settings.med_table"])
