@@ -1,7 +1,7 @@
 """What PMD is compared with: logit distillation (LKD) and patient distillation (PKD), trained in the same way.
 
 - LKD (Hinton et al., 2015): terms `ce` and `logits`, the KL divergence of the softened in-batch logits in
-  both directions; L = (1 − α)·ce + α·logits.
+  both directions; L = (1 − α)·ce + α·logits. With `distill.label_weight` the labels have that weight, here and in PKD.
 - PKD (Sun et al., EMNLP 2019), "skip": also `layers`, the distance of the student's middle layers from evenly
   spaced layers of the teacher; L = (1 − α)·ce + α·logits + β·layers. The paper compares [CLS] states; here a text
   is represented by the mean over its tokens, so that is what is compared.
@@ -22,6 +22,7 @@ from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded
+from pmd.settings.checks import first_set
 from pmd.settings.text import DistillConfig
 
 
@@ -33,7 +34,7 @@ class LogitDistillation(Supervised):
     def __init__(self, student: BiEncoder, *arguments, teacher: BiEncoder, distill: DistillConfig, **options):
         super().__init__(student, *arguments, **options)
         self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
-        self.weights = {"ce": 1.0 - distill.alpha, "logits": distill.alpha}
+        self.weights = {"ce": first_set(distill.label_weight, 1.0 - distill.alpha), "logits": distill.alpha}
         self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
         if self.pairs:
             self.weights["layers"] = distill.beta

@@ -1,7 +1,7 @@
 """Masked generation feature distillation (PMD; Fan et al., AAAI 2024).
 
-L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`. Teacher and
-student always read the same texts. Which are masked is a choice (`distill.masked_view`): with `same`, both read
+L = (1 − α − β)·L_CE + α·L_SCORE + β·L_MGFD (Eq. 6), as terms `ce`, `score` and `feature`; with
+`distill.label_weight` w it is w·L_CE + α·L_SCORE + β·L_MGFD, and β may be as large as it has to be. Teacher and student always read the same texts. Which are masked is a choice (`distill.masked_view`): with `same`, both read
 masked texts only, once, for all three terms, as the authors' code does; with `separate`, labels and scores are
 of the whole texts, and a share of the batch's texts is read a second time with masks. An encoder that was not
 pretrained with [MASK] needs `separate`.
@@ -11,7 +11,9 @@ pretrained with [MASK] needs `separate`.
   `distill.score: kl`, the default since it measured better, the KL divergence of the softened logits. A student
   with several widths learns from them at every width.
 - `feature`: mean squared error of the last hidden states at masked positions (Eq. 2), of each by itself
-  (`token`) or of their normalised mean over a text (`pooled`). Texts without a mask are left out.
+  (`token`) or of their normalised mean over a text (`pooled`). Texts without a mask are left out. With
+  `distill.feature_norm: sum` the errors are summed over the hidden width, not averaged: in the mean the gradient of
+  this term is a hundredth of the others'.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded, pool_masked
+from pmd.settings.checks import first_set
 from pmd.settings.text import DistillConfig
 
 
@@ -57,11 +60,13 @@ class MaskedFeatureDistillation(Supervised):
         **options,
     ):
         super().__init__(student, *arguments, **options)
-        self.teacher, self.form, self.mask = Frozen(teacher, student.device), distill.feature, mask
+        self.teacher, self.mask = Frozen(teacher, student.device), mask
+        self.form, self.norm = distill.feature, distill.feature_norm
         self.score, self.temperature = distill.score, distill.temperature
         self.separate, self.share = distill.masked_view == "separate", distill.masked_share
         self.mask_rate = mask_rate
-        self.weights = {"ce": 1.0 - distill.alpha - distill.beta, "score": distill.alpha}
+        labels = first_set(distill.label_weight, 1.0 - distill.alpha - distill.beta)
+        self.weights = {"ce": labels, "score": distill.alpha}
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
         self.register_buffer("special", special, persistent=False)
@@ -114,5 +119,5 @@ class MaskedFeatureDistillation(Supervised):
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         ours = replace(ours, masked=self.project(ours.masked))
         if self.form == "pooled":
-            return feature_errors(pool_masked(ours), pool_masked(theirs))
-        return feature_errors(ours.masked, theirs.masked)
+            return feature_errors(pool_masked(ours), pool_masked(theirs), self.norm)
+        return feature_errors(ours.masked, theirs.masked, self.norm)

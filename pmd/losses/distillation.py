@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, mse_loss, normalize
 
@@ -11,9 +13,13 @@ def score_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return mse_loss(student, teacher)
 
 
-def feature_errors(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared errors of features (m, d) at masked positions, averaged over the width: (m,) (PMD, Eq. 2)."""
-    return (student - teacher).square().mean(-1)
+def feature_errors(student: Tensor, teacher: Tensor, norm: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Squared errors of features (m, d) at masked positions: (m,), averaged or summed over the width.
+
+    Eq. 2 of PMD writes the norm of a difference, whose square is the `sum`, d times the `mean`.
+    """
+    squares = (student - teacher).square()
+    return squares.sum(-1) if norm == "sum" else squares.mean(-1)
 
 
 def softened_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

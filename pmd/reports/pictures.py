@@ -123,11 +123,15 @@ def lines(
     *,
     order: Sequence[str] = (),
     widths: bool = False,
+    log: bool = False,
     title: str | None = None,
     size: tuple[float, float] = SIZE,
 ) -> None:
-    """A line for each of up to six series, which look as their place in `order` says; over widths, a tick for each."""
+    """A line for each of up to six series, which look as their place in `order` says; over widths, a tick for each. With
+    `log`, the scale of the values is logarithmic."""
     with figure(path, size=size) as axis:
+        if log:
+            axis.set_yscale("log")
         draw_lines(axis, series, order=order, widths=widths)
         name_axes(axis, x, y, title)
         legend(axis, len(series))

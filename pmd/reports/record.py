@@ -22,6 +22,8 @@ OF_WIDTH = ", width "
 """Between a croppable model and one of its widths, in the name of a curve; no stage's name has a comma."""
 NOT_TERMS = ("stage", "epoch", "step", "seconds", "lr")
 """The values of a line of training that are no terms of the loss."""
+GRADIENT = "grad_"
+"""Begins the name of the norm of a term's gradient, in lines of training with `gradient_norms`."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,15 @@ def terms(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
     by_name: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
     for values in lines:
         if "loss" in values:
-            for name in [name for name in values if name not in NOT_TERMS]:
+            for name in [name for name in values if name not in NOT_TERMS and not name.startswith(GRADIENT)]:
                 by_name[name][values["stage"]][values["step"]] = values[name]
     return by_name
+
+
+def gradient_norms(lines: Iterable[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """The norm of the gradient of every weighted term, by stage, term and step; empty without `gradient_norms`."""
+    by_stage: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
+    for values in lines:
+        for name in [name for name in values if name.startswith(GRADIENT)]:
+            by_stage[values["stage"]][name.removeprefix(GRADIENT)][values["step"]] = values[name]
+    return by_stage

@@ -23,7 +23,7 @@ from pmd.recipes.tables import (
 from pmd.reports.figure_methods import by_method, by_retention, retention_table
 from pmd.reports.page import Block, Picture, Section, Text
 from pmd.reports.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
-from pmd.reports.record import OF_WIDTH, RunRecord, terms, validation
+from pmd.reports.record import OF_WIDTH, RunRecord, gradient_norms, terms, validation
 from pmd.settings.catalogue import task_of
 
 Files = Callable[[str], Path]
@@ -183,7 +183,7 @@ def glue_section(record: RunRecord, files: Files) -> Section | None:
 
 
 def training_section(record: RunRecord, files: Files) -> Section | None:
-    """Every term of the loss by step, and validation by epoch."""
+    """Every term of the loss by step, with the norms of the gradients if they were logged, and validation by epoch."""
     if not record.lines:
         return None
     pictures, stages = [], [*dict.fromkeys(values["stage"] for values in record.lines)]
@@ -191,6 +191,11 @@ def training_section(record: RunRecord, files: Files) -> Section | None:
         label = {"loss": "Total loss", "temperature": "Temperature"}.get(name, f"Loss term {name}")
         draw = partial(lines, x="step", y=name, order=stages)
         pictures += numbered(files(f"term-{name}"), by_stage, f"{label} by step", draw, stages)
+    for name, by_term in gradient_norms(record.lines).items():
+        draw = partial(lines, x="step", y="norm", log=True)
+        pictures += numbered(
+            files(f"gradients-{name}"), by_term, f"Gradients of the weighted terms of {name} by step", draw
+        )
     curves = validation(record.lines)
     of_stages = {name: curve for name, curve in curves.items() if OF_WIDTH not in name}
     croppable = dict.fromkeys(name.partition(OF_WIDTH)[0] for name in curves if OF_WIDTH in name)

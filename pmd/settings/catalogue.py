@@ -71,7 +71,8 @@ class Method:
         croppable: whether it trains all widths of one model.
         masks: whether texts are read with a share of their tokens masked (`mask_rate`).
         weights: which of the settings `alpha` and `beta` weigh its terms. For text models they sum to less than 1, and
-            the labels have the rest.
+            the labels have the rest, unless `distill.label_weight` is given.
+        added_weights: those of `weights` that take nothing from the labels and so may be of any size.
         citation: its key in `pmd/hub/papers.bib`, if it has a paper.
     """
 
@@ -84,6 +85,7 @@ class Method:
     croppable: bool = False
     masks: bool = False
     weights: tuple[str, ...] = ()
+    added_weights: tuple[str, ...] = ()
     citation: str | None = None
 
     def load_class(self) -> Any:

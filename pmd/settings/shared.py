@@ -62,6 +62,9 @@ class LoopConfig:
         grad_clip: largest gradient norm; 0 for no limit.
         precision: `no` is fp32; bf16 is faster on GPUs and on CPUs that compute in it (AMX), fp16 on GPUs only.
         log_every: steps between two lines in metrics.jsonl.
+        gradient_norms: with each of these lines log the norms of the gradients of all weighted loss terms, before clipping, as
+            `grad_` and the term's name: which terms count. Nothing else changes; a logged step takes a backward pass more for
+            each term.
         save_minutes: largest number of minutes between two checkpoints; Ctrl-C always writes one.
         valid_every: epochs between two validations; 0 for none. If there are any, the best model is kept, by the MRR
             of the validation split or the score of the task, averaged over the widths.
@@ -81,6 +84,7 @@ class LoopConfig:
     grad_clip: float = 10.0
     precision: Literal["no", "bf16", "fp16"] = "no"
     log_every: int = 10
+    gradient_norms: bool = False
     save_minutes: float = 5.0
     valid_every: int = 0
     patience: int = 0

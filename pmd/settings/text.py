@@ -120,8 +120,12 @@ class DistillConfig:
             (patient: middle layers too) or `none` (labels only).
         alpha: weight of the score (pmd) or softened-logit (lkd, pkd) term.
         beta: weight of the masked-feature (pmd) or middle-layer (pkd) term.
+        label_weight: weight of the labels; null is 1 − alpha − beta (pmd) or 1 − alpha (lkd, pkd), which must be above 0.
+            With a number, alpha and beta may be as large as you like: features take a beta of 1 or more to count.
         score: the score term of pmd: `mse` of the logits, as in the paper, or `kl` of the softened logits.
         feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
+        feature_norm: its squared errors averaged over the hidden width (`mean`), or as a squared distance (`sum`), which
+            weighs it as many times more as the encoder is wide.
         masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
             from whole texts, features from a second reading of some of them with masks.
         masked_share: the share of a batch's texts that a `separate` reading takes.
@@ -137,8 +141,10 @@ class DistillConfig:
     method: TextMethod = "pmd"
     alpha: float = 0.5
     beta: float = 0.1
+    label_weight: float | None = None
     score: Literal["mse", "kl"] = "kl"
     feature: Literal["token", "pooled"] = "token"
+    feature_norm: Literal["mean", "sum"] = "mean"
     masked_view: Literal["same", "separate"] = "separate"
     masked_share: float = 0.25
     init: Init = "teacher"

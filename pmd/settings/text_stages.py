@@ -24,6 +24,7 @@ SCRATCH_SIZES = (
 NOT_NEGATIVE = (
     *("contrastive.margin", "contrastive.pre_batches", "contrastive.pre_batch_weight", "encoder.neighbours_below"),
     *("encoder.max_neighbours", "train.valid_triples", "evaluation.rerank_hops"),
+    "distill.label_weight",
 )
 
 
@@ -79,6 +80,8 @@ def _resolve(
         lr=first_set(stage.lr, taught.lr, config.train.lr),
     )
     _check_stage(stage, key, earlier[teacher].layers if teacher != "none" else layers, layers)
+    if distill.label_weight is None:
+        _check_share_of_labels(stage, key, method)
     return stage
 
 
@@ -113,9 +116,20 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
         raise PmdError(
             f"{key}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
         )
-    if not (stage.alpha >= 0 and stage.beta >= 0 and stage.alpha + stage.beta < 1):
-        raise PmdError(f"{key}: alpha {stage.alpha} and beta {stage.beta} must be ≥ 0 and sum to less than 1")
-    check_numbers(numbers_at(stage, "epochs", "lr", prefix=f"{key}."))
+    check_numbers(
+        numbers_at(stage, "epochs", "lr", prefix=f"{key}."), numbers_at(stage, "alpha", "beta", prefix=f"{key}.")
+    )
+
+
+def _check_share_of_labels(stage: StageConfig, key: str, method: Method) -> None:
+    """Refuse weights that leave none for the labels."""
+    taken = {name: getattr(stage, name) for name in method.weights if name not in method.added_weights}
+    if sum(taken.values()) >= 1:
+        named = " and ".join(f"{name} {value}" for name, value in taken.items())
+        raise PmdError(
+            f"{key}: {named} leave nothing of 1 for the labels; let the sum be less than 1, or give the labels a weight of "
+            "their own, such as distill.label_weight: 0.5"
+        )
 
 
 def check_progressive(config: ProgressiveConfig) -> None:

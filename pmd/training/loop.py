@@ -30,6 +30,7 @@ from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.training.bar import Bar
 from pmd.training.batching import epoch_batches, steps_per_epoch
+from pmd.training.gradients import gradient_norms
 from pmd.training.optim import optimizer_for, schedule_for
 
 BEST = "best.safetensors"
@@ -97,9 +98,9 @@ def fit(
     with training.bar, _Stop() as stop:
         while not training.done:
             for batch in training.batches(collate):
-                terms = training.step(batch)
-                if training.logs_this_step:
-                    training.note(terms, monitor)
+                terms, norms = training.step(batch)
+                if training.logs(training.progress.step):
+                    training.note(terms, norms, monitor)
                 training.save_when_due(stop)
             training.end_epoch()
             if validate is not None and training.validates_this_epoch:
@@ -166,9 +167,9 @@ class _Training:
     def done(self) -> bool:
         return self.out_of_patience or self.progress.epoch >= self.settings.epochs
 
-    @property
-    def logs_this_step(self) -> bool:
-        return self.progress.step % self.settings.log_every == 0 or self.progress.step == self.steps
+    def logs(self, step: int) -> bool:
+        """Whether there is a line for a step, which count from 1."""
+        return step % self.settings.log_every == 0 or step == self.steps
 
     @property
     def validates_this_epoch(self) -> bool:
@@ -194,11 +195,14 @@ class _Training:
             generator=torch.Generator(),
         )
 
-    def step(self, batch: Any) -> dict[str, Tensor]:
-        """Learn from one batch; returns its loss terms and their weighted sum, `loss`."""
+    def step(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Learn from one batch; returns its loss terms with their weighted sum, `loss`, and what `gradient_norms` wants."""
         with self.accelerator.autocast():
             terms = self.wrapped(batch.to(self.accelerator.device))
             loss = self.objective.total(terms)
+        norms = {}
+        if self.settings.gradient_norms and self.logs(self.progress.step + 1):
+            norms = gradient_norms(self.objective.weights, terms, self.parameters, self.accelerator)
         self.accelerator.backward(loss)
         if self.settings.grad_clip:
             self.accelerator.clip_grad_norm_(self.parameters, self.settings.grad_clip)
@@ -208,10 +212,11 @@ class _Training:
         self.progress.step += 1
         self.progress.step_in_epoch += 1
         self.progress.seconds = time.monotonic() - self.started
-        return {"loss": loss, **terms}
+        return {"loss": loss, **terms}, norms
 
-    def note(self, terms: dict[str, Tensor], monitor: Callable[[], dict[str, float]]) -> None:
-        """Log and show a step: running means of the terms over about the last ten logged steps."""
+    def note(self, terms: dict[str, Tensor], norms: dict[str, float], monitor: Callable[[], dict[str, float]]) -> None:
+        """Log and show a step: running means of the terms over about the last ten logged steps, and, not shown, the norms
+        of this step's gradients."""
         progress = self.progress
         for name, term in terms.items():
             value = float(term.detach())
@@ -222,7 +227,7 @@ class _Training:
             progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
         values = {**progress.means, **monitor()}
         position = {"stage": self.label, "epoch": progress.epoch, "step": progress.step}
-        self.log(**position, seconds=round(progress.seconds, 3), **values, lr=self.schedule.get_last_lr()[0])
+        self.log(**position, seconds=round(progress.seconds, 3), **values, **norms, lr=self.schedule.get_last_lr()[0])
         self.bar.show(progress.step, values)
 
     def end_epoch(self) -> None:

@@ -88,6 +88,28 @@ def test_features_are_compared_at_the_masks_and_only_there(distill, form):
     assert found == pytest.approx(sum(errors) / len(errors), rel=1e-4)
 
 
+@FORMS
+@pytest.mark.parametrize("width", [32, 16])
+@torch.no_grad()
+def test_a_sum_over_the_width_is_as_many_means_as_the_teacher_is_wide(form, width):
+    """Of a narrower student too: it is compared in the teacher's width."""
+    student = tiny_model(1, width, seed=1)
+    mean, total = (
+        objective(replace(APART, feature=form, feature_norm=norm), student=student) for norm in ("mean", "sum")
+    )
+    total.project.load_state_dict(mean.project.state_dict())
+    expected = terms_of(mean)
+    found = terms_of(total)
+    assert found.pop("feature").item() == pytest.approx(32 * expected.pop("feature").item(), rel=1e-5)
+    assert found == expected
+
+
+def test_labels_may_have_a_weight_of_their_own():
+    distill = DistillConfig(alpha=0.5, beta=40.0, label_weight=0.4)
+    assert objective(distill).weights == {"ce": 0.4, "score": 0.5, "feature": 40.0}
+    assert objective(replace(distill, label_weight=0.0)).weights["ce"] == 0.0
+
+
 @VIEWS
 def test_masks_replace_tokens_and_nothing_else(distill):
     objective_, text, plain = objective(distill), tiny_text(), tiny_batch(POSITIONS)

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
 
+from pmd.core.types import Objective
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
 from pmd.distill.kge_dualde import DualDistillation
@@ -17,6 +18,7 @@ from pmd.distill.kge_supervised import KgeSupervised
 from pmd.models.kge.model import KgeModel
 from pmd.settings.kge import DualConfig, LossConfig
 from pmd.settings.med import MedConfig, resolve_med
+from pmd.training.gradients import gradient_norms
 
 ENTITIES, RELATIONS = 20, 3
 
@@ -81,25 +83,32 @@ def model(name: str, dim: int, seed: int, widths: tuple[int, ...] | None = None)
     return KgeModel(name, ENTITIES, RELATIONS, dim, widths, reciprocal=name == "complex")
 
 
+def objective_of(kind: str) -> Objective:
+    """The objective of a kind of `LOSSES`, with the same weights each time."""
+    options = LOSSES[kind]
+    if kind == "dualde":
+        models = (model("rotate", 4, 1), model("rotate", 16, 2))
+        teacher = LossConfig("logistic", margin=3.0, negatives=6, adversarial=1.0)
+        return DualDistillation(*models, options, teacher, DualConfig(0.4, 0.7), release=True)
+    if kind == "med":
+        med = resolve_med(MedConfig("best", calibrated=True, mutual=0.5, dynamic=True, learned=True, soft=1.0))
+        return MutualEvolution(model("transe", 16, 1, (2, 4, 16)), options, med)
+    return KgeSupervised(model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse"), options)
+
+
 def write(out: str | Path) -> None:
-    """Write the gradients and the terms of every objective."""
+    """Write the gradients, their norms by term, and the terms of every objective."""
     accelerator = Accelerator(cpu=True)
     found = {"processes": torch.tensor([accelerator.num_processes])}
     for kind, options in LOSSES.items():
-        if kind == "dualde":
-            models = (model("rotate", 4, 1), model("rotate", 16, 2))
-            teacher = LossConfig("logistic", margin=3.0, negatives=6, adversarial=1.0)
-            objective = DualDistillation(*models, options, teacher, DualConfig(0.4, 0.7), release=True)
-        elif kind == "med":
-            med = resolve_med(MedConfig("best", calibrated=True, mutual=0.5, dynamic=True, learned=True, soft=1.0))
-            objective = MutualEvolution(model("transe", 16, 1, (2, 4, 16)), options, med)
-        else:
-            alone = model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse")
-            objective = KgeSupervised(alone, options)
+        objective = objective_of(kind)
         wrapped = accelerator.prepare(objective).train()
         batch = global_batch(options, weighted=kind.startswith("confidences"))
         batch = share(batch, accelerator.process_index, accelerator.num_processes)
         terms = wrapped(batch)
+        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        norms = gradient_norms(objective.weights, terms, trained, accelerator)
+        found |= {f"{kind}/{name}": torch.tensor([norm]) for name, norm in norms.items()}
         accelerator.backward(objective.total(terms))
         rows = torch.tensor([float(len(batch.triples))])
         found[f"{kind}/rows"] = accelerator.reduce(rows, "sum")

@@ -24,6 +24,7 @@ from pmd.models.text.students import student_of
 from pmd.settings.med import MedConfig, resolve_med
 from pmd.settings.text import ContrastiveConfig, DistillConfig
 from pmd.training.batching import epoch_batches
+from pmd.training.gradients import gradient_norms
 
 WORDS = [f"w{i}" for i in range(30)]
 
@@ -94,7 +95,7 @@ def even_ids(ids: Tensor, rate: float, special: Tensor) -> Tensor:
 
 
 def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor]:
-    """Gradients of the student and the terms of one objective after two batches."""
+    """Gradients of the student after two batches, and the terms of the second with the norms of their gradients."""
     graph, text, teacher = tiny()
     student = student_of(teacher, [1])
     options = ContrastiveConfig(pre_batches=1)
@@ -115,14 +116,16 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
     confidences = torch.rand(40, generator=torch.Generator().manual_seed(2)) if kind == "confidences" else None
     collate = TripleCollator(graph.train, text, 64, confidences)
     share = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    terms = {}
+    terms, norms = {}, {}
     with patch("pmd.distill.text_pmd.mask_positions", even_ids):
         for positions in epoch_batches(40, 20, seed=0, epoch=0, **share):
             terms = wrapped(collate(positions))
+            norms = gradient_norms(objective.weights, terms, [*student.parameters()], accelerator)
             accelerator.backward(objective.total(terms))
     values = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
     means = {f"term:{name}": accelerator.reduce(value.detach(), "mean") for name, value in terms.items()}
-    return values | {name: mean.reshape(1) for name, mean in means.items()}
+    scalars = means | {name: torch.tensor(norm) for name, norm in norms.items()}
+    return values | {name: scalar.reshape(1) for name, scalar in scalars.items()}
 
 
 def write(kind: str, out: str | Path) -> None:

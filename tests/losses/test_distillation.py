@@ -15,6 +15,7 @@ def test_scores_by_hand():
 def test_features_by_hand():
     student, teacher = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[1.0, 5.0], [2.0, 4.0]])
     assert feature_errors(student, teacher).tolist() == [4.5, 10.0]
+    assert feature_errors(student, teacher, "sum").tolist() == [9.0, 20.0]
     assert feature_errors(student[:0], teacher[:0]).shape == (0,)
 
 

@@ -23,7 +23,7 @@ from pmd.recipes.tables import Strong, Table, stored_tables, write_tables
 from pmd.reports import measured as report_measured
 from pmd.reports.page import as_markdown, block_markdown, escaped
 from pmd.reports.ranking import varied
-from pmd.reports.record import read_metrics, terms
+from pmd.reports.record import gradient_norms, read_metrics, terms
 
 from ..markdown import tables_of
 from ..tiny_glue import write_bert, write_task
@@ -447,6 +447,25 @@ def test_lines_that_are_no_metrics_are_named(tmp_path):
     lines, broken = read_metrics(tmp_path)
     assert broken == [2, 3, 4, 6] and len(lines) == 2
     assert terms(lines) == {"loss": {"a": {1: 1.5}}, "ce": {"a": {1: 2.0}}}
+
+
+def test_norms_of_gradients_have_pictures_of_their_own(runs, tmp_path):
+    """One of each stage, and they are not taken for terms of the loss."""
+    run = shutil.copytree(runs("text"), tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if "loss" in line:
+            line |= {"grad_ce": 2.0 / line["step"], "grad_score": 0.0}
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert terms(lines) == terms(read_metrics(runs("text"))[0])
+    stages = [*dict.fromkeys(line["stage"] for line in lines)]
+    logged = {line["step"]: 2.0 / line["step"] for line in lines if line["stage"] == stages[0] and "loss" in line}
+    assert gradient_norms(lines)[stages[0]] == {"ce": logged, "score": dict.fromkeys(logged, 0.0)}
+    captions = reported(run, name="norms").page.captions
+    assert [f"Gradients of the weighted terms of {stage} by step" for stage in stages] == [
+        caption for caption in captions if "radient" in caption
+    ]
+    assert not any("term grad" in caption for caption in captions)
 
 
 def test_captions_are_labels(runs):

@@ -131,9 +131,11 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
         (StageConfig("b", 2, 1.0), "stages[1] (b).mask_rate: 1.0"),
         (StageConfig("b", 2, -0.1), "stages[1] (b).mask_rate: -0.1"),
         (StageConfig("b", 2, float("nan")), "stages[1] (b).mask_rate: nan"),
-        (StageConfig("b", 2, alpha=0.5, beta=0.5), "stages[1] (b): alpha 0.5…beta 0.5"),
-        (StageConfig("b", 2, alpha=-0.1), "stages[1] (b)…-0.1"),
-        (StageConfig("b", 2, beta=-0.1), "beta -0.1"),
+        (StageConfig("b", 2, alpha=0.5, beta=0.5), "stages[1] (b): alpha 0.5…beta 0.5…distill.label_weight"),
+        (StageConfig("b", 2, method="lkd", alpha=1.0), "stages[1] (b): alpha 1.0 …labels…distill.label_weight"),
+        (StageConfig("b", 2, alpha=-0.1), "stages[1] (b).alpha: -0.1"),
+        (StageConfig("b", 2, beta=-0.1), "stages[1] (b).beta: -0.1"),
+        (StageConfig("b", 2, beta=float("nan")), "stages[1] (b).beta: nan"),
         (StageConfig("b", 2, epochs=0), "stages[1] (b).epochs: 0"),
         (StageConfig("b", 2, lr=0.0), "stages[1] (b).lr: 0.0"),
         (StageConfig("b", 2, lr=float("inf")), "stages[1] (b).lr: inf"),
@@ -141,6 +143,14 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
 )
 def test_a_stage_that_cannot_run_names_its_key(stage, message):
     assert says(error(ProgressiveConfig(stages=[StageConfig("a", 3), stage])), message)
+
+
+def test_weights_may_be_large_where_they_take_nothing_from_the_labels():
+    large = [StageConfig("a", 3), StageConfig("b", 2, alpha=0.5, beta=40.0)]
+    weighted = ProgressiveConfig(distill=DistillConfig(label_weight=0.4), stages=large)
+    assert (resolve_stages(weighted, 4)[1].alpha, resolve_stages(weighted, 4)[1].beta) == (0.5, 40.0)
+    patient = ProgressiveConfig(distill=DistillConfig(method="pkd"), stages=large)
+    assert resolve_stages(patient, 4)[1].beta == 40.0
 
 
 def test_lists_of_stages_that_cannot_run():
@@ -174,6 +184,8 @@ def test_layers_that_are_not_used_are_not_checked():
         ("distill.masked_share", 1.1),
         ("distill.mask_rates", [0.1]),
         ("train.lora.alpha", 0),
+        ("distill.label_weight", -0.1),
+        ("distill.label_weight", float("nan")),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(key, value):
