@@ -37,9 +37,9 @@ def _norm(loss: Tensor, parameters: Sequence[Tensor], accelerator: Accelerator) 
     gradients: Sequence[Tensor | None] = [None] * len(parameters)
     if loss.requires_grad:
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    squares = 0.0
+    norms = []
     for parameter, gradient in zip(parameters, gradients):
         # Every process sends as many numbers, whichever parameters its texts have reached.
         gradient = torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
-        squares += float(accelerator.reduce(gradient, "mean").double().square().sum())
-    return math.sqrt(squares)
+        norms.append(float(accelerator.reduce(gradient, "mean").norm()))
+    return math.hypot(*norms)
