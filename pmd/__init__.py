@@ -17,6 +17,7 @@ _HOMES = {
     "CroppableBert": "pmd.models.bert.croppable",
     "CroppableBertForSequenceClassification": "pmd.models.bert.croppable",
     "TextScorer": "pmd.models.text.scorer",
+    "VectorScorer": "pmd.models.vectors",
     "load": "pmd.use.load",
     "load_scorer": "pmd.use.load",
     "rank": "pmd.evaluation.ranking",

@@ -130,7 +130,13 @@ def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def progressive(
-    graph: Any = None, config: Any = None, *, resume: Any = None, callback: Any = None, **settings: Any
+    graph: Any = None,
+    config: Any = None,
+    *,
+    resume: Any = None,
+    callback: Any = None,
+    teacher: Any = None,
+    **settings: Any,
 ) -> TrainedRun:
     """Distil a text model, grade by grade, as `pmd progressive` does.
 
@@ -139,6 +145,8 @@ def progressive(
         config: a `ProgressiveConfig`, a YAML file or the name of a bundled config; by default `pmd/world`.
         resume: a run folder to go on with; no graph and no settings are given then.
         callback: called with the values of every line of metrics.jsonl, such as losses and validation.
+        teacher: anything with `score_all(triples, target)` -> (b, entities): the stages whose teacher is `own` learn from
+            its scores, as logits (LKD); by default one such student.
         settings: what differs from the config, as `train={"epochs": 3}`.
 
     Raises:
@@ -147,9 +155,19 @@ def progressive(
     from pmd.recipes.text import progressive as run
     from pmd.settings.text_stages import check_progressive
 
+    if teacher is not None and config is None and "stages" not in settings and resume is None:
+        settings["stages"] = [{"name": "taught", "teacher": "own", "method": "lkd"}]
     default = None if config or settings.get("stages") else "pmd/world"
     return _trained(
-        run, check_progressive, ProgressiveConfig, graph, config or default, resume, settings, callback=callback
+        run,
+        check_progressive,
+        ProgressiveConfig,
+        graph,
+        config or default,
+        resume,
+        settings,
+        callback=callback,
+        teacher=teacher,
     )
 
 

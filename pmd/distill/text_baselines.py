@@ -14,10 +14,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import global_mean
+from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
-from pmd.distill.teacher import Frozen, bridge
+from pmd.distill.teacher import Frozen, ScorerTeacher, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
@@ -31,30 +31,50 @@ class LogitDistillation(Supervised):
 
     compares_layers = False
 
-    def __init__(self, student: BiEncoder, *arguments, teacher: BiEncoder, distill: DistillConfig, **options):
+    def __init__(
+        self, student: BiEncoder, *arguments, teacher: BiEncoder | ScorerTeacher, distill: DistillConfig, **options
+    ):
         super().__init__(student, *arguments, **options)
         self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
         self.weights = {"ce": first_set(distill.label_weight, 1.0 - distill.alpha), "logits": distill.alpha}
         self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
-        self.project = bridge(student.hidden_size, teacher.hidden_size, trained=bool(self.pairs))
+        hidden_size = student.hidden_size if isinstance(teacher, ScorerTeacher) else teacher.hidden_size
+        self.project = bridge(student.hidden_size, hidden_size, trained=bool(self.pairs))
 
     @classmethod
     def for_stage(cls, setup: TextSetup) -> LogitDistillation:
         return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
+        softened = partial(two_way_softened_loss, temperature=self.temperature)
+        if isinstance(self.teacher.model, ScorerTeacher):
+            vectors = gather_vectors(*self.encode(self.student, batch), batch)
+            logit_loss = self.taught_loss(softened, vectors, self.teacher_scores(batch))
+            return {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         ours = self.encode(self.student, batch, layers=list(self.pairs))
         with torch.no_grad():
             theirs = self.encode(self.teacher.model, batch, layers=sorted(set(self.pairs.values())))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
-        softened = partial(two_way_softened_loss, temperature=self.temperature)
         logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model)
         terms = {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms
+
+    def teacher_scores(self, batch: TripleBatch) -> Tensor:
+        """The scores (b, b) that the teacher gives the entities of the global batch as answers to its queries."""
+        examples = all_gather(batch.examples)
+        head, relation, tail = examples.T
+        inverse = relation >= self.num_relations
+        scores = torch.empty(len(examples), len(examples), device=examples.device)
+        for rows, target, triples in (
+            (~inverse, "tail", examples),
+            (inverse, "head", torch.stack([tail, relation - self.num_relations, head], dim=1)),
+        ):
+            scores[rows] = self.teacher.model.score_all(triples[rows], target)[:, tail].to(scores)
+        return scores
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         pairs = ((ours.layers[layer], theirs.layers[other]) for layer, other in self.pairs.items())

@@ -85,7 +85,7 @@ class Supervised(Objective):
     ):
         super().__init__()
         self.student, self.options, self.recompute = student, options, recompute
-        self.weights = {"ce": 1.0}
+        self.num_relations, self.weights = num_relations, {"ce": 1.0}
         train = train.to(student.device)
         both_ways = torch.cat([train, inverse_triples(train, num_relations)])
         self.known = KnownAnswers(both_ways, num_entities, 2 * num_relations)
@@ -152,7 +152,10 @@ class Supervised(Objective):
         The teacher's are of all its dimensions, its best, also for narrow widths of the student that it has too: taught
         width by width, the narrow widths of a small student ranked worse.
         """
-        teacher_logits = logits(theirs, teacher)
+        return self.taught_loss(loss, ours, logits(theirs, teacher))
+
+    def taught_loss(self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, teacher_logits: Tensor) -> Tensor:
+        """The same from the teacher's logits (b, b)."""
         student_logits = [logits(ours.crop(width), self.student) for width in self.student.widths]
         return widest_and_others([loss(width_logits, teacher_logits) for width_logits in student_logits])
 

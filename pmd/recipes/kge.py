@@ -37,7 +37,8 @@ from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_u
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
-from pmd.settings.kge_stages import OWN, SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
+from pmd.settings.kge_stages import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
+from pmd.settings.shared import OWN
 from pmd.use.locate import check_folder
 
 EXAMPLES = 1024
@@ -68,10 +69,6 @@ class KgeRun(RankingRun):
         several = accelerator.num_processes > 1 and accelerator.device.type != "cpu"
         if config.train.optimizer == "sparse_adam" and several:
             raise PmdError("train.optimizer: gradients of single rows cannot be shared between GPUs; use adam")
-        if self.own_teacher is None and any(stage.teacher == OWN for stage in pending):
-            raise PmdError(
-                "teacher: own is what a program gives: pmd.train(graph, teacher=…); name a stage, or a folder by load"
-            )
         graph = load_data(config)
         refuse_unseen(graph, config.evaluation.splits)
         for split in config.evaluation.splits:

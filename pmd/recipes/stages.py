@@ -32,6 +32,7 @@ from pmd.data.graphs.sources import registered_names
 from pmd.models.families import training_of
 from pmd.recipes.tables import markdown, ranking_tables
 from pmd.settings.med import as_begun
+from pmd.settings.shared import OWN
 from pmd.training.device import accelerator_for, precision_of, watch_for
 from pmd.training.loop import Interrupted, Progress, fit
 from pmd.training.trackers import Trackers
@@ -177,7 +178,10 @@ def run_stages(
     refuse_small_batches(family_run)
     family_run.watch = watch_for(family_run.accelerator)
     finished = ready_to_resume(family_run, run) if run else []
-    family_run.data = family_run.load_data([stage for name, stage in family_run.stages.items() if name not in finished])
+    pending = [stage for name, stage in family_run.stages.items() if name not in finished]
+    if teacher is None and any(getattr(stage, "teacher", None) == OWN for stage in pending):
+        raise PmdError("teacher: own is what a program gives: pmd.train(graph, teacher=…); name an earlier stage")
+    family_run.data = family_run.load_data(pending)
     family_run.run = open_run(family_run, run)
     if len(finished) < len(family_run.stages):
         note_environment(family_run)

@@ -19,6 +19,7 @@ from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
+from pmd.distill.teacher import ScorerTeacher
 from pmd.distill.text_supervised import TextSetup
 from pmd.models.families import num_parameters
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
@@ -31,6 +32,7 @@ from pmd.recipes.ranking import RankingRun, load_data, measure_widths
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
+from pmd.settings.shared import OWN
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check_progressive, resolve_stages
 
@@ -118,7 +120,7 @@ class TextRun(RankingRun):
         if stage.load:
             return load_model(stage.load), {}
         config, graph = self.config, self.data
-        teacher = None if stage.teacher == "none" else load_model(self.run.folder / stage.teacher).model
+        teacher = self.teacher_of(stage)
         source = teacher if stage.init == "teacher" else self.origin.model
         student = student_of(source, self.starting_layers(stage), config.encoder.widths)
         set_seed(seed)
@@ -138,6 +140,12 @@ class TextRun(RankingRun):
         if config.train.lora is not None:
             merge_adapters(student)
         return TextModel(student, self.origin.tokenizer), {"train_seconds": round(progress.seconds, 1)}
+
+    def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
+        """The model that teaches a stage, or what a program gave in its place."""
+        if stage.teacher == OWN:
+            return ScorerTeacher(self.own_teacher)
+        return None if stage.teacher == "none" else load_model(self.run.folder / stage.teacher).model
 
     def save(self, folder: Path, model: TextModel, training: Mapping[str, Any]) -> None:
         save(folder, model, self.data)

@@ -11,6 +11,7 @@ from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, inherit, numbers_at, resolve_in_order
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig, check_widths, resolve_med
+from pmd.settings.shared import OWN
 
 SAMPLED = ("margin", "logistic", "softmax")
 """Losses that compare with sampled negatives."""
@@ -25,8 +26,6 @@ INHERITED = {"dim": "model.dim", "alpha": "dual.alpha", "beta": "dual.beta", "lr
 INHERITED |= {name: f"loss.{name}" for name in ("scale", "constraint", "adversarial")}
 """The settings of a stage that are else those of the run, by their keys there."""
 
-OWN = "own"
-"""The teacher of a stage that a program gives."""
 POSITIVE = ("model.dim", "model.init", "loss.negatives", "loss.shared", "loss.scale", "dual.temperature")
 POSITIVE += ("dual.second_epochs",)
 NOT_NEGATIVE = ("loss.adversarial", "loss.n3", "loss.constraint", "train.valid_triples", "evaluation.rerank_hops")

@@ -16,6 +16,10 @@ GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
 Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb"]
 
 
+OWN = "own"
+"""The teacher of a stage that a program gives."""
+
+
 @dataclass
 class DataConfig:
     """Which knowledge graph.

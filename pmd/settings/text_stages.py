@@ -15,6 +15,7 @@ from pmd.core.packages import model_source
 from pmd.settings.catalogue import METHODS, Method, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, numbers_at, resolve_in_order
 from pmd.settings.med import check_widths
+from pmd.settings.shared import OWN
 from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
 
 POSITIVE = ("train.tokens_per_chunk", "encoder.temperature", "distill.temperature")
@@ -60,11 +61,15 @@ def _resolve(
 ) -> StageConfig:
     distill = config.distill
     teacher = stage.teacher or _usual_teacher([*earlier], distill)
-    if teacher != "none" and teacher not in earlier:
+    if teacher not in ("none", OWN) and teacher not in earlier:
         raise PmdError(f"{key}.teacher: no earlier stage '{teacher}'; there is {', '.join(earlier) or 'none'}")
     method = _method(stage, key, distill)
     if teacher == "none" and method.teacher:
         method = METHODS["text"]["none"]
+    if teacher == OWN and (method.name != "lkd" or "teacher" in (stage.init or "", stage.teacher_layers and "teacher")):
+        raise PmdError(
+            f"{key}.teacher: own gives scores alone, which lkd learns from; set method to lkd and init to pretrained"
+        )
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
     taught = distill if method.teacher else config.train  # whose settings come first
     stage = replace(
@@ -73,13 +78,13 @@ def _resolve(
         teacher=teacher if method.teacher else "none",
         method=method.name,
         # Without a teacher there are no layers of one to start from.
-        init=stage.init or distill.init if method.teacher else "pretrained",
+        init=stage.init or distill.init if method.teacher and teacher != OWN else "pretrained",
         mask_rate=stage.mask_rate if method.masks else 0.0,
         **_weights(stage, method, distill),
         epochs=first_set(stage.epochs, taught.epochs, config.train.epochs),
         lr=first_set(stage.lr, taught.lr, config.train.lr),
     )
-    _check_stage(stage, key, earlier[teacher].layers if teacher != "none" else layers, layers)
+    _check_stage(stage, key, earlier[teacher].layers if teacher in earlier else layers, layers)
     if distill.label_weight is None:
         _check_share_of_labels(stage, key, method)
     return stage

@@ -143,3 +143,47 @@ def test_a_callback_sees_every_line_that_is_logged(folder, runs):
     run = pmd.train(folder, runs=runs, callback=seen.append, **SMALL)
     assert seen == [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert {"valid", "loss"} <= {key for values in seen for key in values}
+
+
+TEXT = {
+    # Without neighbours, whose names a training query reads but for its answer, a text is the same when it is scored.
+    "encoder": {"hidden_size": 32, "intermediate_size": 64, "layers": 2, "max_length": 16, "neighbours_below": 0},
+    "train": {"epochs": 2, "batch_size": 16, "threads": 1},
+    "distill": {"epochs": 2, "init": "pretrained", "method": "lkd"},
+}
+
+
+def test_an_own_teacher_teaches_a_text_student_as_a_stage_does(folder, runs):
+    graph = pmd.load_graph(folder)
+    wide = pmd.progressive(graph, runs=runs, stages=[{"name": "teacher"}], **TEXT)
+    scorer = pmd.load_scorer(wide.folder / "teacher", graph)
+    scale = float(scorer.model.inverse_temperature)
+
+    class Logits:
+        def score_all(self, triples, target):
+            return scale * scorer.score_all(triples, target)
+
+    stages = [{"name": "teacher", "load": str(wide.folder / "teacher")}, {"name": "student", "layers": 1}]
+    named = pmd.progressive(graph, runs=runs, stages=stages, **TEXT)
+    own = pmd.progressive(
+        graph, runs=runs, stages=[stages[0], {**stages[1], "teacher": "own"}], teacher=Logits(), **TEXT
+    )
+    lines = [
+        [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()] for run in (named, own)
+    ]
+    for name in ("ce", "logits"):
+        assert lines[0][-1][name] == pytest.approx(lines[1][-1][name], rel=1e-3)
+    with pytest.raises(PmdError, match="own gives scores alone, which lkd learns from"):
+        pmd.progressive(
+            graph, runs=runs, stages=[{"name": "s", "teacher": "own", "method": "pkd"}], teacher=Logits(), **TEXT
+        )
+
+
+def test_vectors_are_a_scorer(folder):
+    graph = pmd.load_graph(folder)
+    model = pmd.KgeModel(
+        interaction="complex", num_entities=graph.num_entities, num_relations=graph.num_relations, dim=4
+    )
+    table = torch.nn.functional.one_hot(torch.arange(graph.num_entities)).float()
+    scorer = pmd.VectorScorer(lambda triples, target: model.score_all(triples, target).detach(), table)
+    assert pmd.rank(scorer, graph).mrr == pmd.rank(model, graph).mrr
