@@ -67,6 +67,8 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, PmdError):
         return str(error), 2
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
+    if number in DISK_FULL and getattr(error, "filename2", None) is not None:  # of a copy: where it was to be
+        path = error.filename2
     # safetensors and others pass the words on, but not the number and the path.
     if in_words := re.search(r'\(os error (\d+)\) at path "([^"]*)"', str(error)):
         number, path = int(in_words[1]), in_words[2]

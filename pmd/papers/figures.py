@@ -75,6 +75,9 @@ def draw(config: FigureConfig) -> Path:
     if config.what in ("methods", "retention"):
         (by_method if config.what == "methods" else by_retention)(folder, config.rows, path)
         return path
+    run = Run(folder)
+    if (folder / "config.yaml").is_file() and FAMILIES["embedding"].key not in run.settings:
+        raise PmdError(f"--run: '{folder}' is no run of embedding models; `pmd report` draws the curves of the others")
     if config.what == "tsne":
         from pmd.papers.figure_types import by_type  # loads torch, as the others do not
 
@@ -82,9 +85,6 @@ def draw(config: FigureConfig) -> Path:
         return path
     if not (folder / "config.yaml").is_file():
         raise PmdError(f"--run: '{folder}' is not a run folder (it has no config.yaml)")
-    run = Run(folder)
-    if FAMILIES["embedding"].key not in run.settings:
-        raise PmdError(f"--run: '{folder}' is no run of embedding models; `pmd report` draws the curves of the others")
     settings, results = read_config(KgeConfig, ["--config", str(folder / "config.yaml")]), run.results
     if config.what == "widths":
         by_width(results, settings, path)

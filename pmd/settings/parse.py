@@ -18,6 +18,9 @@ from pmd.settings.catalogue import choices
 from pmd.settings.config_files import check_config, config_file
 from pmd.settings.parse_errors import explain
 
+FLAG_VALUES = ("true", "false", "yes", "no", "on", "off", "null", "none")
+"""What may follow a flag as its value."""
+
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the line breaks of the examples, and leaves out defaults and types that say nothing."""
@@ -86,9 +89,21 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         PmdError: for arguments that do not fit the config class, with the nearest known key.
     """
     try:
-        return parser.parse_args(arguments)
+        return parser.parse_args(_flags_alone(parser, arguments))
     except ArgumentError as error:
         raise PmdError(explain(str(error), parser)) from None
+
+
+def _flags_alone(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--name` as `--name=true` where what follows is no value of the flag but a positional option."""
+    flags = {name for name, action in parser._option_string_actions.items() if is_flag(action)}
+    if all(action.option_strings for action in parser._actions):
+        return [*arguments]
+    following = [*arguments[1:], ""]
+    return [
+        f"{argument}=true" if argument in flags and after.lower() not in FLAG_VALUES else argument
+        for argument, after in zip(arguments, following)
+    ]
 
 
 def instantiate(parser: ArgumentParser, options: Namespace, config_class: type) -> Any:

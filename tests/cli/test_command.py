@@ -60,6 +60,21 @@ def test_examples_can_be_typed(prog, command, monkeypatch):
         command(words[len(prog.split()) :], prog)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "json", "new"),
+    [
+        ("RUN --head a", False, False),
+        ("--json RUN --head a", True, False),
+        ("--head a --new --json RUN", True, True),
+        ("--json false --head a RUN --new", False, True),
+        ("--json=true -k 3 --head a --new true RUN", True, True),
+    ],
+)
+def test_options_may_come_before_the_model(arguments, json, new):
+    options = parse(COMMANDS["answer"].parser("pmd answer"), arguments.split())
+    assert (options.model, options.head, options.json, options.new) == ("RUN", "a", json, new)
+
+
 @pytest.mark.parametrize("script", sorted(ROOT.glob("scripts/*.py")), ids=lambda script: script.stem)
 def test_a_script_is_a_command_of_its_own_name(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(script), "--help"])
