@@ -164,7 +164,7 @@ def tables(graph: KnowledgeGraph, facts: Profile) -> str:
     parts = [
         f"{graph.name}: {n:,} entities, {graph.num_relations:,} relations",
         markdown(columns, rows),
-        f"{facts.named / n:.1%} of the entities have a name that is not their id, {facts.described / n:.1%} a description; "
+        f"{facts.named / n:.1%} of the entities have a name that says more than their id, {facts.described / n:.1%} a description; "
         f"{alone:,} are in no training triple",
         markdown(("", "least", "median", "mean", "greatest"), count_rows),
         relations_table(graph),

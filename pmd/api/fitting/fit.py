@@ -26,6 +26,7 @@ from pmd.core.printing import printable
 from pmd.core.quiet import quiet
 from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.profile import number_named
 from pmd.data.graphs.split import Shares
 from pmd.recipes.tables import ranking_cells, table_of
 from pmd.settings.shared import DataConfig
@@ -157,17 +158,17 @@ def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
 
 def _understood(graph: KnowledgeGraph) -> list[str]:
     sizes = " / ".join(f"{len(graph.split(split)):,}" for split in graph.split_names)
-    named = sum(name != key for name, key in zip(graph.entity_names, graph.entity_ids)) / graph.num_entities
+    named = number_named(graph) / graph.num_entities
     described = sum(map(bool, graph.entity_descriptions)) / graph.num_entities
     cores = cores_at_start()
     from pmd.core.devices import best_device, device_name
 
     device = best_device()
-    machine = f"{cores.free} free cores" if device.type == "cpu" else device_name(device)
+    machine = f"{cores.free} of {cores.usable} cores free" if device.type == "cpu" else device_name(device)
     return [
         f"{'graph':<11}{graph.name}: {graph.num_entities:,} entities, {graph.num_relations:,} relations, {sizes} triples",
         *(f"{'':<11}{note}" for note in graph.notes),
-        f"{'texts':<11}{named:.0%} of the entities have a name that is not their id, {described:.0%} a description",
+        f"{'texts':<11}{named:.0%} of the entities have a name that says more than their id, {described:.0%} a description",
         f"{'machine':<11}{machine}",
     ]
 

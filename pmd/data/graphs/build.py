@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.files.triples import TripleTable
-from pmd.data.graphs.files.tsv import words_of
+from pmd.data.graphs.files.tsv import quote, words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.split import Shares
 
@@ -102,7 +102,7 @@ def graph_of(
         note for ids, kind in ((entity_ids, "entities"), (relation_ids, "relations")) for note in _alike(ids, kind)
     ]
     if not texts.names:
-        notes.append("there are no names of entities: ids serve as names")
+        notes.append(f"there are no names of entities: ids serve as names{_example(entity_ids)}")
     own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
     return KnowledgeGraph(
         name,
@@ -119,6 +119,12 @@ def graph_of(
         types={key: kinds for key, kinds in texts.types.items() if key in entities},
         notes=tuple(notes),
     )
+
+
+def _example(ids: Sequence[str]) -> str:
+    """Of ids that become names, the first that looks different then."""
+    changed = next((key for key in ids if words_of(key) != key), None)
+    return "" if changed is None else f", {quote(changed)} as {quote(words_of(changed))}"
 
 
 def _split(source: str, triples: Mapping[str, Tensor], shares: Shares, notes: list[str]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from scipy import sparse
 
 from pmd.data.graphs.answers import KnownAnswers, triple_keys
+from pmd.data.graphs.files.tsv import words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 
 SUSPECT = 0.8
@@ -62,7 +63,7 @@ class Profile:
     """A graph at a glance.
 
     `degrees` (num_entities,) count the training triples of each entity, at either end; `described` and `named` are numbers of
-    entities with a description, and with a name that is not their id; `words` (described,) are the lengths of descriptions.
+    entities with a description, and with a name that is more than their id in words; `words` (described,) are the lengths of descriptions.
     """
 
     splits: dict[str, SplitProfile]
@@ -88,10 +89,15 @@ def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST)
         splits,
         np.bincount(seen[:, [0, 2]].reshape(-1), minlength=graph.num_entities),
         described=int((words > 0).sum()),
-        named=sum(name != key for name, key in zip(graph.entity_names, graph.entity_ids)),
+        named=number_named(graph),
         words=words[words > 0],
         suspects=suspects["train"],
     )
+
+
+def number_named(graph: KnowledgeGraph) -> int:
+    """How many entities have a name that is more than their id in words, which a graph without names has for names."""
+    return sum(name not in (key, words_of(key)) for name, key in zip(graph.entity_names, graph.entity_ids))
 
 
 def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, fewest: int = FEWEST) -> list[Suspect]:

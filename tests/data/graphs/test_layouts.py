@@ -5,8 +5,11 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.files.layouts import convert
+from pmd.data.graphs.files.tables import read_table
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
+
+from ...says import says
 
 GRAPH = KnowledgeGraph(
     "small",
@@ -49,3 +52,22 @@ def test_what_has_no_place_is_refused(layout, tmp_path):
     with pytest.raises(PmdError, match="exists"):
         convert(GRAPH, layout, tmp_path / "full")
     assert [path.name for path in tmp_path.iterdir()] == ["full"] and (tmp_path / "full" / "mine").exists()
+
+
+def test_a_spreadsheet_may_separate_columns_by_semicolons(tmp_path, write_files, load_error):
+    rows = 'from;rel;to\na, b;likes;"c; d"\n"c; d";likes;e\n'
+    folder = write_files(tmp_path / "g", {f"{split}.csv": rows for split in ("train", "valid", "test")})
+    graph = load_graph(folder, columns={"head": "from", "relation": "rel", "tail": "to"})
+    assert graph.entity_ids == ["a, b", "c; d", "e"] and graph.relation_ids == ["likes"]
+    (tmp_path / "bars.csv").write_text("a|likes|b\nb|likes|a\n")
+    assert says(
+        load_error(tmp_path / "bars.csv"), "bars.csv, line 1: 1 column, but 3…separated by tabs, commas, semicolons"
+    )
+
+
+def test_semicolons_within_texts_separate_nothing(tmp_path):
+    for ending, quotes in ((".csv", '"'), (".tsv", "")):
+        separator = "," if quotes else "\t"
+        texts = "".join(f"{key}{separator}{quotes}{key}; the; letter{quotes}\n" for key in "ab")
+        (tmp_path / f"texts{ending}").write_text(texts)
+        assert read_table(tmp_path / f"texts{ending}").column("2").to_pylist() == ["a; the; letter", "b; the; letter"]

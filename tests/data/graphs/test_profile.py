@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.profile import Suspect, profile, suspected
+from pmd.data.graphs.profile import Suspect, number_named, profile, suspected
 
 N, R = 9, 4
 
@@ -95,3 +95,9 @@ def test_a_graph_in_numbers(seed, inductive):
     ends = [end for triples in sources for h, _, t in triples for end in (h, t)]
     assert found.degrees.tolist() == [ends.count(entity) for entity in range(N)]
     assert (found.named, found.described, found.words.tolist()) == (N - 1, N - 1, [3, *[1] * (N - 2)])
+
+
+def test_names_that_are_ids_in_words_are_not_counted():
+    made = random_graph(0)
+    made.entity_ids[:3], made.entity_names[:3] = ["e0", "New_York", "Q3"], ["e0", "New York", "Rome"]
+    assert profile(made).named == number_named(made) == N - 2

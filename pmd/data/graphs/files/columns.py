@@ -67,8 +67,10 @@ def choose_columns(
         order = dict(zip([part for part in PARTS if part not in chosen], free))
         if len(order.keys() | chosen.keys() & set(PARTS)) < 3:
             count = len(set(present).difference(dropped))
+            separators = ", separated by tabs, commas, semicolons or blanks" if len(present) == 1 else ""
             raise PmdError(
                 f"{at(place, first_line)}: {count} column{'s' * (count != 1)}, but 3 are needed (head, relation, tail)"
+                f"{separators}"
             )
         return chosen | order
     by_lower = {bare(column): column for column in reversed(present) if column not in dropped}
@@ -142,11 +144,10 @@ def weights_of(column: pa.ChunkedArray, place: str) -> np.ndarray:
 
 def unknown_column(place: str, name: str, kind: str, values: set[str]) -> str:
     examples = ", ".join(map(quote, sorted(values)[:3]))
-    drop = {"times": "time", "weights": "weight"}.get(kind, name)
     weight = f", weigh the triples by it with --data.weight '{name}'" if kind in ("weights", "numbers") else ""
     return (
         f"{place}: column {name} holds {kind} ({examples}), which triples do not have; leave it out with "
-        f"--data.drop '[{drop}]'{weight}, or name the columns of the triples with --data.columns"
+        f"--data.drop '[{name}]'{weight}, or name the columns of the triples with --data.columns"
     )
 
 

@@ -1,6 +1,7 @@
 """Reading a file of rows, whatever its ending, as columns of text: the readers are pyarrow's.
 
-Tab-separated files have no quoting, as published triples and descriptions contain lone quotes; comma-separated ones have.
+Tab-separated files have no quoting, as published triples and descriptions contain lone quotes; files separated by commas
+or semicolons have.
 Nothing becomes a number or a missing value: `00260881`, `nan` and `NA` stay text.
 """
 
@@ -223,9 +224,11 @@ def _delimiter(lines: Sequence[str], comma: bool) -> str:
     whole = [line for line in lines if line.strip()]
     if all("\t" in line for line in whole):
         return "\t"
-    if comma and all(line.count(";") >= 2 for line in whole) and not all("," in line for line in whole):
-        return ";"
-    if comma or all(line.count(",") >= 2 for line in whole):
+    if all(line.count(",") >= 2 for line in whole):
+        return ","
+    if all(line.count(";") >= (1 if comma else 2) for line in whole) and not all("," in line for line in whole):
+        return ";"  # spreadsheets write it where a comma marks decimals
+    if comma:
         return ","
     return " " if all(line.strip().count(" ") >= 1 for line in whole) else "\t"
 
