@@ -107,8 +107,7 @@ def split_graph(config: SplitConfig) -> str:
 
 
 def _written(folder: Path, graph: KnowledgeGraph) -> str:
-    triples = " / ".join(f"{len(graph.split(name)):,}" for name in graph.split_names)
-    return f"{folder}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples"
+    return f"{folder}: {graph.sizes}"
 
 
 def numbers(graph: KnowledgeGraph, facts: Profile) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Question:
     text: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answers(Sequence):
     """The answers to a question, best first.
 
@@ -64,6 +64,19 @@ class Answers(Sequence):
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def __repr__(self) -> str:
+        """A line for each answer: rank, score, name, id where it differs, and the splits that have the triple."""
+        asked = {"head": self.head, "relation": self.relation, "tail": self.tail}
+        names = [
+            self.text if pair is None and part != self.target else pair and pair[1] for part, pair in asked.items()
+        ]
+        lines = [f"Answers({', '.join(name or '?' for name in names)})"]
+        for answer in self.answers:
+            entity = answer.name if answer.name == answer.id else f"{answer.name} ({answer.id})"
+            known = f"  known: {', '.join(answer.known)}" if answer.known else ""
+            lines.append(f"{answer.rank:>4}  {answer.score:8.4g}  {entity}{known}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The answers for JSON; the missing end is null."""

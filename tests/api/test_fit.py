@@ -41,6 +41,10 @@ def test_texts_are_read_where_there_are_some(folder, tmp_path):
     result = pmd.fit(folder, runs=str(tmp_path / "runs"), kind="both", **RUN)
     assert list(result.runs) == ["embedding", "text"]
     assert result.best == max(result.runs, key=lambda kind: result.runs[kind].metrics(split="valid")["mrr"])
+    text, embedding = (f"{result.runs[kind].metrics(split='valid')['mrr']:.3f}" for kind in ("text", "embedding"))
+    best, other = (text, f"embedding {embedding}") if result.best == "text" else (embedding, f"text {text}")
+    assert result.choice() == f"best on valid: {result.best}, MRR {best} ({other}); the table is of test"
+    assert repr(result) == result.table()
     assert result.plans["text"].encoder.name == "scratch"  # a checkpoint takes longer than a few seconds
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.use.answers import AnsweringModel, best_entities
+from pmd.use.answers import Answer, AnsweringModel, Answers, best_entities
 from pmd.use.questions import parse_question, read_questions
 
 
@@ -62,3 +62,15 @@ def test_a_line_that_is_none_is_named(line, message):
     assert read_questions(Echo(), ["a\tr\t?\r", "", " "], "asked.tsv") == (good, "")
     with pytest.raises(PmdError, match=r"^asked\.tsv:.*questions"):
         read_questions(Echo(), ["", " "], "asked.tsv")
+
+
+def test_answers_are_shown_a_line_each():
+    answers = (Answer(1, "Q64", "Berlin", 4.25, ("train", "test")), Answer(12, "Rome", "Rome", -0.5, ()))
+    shown = repr(Answers("tail", ("Q1", "Ada"), ("r", "born in"), None, None, answers))
+    assert shown.splitlines() == [
+        "Answers(Ada, born in, ?)",
+        "   1      4.25  Berlin (Q64)  known: train, test",
+        "  12      -0.5  Rome",
+    ]
+    assert repr(Answers("head", None, ("r", "in"), ("Q2", "Rome"), None, ())) == "Answers(?, in, Rome)"
+    assert repr(Answers("tail", None, ("r", "in"), None, "a poet", ())) == "Answers(a poet, in, ?)"

@@ -59,7 +59,7 @@ class FitConfig:
     dry_run: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """What `fit` made.
 
@@ -91,8 +91,17 @@ class FitResult:
             records.append({"model": kind, **ranking_cells(run.metrics(name, "test")), **costs, "run": str(run.folder)})
         return table_of(records, left=("run",)).markdown()
 
+    def choice(self) -> str:
+        """How the best of several models was chosen: by the validation split, so that the test split stays untouched."""
+        mrr = {kind: f"{run.metrics(split='valid')['mrr']:.3f}" for kind, run in self.runs.items()}
+        others = ", ".join(f"{kind} {value}" for kind, value in mrr.items() if kind != self.best)
+        return f"best on valid: {self.best}, MRR {mrr[self.best]} ({others}); the table is of test"
+
     def _repr_markdown_(self) -> str:
         return self.table()
+
+    def __repr__(self) -> str:
+        return self.table() if self.runs else f"FitResult(plans={[*self.plans]})"
 
 
 def fit(graph: Any = None, config: Any = None, **settings: Any) -> FitResult:
@@ -157,7 +166,6 @@ def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
 
 
 def _understood(graph: KnowledgeGraph) -> list[str]:
-    sizes = " / ".join(f"{len(graph.split(split)):,}" for split in graph.split_names)
     named = number_named(graph) / graph.num_entities
     described = sum(map(bool, graph.entity_descriptions)) / graph.num_entities
     cores = cores_at_start()
@@ -166,7 +174,7 @@ def _understood(graph: KnowledgeGraph) -> list[str]:
     device = best_device()
     machine = f"{cores.free} of {cores.usable} cores free" if device.type == "cpu" else device_name(device)
     return [
-        f"{'graph':<11}{graph.name}: {graph.num_entities:,} entities, {graph.num_relations:,} relations, {sizes} triples",
+        f"{'graph':<11}{graph.name}: {graph.sizes}",
         *(f"{'':<11}{note}" for note in graph.notes),
         f"{'texts':<11}{named:.0%} of the entities have a name that says more than their id, {described:.0%} a description",
         f"{'machine':<11}{machine}",
@@ -214,7 +222,8 @@ def fit_command(config: FitConfig) -> list[str]:
     result = fitted(config)
     if not config.dry_run:
         page = [f"report: {result.report}"] if result.report else []
-        return [result.table(), "", *page, f"ask it: {result.question}"]
+        choice = [result.choice()] if len(result.runs) > 1 else []
+        return [result.table(), "", *choice, *page, f"ask it: {result.question}"]
     documents = []
     for kind, settings in result.plans.items():
         text = yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False, allow_unicode=True)

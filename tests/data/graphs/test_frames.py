@@ -272,7 +272,7 @@ def test_a_column_of_splits_is_followed_and_checked():
     assert says(refusal(frame, drop=["split"]), "cannot be split")
     assert same(graph_from(frame, shares=pmd.Shares()), graph(), texts=False)  # shares are for what is missing
     folds = pd.DataFrame(dense(), columns=PARTS).assign(split=lambda frame: frame.index % 5)
-    assert "column split is left out" in graph_from(folds).notes
+    assert "columns left out: split" in graph_from(folds).notes
 
 
 def test_columns_beside_the_triples():
@@ -281,11 +281,11 @@ def test_columns_beside_the_triples():
     )
     assert says(refusal(times, drop=["when"]), "column weight holds weights")
     kept = graph_from(times, drop=["when"], weight="weight")
-    assert kept.weights["train"].tolist() == [1, 2] and "column when is left out" in kept.notes
+    assert kept.weights["train"].tolist() == [1, 2] and "columns left out: when" in kept.notes
     labels = graph_from(three([("a", "r", "b", 1), ("b", "r", "a", -1)], [*PARTS, "label"]))
     assert labels.train.tolist() == [[0, 0, 1]] and labels.negatives["train"].tolist() == [[1, 0, 0]]
     days = three([("a", "r", "b", pd.Timestamp("2020-01-02"))], [*PARTS, "day"])
-    assert says(refusal(days), "column day holds times…drop=['time']") and graph_from(days, drop=["time"])
+    assert says(refusal(days), "column day holds times…drop=['day']") and graph_from(days, drop=["time"])
     lists = three([("a", "r", "b", ["x"])], [*PARTS, "extra"])
     assert says(refusal(lists), "column 'extra' holds list") and graph_from(lists, drop=["extra"])
 

@@ -185,6 +185,8 @@ def test_wikidata5m_first_alias_is_the_name(tmp_path):
     assert (graph.entity_ids, graph.entity_names) == (["Q1", "Q2"], ["Berlin", "city"])
     assert graph.entity_descriptions == ["The capital.", ""] and graph.relation_names == ["instance of"]
     assert graph.aliases == {"Q1": ["Berlin, Germany"]}
+    files = ", ".join(f"wikidata5m_{kind}.txt" for kind in ("entity", "relation", "text"))
+    assert graph.notes == (f"texts come from {files}",)
 
 
 HETIONET = [(f"Gene::{i}", "GiG", f"Gene::{(i * 7 + 1) % 40}") for i in range(40)] + [
@@ -220,6 +222,7 @@ def test_primekg_is_one_file_with_names_and_types(tmp_path):
     assert dict(zip(graph.entity_ids, graph.entity_names))["7"] == "PHY, 7"
     assert graph.types["0"] == ("gene/protein",)
     assert "left out: 1 repeated triples" in graph.notes
+    assert "columns left out: x_id, x_source, y_id, y_source" in graph.notes
 
 
 def test_labels_are_no_facts(tmp_path, write_files):

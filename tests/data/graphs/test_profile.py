@@ -101,3 +101,10 @@ def test_names_that_are_ids_in_words_are_not_counted():
     made = random_graph(0)
     made.entity_ids[:3], made.entity_names[:3] = ["e0", "New_York", "Q3"], ["e0", "New York", "Rome"]
     assert profile(made).named == number_named(made) == N - 2
+
+
+def test_a_graph_is_shown_by_its_sizes():
+    graph = random_graph(0, inductive=True)
+    assert (
+        repr(graph) == f"KnowledgeGraph(random: 9 entities, 4 relations, {len(graph.train)} / 12 / 12 / 6 / 4 triples)"
+    )

@@ -144,6 +144,13 @@ def test_the_language_of_a_name(language, left, name, tmp_path):
     assert any("no name" in note and "fr 1" in note for note in read.notes) == (name == "French")
 
 
+def test_nothing_is_said_of_what_all_have(tmp_path):
+    """Where all entities have a name, the relations that have none are named alone."""
+    lines = [f'<http://{key}> <{RDFS}label> "{key}" .' for key in "ab"]
+    path = sample(tmp_path, "a.nt", "\n".join([*lines, "<http://a> <http://r> <http://b> ."]))
+    assert "1 of 1 relations have no name: the last part of the IRI serves as one" in load_rdf(path).notes
+
+
 def test_the_property_of_a_name_and_of_a_description(tmp_path):
     skos = "http://www.w3.org/2004/02/skos/core#"
     read = load_rdf(

@@ -20,7 +20,15 @@ from pmd.data.graphs.files.folders import split_of
 from pmd.data.graphs.files.hub_source import rows_of
 from pmd.data.graphs.files.tables import as_text, encoded_table
 from pmd.data.graphs.files.texts import add_nodes
-from pmd.data.graphs.files.triples import Options, TripleTable, add_note, refuse_unknown_columns, triples_of
+from pmd.data.graphs.files.triples import (
+    LEFT_OUT,
+    Options,
+    TripleTable,
+    add_note,
+    list_in_note,
+    refuse_unknown_columns,
+    triples_of,
+)
 from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf.read import from_rdflib, graph_of_rdf, is_rdflib_graph
@@ -195,7 +203,7 @@ class _Reader:
             place = f"the tuples{split}"
             columns = _tuple_columns(source, place)
         for name in [name for name in columns if name in self.options.dropped]:
-            add_note(self.notes, f"column {name} is left out")
+            list_in_note(self.notes, LEFT_OUT, name)
             del columns[name]
         return _text_table(columns, place), place
 

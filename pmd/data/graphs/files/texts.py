@@ -15,7 +15,7 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
 from pmd.data.graphs.files.tables import read_table, stem_of, visible_files
 from pmd.data.graphs.files.text_folders import is_text_folder, read_text_folder
-from pmd.data.graphs.files.triples import Options, TripleTable
+from pmd.data.graphs.files.triples import Options, TripleTable, list_in_note
 from pmd.data.graphs.files.tsv import (
     at,
     find_file,
@@ -56,7 +56,7 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
     texts = Texts()
     for path in filter(is_text, visible_files(folder)):
         if _read_file(path, stem_of(path) or "", texts):
-            notes.append(f"texts come from {path.name}")
+            list_in_note(notes, "texts come from ", path.name)
         elif stem_of(path) == "entities" and path.name.lower().endswith((".csv", ".parquet", ".jsonl")):
             notes.append(f"{path.name} is not read; call it nodes{path.suffix} if it holds names")
     _read_lists(folder, texts)
@@ -64,7 +64,7 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
         for path in (folder / f"{kind}.json", folder.resolve().parents[1] / kind / options.language / f"{kind}.json"):
             if path.is_file():
                 _read_labels(path, kind, texts)
-                notes.append(f"texts come from {path.name}")
+                list_in_note(notes, "texts come from ", path.name)
                 break
     return texts
 

@@ -28,6 +28,9 @@ from pmd.data.graphs.split import Shares
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LEFT_OUT = "columns left out: "
+"""Begins the note that lists them."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -186,11 +189,11 @@ def triples_of(
         if kind == "labels" and name not in options.dropped:
             is_true = labels_of(values, f"{place}: column {name}")
         elif kind == "nothing" or options.dropped & {name, *DROPPED.get(kind, ())}:
-            add_note(notes, f"column {name} ({kind}) is left out")
+            list_in_note(notes, LEFT_OUT, f"{name} ({kind})")
         elif kind in ("times", "weights") or table.column_names[0].isdigit():
             raise PmdError(unknown_column(place, name, kind, values_of(values)))
         else:
-            add_note(notes, f"column {name} is left out")
+            list_in_note(notes, LEFT_OUT, name)
     return TripleTable(triples, place, first_line, texts, is_true, weights)
 
 
@@ -228,6 +231,15 @@ def _empty(row: int, part: str, name: str, place: str, first_line: int) -> PmdEr
 def add_note(notes: list[str], note: str) -> None:
     """Adds a note once: each split has the same columns."""
     notes += [note] * (note not in notes)
+
+
+def list_in_note(notes: list[str], start: str, item: str) -> None:
+    """Adds an item to the one note that starts so and lists such: `texts come from a.tsv, b.tsv`."""
+    position = next((i for i, note in enumerate(notes) if note.startswith(start)), None)
+    if position is None:
+        notes.append(start + item)
+    elif item not in notes[position][len(start) :].split(", "):
+        notes[position] += f", {item}"
 
 
 def _row(place: str, row: int) -> str:

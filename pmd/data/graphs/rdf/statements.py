@@ -282,12 +282,13 @@ class Statements:
         blank = sum(key.startswith("_:") for key in node_ids)
         if blank:
             yield f"{blank:,} entities are blank nodes; their ids begin with _:"
-        unnamed = [sum(row not in names for row in rows) for rows in (nodes, named_by)]
-        if any(unnamed):
-            yield (
-                f"{unnamed[0]:,} of {len(nodes):,} entities and {unnamed[1]:,} of {len(named_by):,} relations have no name: "
-                f"the last part of the IRI serves as one"
-            )
+        unnamed = [
+            f"{missing:,} of {len(rows):,} {kind}"
+            for kind, rows in (("entities", nodes), ("relations", named_by))
+            if (missing := sum(row not in names for row in rows))
+        ]
+        if unnamed:
+            yield f"{' and '.join(unnamed)} have no name: the last part of the IRI serves as one"
 
 
 def _sorted(
