@@ -21,11 +21,10 @@ from pmd.data.graphs.files.hub_source import rows_of
 from pmd.data.graphs.files.tables import as_text, encoded_table
 from pmd.data.graphs.files.texts import add_nodes
 from pmd.data.graphs.files.triples import (
-    LEFT_OUT,
     Options,
     TripleTable,
     add_note,
-    list_in_note,
+    note_left_out,
     refuse_unknown_columns,
     triples_of,
 )
@@ -203,7 +202,7 @@ class _Reader:
             place = f"the tuples{split}"
             columns = _tuple_columns(source, place)
         for name in [name for name in columns if name in self.options.dropped]:
-            list_in_note(self.notes, LEFT_OUT, name)
+            note_left_out(self.notes, name)
             del columns[name]
         return _text_table(columns, place), place
 

@@ -28,9 +28,6 @@ from pmd.data.graphs.split import Shares
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LEFT_OUT = "columns left out: "
-"""Begins the note that lists them."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -189,11 +186,11 @@ def triples_of(
         if kind == "labels" and name not in options.dropped:
             is_true = labels_of(values, f"{place}: column {name}")
         elif kind == "nothing" or options.dropped & {name, *DROPPED.get(kind, ())}:
-            list_in_note(notes, LEFT_OUT, f"{name} ({kind})")
+            note_left_out(notes, f"{name} ({kind})")
         elif kind in ("times", "weights") or table.column_names[0].isdigit():
             raise PmdError(unknown_column(place, name, kind, values_of(values)))
         else:
-            list_in_note(notes, LEFT_OUT, name)
+            note_left_out(notes, name)
     return TripleTable(triples, place, first_line, texts, is_true, weights)
 
 
@@ -231,6 +228,10 @@ def _empty(row: int, part: str, name: str, place: str, first_line: int) -> PmdEr
 def add_note(notes: list[str], note: str) -> None:
     """Adds a note once: each split has the same columns."""
     notes += [note] * (note not in notes)
+
+
+def note_left_out(notes: list[str], column: str) -> None:
+    list_in_note(notes, "columns left out: ", column)
 
 
 def list_in_note(notes: list[str], start: str, item: str) -> None:
