@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pmd.api.graphs import in_memory
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.settings.shared import EvaluateConfig
@@ -26,17 +27,18 @@ def evaluate(model: Folder | Sequence[Folder], graph: Any = None, **settings: An
         settings: as `evaluation={"split": "valid"}`.
     """
     from pmd.core.quiet import quiet
-    from pmd.data.graphs.graph import KnowledgeGraph
     from pmd.recipes.evaluate import measure_models
 
-    in_memory = graph if isinstance(graph, KnowledgeGraph) else None
-    if graph is not None and in_memory is None:
+    held = None
+    if isinstance(graph, (str, os.PathLike)):
         settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+    elif graph is not None:
+        held = in_memory(graph, settings.get("data") or {})
     models = [model] if isinstance(model, (str, os.PathLike)) else [*model]
     config = settings_of(EvaluateConfig, model=models, **settings)
     with undisturbed():
         quiet()
-        return measure_models(config, in_memory)
+        return measure_models(config, held)
 
 
 def crop(model: Folder, width: int, out: Folder, **settings: Any) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,33 @@ def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
     more = dict(settings or {})
     if isinstance(graph, (str, os.PathLike)):
         return {**more, "path": os.fspath(graph)}
-    if not isinstance(graph, KnowledgeGraph):
-        from pmd.data.graphs.files.frames import graph_from
-
-        reading = {name: more[name] for name in ("columns", "drop", "weight", "language") if more.get(name)}
-        graph = graph_from(graph, **reading)
-    folder = Path(runs) / HELD / graph.checksum()[:12] / folder_name(graph.name)
+    graph = in_memory(graph, more)
+    folder = Path(runs) / HELD / _key(graph) / folder_name(graph.name)
     if not folder.is_dir():
         write_graph(graph, folder)
     weight = {"weight": "4"} if graph.weights else {}
     return {"path": str(folder.resolve()), **weight}
+
+
+def in_memory(graph: Any, settings: Mapping[str, Any]) -> KnowledgeGraph:
+    """The graph that a value holds, read as the settings `data` say."""
+    if isinstance(graph, KnowledgeGraph):
+        return graph
+    from pmd.data.graphs.files.frames import graph_from
+
+    reading = {name: settings[name] for name in ("columns", "drop", "weight", "language") if settings.get(name)}
+    return graph_from(graph, **reading)
+
+
+def _key(graph: KnowledgeGraph) -> str:
+    """What names the folder of a graph: its checksum, with that of what `checksum()` does not count, where it has some."""
+    digest = hashlib.sha256(graph.checksum().encode())
+    for split, triples in graph.negatives.items():
+        digest.update(f"{split} {triples.tolist()}".encode())
+    digest.update(repr([sorted((key, [*texts]) for key, texts in part.items()) for part in _further(graph)]).encode())
+    has_more = graph.negatives or any(_further(graph))
+    return (digest.hexdigest() if has_more else graph.checksum())[:12]
+
+
+def _further(graph: KnowledgeGraph) -> list[Mapping[str, Sequence[str]]]:
+    return [graph.aliases, graph.types]

@@ -34,6 +34,8 @@ class TrainedRun:
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
+        if not (self.folder / "config.yaml").is_file():
+            raise PmdError(f"'{self.folder}' is not a run folder (it has no config.yaml)")
 
     @cached_property
     def results(self) -> dict[str, StageResult]:
@@ -48,7 +50,11 @@ class TrainedRun:
     def metrics(self, stage: str | None = None, split: str | None = None) -> dict[str, Any]:
         """The metrics of a stage, by default the last one, on a split, by default the first that was ranked."""
         result = self.results[self._stage(stage)]
-        return result.by_width(split or result.splits[0])[max(result.by_width(split or result.splits[0]))]
+        split = split or result.splits[0]
+        if split not in result.splits:
+            raise PmdError(f"split: '{split}' was not ranked; there are {', '.join(result.splits)}")
+        by_width = result.by_width(split)
+        return by_width[max(by_width)]
 
     def load(self, stage: str | None = None) -> TrainedKge | TrainedText:
         """The model of a stage, by default the last one, ready to answer (`.answer(head=…, relation=…)`)."""
@@ -113,7 +119,8 @@ class TrainedRun:
         return os.fspath(self.folder)
 
     def __str__(self) -> str:
-        return (self.folder / "table.md").read_text(encoding="utf-8")
+        table = self.folder / "table.md"
+        return table.read_text(encoding="utf-8") if table.is_file() else repr(self)  # a run that is not finished
 
     def __repr__(self) -> str:
         return f"TrainedRun({str(self.folder)!r}, stages={self.stages})"
@@ -158,17 +165,8 @@ def progressive(
     if teacher is not None and config is None and "stages" not in settings and resume is None:
         settings["stages"] = [{"name": "taught", "teacher": "own", "method": "lkd"}]
     default = None if config or settings.get("stages") else "pmd/world"
-    return _trained(
-        run,
-        check_progressive,
-        ProgressiveConfig,
-        graph,
-        config or default,
-        resume,
-        settings,
-        callback=callback,
-        teacher=teacher,
-    )
+    chosen = (run, check_progressive, ProgressiveConfig, graph, config, resume, settings)
+    return _trained(*chosen, key="encoder", default=default, callback=callback, teacher=teacher)
 
 
 def train(
@@ -193,7 +191,8 @@ def train(
     from pmd.recipes.kge import train_kge as run
     from pmd.settings.kge_stages import check_kge_run
 
-    return _trained(run, check_kge_run, KgeConfig, graph, config, resume, settings, callback=callback, teacher=teacher)
+    chosen = (run, check_kge_run, KgeConfig, graph, config, resume, settings)
+    return _trained(*chosen, key="loss", callback=callback, teacher=teacher)
 
 
 def glue(
@@ -205,7 +204,8 @@ def glue(
     from pmd.settings.glue_stages import check_glue
 
     settings |= {"task": task} if task else {}
-    return _trained(run, check_glue, GlueConfig, None, config or "glue/bert_base", resume, settings, callback=callback)
+    chosen = (run, check_glue, GlueConfig, None, config, resume, settings)
+    return _trained(*chosen, key="task", default="glue/bert_base", callback=callback)
 
 
 def _trained(
@@ -216,20 +216,24 @@ def _trained(
     config: Any,
     resume: Any,
     settings: dict[str, Any],
-    **given: Any,
+    *,
+    key: str,
+    default: str | None = None,
+    **hooks: Any,
 ) -> TrainedRun:
+    """A run of a recipe. `key` is a setting that only its runs have, `default` the config where none is given."""
     if resume is not None:
-        if graph is not None or settings:
-            raise PmdError(
-                f"resume: goes on with the run's own settings; leave out {', '.join(settings) or 'the graph'}"
-            )
-        folder = Run.open(os.fspath(resume)).folder
-        options, earlier = settings_of(config_class, folder / "config.yaml"), Run(folder)
+        given = [*settings, *["config"] * (config is not None), *["the graph"] * (graph is not None)]
+        if given:
+            raise PmdError(f"resume: goes on with the run's own settings; leave out {', '.join(given)}")
+        earlier = Run.open(os.fspath(resume), key=key)
+        options = settings_of(config_class, earlier.folder / "config.yaml")
+        options = settings_of(config_class, options, **{"data.path": earlier.data_path(options.data.path)})
     else:
-        options, earlier = settings_of(config_class, config, **settings), None
+        options, earlier = settings_of(config_class, config or default, **settings), None
         if graph is not None:
             data = data_settings(graph, options.runs, settings.get("data"))
             options = settings_of(config_class, options, data=data)
     check(options)
     with undisturbed():
-        return TrainedRun(run(options, earlier, **given).folder)
+        return TrainedRun(run(options, earlier, **hooks).folder)

@@ -40,6 +40,7 @@ def settings_of(
         raise PmdError(f"config: {type(config).__name__} is no {config_class.__name__}, and no name of a config")
     begin.pop("config", None)
     for key, value in settings.items():
+        _check_kind(config_class, key, value)
         begin = _merged(begin, _nested(key, value))
     try:
         return instantiate(parser, parser.parse_object(begin), config_class)
@@ -52,8 +53,21 @@ def _parser(config_class: type) -> ArgumentParser:
     return parser_for(config_class)
 
 
+def _check_kind(config_class: type, key: str, value: Any) -> None:
+    """PmdError for None where there must be a value, and for a group that is neither a mapping nor a dataclass."""
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    field = fields.get(key)
+    if field is None:
+        return
+    if value is None and "None" not in str(field.type) and field.default is not None:
+        raise PmdError(f"{key}: None is no value; leave it out")
+    is_group = dataclasses.is_dataclass(field.default_factory)
+    if is_group and not (isinstance(value, (Mapping, str)) or dataclasses.is_dataclass(value)):
+        raise PmdError(f"{key}: {value!r:.60} is no group of settings; write for example {key}={{NAME: VALUE}}")
+
+
 def _nested(key: str, value: Any) -> dict[str, Any]:
-    """`train.epochs` as a group; dataclasses and paths as YAML has them."""
+    """`train.epochs` as a group; dataclasses, paths and numbers of NumPy as YAML has them."""
     name, dot, rest = key.partition(".")
     return {name: _nested(rest, value) if dot else _plain(value)}
 
@@ -63,6 +77,8 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if type(value).__module__ in ("numpy", "torch") and getattr(value, "ndim", 1) == 0:
+        return value.item()
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value

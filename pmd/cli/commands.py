@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -61,7 +60,7 @@ class StagesCommand(Command):
             run = Run.open(options.resume, runs=options.runs, key=self.key)
             path = options.data.path if "--data.path" in names else None
             options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.loadable
-            options.data.path = path or data_of(run, options.data.path)
+            options.data.path = path or run.data_path(options.data.path)
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
         # torch is imported only now, after wrong options have been refused.
@@ -71,18 +70,6 @@ class StagesCommand(Command):
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print(printable((run.folder / "table.md").read_text(encoding="utf-8")))
             print(f"run folder: {run.folder}", file=sys.stderr)
-
-
-def data_of(run: Run, path: str) -> str:
-    """Where the data of a run are, which its settings call `path`. PmdError if they were in a place that is gone."""
-    place = run.data_place
-    if place and place.exists():
-        return str(place)
-    if place and not Path(path).expanduser().exists():
-        raise PmdError(
-            f"'{run.folder}' was trained on '{place}', which is gone; say where it is now: --data.path FOLDER"
-        )
-    return path
 
 
 COMMANDS = Group(

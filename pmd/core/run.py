@@ -113,6 +113,17 @@ class Run:
             raise PmdError(f"--resume: '{folder}' is a run of another script; resume it with that one")
         return cls(Path(folder))
 
+    def data_path(self, path: str) -> str:
+        """Where the run's data are, which its settings call `path`. PmdError if they were in a place that is gone."""
+        place = self.data_place
+        if place and place.exists():
+            return str(place)
+        if place and not Path(path).expanduser().exists():
+            raise PmdError(
+                f"'{self.folder}' was trained on '{place}', which is gone; say where it is now: --data.path FOLDER"
+            )
+        return path
+
     def refuse_other_settings(self, config: Any) -> None:
         """PmdError, naming the first that differs, if this run was started with other settings.
 

@@ -1,5 +1,6 @@
 """Training from Python: the same results as the commands, typed, and nothing changed in the process."""
 
+import dataclasses
 import json
 import random
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 import pmd
+from pmd.api.graphs import data_settings
+from pmd.api.settings import settings_of
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig, KgeTrainConfig
 
@@ -187,3 +190,98 @@ def test_vectors_are_a_scorer(folder):
     table = torch.nn.functional.one_hot(torch.arange(graph.num_entities)).float()
     scorer = pmd.VectorScorer(lambda triples, target: model.score_all(triples, target).detach(), table)
     assert pmd.rank(scorer, graph).mrr == pmd.rank(model, graph).mrr
+
+
+def test_resume_takes_the_runs_of_its_own_command_and_no_config(folder, runs):
+    run = pmd.train(folder, runs=runs, **SMALL)
+    for arguments, message in (({"config": "kge/world"}, "…leave out config"), ({"seed": 1}, "…leave out seed")):
+        with pytest.raises(PmdError) as error:
+            pmd.train(resume=run, **arguments)
+        assert says(str(error.value), message)
+    with pytest.raises(PmdError, match="is a run of another script"):
+        pmd.progressive(resume=run)
+    assert pmd.train(resume=run).metrics() == run.metrics()
+
+
+def test_what_is_no_run_or_was_not_ranked_is_named(folder, runs, tmp_path):
+    with pytest.raises(PmdError, match="is not a run folder"):
+        pmd.TrainedRun(tmp_path / "nowhere")
+    run = pmd.train(folder, runs=runs, **SMALL)
+    with pytest.raises(PmdError, match="split: 'tset' was not ranked; there are test"):
+        run.metrics(split="tset")
+    (run.folder / "table.md").unlink()
+    assert str(run) == repr(run)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": 3}, "train: 3 is no group of settings; …"),
+        ({"train": None}, "train: None is no value; leave it out"),
+        ({"data": object()}, "data: <object…is no group of settings; …"),
+        ({"runs": None}, "runs: None is no value; leave it out"),
+    ],
+)
+def test_settings_that_are_no_values_or_groups_are_refused(folder, settings, message):
+    for function in (pmd.train, pmd.progressive, pmd.fit):
+        if function is pmd.fit and "train" in settings:
+            continue
+        with pytest.raises(PmdError) as error:
+            function(pmd.load_graph(folder), **settings)
+        assert says(str(error.value), message)
+
+
+def test_numbers_of_numpy_and_torch_are_numbers():
+    numbers = {"epochs": np.int64(3), "lr": np.float64(0.5), "batch_size": torch.tensor(7)}
+    config = settings_of(KgeConfig, train=numbers)
+    assert config == settings_of(KgeConfig, train={"epochs": 3, "lr": 0.5, "batch_size": 7})
+
+
+def test_graphs_in_memory_of_the_same_triples_are_kept_apart_by_all_that_they_hold(tmp_path):
+    triples = torch.tensor([[0, 0, 1]])
+    plain = pmd.KnowledgeGraph("g", ["a", "b"], ["A", "B"], ["", ""], ["r"], ["R"], triples, triples, triples)
+    others = [
+        dataclasses.replace(plain, negatives={"valid": torch.tensor([[1, 0, 0]])}),
+        dataclasses.replace(plain, negatives={"valid": torch.tensor([[1, 0, 1]])}),
+        dataclasses.replace(plain, aliases={"a": ["first"]}),
+        dataclasses.replace(plain, types={"a": ("first",)}),
+    ]
+    paths = [data_settings(graph, str(tmp_path), {})["path"] for graph in [*others, plain, *others]]
+    assert len(set(paths)) == 5 and paths[:4] == paths[5:]
+    for graph, path in zip([*others, plain], paths):
+        loaded = pmd.load_graph(path)
+        assert {split: rows.tolist() for split, rows in loaded.negatives.items()} == {
+            split: rows.tolist() for split, rows in graph.negatives.items()
+        }
+        assert loaded.aliases == graph.aliases
+        assert {key: list(kinds) for key, kinds in loaded.types.items()} == {k: list(v) for k, v in graph.types.items()}
+
+
+def test_weights_of_the_training_triples_alone_are_enough(tmp_path, runs):
+    triples = torch.tensor([[0, 0, 1], [1, 0, 0]])
+    graph = pmd.KnowledgeGraph("g", ["a", "b"], ["A", "B"], ["", ""], ["r"], ["R"], triples, triples[:1], triples[1:])
+    weighed = dataclasses.replace(graph, weights={"train": torch.tensor([0.5, 2.0])})
+    run = pmd.train(weighed, runs=runs, **SMALL)
+    (path,) = (run.folder.parent / "graphs").glob("*/g")
+    loaded = pmd.load_graph(path, weight="4")
+    assert {split: weights.tolist() for split, weights in loaded.weights.items()} == {"train": [0.5, 2.0]}
+
+
+def test_evaluate_takes_what_holds_a_graph(folder, runs):
+    graph = pmd.load_graph(folder)
+    ids = (graph.entity_ids, graph.relation_ids, graph.entity_ids)
+    splits = {
+        split: [tuple(known[position] for known, position in zip(ids, row)) for row in graph.split(split).tolist()]
+        for split in ("train", "valid", "test")
+    }
+    run = pmd.train(splits, runs=runs, **SMALL)
+    (record,) = pmd.evaluate(run.folder / run.stages[0], splits)
+    (other,) = pmd.evaluate(run.folder / run.stages[0])
+    assert record.metrics == other.metrics and record.metrics.mrr == run.metrics()["mrr"]
+
+
+def test_resume_finds_the_data_from_another_folder(folder, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    run = pmd.train(folder.name, runs=runs, **SMALL)
+    monkeypatch.chdir(tmp_path)
+    assert pmd.train(resume=run).metrics() == run.metrics()
