@@ -110,4 +110,4 @@ def test_a_run_of_other_models_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("encoder: {}\ndata: {path: world}\n")
     for what in ("epochs", "widths", "tsne"):
         with pytest.raises(PmdError, match=r"--run: .* is no run of embedding models"):
-            figure_command([str(tmp_path), "--what=epochs"])
+            figure_command([str(tmp_path), f"--what={what}"])

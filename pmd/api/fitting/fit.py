@@ -27,6 +27,7 @@ from pmd.core.quiet import quiet
 from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import number_named
+from pmd.data.graphs.sources import remarks_on
 from pmd.data.graphs.split import Shares
 from pmd.recipes.tables import ranking_cells, table_of
 from pmd.settings.shared import DataConfig
@@ -175,7 +176,7 @@ def _understood(graph: KnowledgeGraph) -> list[str]:
     machine = f"{cores.free} of {cores.usable} cores free" if device.type == "cpu" else device_name(device)
     return [
         f"{'graph':<11}{graph.name}: {graph.sizes}",
-        *(f"{'':<11}{note}" for note in graph.notes),
+        *(f"{'':<11}{note}" for note in remarks_on(graph)),
         f"{'texts':<11}{named:.0%} of the entities have a name that says more than their id, {described:.0%} a description",
         f"{'machine':<11}{machine}",
     ]

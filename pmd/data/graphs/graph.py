@@ -119,3 +119,8 @@ class KnowledgeGraph(ToFrames):
             digest.update(f"weights of {name}".encode())
             digest.update(weights.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def relation_texts(names: Sequence[str]) -> list[str]:
+    """Texts of the relations, then of their inverses: that of relation r + len(names) is `inverse NAME`."""
+    return [*names, *(f"inverse {name}" for name in names)]

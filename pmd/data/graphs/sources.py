@@ -10,7 +10,7 @@ import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pmd.data.graphs.files.hub_source import is_dataset_folder, load_dataset_gra
 from pmd.data.graphs.files.tables import ENDINGS, stem_of
 from pmd.data.graphs.files.triples import Options
 from pmd.data.graphs.files.tsv import closest, quote, write_columns
-from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
 from pmd.data.graphs.rdf.read import is_rdf_file, load_rdf_graph, rdf_files, rdf_stem
 
 _REGISTERED: dict[str, tuple[Callable[[], KnowledgeGraph], str | None]] = {}
@@ -101,9 +101,13 @@ def check_options(function: str, options: Mapping[str, Any], known: Sequence[str
 
 def warn_of_remarks(graph: KnowledgeGraph) -> None:
     """Says what the reader understood, and which triples are there several times, to the caller's caller."""
-    remarks = [*graph.notes, *_duplicates(graph)]
-    if remarks:
+    if remarks := remarks_on(graph):
         warnings.warn(f"graph '{graph.name}': {'; '.join(remarks)}", stacklevel=3)
+
+
+def remarks_on(graph: KnowledgeGraph) -> list[str]:
+    """What the reader understood, and what may be wrong with the graph."""
+    return [*graph.notes, *_duplicates(graph), *_same_relations(graph)]
 
 
 def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGraph:
@@ -203,6 +207,21 @@ def _duplicates(graph: KnowledgeGraph) -> list[str]:
         if split in ("valid", "test") and (shared := int(np.isin(keys, train, assume_unique=True).sum())):
             warned.append(f"triples of {split} that are in train as well: {shared}")
     return warned
+
+
+def _same_relations(graph: KnowledgeGraph) -> Iterator[str]:
+    """Relations that have the same text, for a question about the head or the tail, as another one."""
+    first: dict[str, int] = {}
+    for number, text in enumerate(relation_texts(graph.relation_names)):
+        if (other := first.setdefault(text, number)) != number and number < graph.num_relations:
+            ids = map(quote, (graph.relation_ids[other], graph.relation_ids[number]))
+            yield f"the relations {' and '.join(ids)} have the same name: text models cannot tell them apart"
+        elif other != number and other < graph.num_relations:
+            ids = (graph.relation_ids[other], graph.relation_ids[number - graph.num_relations])
+            yield (
+                f"the relation {quote(ids[0])} has the text that text models ask for heads of {quote(ids[1])} with: "
+                f"they cannot tell the two apart"
+            )
 
 
 def _distinct_keys(graph: KnowledgeGraph, split: str) -> np.ndarray:

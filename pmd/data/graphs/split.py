@@ -114,6 +114,8 @@ def _distinct(triples: np.ndarray) -> tuple[np.ndarray, int]:
 def _split_rows(
     triples: np.ndarray, rows: np.ndarray, valid: float, test: float, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
+    if not len(rows):
+        raise PmdError("inductive: no triple of the inductive graph has a relation of the other; choose another share")
     rows = rng.permutation(rows)
     shuffled = triples[rows]
     pair = _pairs(shuffled)  # (n,): equal for triples between the same two entities
@@ -132,6 +134,13 @@ def _split_rows(
         if not wanted[name]:
             continue
         candidates = np.flatnonzero(is_free & (part == 0))
+        if not len(
+            candidates
+        ):  # the other split took more than its share, for triples of the same entities stay together
+            raise PmdError(
+                f"{len(rows):,} triples cannot be split by valid {valid:g} and test {test:g}: none is left for {name}; choose "
+                f"smaller shares, or collect more triples"
+            )
         part[_take(candidates, pair, shuffled[:, 1], wanted[name])] = number
     return {name: np.sort(rows[part == number]) for number, name in enumerate(("train", "valid", "test"))}
 

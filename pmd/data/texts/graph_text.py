@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerBase
 from pmd.core.errors import PmdError
 from pmd.core.files import write_bytes
 from pmd.data.graphs.answers import distinct
-from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 
@@ -49,11 +49,6 @@ def entity_text(name: str, description: str) -> str:
     if not description or description.startswith(name):
         return (description or name).strip()
     return f"{name}: {description}".strip()
-
-
-def relation_texts(names: Sequence[str]) -> list[str]:
-    """Texts of the relations, then of their inverses: that of relation r + len(names) is `inverse NAME`."""
-    return [*names, *(f"inverse {name}" for name in names)]
 
 
 def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:

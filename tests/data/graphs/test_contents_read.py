@@ -113,3 +113,15 @@ def test_lists_that_are_not_read_are_said(tmp_path):
     write(tmp_path)
     (tmp_path / "entities.csv").write_text("id,name\na,A\n")
     assert "entities.csv is not read; call it nodes.csv if it holds names" in load_graph(tmp_path).notes
+
+
+def test_relations_that_text_models_cannot_tell_apart_are_said(tmp_path):
+    with pytest.warns(
+        UserWarning, match="the relation 'inverse_r' has the text that text models ask for heads of 'r' w"
+    ):
+        load_graph(write(tmp_path, train="a\tr\tb\nb\tinverse_r\tc\na\tr_inverse\tc\n"))
+    with pytest.warns(
+        UserWarning, match="the relations 'has part' and 'has_part' have the same name: text models"
+    ) as all:
+        load_graph(write(tmp_path, train="a\tr\tb\nb\thas_part\tc\na\thas part\tc\n"))
+    assert not any("heads of" in str(warning.message) for warning in all)

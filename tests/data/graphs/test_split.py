@@ -139,3 +139,20 @@ def test_weights_and_negatives_follow_their_triples_and_are_written(tmp_path):
     again = load_graph(write_graph(graph, tmp_path / "new"), weight="4")
     assert again.checksum() == graph.checksum()
     assert again.negatives["train"].tolist() == graph.negatives["train"].tolist()
+
+
+def test_what_leaves_nothing_for_a_split_is_refused():
+    pairs = [(head, tail) for head in range(8) for tail in range(head)]
+    apart = np.array([[h, 0, t] for h, t in pairs] + [[h + 8, 1, t + 8] for h, t in pairs])  # a relation for each part
+    with pytest.raises(PmdError, match="no triple of the inductive graph has a relation of the other"):
+        split_inductive(apart, 0.5, 0.1, 0.1, seed=0)
+    refusals = set()
+    for seed in range(100):  # small ones, of which valid may take all that can leave train
+        rng = np.random.default_rng(seed)
+        triples = rng.integers((12, 2, 12), size=(40, 3))
+        try:
+            rows = split_inductive(triples, 0.4, 0.1, 0.1, seed).rows
+            assert len(rows) == 6 and all(map(len, rows.values()))
+        except PmdError as error:
+            refusals.add(str(error).partition(": ")[2])
+    assert any("none is left for test; choose smaller shares" in message for message in refusals)
