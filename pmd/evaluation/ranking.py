@@ -91,6 +91,11 @@ def ranks(
         PmdError: unknown split or target, scores of the wrong shape, or a score that is NaN.
     """
     check_options(targets, batch_size, max_triples)
+    if not hasattr(scorer, "score_all"):
+        raise PmdError(
+            f"{type(scorer).__name__} has no score_all(triples, target); "
+            f"pmd.load_scorer(folder, graph) loads a trained model to be ranked"
+        )
     check_sizes(scorer, graph)
     triples = subsample(graph.split(split), max_triples, seed)
     # All known answers are candidates, so they may be subtracted from counts over the candidates.

@@ -244,6 +244,11 @@ def test_rank_summarises_ranks(random_graph):
     )
 
 
+def test_what_scores_nothing_is_named(random_graph):
+    with pytest.raises(PmdError, match=r"^dict has no score_all\(triples, target\); pmd.load_scorer"):
+        rank({}, random_graph())
+
+
 def test_rerank_adjusts_before_the_comparison(random_graph):
     graph = random_graph()
 

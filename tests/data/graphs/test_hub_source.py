@@ -181,3 +181,10 @@ def test_nothing_is_written_beside_the_data(tmp_path):
     assert (tmp_path / "elsewhere").is_dir()
     with pytest.raises(PmdError, match="subset"):
         load_graph(folder, subset="no_such_configuration")
+
+
+def test_a_folder_of_one_file_says_to_give_the_file(tmp_path, load_error):
+    rows = [(f"e{i}", "r", f"e{(i + 1) % 60}") for i in range(60)]
+    folder = write_dataset(tmp_path / "mine", "csv", rows={"kg": rows})
+    assert says(load_error(folder), "no split validation…among train…give the file itself, if it is one")
+    assert load_graph(folder / "kg.csv").num_entities == 60

@@ -53,10 +53,14 @@ def load_dataset_graph(
     for ours, spellings in _SPLITS.items():
         theirs = next((split for split in spellings if split in dataset), None)
         if theirs is None or not len(dataset[theirs]):
+            remedy = (
+                "give the file itself, if it is one, and it is split here"
+                if Path(source).is_dir()
+                else "choose another subset, or split it once and save it as a folder"
+            )
             raise PmdError(
                 f"dataset '{source}': {'no' if theirs is None else 'empty'} split {' or '.join(spellings)} among "
-                f"{', '.join(dataset)}; train, validation and test are needed: choose another subset, "
-                f"or split it once and save it as a folder"
+                f"{', '.join(dataset)}; train, validation and test are needed: {remedy}"
             )
         place = f"dataset '{source}', split {theirs}"
         table = encoded_table(as_text(rows_of(dataset[theirs]), place))
