@@ -20,7 +20,8 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -211,6 +212,20 @@ class Run:
     def loadable(self) -> list[str]:
         """The names of the finished stages whose models are still there, in the order of the run."""
         return [stage for stage in self.finished if (self.folder / stage / "config.json").is_file()]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the folder from other processes. PmdError if one trains there; not every system can tell."""
+        with open(self.folder / "config.yaml", "rb") as file:
+            try:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise PmdError(f"'{self.folder}': another process trains there; wait for it, or stop it") from None
+            except (ImportError, OSError):  # Windows, or a file system without locks
+                pass
+            yield
 
     def add_result(self, stage: str, result: Mapping[str, Any]) -> None:
         """Note a stage as finished."""

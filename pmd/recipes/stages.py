@@ -10,7 +10,7 @@ import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -183,10 +183,14 @@ def run_stages(
         raise PmdError("teacher: own is what a program gives: pmd.train(graph, teacher=…); name an earlier stage")
     family_run.data = family_run.load_data(pending)
     family_run.run = open_run(family_run, run)
-    if len(finished) < len(family_run.stages):
-        note_environment(family_run)
-    say(family_run, banner_text(family_run))
-    with resumable(), trackers_of(family_run) as family_run.trackers:
+    with (
+        family_run.run.held() if family_run.run.main else nullcontext(),
+        resumable(),
+        trackers_of(family_run) as family_run.trackers,
+    ):
+        if pending:
+            note_environment(family_run)
+        say(family_run, banner_text(family_run))
         for position, (name, stage) in enumerate(family_run.stages.items()):
             if name not in finished:
                 run_stage(family_run, stage, config.seed * 1000 + position)

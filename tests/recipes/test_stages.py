@@ -160,6 +160,17 @@ def test_a_finished_run_keeps_what_it_noted_of_its_environment(tmp_path):
     assert run.environment["commit"] == "earlier"
 
 
+def test_two_processes_do_not_go_on_with_the_same_run(tmp_path):
+    config, run = trained_run(tmp_path)
+    shutil.rmtree(run.folder / "second")
+    done = []
+    with run.held(), pytest.raises(PmdError, match=f"^'{run.folder}': another process trains there; wait"):
+        run_stages(family(done), config, Run(run.folder))
+    assert done == [("load", "second")]
+    run_stages(family(done), config, Run(run.folder))
+    assert run.loadable == ["first", "second"]
+
+
 def test_a_broken_result_is_refused_before_data_are_loaded(tmp_path):
     config, run = trained_run(tmp_path)
     (run.folder / "results.json").write_text('{"first": null}')
