@@ -15,9 +15,9 @@ from typing import Any
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
+from pmd.evaluation.tables import Table, seeds_table, write_tables
 from pmd.models.text.start import depth_of
 from pmd.papers.seeds import announce, finished_run, folder_name
-from pmd.recipes.tables import Table, seeds_table, write_tables
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parse import read_config

@@ -15,9 +15,9 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.ranking import ranks
 from pmd.evaluation.speed import median_seconds
+from pmd.evaluation.tables import markdown
 from pmd.models.families import num_parameters
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.tables import markdown
 from pmd.settings.checks import check_numbers
 from pmd.settings.shared import DataConfig
 from pmd.settings.text import TrainConfig

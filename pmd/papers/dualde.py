@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
+from pmd.evaluation.tables import Table, seeds_table, write_tables
 from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import Table, seeds_table, write_tables
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.kge_stages import check_kge, resolve_kge_stages
 from pmd.settings.parse import read_config

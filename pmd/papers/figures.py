@@ -20,7 +20,7 @@ from typing import Literal
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
-from pmd.recipes.tables import parameters_at
+from pmd.evaluation.tables import parameters_at
 from pmd.reports.figure_methods import by_method, by_retention, title
 from pmd.reports.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines, name_axes
 from pmd.reports.record import OF_WIDTH, Curve, curves

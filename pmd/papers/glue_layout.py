@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from pmd.core.results import SubModelResult
+from pmd.evaluation.tables import Table
 from pmd.recipes.glue_tables import COLUMNS, MAJORITY, Column, Runs, constant_mark, legend, majority_metrics, percent
-from pmd.recipes.tables import Table
 
 # Zhu et al., ACL 2025, Table 6: development sets. BERT, HAT and MED are the authors' own runs; BERT6 and BERT4 they quote from
 # Jung et al. (2023) and Zhou et al. (2022). Columns: millions of parameters, speed-up, MNLI-m, MNLI-mm, MRPC F1/acc., QNLI,

@@ -15,10 +15,10 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
+from pmd.evaluation.tables import write_tables
 from pmd.papers.glue_layout import layout_table
 from pmd.papers.seeds import announce, finished_run, refuse_processes
 from pmd.recipes.glue import read_inputs, train_glue
-from pmd.recipes.tables import write_tables
 from pmd.settings.catalogue import TASKS, task_of
 from pmd.settings.glue import GlueConfig
 from pmd.settings.glue_stages import check_glue, resolve_glue_stages

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from pmd.core.results import StageResult
 from pmd.evaluation.retention import Retained, retained
+from pmd.evaluation.tables import Table, parameters_at, seeds_table, write_tables
 from pmd.models.kge.folder import load_for
 from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.ranking import load_data, read_ranks, write_ranks
-from pmd.recipes.tables import Table, parameters_at, seeds_table, write_tables
 from pmd.reports.figure_methods import retention_table
 from pmd.reports.ranking import ranked
 from pmd.settings.kge import KgeConfig

@@ -110,7 +110,7 @@ def lines_of(file: str) -> tuple[list[str], str]:
 
 def table(answers: Answers) -> str:
     """The question on a line, and its answers, best first."""
-    from pmd.recipes.tables import markdown
+    from pmd.evaluation.tables import markdown
 
     text = answers.text if answers.text is None else f"“{answers.text}”"
     ends = {part: "?" if part == answers.target else text or label(getattr(answers, part)) for part in ("head", "tail")}

@@ -17,7 +17,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
 from pmd.data.graphs.sources import load_graph, write_graph
 from pmd.data.graphs.split import Shares
-from pmd.recipes.tables import markdown
+from pmd.evaluation.tables import markdown
 from pmd.settings.shared import DataConfig
 
 LARGEST = 12

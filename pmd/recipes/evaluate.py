@@ -12,9 +12,9 @@ from pmd.core.quiet import quiet
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import RankingMetrics
+from pmd.evaluation.tables import markdown, ranking_cells
 from pmd.models.families import num_parameters, ranking_family, stored_settings
 from pmd.recipes.ranking import measure, refuse_unseen
-from pmd.recipes.tables import markdown, ranking_cells
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from pmd.core.results import Metrics, StageResult, SubModelResult
-from pmd.recipes.tables import Table, mean_and_deviation, table_of
+from pmd.evaluation.tables import Table, mean_and_deviation, table_of
 from pmd.settings.catalogue import METRICS, TASKS, GlueTask
 
 

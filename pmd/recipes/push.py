@@ -24,12 +24,12 @@ from pmd.core.files import new_folder, read_object, write_folder
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.data.graphs.sources import terms_of
+from pmd.evaluation.tables import markdown, ranking_tables
 from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
 from pmd.models.families import family_of, stored_settings, width_of
 from pmd.recipes.glue_tables import run_table
-from pmd.recipes.tables import markdown, ranking_tables
 from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
 from pmd.settings.shared import DataConfig

@@ -29,8 +29,8 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.data.graphs.sources import registered_names
+from pmd.evaluation.tables import markdown, ranking_tables
 from pmd.models.families import training_of
-from pmd.recipes.tables import markdown, ranking_tables
 from pmd.settings.med import as_begun
 from pmd.settings.shared import OWN
 from pmd.training.device import accelerator_for, precision_of, watch_for

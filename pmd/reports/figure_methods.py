@@ -10,7 +10,7 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
-from pmd.recipes.tables import Table, seeds_table
+from pmd.evaluation.tables import Table, seeds_table
 from pmd.reports.pictures import DASHES, MARKS, figure, look, name_axes, width_axis
 from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig

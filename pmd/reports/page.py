@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pmd.core.files import write_text
 from pmd.core.printing import printable
-from pmd.recipes.tables import Strong, Table
+from pmd.evaluation.tables import Strong, Table
 
 LONG_NAME = 16
 """Letters of a name that may be broken into lines."""

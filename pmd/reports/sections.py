@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.results import StageResult
-from pmd.recipes.tables import (
+from pmd.evaluation.tables import (
     Strong,
     Table,
     mark_best,

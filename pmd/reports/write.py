@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError
-from pmd.recipes.tables import Table, duration, mark_best, ranking_cells, table_of
+from pmd.evaluation.tables import Table, duration, mark_best, ranking_cells, table_of
 from pmd.reports.measured import Measured
 from pmd.reports.page import Block, Part, Picture, Section, write_page
 from pmd.reports.pictures import SHOWN, points, reproducible

@@ -29,9 +29,9 @@ from timing import clocked
 import pmd
 from pmd.cli.errors import run
 from pmd.core.quiet import quiet
+from pmd.evaluation.tables import markdown
 from pmd.models.text.folder import TextModel, save
 from pmd.models.text.start import start
-from pmd.recipes.tables import markdown
 from pmd.settings.text import EncoderConfig
 from pmd.use.answers import best_entities
 

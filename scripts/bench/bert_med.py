@@ -34,9 +34,9 @@ from pmd.core.quiet import quiet
 from pmd.data.glue import EncodedSplit, GlueBatch, load_glue
 from pmd.data.texts.batches import Chunk
 from pmd.distill.bert_finetune import batch_logits, batch_logits_widths
+from pmd.evaluation.tables import markdown
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification, flops
 from pmd.models.bert.folder import tokenizer_of
-from pmd.recipes.tables import markdown
 from pmd.settings.catalogue import task_of
 from pmd.training.device import keep_freed_memory
 

@@ -25,7 +25,7 @@ from jsonargparse import auto_cli
 
 from pmd.cli.errors import run
 from pmd.core.cores import cores_at_start, read
-from pmd.recipes.tables import markdown
+from pmd.evaluation.tables import markdown
 
 PMD = [sys.executable, "-c", "from pmd.cli.main import main; main()"]
 CHOSEN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OPENBLAS_NUM_THREADS")

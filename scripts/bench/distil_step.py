@@ -28,9 +28,9 @@ from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import entity_text, relation_texts
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.text_pmd import MaskedFeatureDistillation
+from pmd.evaluation.tables import markdown
 from pmd.models.text.bi_encoder import pool
 from pmd.models.text.students import evenly_spaced, student_of
-from pmd.recipes.tables import markdown
 from pmd.settings.text import ContrastiveConfig, DistillConfig
 from pmd.training.batching import epoch_batches
 from pmd.training.optim import optimizer_for

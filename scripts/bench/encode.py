@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from common import MINILM, machine, note, open_data
 
 from pmd.cli.errors import run
+from pmd.evaluation.tables import markdown
 from pmd.models.text.bi_encoder import pool
 from pmd.models.text.scorer import encode_texts
 from pmd.models.text.students import evenly_spaced, student_of
-from pmd.recipes.tables import markdown
 
 LENGTH, BATCH, PART = 50, 64, 4096
 

@@ -24,8 +24,8 @@ from pmd.cli.errors import run as run_reporting_errors
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
+from pmd.evaluation.tables import markdown, mean_and_deviation
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import markdown, mean_and_deviation
 from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.shared import DataConfig, EvaluationConfig

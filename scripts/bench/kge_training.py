@@ -40,8 +40,8 @@ from pmd.core.errors import PmdError
 from pmd.data.graphs.negatives import SampledNegatives
 from pmd.data.graphs.sources import load_graph
 from pmd.distill.kge_supervised import KgeSupervised
+from pmd.evaluation.tables import markdown
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.tables import markdown
 from pmd.settings.kge import KgeTrainConfig, LossConfig
 from pmd.training.device import accelerator_for
 from pmd.training.loop import fit

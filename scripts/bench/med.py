@@ -30,9 +30,9 @@ from pmd.data.graphs.sources import load_graph
 from pmd.distill.kge_med import MutualEvolution
 from pmd.distill.kge_supervised import KgeSupervised, LabelLoss, comparisons, join_scores
 from pmd.evaluation.ranking import rank
+from pmd.evaluation.tables import markdown
 from pmd.evaluation.width_ranking import rank_widths
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.tables import markdown
 from pmd.settings.kge import LossConfig
 from pmd.settings.med import MedConfig, resolve_med
 from pmd.training.device import keep_freed_memory

@@ -29,12 +29,12 @@ from pmd.cli.errors import run
 from pmd.core.quiet import quiet
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.compose import Texts
+from pmd.evaluation.tables import markdown
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel
 from pmd.models.text.scorer import encode_texts
 from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
-from pmd.recipes.tables import markdown
 from pmd.settings.text import EncoderConfig
 from pmd.use.onnx import OnnxEncoders, write_encoders
 

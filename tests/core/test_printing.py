@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from pmd.core.printing import plain_output, printable
-from pmd.recipes.tables import Strong, Table, markdown
+from pmd.evaluation.tables import Strong, Table, markdown
 from pmd.reports.page import Part, Section, Text, write_page
 
 EVIL = "a\x1b[31m\u202eb"

@@ -7,8 +7,8 @@ import pytest
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
+from pmd.evaluation.tables import Strong
 from pmd.papers.dualde import dual_table, row_of
-from pmd.recipes.tables import Strong
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.parse import parse, parser_for

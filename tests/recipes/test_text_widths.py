@@ -15,12 +15,12 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.evaluation.rerank import NeighbourRerank
+from pmd.evaluation.tables import widths_tables
 from pmd.evaluation.width_ranking import AtWidth
 from pmd.models.text import scorer as module
 from pmd.models.text.bi_encoder import leading_dimensions
 from pmd.papers.figures import curves
 from pmd.recipes.ranking import measure_widths
-from pmd.recipes.tables import widths_tables
 from pmd.settings.config_files import CONFIGS
 from pmd.settings.parse import read_config
 from pmd.settings.shared import EvaluationConfig

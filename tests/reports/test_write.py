@@ -18,8 +18,8 @@ from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.evaluation.retention import retained, retention_ratio
+from pmd.evaluation.tables import Strong, Table, stored_tables, write_tables
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
-from pmd.recipes.tables import Strong, Table, stored_tables, write_tables
 from pmd.reports import measured as report_measured
 from pmd.reports.page import as_markdown, block_markdown, escaped
 from pmd.reports.ranking import varied

@@ -29,7 +29,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import number_named
 from pmd.data.graphs.sources import remarks_on
 from pmd.data.graphs.split import Shares
-from pmd.recipes.tables import ranking_cells, table_of
+from pmd.evaluation.tables import ranking_cells, table_of
 from pmd.settings.shared import DataConfig
 
 COMMANDS = {"text": "progressive", "embedding": "train"}

@@ -26,6 +26,7 @@ from pmd.core.run import Run
 from pmd.data.graphs.files.tsv import find_file, read_lines
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
+from pmd.evaluation.tables import Table, write_tables
 from pmd.models.kge.folder import load_for
 from pmd.models.kge.interactions import make_interaction
 from pmd.models.kge.model import KgeModel
@@ -42,7 +43,6 @@ from pmd.papers.downstream.shop import ShopConfig, make_shop, write_shop
 from pmd.papers.med import methods_table, models_of, training_seconds
 from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
-from pmd.recipes.tables import Table, write_tables
 from pmd.settings.checks import check_numbers, check_share
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
 from pmd.settings.kge_stages import check_kge_run
