@@ -163,7 +163,7 @@ def progressive(
     from pmd.settings.text_stages import check_progressive
 
     if teacher is not None and config is None and "stages" not in settings and resume is None:
-        settings["stages"] = [{"name": "taught", "teacher": "own", "method": "lkd"}]
+        settings["stages"] = [{"name": "taught", "teacher": "own"}]
     default = None if config or settings.get("stages") else "pmd/world"
     chosen = (run, check_progressive, ProgressiveConfig, graph, config, resume, settings)
     return _trained(*chosen, key="encoder", default=default, callback=callback, teacher=teacher)

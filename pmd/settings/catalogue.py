@@ -73,6 +73,7 @@ class Method:
         weights: which of the settings `alpha` and `beta` weigh its terms. For text models they sum to less than 1, and
             the labels have the rest, unless `distill.label_weight` is given.
         added_weights: those of `weights` that take nothing from the labels and so may be of any size.
+        scores_suffice: whether it learns from the teacher's scores alone, whoever gives them; of text models.
         citation: its key in `pmd/hub/papers.bib`, if it has a paper.
     """
 
@@ -86,6 +87,7 @@ class Method:
     masks: bool = False
     weights: tuple[str, ...] = ()
     added_weights: tuple[str, ...] = ()
+    scores_suffice: bool = False
     citation: str | None = None
 
     def load_class(self) -> Any:

@@ -66,10 +66,8 @@ def _resolve(
     method = _method(stage, key, distill)
     if teacher == "none" and method.teacher:
         method = METHODS["text"]["none"]
-    if teacher == OWN and (method.name != "lkd" or "teacher" in (stage.init or "", stage.teacher_layers and "teacher")):
-        raise PmdError(
-            f"{key}.teacher: own gives scores alone, which lkd learns from; set method to lkd and init to pretrained"
-        )
+    if teacher == OWN:
+        method = _method_of_scores(stage, key)
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
     taught = distill if method.teacher else config.train  # whose settings come first
     stage = replace(
@@ -95,6 +93,15 @@ def _method(stage: StageConfig, key: str, distill: DistillConfig) -> Method:
     if stage.method is None:
         return lookup(METHODS["text"], distill.method, "distill.method")
     return lookup(METHODS["text"], stage.method, f"{key}.method")
+
+
+def _method_of_scores(stage: StageConfig, key: str) -> Method:
+    """The method of a stage whose teacher gives scores alone. PmdError for one that needs more of a teacher."""
+    methods = [method for method in METHODS["text"].values() if method.scores_suffice]
+    if stage.init == "teacher" or stage.method not in (None, *(method.name for method in methods)):
+        names = ", ".join(method.name for method in methods)
+        raise PmdError(f"{key}.teacher: own gives scores alone; set method to {names} and init to pretrained")
+    return METHODS["text"][stage.method] if stage.method else methods[0]
 
 
 def _weights(stage: StageConfig, method: Method, distill: DistillConfig) -> dict[str, float]:

@@ -176,7 +176,7 @@ def test_an_own_teacher_teaches_a_text_student_as_a_stage_does(folder, runs):
     ]
     for name in ("ce", "logits"):
         assert lines[0][-1][name] == pytest.approx(lines[1][-1][name], rel=1e-3)
-    with pytest.raises(PmdError, match="own gives scores alone, which lkd learns from"):
+    with pytest.raises(PmdError, match="own gives scores alone; set method to lkd"):
         pmd.progressive(
             graph, runs=runs, stages=[{"name": "s", "teacher": "own", "method": "pkd"}], teacher=Logits(), **TEXT
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import graph_of
 from pmd.data.graphs.files.columns import PARTS
-from pmd.data.graphs.files.headers import read_triples
+from pmd.data.graphs.files.headers import READ_AS_A_TRIPLE, read_triples
 from pmd.data.graphs.files.tables import first_lines, read_table, stem_of, visible_files
 from pmd.data.graphs.files.texts import is_text, listed_ids, read_texts
 from pmd.data.graphs.files.triples import DEFAULTS, Options, TripleTable
@@ -56,7 +56,10 @@ def load_folder(folder: Path, name: str, options: Options = DEFAULTS) -> Knowled
         notes.append("OpenKE's files: head, tail, relation")
     else:
         tables = _with_negatives(read_triples(files | _negative_files(folder, files), options, notes))
-    return graph_of(name, str(folder), tables, read_texts(folder, tables, options, notes), notes, options.shares)
+    texts = read_texts(folder, tables, options, notes)
+    if texts.entity_ids is not None:
+        notes = [note for note in notes if READ_AS_A_TRIPLE not in note]
+    return graph_of(name, str(folder), tables, texts, notes, options.shares)
 
 
 def load_file(path: Path, name: str, options: Options = DEFAULTS) -> KnowledgeGraph:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+READ_AS_A_TRIPLE = "is read as a triple"
+"""What the note of a first line says that may be a header; where all ids are listed, it cannot be one."""
+
+
 def read_triples(files: Mapping[str, Path], options: Options, notes: list[str]) -> dict[str, TripleTable]:
     """The triples of each split. What was understood is added to `notes`.
 
@@ -88,7 +92,7 @@ def _doubt_first_lines(tables: Mapping[str, pa.Table], files: Mapping[str, Path]
         if len(row) == len(PARTS) and all(_count(tables, column, word) == same for column, word in enumerate(row)):
             line = at(files[split].name, 0)
             add_note(
-                notes, f"{line}, is read as a triple ({', '.join(row)}): if it is a header, delete it in every file"
+                notes, f"{line}, {READ_AS_A_TRIPLE} ({', '.join(row)}): if it is a header, delete it in every file"
             )
 
 
