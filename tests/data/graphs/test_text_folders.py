@@ -24,6 +24,12 @@ def test_kgbert_with_name_and_gloss_in_one_text(tmp_path, write_files):
     ]
 
 
+def test_commas_in_a_few_names_begin_no_description(tmp_path, write_files):
+    texts = {"entity2text.txt": "01\tWashington, D.C.\n02\tParis\n03\tRome\n", "relation2text.txt": "_is_a\tis a\n"}
+    graph = load_graph(write_files(tmp_path / "FB13", TRIPLES | texts))
+    assert graph.entity_names == ["Washington, D.C.", "Paris"] and graph.entity_descriptions == ["", ""]
+
+
 def test_kgbert_with_long_texts_and_lists(tmp_path, write_files):
     texts = {
         "entity2text.txt": "01\tDog, the\n02\tCat\n03\tunused\n",

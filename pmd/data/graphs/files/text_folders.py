@@ -83,8 +83,10 @@ def _kgbert_texts(folder: Path, path: Path) -> tuple[dict[str, str], dict[str, s
     texts = _read_texts(path)
     if long := find_file(folder, "entity2textlong.txt"):
         return texts, _read_texts(long)
-    # WN18RR's texts are "name, gloss", and no name of WordNet has a comma.
+    # WN18RR's texts are "name, gloss", and no name of WordNet has a comma. Others, as of FB13, are names: "Washington, D.C.".
     halves = {key: text.partition(", ") for key, text in texts.items()}
+    if sum(bool(half[1]) for half in halves.values()) < len(halves) / 2:
+        return texts, {}
     return {key: half[0] for key, half in halves.items()}, {key: half[2] for key, half in halves.items()}
 
 
