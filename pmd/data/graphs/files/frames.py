@@ -10,15 +10,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts, graph_of
+from pmd.data.graphs.files.arrow import columns_of_texts, text_or_none, text_table
 from pmd.data.graphs.files.columns import kinds_of
 from pmd.data.graphs.files.folders import split_of
 from pmd.data.graphs.files.hub_source import rows_of
-from pmd.data.graphs.files.tables import as_text, encoded_table
+from pmd.data.graphs.files.tables import encoded_table
 from pmd.data.graphs.files.texts import add_nodes
 from pmd.data.graphs.files.triples import (
     Options,
@@ -194,7 +194,7 @@ class _Reader:
         if _package(source) == "networkx":
             place = f"the networkx graph{split}"
             columns = self._edges(source, place)
-            self._add_entities(_columns_of(dict(source.nodes(data=True))))
+            self._add_entities(columns_of_texts(dict(source.nodes(data=True))))
         elif (kind := _frame_kind(source)) is not None:
             place = f"{_FRAMES[kind]}{split}"
             columns = _frame_columns(source, kind, place)
@@ -204,7 +204,7 @@ class _Reader:
         for name in [name for name in columns if name in self.options.dropped]:
             note_left_out(self.notes, name)
             del columns[name]
-        return _text_table(columns, place), place
+        return text_table(columns, place), place
 
     def _edges(self, source: Any, place: str) -> dict[str, Any]:
         """Columns of the edges: head, relation, tail and all attributes."""
@@ -237,10 +237,10 @@ class _Reader:
     def add_texts(self, kind: str, source: Any) -> None:
         """Adds the texts of `entities` or `relations`, before those that were read already."""
         if isinstance(source, Mapping):
-            columns = _columns_of(source)
+            columns = columns_of_texts(source)
         elif (frame := _frame_kind(source)) is not None:
-            table = _text_table(_frame_columns(source, frame, kind), kind)
-            rows = (map(_text, column.to_pylist()) for column in table.columns)
+            table = text_table(_frame_columns(source, frame, kind), kind)
+            rows = (map(text_or_none, column.to_pylist()) for column in table.columns)
             columns = {name.lower(): list(column) for name, column in zip(table.column_names, rows)}
         else:
             raise PmdError(f"{kind}: a {type(source).__name__}; give a frame, or a mapping of ids to names")
@@ -292,56 +292,6 @@ def _tuple_columns(source: Any, place: str) -> dict[str, Any]:
                 f"and nothing else"
             )
     return {str(number): column for number, column in enumerate(zip(*rows), start=1)}
-
-
-def _columns_of(texts: Mapping[Any, Any]) -> dict[str, list[Any]]:
-    """The columns of a mapping of ids to names, or to mappings with the keys name, description, type and aliases."""
-    rows = [value if isinstance(value, Mapping) else {"name": value} for value in texts.values()]
-    words = {word for row in rows for word in row}
-    return {**{word: [_text(row.get(word)) for row in rows] for word in words}, "id": [str(key) for key in texts]}
-
-
-def _text(value: Any) -> Any:
-    """Text, or several of them; None for what is missing in one of the many ways."""
-    if isinstance(value, list | tuple):
-        return [str(part) for part in value]
-    return str(value) if isinstance(value, str | Real) and value == value else None
-
-
-def _text_table(columns: Mapping[str, Any], place: str) -> pa.Table:
-    import pyarrow as pa
-
-    table = pa.table({name: _arrow_column(column, name, place) for name, column in columns.items()})
-    for number, column in enumerate(table.schema):
-        is_void = table.column(number).null_count == len(
-            table
-        )  # a column without values has the type of floats in pandas
-        if is_void or pa.types.is_temporal(column.type):  # times are known by their spelling
-            table = table.set_column(number, column.name, table.column(number).cast(pa.string()))
-    return as_text(table, place)
-
-
-def _arrow_column(column: Any, name: str, place: str) -> Any:
-    import pyarrow as pa
-
-    if isinstance(column, pa.ChunkedArray):
-        return column
-    try:
-        return pa.array(column, from_pandas=True)
-    except UnicodeError as error:
-        raise PmdError(f"{place}: column '{name}' holds what is no Unicode text ({error}); mend it") from None
-    except (pa.ArrowException, OverflowError):  # values of several types, or numbers of many digits
-        return pa.array(
-            [_id_text(value, f"{place}, row {row + 1}: column '{name}'") for row, value in enumerate(column)]
-        )
-
-
-def _id_text(value: Any, place: str) -> str | None:
-    if isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool)):
-        return str(value)
-    if value is None or type(value).__name__ == "NAType" or value != value:
-        return None
-    raise PmdError(f"{place} holds {quote(repr(value))} among values of other types; store it as text")
 
 
 def _as_keywords(message: str) -> str:
