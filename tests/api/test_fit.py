@@ -30,6 +30,7 @@ def test_a_file_of_triples_becomes_a_model_that_answers(edges, tmp_path, capsys)
     assert says(
         said, "edges: 40 entities, 2 relations…header: caller, what, callee…split with seed 0…ids serve as names"
     )
+    assert says(said, f"source {edges}, one file graph")
     assert "a text model is left out: 0% of the entities" in said
     assert result.answer(head="3", relation="calls", top_k=2).answers
     assert result.runs["embedding"].metrics(split="valid")["mrr"] > 0
@@ -87,6 +88,17 @@ def test_an_inductive_graph_gets_a_text_model_alone(folder, tmp_path, write_file
     assert [plan.kind for plan in made] == ["text"] and "inductive" in remarks[0]
     with pytest.raises(PmdError, match="use --kind text"):
         plans(graph, DataConfig(str(tmp_path / "two")), "embedding", 1, str(tmp_path), 0)
+
+
+def test_what_the_source_is_and_whether_it_has_a_header(edges, folder, tmp_path, capsys):
+    run = {"runs": str(tmp_path / "runs"), "dry_run": True, **RUN}
+    plain = tmp_path / "plain.tsv"
+    plain.write_text(edges.read_text().partition("\n")[2])
+    for source, words in ((plain, f"{plain}, one file, no header"), (folder, f"{folder}, a folder, no header")):
+        pmd.fit(source, **run)
+        assert f"source     {words}\n" in capsys.readouterr().err
+    pmd.fit(**run)
+    assert "source     world, the graph that comes with the package\n" in capsys.readouterr().err
 
 
 def test_times_in_words():

@@ -134,8 +134,9 @@ def fitted(config: FitConfig) -> FitResult:
     """What `fit` does, with its settings resolved."""
     quiet()
     began = time.monotonic()
+    source = _source(config.data.path)
     graph, data = _read(config)
-    say(*_understood(graph))
+    say(f"{'source':<11}{source}{_header(source, graph)}", *_understood(graph))
     made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
     say(*remarks, *(f"{plan.kind + ':':<11}{_described(plan)}" for plan in made))
     settings = {plan.kind: plan.config for plan in made}
@@ -143,7 +144,8 @@ def fitted(config: FitConfig) -> FitResult:
         return FitResult(graph, settings)
     total = sum(plan.seconds for plan in made)
     over = f", more than the {config.minutes:g} asked for" if total > 60 * config.minutes else ""
-    say(f"{'time':<11}{in_words(total)} to train and rank{over}", "")
+    then = ", then the report" if config.report else ""
+    say(f"{'time':<11}{in_words(total)} to train and rank{over}{then}", "")
     runs = {plan.kind: (progressive if plan.kind == "text" else train)(config=plan.config) for plan in made}
     best = max(runs, key=lambda kind: runs[kind].metrics(split="valid")["mrr"])
     page = _page(list(runs.values())) if config.report else None
@@ -164,6 +166,19 @@ def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
     if any(note.startswith(SPLIT_HERE) for note in graph.notes):
         return graph, settings_of(DataConfig, **data_settings(graph, config.runs, {}))
     return graph, config.data
+
+
+def _source(path: str) -> str:
+    """What a path names."""
+    place = Path(path).expanduser()
+    kind = "one file" if place.is_file() else "a folder" if place.is_dir() else "a graph by name"
+    return f"{path}, {kind}" if path != FitConfig().data.path else f"{path}, the graph that comes with the package"
+
+
+def _header(source: str, graph: KnowledgeGraph) -> str:
+    """That the files have no header, where they could; the notes of the graph name the words of one."""
+    has_one = any("header" in note for note in graph.notes)
+    return ", no header" if source.endswith(("one file", "a folder")) and not has_one else ""
 
 
 def _understood(graph: KnowledgeGraph) -> list[str]:
