@@ -15,6 +15,7 @@ from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig, KgeTrainConfig
 
 from ..says import says
+from ..tiny_glue import write_bert, write_task
 
 SMALL = {"model": {"dim": 8}, "train": {"epochs": 4, "batch_size": 16, "valid_every": 2, "lr": 0.05, "threads": 1}}
 pytestmark = pytest.mark.filterwarnings("ignore:graph '")
@@ -285,3 +286,29 @@ def test_resume_finds_the_data_from_another_folder(folder, runs, tmp_path, monke
     run = pmd.train(folder.name, runs=runs, **SMALL)
     monkeypatch.chdir(tmp_path)
     assert pmd.train(resume=run).metrics() == run.metrics()
+
+
+def test_export_push_and_report_are_the_commands(folder, tmp_path, runs):
+    run = pmd.train(folder, runs=runs, **SMALL)
+    tables = pmd.export(run.folder, "embeddings", tmp_path / "tables")
+    assert tables == tmp_path / "tables" and list(tables.glob("*.tsv"))
+    sent = pmd.push(run.folder, "user/model", dry_run=True, out=tmp_path / "sent")
+    assert "nothing was sent" in sent and (tmp_path / "sent" / "README.md").is_file()
+    page, *others = pmd.report([run.folder], latency_rounds=0)
+    assert page == run.folder / "report.html" and all(file.is_file() for file in others)
+    with pytest.raises(PmdError, match=r"to: .*'onxx'"):
+        pmd.export(run.folder, "onxx", tmp_path / "no")
+
+
+def test_glue_returns_a_run_of_sub_models(tmp_path, runs):
+    data = write_task(tmp_path / "glue" / "RTE", "rte").parent
+    write_bert(tmp_path / "bert")
+    run = pmd.glue(
+        "rte",
+        runs=runs,
+        data={"path": str(data)},
+        model={"name": str(tmp_path / "bert"), "widths": [16, 32], "max_length": 32},
+        train={"epochs": 1, "batch_size": 8, "threads": 1},
+    )
+    assert run.stages == ["finetune", "med"]
+    assert set(run.to_pandas()["width"]) == {16, 32} and run.plot_widths("accuracy").axes[0].lines
