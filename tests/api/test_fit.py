@@ -90,6 +90,13 @@ def test_an_inductive_graph_gets_a_text_model_alone(folder, tmp_path, write_file
         plans(graph, DataConfig(str(tmp_path / "two")), "embedding", 1, str(tmp_path), 0)
 
 
+def test_without_matplotlib_there_is_a_table_and_no_report(edges, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pmd.api.fitting.fit.find_spec", lambda name: None)
+    result = pmd.fit(edges, runs=str(tmp_path / "runs"), minutes=0.05)
+    assert result.report is None and "embedding" in result.table()
+    assert "pictures need matplotlib (pip install 'pmd[report]')" in capsys.readouterr().err
+
+
 def test_what_the_source_is_and_whether_it_has_a_header(edges, folder, tmp_path, capsys):
     run = {"runs": str(tmp_path / "runs"), "dry_run": True, **RUN}
     plain = tmp_path / "plain.tsv"

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,6 +135,9 @@ def fitted(config: FitConfig) -> FitResult:
     """What `fit` does, with its settings resolved."""
     quiet()
     began = time.monotonic()
+    if config.report and find_spec("matplotlib") is None:  # said now, not after training
+        config = dataclasses.replace(config, report=False)
+        say("no report is written: its pictures need matplotlib (pip install 'pmd[report]')")
     source = _source(config.data.path)
     graph, data = _read(config)
     say(f"{'source':<11}{source}{_header(source, graph)}", *_understood(graph))
