@@ -122,6 +122,7 @@ def seeds_table(
     last: Mapping[str, Sequence[str]] | None = None,
     mark_best: bool = False,
     digits: int = 3,
+    more_is_better: bool = True,
 ) -> Table:
     """A table of means over seeds, ± the standard deviation where there are several.
 
@@ -133,6 +134,7 @@ def seeds_table(
         last: cells of further columns by header.
         mark_best: set the largest mean of each column in bold; where rows have several labels, among those that share
             all but the last.
+        more_is_better: false where the smallest mean is the best.
     """
     by_labels = {key if isinstance(key, tuple) else (key,): cells for key, cells in rows.items()}
     means = {(key, c): fmean(seeds) for key, cells in by_labels.items() for c, seeds in cells.items() if seeds}
@@ -140,7 +142,7 @@ def seeds_table(
     def cell(key: tuple[str, ...], column: Any) -> str:
         text = mean_and_deviation(by_labels[key].get(column, ()), digits=digits)
         rivals = [mean for (other, c), mean in means.items() if c == column and other[:-1] == key[:-1]]
-        best = mark_best and len(rivals) > 1 and means.get((key, column)) == max(rivals)
+        best = mark_best and len(rivals) > 1 and means.get((key, column)) == (max if more_is_better else min)(rivals)
         return Strong(text) if best else text
 
     cells = [

@@ -1,5 +1,5 @@
-"""Tables 3 and 7 and Figure 5 of MED (Zhu et al., ACL 2025): MED beside its rivals by width, the seconds their training
-takes, and what wide models retain of narrow ones.
+"""Tables 3, 7, 10 and 12 and Figure 5 of MED (Zhu et al., ACL 2025): MED beside its rivals by width, the seconds their
+training takes, and what wide models retain of narrow ones.
 
 A config says what all share, which settings each width has of its own, and which ways of training one croppable model are
 compared. From that come the stages of a run, one for each method and width:
@@ -30,6 +30,7 @@ from pmd.recipes.kge import train_kge
 from pmd.recipes.ranking import load_data, read_ranks, write_ranks
 from pmd.reports.figure_methods import retention_table
 from pmd.reports.ranking import ranked
+from pmd.settings.catalogue import METRICS, Metric
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
@@ -149,7 +150,7 @@ def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict
 
 
 def tables_of(config: MedTableConfig, results: Results, seconds: Mapping[str, float]) -> list[Table]:
-    """MRR, Hits@10 and Effi by width."""
+    """Each metric and Effi by width."""
     widths, split = config.base.model.widths, config.base.evaluation.splits[0]
 
     def values(value: Callable[[StageResult, int], float]) -> dict[str, dict[int, list[float]]]:
@@ -158,13 +159,14 @@ def tables_of(config: MedTableConfig, results: Results, seconds: Mapping[str, fl
             for row, cells in results.items()
         }
 
-    mrr = values(lambda result, _: result.metrics[split]["mrr"])
-    hits = values(lambda result, _: result.metrics[split]["hits_at_10"])
-    effi = values(lambda result, width: result.metrics[split]["mrr"] / (parameters_at(result, width) / 1e6))
+    def table_of(metric: Metric) -> Table:
+        by_width = values(lambda result, _: result.metrics[split][metric.name])
+        return methods_table(f"{graph}: {metric.title} by width", by_width, widths, seconds, metric=metric)
+
     graph, caption = f"{config.base.model.interaction}, {split}", "Effi: MRR / millions of parameters"
+    effi = values(lambda result, width: result.metrics[split]["mrr"] / (parameters_at(result, width) / 1e6))
     return [
-        methods_table(f"{graph}: MRR by width", mrr, widths, seconds),
-        methods_table(f"{graph}: Hits@10 by width", hits, widths, seconds),
+        *(table_of(METRICS["ranking"][name]) for name in config.metrics),
         seeds_table(["method"], widths, effi, caption, titles=TITLES, digits=1),
     ]
 
@@ -175,7 +177,13 @@ def methods_table(
     widths: Sequence[int],
     seconds: Mapping[str, float],
     titles: Mapping[str, str] = TITLES,
+    metric: Metric | None = None,
 ) -> Table:
-    """Methods down, widths across; the best mean of a width is bold. The last column is the seconds of the training."""
+    """Methods down, widths across; the best mean of a width is bold. The last column is the seconds of the training.
+
+    Args:
+        metric: that of the values: their digits, and whether more is better; default three digits, the more the better.
+    """
     last = {"training (s)": [f"{seconds[row]:,.0f}" if row in seconds else "" for row in values]}
-    return seeds_table(["method"], widths, values, caption, titles=titles, last=last, mark_best=True)
+    form = {"digits": metric.digits, "more_is_better": metric.more_is_better} if metric else {}
+    return seeds_table(["method"], widths, values, caption, titles=titles, last=last, mark_best=True, **form)

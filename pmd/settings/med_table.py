@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
+from pmd.settings.catalogue import METRICS, RankingMetric
+from pmd.settings.checks import lookup
 from pmd.settings.kge import KgeConfig, KgeStageConfig, Loss
 from pmd.settings.med import RECIPES, MedConfig, check_widths
 
@@ -83,6 +85,7 @@ class MedTableConfig:
         methods: the rivals; `dt` is always among them.
         tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
+        metrics: a table for each, of the same runs; finished ones are not repeated for another metric.
         seeds: of the runs.
         out: folder of the runs and the table; the same command goes on where it was stopped.
     """
@@ -93,6 +96,7 @@ class MedTableConfig:
     croppable: list[CroppableConfig] = field(
         default_factory=lambda: [CroppableConfig(name="best"), CroppableConfig(name="joint", med=MedConfig("joint"))]
     )
+    metrics: list[RankingMetric] = field(default_factory=lambda: ["mrr", "hits_at_1", "hits_at_3", "hits_at_10"])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: str = "runs/med"
 
@@ -105,6 +109,8 @@ def check_table(config: MedTableConfig) -> None:
     if base.seed:
         raise PmdError(f"--base.seed: {base.seed} is not used; a table has --seeds")
     check_widths("base.model.widths", widths, base.model.dim)
+    for name in config.metrics:
+        lookup(METRICS["ranking"], name, "--metrics")
     if "ta" in config.methods and not base.train.valid_every:
         raise PmdError("--methods: 'ta' chooses its assistants on the validation triples; set --base.train.valid_every")
     for tuned in config.tuned:

@@ -187,6 +187,20 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pmd.papers.med.train_kge", None)
     med_command(options)  # nothing is left to do
     assert capsys.readouterr().out == printed
+    captions = [line for line in printed.splitlines() if " by width" in line]
+    assert captions == [f"rotate, test: {name} by width" for name in ("MRR", "Hits@1", "Hits@3", "Hits@10")]
+    for title, name in (("Hits@1", "hits_at_1"), ("Hits@3", "hits_at_3")):
+        mean = sum(r["metrics"]["test"][name] for r in found["bkd"]["4"]) / 2
+        rows = printed.split(f"{title} by width")[1].split("by width")[0].splitlines()
+        assert f"{mean:.3f} ±" in next(line for line in rows if line.startswith("| BKD")).split("|")[3]
+    med_command([*options, "--metrics=[mr]"])  # from the same runs
+    lines = capsys.readouterr().out.split("Effi")[0].splitlines()
+    ranks = {row: sum(r["metrics"]["test"]["mr"] for r in found[row]["2"]) / 2 for row in found}
+    for row, title in (("dt", "DT"), ("ext_l", "Ext-L"), ("ta", "TA"), ("best", "best"), ("paper", "paper")):
+        cell = next(line for line in lines if line.startswith(f"| {title} ")).split("|")[2]
+        assert f"{ranks[row]:.1f} ±" in cell and ("**" in cell) == (ranks[row] == min(ranks.values()))
+    with pytest.raises(PmdError, match="--metrics: 'hits' is not one of mrr, "):
+        med_command([*options, "--metrics=[hits]"])
 
 
 def test_methods_have_settings_of_their_own():
