@@ -4,7 +4,7 @@
     metrics.jsonl  one line per logged step      results.json   one entry per finished stage
     table.md       the results as tables, once all stages are finished
     data.sha256    the checksum of the data      NAME/          one folder per stage: a model that loads by itself
-    ranks/         of embedding models: the ranks of each stage, for later analyses
+    ranks/         of models that complete triples: the ranks of each stage by query, for later analyses
     checkpoint/    the state of the stage in progress, removed when its model is saved
     tracking/      what trackers keep, where `train.report_to` names some
 

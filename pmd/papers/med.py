@@ -27,9 +27,8 @@ from pmd.evaluation.tables import Table, parameters_at, seeds_table, write_table
 from pmd.models.kge.folder import load_for
 from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
-from pmd.recipes.ranking import load_data, read_ranks, write_ranks
+from pmd.recipes.ranking import load_data, ranked, read_ranks, write_ranks
 from pmd.reports.figure_methods import retention_table
-from pmd.reports.ranking import ranked
 from pmd.settings.catalogue import METRICS, Metric
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
@@ -129,7 +128,8 @@ def retained_by(
     for by_width in models.values():
         for width, model in by_width.items():
             widths_of[model].add(width)
-    ranks = {model: read_ranks(model, its_widths) for model, its_widths in widths_of.items()}
+    split = settings.evaluation.splits[0]
+    ranks = {model: read_ranks(model, split, its_widths) for model, its_widths in widths_of.items()}
     missing = [model for model, by_width in ranks.items() if by_width is None]
     if missing:
         ranks |= ranked_again(missing, settings)
@@ -140,11 +140,11 @@ def retained_by(
 def ranked_again(models: Sequence[Path], settings: KgeConfig) -> dict[Path, dict[int, Tensor]]:
     """The realistic ranks of saved models by width, which are kept."""
     config, graph, device = settings.evaluation, load_data(settings), accelerator_for(settings.train).device
-    realistic = {}
+    split, realistic = config.splits[0], {}
     for folder in models:
         announce(f"ranking {folder} for its retention")
-        by_width = ranked(load_for(folder, graph).to(device), graph, config, config.splits[0])
-        write_ranks(folder, by_width)
+        by_width = ranked(load_for(folder, graph).to(device), graph, config, split)
+        write_ranks(folder, split, by_width)
         realistic[folder] = {width: ranks.realistic for width, ranks in by_width.items()}
     return realistic
 

@@ -14,7 +14,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import markdown, ranking_cells
 from pmd.models.families import num_parameters, ranking_family, stored_settings
-from pmd.recipes.ranking import measure, refuse_unseen
+from pmd.recipes.ranking import measure, ranked, refuse_unseen, write_ranks
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
@@ -71,6 +71,8 @@ def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) 
         families[model] = ranking_family(stored_settings(model), model)
         if config.evaluation.rerank_hops and not families[model].reads:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
+        if config.keep_ranks and not (Path(model).parent / "config.yaml").is_file():
+            raise PmdError(f"--keep_ranks: '{model}' is in no run folder that could keep them; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     cache = config.data.cache if config.data else None
     if graph is None:
@@ -84,17 +86,27 @@ def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) 
             refuse_unseen(graph, config.evaluation.splits)
         parameters = num_parameters(getattr(scorer, "model", scorer))
         for split in config.evaluation.splits:
-            measured.append(ModelMetrics(model, split, *timed_ranking(scorer, graph, config, split), parameters))
+            folder = Path(model) if config.keep_ranks else None
+            measured.append(
+                ModelMetrics(model, split, *timed_ranking(scorer, graph, config, split, folder), parameters)
+            )
     return measured
 
 
 def timed_ranking(
-    scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluateConfig, split: str
+    scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluateConfig, split: str, keep_for: Path | None = None
 ) -> tuple[RankingMetrics, float]:
-    """The metrics, and queries per second. A text model's queries are encoded within that time, its entities before."""
+    """The metrics, and queries per second. A text model's queries are encoded within that time, its entities before. The
+    ranks are kept for the stage's folder `keep_for`, if there is one."""
     began = time.perf_counter()
-    metrics = measure(scorer, graph, config.evaluation, split)
-    return metrics, metrics.num_queries / (time.perf_counter() - began)
+    if keep_for is None:
+        metrics = measure(scorer, graph, config.evaluation, split)
+        return metrics, metrics.num_queries / (time.perf_counter() - began)
+    by_width = ranked(scorer, graph, config.evaluation, split)
+    metrics = RankingMetrics.from_ranks(by_width[max(by_width)])
+    rate = metrics.num_queries / (time.perf_counter() - began)
+    write_ranks(keep_for, split, by_width)
+    return metrics, rate
 
 
 def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any]]:

@@ -179,7 +179,7 @@ class KgeRun(RankingRun):
         return load_model(folder)
 
     def measure(self, stage: KgeStageConfig, model: KgeModel, training: Mapping[str, Any]) -> StageResult:
-        """Rank at all widths; the ranks of the first split are kept."""
+        """Rank at all widths; the ranks are kept."""
         model.to(self.accelerator.device)
         config = self.config.evaluation
         metrics, seconds, widths = {}, {}, {}
@@ -192,8 +192,8 @@ class KgeRun(RankingRun):
                 widths[split] = {
                     width: RankingMetrics.from_ranks(width_ranks).to_dict() for width, width_ranks in by_width.items()
                 }
-            if self.run.main and split == config.splits[0]:
-                write_ranks(self.run.folder / stage.name, by_width)
+            if self.run.main:
+                write_ranks(self.run.folder / stage.name, split, by_width)
         return StageResult(
             interaction=model.name,
             dim=model.dim,

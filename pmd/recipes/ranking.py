@@ -1,7 +1,9 @@
 """How the models of a graph are ranked as the settings say, and the ranks that a run keeps.
 
-RUN/ranks/STAGE.safetensors holds the realistic ranks of the first ranked split, each width by its name, so that what is
-counted later is not ranked again. It can be made anew from the model at any time.
+RUN/ranks/STAGE.safetensors holds the realistic ranks of the ranked splits by `SPLIT/WIDTH`, those of the head queries before those
+of the tail queries, so that what is counted or compared later is not ranked again. Older runs hold those of the first split
+alone, by `WIDTH`, and those of text models nothing. It can be made anew from the model at any time (`pmd evaluate
+--keep_ranks true`).
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
 from pmd.core.files import write_bytes
 from pmd.core.results import StageResult
+from pmd.core.run import Run
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics, Ranks
-from pmd.evaluation.ranking import rank
+from pmd.evaluation.ranking import rank, ranks
 from pmd.evaluation.rerank import NeighbourRerank
-from pmd.evaluation.width_ranking import Croppable, rank_widths
+from pmd.evaluation.width_ranking import Croppable, rank_widths, ranks_widths
 from pmd.recipes.stages import FamilyRun
 from pmd.settings.shared import EvaluationConfig
 
@@ -130,23 +133,47 @@ def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str)
     return {"batch_size": config.batch_size, "rerank": rerank, "progress": shows_bars()}
 
 
+def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[int, Ranks]:
+    """The ranks of a split by every width of a model, as its run ranks it."""
+    widths = tuple(getattr(scorer, "widths", ()))
+    options = ranking_options(graph, config, split)
+    if len(widths) > 1:
+        return ranks_widths(scorer, graph, split, **options)
+    if hasattr(scorer, "prepare"):
+        scorer.prepare(graph.split(split))
+    return {max(widths, default=0): ranks(scorer, graph, split, **options)}
+
+
 def rank_file(stage: Path) -> Path:
     """Where the ranks of a stage's folder are: a model's folder holds nothing but the model, which is sent and indexed."""
     return stage.parent / "ranks" / f"{stage.name}.safetensors"
 
 
-def write_ranks(stage: Path, ranks: Mapping[int, Ranks]) -> None:
-    """Keep the ranks of a stage's folder, by width."""
+def write_ranks(stage: Path, split: str, by_width: Mapping[int, Ranks]) -> None:
+    """Keep the ranks of a split for a stage's folder, by width, beside those of other splits."""
     # Halves of whole numbers: exact in single precision, up to eight million entities.
-    write_bytes(
-        rank_file(stage), save({str(width): width_ranks.realistic.float() for width, width_ranks in ranks.items()})
-    )
+    new = {f"{split}/{width}": width_ranks.realistic.float() for width, width_ranks in by_width.items()}
+    others = {name: ranks for name, ranks in _kept_ranks(stage).items() if name.rpartition("/")[0] != split}
+    write_bytes(rank_file(stage), save({**others, **new}))
 
 
-def read_ranks(stage: Path, widths: Collection[int]) -> dict[int, Tensor] | None:
-    """(q,) realistic ranks of these widths, in the order of the split; None where they are not kept, or cannot be read."""
+def read_ranks(stage: Path, split: str, widths: Collection[int]) -> dict[int, Tensor] | None:
+    """(q,) realistic ranks of these widths: of the head queries in the order of the split, then of the tail queries. None
+    where they are not kept, or cannot be read."""
+    kept = _kept_ranks(stage)
     try:
-        stored = load_file(rank_file(stage))
-        return {width: stored[str(width)].double() for width in widths}
-    except (OSError, SafetensorError, KeyError):
+        return {width: kept[f"{split}/{width}"].double() for width in widths}
+    except KeyError:
         return None
+
+
+def _kept_ranks(stage: Path) -> dict[str, Tensor]:
+    """The ranks that are kept for a stage, by split and width; none where the file is missing or broken."""
+    try:
+        kept = load_file(rank_file(stage))
+    except (OSError, SafetensorError):
+        return {}
+    if all("/" in name for name in kept):
+        return kept
+    first, *_ = EvaluationConfig(**Run(stage.parent).settings["evaluation"]).splits
+    return {name if "/" in name else f"{first}/{name}": values for name, values in kept.items()}

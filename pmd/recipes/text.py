@@ -21,6 +21,8 @@ from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
 from pmd.distill.teacher import ScorerTeacher
 from pmd.distill.text_supervised import TextSetup
+from pmd.evaluation.metrics import RankingMetrics
+from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import num_parameters
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
@@ -28,7 +30,7 @@ from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import evenly_spaced, student_of
-from pmd.recipes.ranking import RankingRun, load_data, measure_widths
+from pmd.recipes.ranking import RankingRun, load_data, ranking_options, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
@@ -154,14 +156,18 @@ class TextRun(RankingRun):
         return load_model(folder)
 
     def measure(self, stage: StageConfig, model: TextModel, training: Mapping[str, Any]) -> StageResult:
-        """Rank at all widths, and save the model again with the entities that were encoded for that."""
+        """Rank at all widths, keep the ranks, and save the model again with the entities that were encoded for that."""
         student = model.model.to(self.accelerator.device)
         scorer, rate = timed_scorer(student, self.text)
         metrics, widths = {}, {}
         for split in self.config.evaluation.splits:
-            by_width = measure_widths(scorer, self.data, self.config.evaluation, split)
-            widths[split] = {width: ranking.to_dict() for width, ranking in by_width.items()}
+            by_width = ranks_widths(
+                scorer, self.data, split, **ranking_options(self.data, self.config.evaluation, split)
+            )
+            widths[split] = {width: RankingMetrics.from_ranks(ranks).to_dict() for width, ranks in by_width.items()}
             metrics[split] = widths[split][student.dim]
+            if self.run.main:
+                write_ranks(self.run.folder / stage.name, split, by_width)
         if self.run.main:
             save(self.run.folder / stage.name, model, self.data, scorer.entities)
         return StageResult(

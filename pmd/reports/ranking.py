@@ -17,12 +17,10 @@ from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.breakdown import by_relation
 from pmd.evaluation.metrics import RankingMetrics, Ranks
-from pmd.evaluation.ranking import ranks
 from pmd.evaluation.retention import retained
 from pmd.evaluation.speed import median_seconds
-from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.text.scorer import TextScorer
-from pmd.recipes.ranking import ranking_options
+from pmd.recipes.ranking import ranked
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.text import TrainConfig
 from pmd.training.device import accelerator_for
@@ -58,17 +56,6 @@ def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, An
         "retention": {str(width): list(counts) for width, counts in kept.items()} if len(by_width) > 1 else {},
         "examples": examples(scorer, graph, full_width, split),
     }
-
-
-def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[int, Ranks]:
-    """The ranks of a split by every width of a model, as its run ranked it."""
-    widths = tuple(getattr(scorer, "widths", ()))
-    options = ranking_options(graph, config, split)
-    if len(widths) > 1:
-        return ranks_widths(scorer, graph, split, **options)
-    if isinstance(scorer, TextScorer):
-        scorer.prepare(graph.split(split))
-    return {max(widths, default=0): ranks(scorer, graph, split, **options)}
 
 
 def examples(scorer: TripleScorer, graph: KnowledgeGraph, split_ranks: Ranks, split: str) -> list[dict[str, Any]]:

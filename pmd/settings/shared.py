@@ -139,12 +139,15 @@ class EvaluateConfig:
         data: the knowledge graph; by default that of the run that holds the first folder.
         evaluation: what is ranked, and how.
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
+        keep_ranks: write the ranks by query of every width to RUN/ranks/STAGE.safetensors, as runs do themselves, for paired
+            comparisons of runs that have none; queries/s is then of all widths together.
     """
 
     model: str | list[str]
     data: DataConfig | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     threads: int = 0
+    keep_ranks: bool = False
 
     @property
     def models(self) -> list[str]:

@@ -13,7 +13,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.results import StageResult
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.papers.med import models_of, training_seconds
-from pmd.reports import ranking
+from pmd.recipes import ranking
 
 med_command = COMMANDS["table"]["med"]
 
@@ -66,8 +66,8 @@ def test_stages_keep_their_ranks(table, folder):
         if name != "best":
             expected = {model.dim: pmd.ranks(model, graph, "train")}
         found = load_file(table.out / "seed1" / run / "ranks" / f"{name}.safetensors")
-        assert {*found} == {str(width) for width in expected}
-        assert all(found[str(width)].tolist() == of.realistic.tolist() for width, of in expected.items())
+        assert {*found} == {f"train/{width}" for width in expected}
+        assert all(found[f"train/{width}"].tolist() == of.realistic.tolist() for width, of in expected.items())
 
 
 @pytest.fixture
