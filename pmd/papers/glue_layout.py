@@ -49,9 +49,9 @@ def published_rows(columns: Sequence[Column]) -> list[list[str]]:
     return rows
 
 
-def layout_table(runs: Runs, published: bool = True) -> Table:
+def layout_table(runs: Runs, published: bool = True, titles: Mapping[str, str] | None = None) -> Table:
     """Methods and sizes down, tasks across, ×100, mean ± standard deviation over seeds; then the scores of the majority
-    class, and the published rows.
+    class, and the published rows. `titles` are the rows of stages that are not called after themselves.
 
     The last column is the mean over the columns shown, each the mean of its metrics; of the seeds' means where there
     are several. A row that misses a column has none.
@@ -78,7 +78,7 @@ def layout_table(runs: Runs, published: bool = True) -> Table:
         speedups = [model.speedup for model in every if model.speedup]
         rows.append(
             [
-                stage if stage.endswith(f"-{width}") else f"{stage}, {width}",
+                stage if stage.endswith(f"-{width}") else f"{(titles or {}).get(stage, stage)}, {width}",
                 f"{fmean(model.parameters for model in every) / 1e6:.3g}",
                 f"{fmean(speedups):.1f}×" if speedups else "",
                 *score_cells(models),

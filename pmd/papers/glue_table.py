@@ -20,8 +20,9 @@ from pmd.papers.glue_layout import layout_table
 from pmd.papers.seeds import announce, finished_run, refuse_processes
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.catalogue import TASKS, task_of
-from pmd.settings.glue import GlueConfig
+from pmd.settings.glue import GlueConfig, GlueStageConfig
 from pmd.settings.glue_stages import check_glue, resolve_glue_stages
+from pmd.settings.med import RECIPES
 
 
 @dataclass
@@ -44,8 +45,8 @@ class GlueTableConfig:
     """Tasks across, methods and sizes down, over several seeds.
 
     Args:
-        base: what all runs share, as for `pmd glue`; its `methods` or `stages` and widths are the rows. Its task,
-            seed, name and runs are those of the table.
+        base: what all runs share, as for `pmd glue`; its `methods` or `stages` and widths are the rows, those of MED's
+            method called after their recipe. Its task, seed, name and runs are those of the table.
         tasks: the columns.
         tuned: settings of single tasks; those of tasks that the table leaves out are not used.
         seeds: of the runs.
@@ -78,7 +79,9 @@ def glue_table(config: GlueTableConfig) -> str:
         check_glue(settings)
     out = Path(config.out)
     check_out(out, tasks, config.seeds)
-    stages = {task: [stage.name for stage in resolve_glue_stages(settings)] for _, task, settings in planned}
+    resolved = {task: resolve_glue_stages(settings) for _, task, settings in planned}
+    stages = {task: [stage.name for stage in of_task] for task, of_task in resolved.items()}
+    titles = recipe_titles(resolved[tasks[0]])
     missing = {
         task: settings
         for seed, task, settings in planned
@@ -94,8 +97,16 @@ def glue_table(config: GlueTableConfig) -> str:
         results[task].append(run.results)
         if seed == config.seeds[0]:
             collect_predictions(run, out / "predictions")
-        text = write_tables(out, results, [layout_table(results, config.published)])
+        text = write_tables(out, results, [layout_table(results, config.published, titles)])
     return text
+
+
+def recipe_titles(stages: Sequence[GlueStageConfig]) -> dict[str, str]:
+    """What a row is called whose stage bears the name of one recipe of MED and trains by another: by default the stage
+    `med` is the recipe `best`. Where that name is another row's, both are said."""
+    names = [stage.name for stage in stages]
+    others = {s.name: s.med.recipe for s in stages if s.med and s.name in RECIPES and s.med.recipe != s.name}
+    return {name: f"{recipe} ({name})" if recipe in names else recipe for name, recipe in others.items()}
 
 
 def check_table(config: GlueTableConfig, tasks: Sequence[str], tuned: Mapping[str, TunedTaskConfig]) -> None:

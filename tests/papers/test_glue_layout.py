@@ -4,8 +4,12 @@ import pytest
 
 from pmd.core.results import StageResult
 from pmd.papers.glue_layout import layout_table, published_rows
+from pmd.papers.glue_table import recipe_titles
 from pmd.recipes.glue_tables import COLUMNS, run_table
 from pmd.settings.catalogue import task_of
+from pmd.settings.glue import GlueConfig, GlueStageConfig
+from pmd.settings.glue_stages import resolve_glue_stages
+from pmd.settings.med import MedConfig
 
 
 def result(score, method="med", constant=(), width="8", **more):
@@ -37,6 +41,26 @@ def test_a_row_without_all_columns_has_no_mean():
     assert layout_table({**runs, "rte": runs["rte"][:1], "sst2": [{}]}, published=False).rows == [
         ["med, 8", "2", "", "50.0", "", ""]
     ]
+
+
+def test_rows_are_called_after_their_recipe():
+    runs = {"rte": [{"med": result(0.5), "other": result(0.7), "med-8": result(0.6)}]}
+    table = layout_table(runs, published=False, titles={"med": "best"})
+    assert [row[0] for row in table.rows] == ["best, 8", "other, 8", "med-8"]
+    by_recipe = {
+        ("med", None): {"med": "best"},
+        ("med", "med"): {},
+        ("best", "med"): {"best": "med"},
+        ("mine", "med"): {},
+    }
+    for (name, recipe), titles in by_recipe.items():
+        stage = GlueStageConfig(name, method="med", med=MedConfig(recipe) if recipe else None)
+        config = GlueConfig(stages=[GlueStageConfig("finetune"), stage])
+        config.model.widths = [8, 16]
+        assert recipe_titles(resolve_glue_stages(config)) == titles
+    swapped = [("med", MedConfig("best")), ("best", MedConfig("med")), ("joint", MedConfig("joint"))]
+    config.stages = [GlueStageConfig(name, method="med", med=med) for name, med in swapped]
+    assert recipe_titles(resolve_glue_stages(config)) == {"med": "best (med)", "best": "med (best)"}
 
 
 def test_tables_say_what_has_learned_nothing():
