@@ -27,6 +27,9 @@ from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.encode import Encoded, encode
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
 
+STAGE_SETTINGS = ("method", "alpha", "beta", "feature")
+"""What a stage says of `distill` once it is resolved."""
+
 
 @dataclass(frozen=True, eq=False)
 class TextSetup:
@@ -44,9 +47,13 @@ class TextSetup:
 
     @property
     def distill(self) -> DistillConfig:
-        """The run's settings of distillation, with the method and the weights of the stage."""
-        stage = self.stage
-        return replace(self.config.distill, method=stage.method, alpha=stage.alpha, beta=stage.beta)
+        """The run's settings of distillation, with those of the stage."""
+        return replace(self.config.distill, **{name: getattr(self.stage, name) for name in STAGE_SETTINGS})
+
+    @property
+    def contrastive(self) -> ContrastiveConfig:
+        """The run's negatives, with those of the stage."""
+        return replace(self.config.contrastive, pre_batches=self.stage.pre_batches)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +107,7 @@ class Supervised(Objective):
         graph, config = setup.graph, setup.config
         sizes = graph.num_entities, graph.num_relations
         recompute = config.train.recompute
-        return cls(setup.student, config.contrastive, graph.train, *sizes, recompute=recompute, **options)
+        return cls(setup.student, setup.contrastive, graph.train, *sizes, recompute=recompute, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)
@@ -117,32 +124,32 @@ class Supervised(Objective):
     def contrastive(self, vectors: Vectors, batch: TripleBatch) -> Tensor:
         """The loss of the global batch, whose entities, in training, then join the queue of earlier ones."""
         examples = all_gather(batch.examples)
-        false_negatives = self.answers(examples, examples[:, 2])
-        false_negatives.fill_diagonal_(False)
+        left_out = self.answers(examples, examples[:, 2])
+        left_out.fill_diagonal_(False)
         options = {}
         if batch.confidences is not None:
             options["confidences"] = all_gather(relative_weights(batch.confidences))
         if self.options.self_negatives:
             options["head_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
         if len(self.earlier_entities):
-            options["pre_batch_is_answer"] = self.answers(examples, self.earlier_entities)
-        losses = [self._contrastive(vectors.crop(width), false_negatives, options) for width in self.student.widths]
+            options["pre_batch_left_out"] = self.answers(examples, self.earlier_entities)
+        losses = [self._contrastive(vectors.crop(width), left_out, options) for width in self.student.widths]
         if self.training and self.options.pre_batches:
             self._remember(vectors.entity.detach(), examples[:, 2])
         return widest_and_others(losses)
 
-    def _contrastive(self, vectors: Vectors, false_negatives: Tensor, options: dict[str, Tensor]) -> Tensor:
-        """The loss of vectors of one width; `options` of `contrastive_loss` mark known answers among further negatives."""
+    def _contrastive(self, vectors: Vectors, left_out: Tensor, options: dict[str, Tensor]) -> Tensor:
+        """The loss of vectors of one width; `options` of `contrastive_loss` say which further negatives there are."""
         scale = self.student.inverse_temperature
         cosine = cosines(vectors.query, vectors.entity)
         cosine = cosine - self.options.margin * torch.eye(len(cosine), device=cosine.device)
         negatives = {}
         if "head_is_answer" in options:
             negatives["head"] = (vectors.query * vectors.head).sum(-1) * scale
-        if "pre_batch_is_answer" in options:
+        if "pre_batch_left_out" in options:
             earlier = cosines(vectors.query, leading_dimensions(self.earlier_vectors, vectors.query.shape[-1]))
             negatives["pre_batch"] = earlier * scale * self.options.pre_batch_weight
-        return contrastive_loss(cosine * scale, false_negatives, **negatives, **options)
+        return contrastive_loss(cosine * scale, left_out, **negatives, **options)
 
     def teacher_loss(
         self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, theirs: Vectors, teacher: BiEncoder

@@ -22,7 +22,7 @@ from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parse import read_config
 from pmd.settings.text import ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import resolve_stages
+from pmd.settings.text_stages import LOOP, resolve_stages
 
 
 @dataclass
@@ -126,8 +126,11 @@ def _with_shared_teacher(config: CompareConfig, settings: ProgressiveConfig, see
 
 def _only_teacher(settings: ProgressiveConfig) -> ProgressiveConfig:
     teacher = _stages(settings)[0]
-    train = replace(settings.train, epochs=teacher.epochs, lr=teacher.lr)
-    return replace(settings, train=train, stages=[replace(teacher, alpha=None, beta=None)])
+    train = replace(settings.train, **{name: getattr(teacher, name) for name in LOOP})
+    contrastive = replace(settings.contrastive, pre_batches=teacher.pre_batches)
+    # What a stage without a teacher does not read may differ.
+    alone = replace(teacher, **dict.fromkeys((*LOOP, "alpha", "beta", "pre_batches", "feature")))
+    return replace(settings, train=train, contrastive=contrastive, stages=[alone])
 
 
 def _identity(settings: ProgressiveConfig) -> dict[str, Any]:

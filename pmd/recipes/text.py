@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,11 @@ class TextRun(RankingRun):
 
     def banner(self) -> Banner:
         config, origin = self.config, self.origin.model
-        examples = 2 * min(config.train.batch_size, len(self.data.train))
-        negatives = f"{examples - 1} in-batch"
-        if config.contrastive.pre_batches:
-            negatives += f" + {config.contrastive.pre_batches * examples} pre-batch"
-        if config.contrastive.self_negatives:
-            negatives += " + 1 self"
         widths = f", trained at {', '.join(map(str, config.encoder.widths))}" if config.encoder.widths else ""
         lines = {
             "graph": self.graph_line,
             "encoder": f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
-            "negatives": f"{negatives} per query, false ones masked",
+            "negatives": f"{self.negatives} per query, false ones masked",
         }
         rows = [
             (
@@ -104,6 +99,25 @@ class TextRun(RankingRun):
             for stage in self.stages.values()
         ]
         return Banner(lines, ("stage", "layers", "taught by", "mask rate", "starts from", "epochs", "lr"), rows)
+
+    @property
+    def negatives(self) -> str:
+        """How many each query has, of stages that have the same."""
+        names: dict[str, list[str]] = {}
+        for stage in self.stages.values():
+            names.setdefault(self.negatives_of(stage), []).append(stage.name)
+        if len(names) == 1:
+            return next(iter(names))
+        return "; ".join(f"{', '.join(stages)}: {negatives}" for negatives, stages in names.items())
+
+    def negatives_of(self, stage: StageConfig) -> str:
+        examples = 2 * min(stage.batch_size, len(self.data.train))
+        parts = [f"{examples - 1} in-batch"]
+        if stage.pre_batches:
+            parts.append(f"{stage.pre_batches * examples} pre-batch")
+        if self.config.contrastive.self_negatives:
+            parts.append("1 self")
+        return " + ".join(parts)
 
     def beginning(self, stage: StageConfig) -> str:
         """What a student's weights are before it is trained."""
@@ -130,11 +144,14 @@ class TextRun(RankingRun):
         if config.train.lora is not None:
             add_adapters(student, config.train.lora)
         setup = TextSetup(student, teacher, graph, self.text, config, stage)
+        shared = config.contrastive.directions == "shared"
+        weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
+        collate = TripleCollator(graph.train, self.text, tokens, weights, shared=shared)
         progress = self.fit(
             METHODS["text"][stage.method].load_class().for_stage(setup),
-            len(graph.train),
-            TripleCollator(graph.train, self.text, config.train.tokens_per_chunk, graph.weights.get("train")),
-            stage,
+            len(collate),
+            collate,
+            stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
             validate=lambda: self.validate(TextScorer(student, self.text), student.widths),
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},

@@ -13,6 +13,7 @@ from pmd.settings.catalogue import TextMethod
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Init = Literal["teacher", "pretrained"]
+FeatureForm = Literal["token", "pooled"]
 
 
 @dataclass
@@ -66,12 +67,15 @@ class ContrastiveConfig:
         self_negatives: the head as a wrong answer to its own query.
         pre_batches: keep the entities of so many earlier batches as further negatives.
         pre_batch_weight: factor on the logits of those.
+        directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
+            examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
     """
 
     margin: float = 0.02
     self_negatives: bool = True
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
+    directions: Literal["shared", "independent"] = "shared"
 
 
 @dataclass
@@ -136,6 +140,8 @@ class DistillConfig:
         mask_rates: mask rates of the grades, as many as there are depths.
         epochs: of a distilled stage; default `train.epochs`.
         lr: of a distilled stage; default `train.lr`.
+        batch_size: of a distilled stage; default `train.batch_size`.
+        pre_batches: of a distilled stage; default `contrastive.pre_batches`.
     """
 
     method: TextMethod = "pmd"
@@ -143,7 +149,7 @@ class DistillConfig:
     beta: float = 0.1
     label_weight: float | None = None
     score: Literal["mse", "kl"] = "kl"
-    feature: Literal["token", "pooled"] = "token"
+    feature: FeatureForm = "token"
     feature_norm: Literal["mean", "sum"] = "mean"
     masked_view: Literal["same", "separate"] = "separate"
     masked_share: float = 0.25
@@ -154,6 +160,8 @@ class DistillConfig:
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
     epochs: int | None = None
     lr: float | None = None
+    batch_size: int | None = None
+    pre_batches: int | None = None
 
 
 @dataclass
@@ -174,6 +182,9 @@ class StageConfig:
         beta: overrides `distill.beta`.
         epochs: overrides `distill.epochs` and `train.epochs`.
         lr: overrides `distill.lr` and `train.lr`.
+        batch_size: overrides `distill.batch_size` and `train.batch_size`.
+        pre_batches: overrides `distill.pre_batches` and `contrastive.pre_batches`.
+        feature: overrides `distill.feature`.
     """
 
     name: str
@@ -189,6 +200,9 @@ class StageConfig:
     beta: float | None = None
     epochs: int | None = None
     lr: float | None = None
+    batch_size: int | None = None
+    pre_batches: int | None = None
+    feature: FeatureForm | None = None
 
 
 @dataclass

@@ -29,6 +29,10 @@ NOT_NEGATIVE = (
 )
 
 
+LOOP = ("epochs", "lr", "batch_size")
+"""What `train` says of the loop, and `distill` and a stage may say otherwise."""
+
+
 def grade_depths(layers: int) -> list[int]:
     """Depths of the four grades of an encoder with `layers` layers: all, ⌈¾⌉, ⌈½⌉ and ⌈¼⌉ of them."""
     return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
@@ -59,7 +63,7 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
 def _resolve(
     config: ProgressiveConfig, layers: int, stage: StageConfig, key: str, earlier: dict[str, StageConfig]
 ) -> StageConfig:
-    distill = config.distill
+    distill, contrastive = config.distill, config.contrastive
     teacher = stage.teacher or _usual_teacher([*earlier], distill)
     if teacher not in ("none", OWN) and teacher not in earlier:
         raise PmdError(f"{key}.teacher: no earlier stage '{teacher}'; there is {', '.join(earlier) or 'none'}")
@@ -79,8 +83,11 @@ def _resolve(
         init=stage.init or distill.init if method.teacher and teacher != OWN else "pretrained",
         mask_rate=stage.mask_rate if method.masks else 0.0,
         **_weights(stage, method, distill),
-        epochs=first_set(stage.epochs, taught.epochs, config.train.epochs),
-        lr=first_set(stage.lr, taught.lr, config.train.lr),
+        **{name: first_set(getattr(stage, name), getattr(taught, name), getattr(config.train, name)) for name in LOOP},
+        pre_batches=first_set(
+            stage.pre_batches, distill.pre_batches if method.teacher else None, contrastive.pre_batches
+        ),
+        feature=stage.feature or distill.feature,
     )
     _check_stage(stage, key, earlier[teacher].layers if teacher in earlier else layers, layers)
     if distill.label_weight is None:
@@ -129,8 +136,11 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
             f"{key}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"
         )
     check_numbers(
-        numbers_at(stage, "epochs", "lr", prefix=f"{key}."), numbers_at(stage, "alpha", "beta", prefix=f"{key}.")
+        numbers_at(stage, *LOOP, prefix=f"{key}."),
+        numbers_at(stage, "alpha", "beta", "pre_batches", prefix=f"{key}."),
     )
+    if stage.batch_size < 2:
+        raise PmdError(f"{key}.batch_size: 1 leaves no in-batch negatives; use at least 2")
 
 
 def _check_share_of_labels(stage: StageConfig, key: str, method: Method) -> None:

@@ -39,7 +39,7 @@ def test_own_heads_and_earlier_entities_are_negatives_of_the_queries_alone():
         head=own,
         head_is_answer=torch.tensor([False, True]),
         pre_batch=earlier,
-        pre_batch_is_answer=seen,
+        pre_batch_left_out=seen,
     )
     rows = (math.log(2 + 2 + 1 + 4) + math.log(2 + 3 + 1 + 1)) / 2
     assert loss.item() == pytest.approx(rows + math.log(2), abs=1e-6)
@@ -61,7 +61,7 @@ def test_it_is_the_loss_of_simkgc(own, earlier):
         options |= {"head": (query * head).sum(1) * scale, "head_is_answer": is_answer}
     if earlier:
         more |= {"earlier": before, "earlier_is_answer": was_answer.tolist(), "earlier_weight": 0.3}
-        options |= {"pre_batch": query @ before.T * scale * 0.3, "pre_batch_is_answer": was_answer}
+        options |= {"pre_batch": query @ before.T * scale * 0.3, "pre_batch_left_out": was_answer}
     expected = slow.simkgc_loss(query, tail, scale, margin, false.tolist(), **more)
     logits = (query @ tail.T - margin * torch.eye(b)) * scale
     assert contrastive_loss(logits, false, **options).item() == pytest.approx(expected.item(), rel=1e-6)
@@ -81,7 +81,7 @@ def test_it_equals_a_double_loop_of_logarithms():
         column = sum(math.exp(logits[j, i]) for j in range(b) if not false[j, i])
         total += math.log(row) + math.log(column) - 2 * float(logits[i, i])
     found = contrastive_loss(
-        logits, false, head=own, head_is_answer=is_answer, pre_batch=earlier, pre_batch_is_answer=was_answer
+        logits, false, head=own, head_is_answer=is_answer, pre_batch=earlier, pre_batch_left_out=was_answer
     )
     assert found.item() == pytest.approx(total / b, rel=1e-5)
 

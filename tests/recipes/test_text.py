@@ -206,6 +206,23 @@ def test_a_loaded_model_must_be_what_the_config_says(layers, options, message, r
     assert not list(tmp_path.iterdir())
 
 
+def test_stages_have_batches_of_their_own(folder, tmp_path, capsys):
+    """Of independent directions too: as many examples a step, drawn from twice as many."""
+    stages = (
+        '[{"name": "teacher"}, {"name": "small", "layers": 1, "batch_size": 5, "pre_batches": 0, "mask_rate": 0.2}]'
+    )
+    common = [*TINY, f"--data.path={folder}", f"--stages={stages}", "--contrastive.pre_batches=2"]
+    common += ["--distill.epochs=1", "--train.epochs=1"]
+    triples = len(pmd.load_graph(folder).train)
+    for directions in ("shared", "independent"):
+        progressive_command([*common, f"--runs={tmp_path}/{directions}", f"--contrastive.directions={directions}"])
+        assert "teacher: 31 in-batch + 64 pre-batch + 1 self; small: 9 in-batch + 1 self" in capsys.readouterr().err
+        (run,) = (tmp_path / directions).iterdir()
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        steps = {name: max(line["step"] for line in lines if line["stage"] == name) for name in ("teacher", "small")}
+        assert steps == {"teacher": -(-triples // 16), "small": -(-triples // 5)}
+
+
 def test_lora_trains_adapters_only_and_saves_a_plain_model(folder, tmp_path):
     stages = '[{"name": "full", "epochs": 1}, {"name": "adapted", "layers": 2, "mask_rate": 0.2}]'
     common = [

@@ -5,7 +5,15 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.shared import EvaluationConfig
-from pmd.settings.text import DistillConfig, EncoderConfig, LoraConfig, ProgressiveConfig, StageConfig, TrainConfig
+from pmd.settings.text import (
+    ContrastiveConfig,
+    DistillConfig,
+    EncoderConfig,
+    LoraConfig,
+    ProgressiveConfig,
+    StageConfig,
+    TrainConfig,
+)
 from pmd.settings.text_stages import check_progressive, grade_depths, resolve_stages
 
 from ..says import says
@@ -77,10 +85,29 @@ def test_settings_left_out_are_those_of_the_run():
     assert (third.teacher, third.layers) == ("a", 1)
 
 
+def test_batches_queues_and_features_of_students_may_differ_from_the_teachers():
+    config = ProgressiveConfig(
+        train=TrainConfig(batch_size=512),
+        contrastive=ContrastiveConfig(pre_batches=2),
+        distill=DistillConfig(feature="pooled", batch_size=256, pre_batches=0),
+        stages=[
+            StageConfig("a"),
+            StageConfig("b", 2),
+            StageConfig("c", 1, batch_size=64, pre_batches=1, feature="token"),
+        ],
+    )
+    found = [(s.batch_size, s.pre_batches, s.feature) for s in resolve_stages(config, 4)]
+    assert found == [(512, 2, "pooled"), (256, 0, "pooled"), (64, 1, "token")]
+    config = replace(config, distill=DistillConfig(), stages=[StageConfig("a", batch_size=8), StageConfig("b", 2)])
+    found = [(s.batch_size, s.pre_batches, s.feature) for s in resolve_stages(config, 4)]
+    assert found == [(8, 2, "token"), (512, 2, "token")]
+
+
 def test_a_stage_overrides_the_run():
     own = StageConfig(
         "b", 2, 0.15, method="pkd", init="teacher", alpha=0.0, beta=0.0, epochs=3, lr=1e-5, teacher_layers=[0, 3]
     )
+    own = replace(own, batch_size=8, pre_batches=1, feature="pooled")
     config = ProgressiveConfig(distill=DistillConfig(init="pretrained"), stages=[StageConfig("a"), own])
     assert resolve_stages(config, 4)[1] == replace(own, teacher="a", mask_rate=0.0)  # pkd masks nothing
 
@@ -138,6 +165,9 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
         (StageConfig("b", 2, beta=float("nan")), "stages[1] (b).beta: nan"),
         (StageConfig("b", 2, epochs=0), "stages[1] (b).epochs: 0"),
         (StageConfig("b", 2, lr=0.0), "stages[1] (b).lr: 0.0"),
+        (StageConfig("b", 2, batch_size=0), "stages[1] (b).batch_size: 0"),
+        (StageConfig("b", 2, batch_size=1), "stages[1] (b).batch_size: 1 …at least 2"),
+        (StageConfig("b", 2, pre_batches=-1), "stages[1] (b).pre_batches: -1"),
         (StageConfig("b", 2, lr=float("inf")), "stages[1] (b).lr: inf"),
     ],
 )

@@ -1,7 +1,6 @@
 """From training triples to padded, length-sorted chunks of distinct texts.
 
-A batch holds every triple in both directions, so the tail's text also serves as the text of the inverse query's head
-(its self-negative), and every distinct text of the batch is encoded once.
+A batch holds triples in both directions, or examples of either direction; every distinct text of the batch is encoded once.
 """
 
 from __future__ import annotations
@@ -77,18 +76,45 @@ class TripleBatch:
 
 
 class TripleCollator:
-    """Positions of training triples (n,) -> `TripleBatch` of b = 2n examples; `confidences` are those of all triples."""
+    """Positions -> `TripleBatch`.
 
-    def __init__(self, triples: Tensor, text: GraphText, tokens_per_chunk: int, confidences: Tensor | None = None):
-        self.triples, self.text, self.tokens, self.confidences = triples.numpy(), text, tokens_per_chunk, confidences
+    With `shared` directions n positions of training triples make b = 2n examples. Otherwise, as in SimKGC, there are twice as
+    many positions as triples, in their own direction and then inverse, and each is one example: b = n.
+
+    Args:
+        triples: training triples (m, 3).
+        confidences: (m,) of the triples.
+    """
+
+    def __init__(
+        self,
+        triples: Tensor,
+        text: GraphText,
+        tokens_per_chunk: int,
+        confidences: Tensor | None = None,
+        *,
+        shared: bool = True,
+    ):
+        self.text, self.tokens, self.confidences, self.shared = text, tokens_per_chunk, confidences, shared
+        triples = triples.numpy()
+        self.num_triples = len(triples)
+        self.examples = np.concatenate([triples, inverse_triples(triples, text.num_relations)])
+        self.head_rows = np.concatenate([text.head_rows, text.tail_rows])
+        self.answer_rows = np.concatenate([text.tail_rows, text.head_rows])
+
+    def __len__(self) -> int:
+        """How many positions there are."""
+        return self.num_triples if self.shared else 2 * self.num_triples
 
     def __call__(self, positions: list[int]) -> TripleBatch:
         chosen, text = np.asarray(positions), self.text
-        triples, num_both_ways = self.triples[chosen], 2 * text.num_relations
-        heads, tails = text.head_rows[chosen], text.tail_rows[chosen]
-        examples = np.concatenate([triples, inverse_triples(triples, text.num_relations)])
-        head_rows, answer_rows = np.concatenate([heads, tails]), np.concatenate([tails, heads])
-        rows, entity = np.unique(answer_rows, return_inverse=True)
+        if self.shared:
+            chosen = np.concatenate([chosen, chosen + self.num_triples])
+        examples, num_both_ways = self.examples[chosen], 2 * text.num_relations
+        head_rows, answer_rows = self.head_rows[chosen], self.answer_rows[chosen]
+        # Of shared directions the heads are the answers of the other direction: they are no further texts.
+        rows, places = np.unique(np.concatenate([answer_rows, head_rows]), return_inverse=True)
+        entity, head = np.split(places, 2)
         keys, query = np.unique(head_rows * num_both_ways + examples[:, 1], return_inverse=True)
         queries = text.queries(keys // num_both_ways, keys % num_both_ways)
         return TripleBatch(
@@ -97,7 +123,6 @@ class TripleCollator:
             examples=torch.from_numpy(examples),
             query=torch.from_numpy(query),
             entity=torch.from_numpy(entity),
-            # The heads of one direction are the answers of the other: the same texts with the halves swapped.
-            head=torch.from_numpy(np.roll(entity, len(chosen))),
-            confidences=None if self.confidences is None else self.confidences[chosen].repeat(2),
+            head=torch.from_numpy(head),
+            confidences=None if self.confidences is None else self.confidences[chosen % self.num_triples],
         )

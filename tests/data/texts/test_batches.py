@@ -12,16 +12,20 @@ EVERY = [*range(len(TRAIN))]
 
 def strings(positions: list[int]) -> list[tuple[tuple[str, str], str, str]]:
     """For every example of a batch: the texts of its query, its answer and its own head."""
+    return [
+        *(example_strings(position, False) for position in positions),
+        *(example_strings(position, True) for position in positions),
+    ]
+
+
+def example_strings(position: int, inverse: bool) -> tuple[tuple[str, str], str, str]:
     graph = tiny_graph()
-    rows = []
-    for inverse in (False, True):
-        for head, relation, tail in graph.train[positions].tolist():
-            if inverse:
-                head, relation, tail = tail, relation + graph.num_relations, head
-            own = slow.text_of(graph, head, READING, without=tail)
-            answer = slow.text_of(graph, tail, READING, without=head)
-            rows.append(((own, slow.relation_of(graph, relation)), answer, own))
-    return rows
+    head, relation, tail = graph.train[position].tolist()
+    if inverse:
+        head, relation, tail = tail, relation + graph.num_relations, head
+    own = slow.text_of(graph, head, READING, without=tail)
+    answer = slow.text_of(graph, tail, READING, without=head)
+    return (own, slow.relation_of(graph, relation)), answer, own
 
 
 @pytest.mark.parametrize("tokens", [1, 24, 60, 100_000])
@@ -60,9 +64,14 @@ def test_a_text_beyond_the_budget_has_a_chunk_of_its_own():
 
 @pytest.mark.parametrize("positions", [EVERY, [0], [9, 7, 8], [11, 12], [10], [3, 3]])
 def test_every_example_points_to_its_texts(positions):
-    batch, tokenizer = tiny_batch(positions), tiny_tokenizer()
+    assert_points_to(tiny_batch(positions), strings(positions))
+
+
+def assert_points_to(batch, expected: list[tuple[tuple[str, str], str, str]]) -> None:
+    tokenizer = tiny_tokenizer()
     queries, entities = slow.unpadded(batch.queries), slow.unpadded(batch.entities)
-    for i, (query, answer, own) in enumerate(strings(positions)):
+    assert len(batch.examples) == len(expected)
+    for i, (query, answer, own) in enumerate(expected):
         assert queries[batch.query[i]][:2] == slow.tokens(tokenizer, *query, READING.max_length)
         assert entities[batch.entity[i]][:2] == slow.tokens(tokenizer, answer, None, READING.max_length)
         assert entities[batch.head[i]][:2] == slow.tokens(tokenizer, own, None, READING.max_length)
@@ -74,6 +83,19 @@ def test_examples_are_the_triples_in_both_directions(positions):
     forward = [TRAIN[i] for i in positions]
     backward = [(t, r + graph.num_relations, h) for h, r, t in forward]
     assert [tuple(row) for row in batch.examples.tolist()] == [*forward, *backward]
+
+
+@pytest.mark.parametrize("positions", [[0], [9, 7, 8], [3, len(TRAIN) + 3], [len(TRAIN) + 10, 11, 0]])
+def test_directions_that_are_independent_make_an_example_of_a_position(positions):
+    n, graph = len(TRAIN), tiny_graph()
+    confidences = torch.arange(n) / n
+    collate = TripleCollator(graph.train, tiny_text(), 60, confidences, shared=False)
+    batch = collate(positions)
+    assert len(collate) == 2 * n and len(TripleCollator(graph.train, tiny_text(), 60)) == n
+    assert_points_to(batch, [example_strings(position % n, position >= n) for position in positions])
+    both_ways = [*TRAIN, *((t, r + graph.num_relations, h) for h, r, t in TRAIN)]
+    assert [tuple(row) for row in batch.examples.tolist()] == [both_ways[position] for position in positions]
+    assert batch.confidences.tolist() == [confidences[position % n].item() for position in positions]
 
 
 def test_distinct_texts_are_there_once():
