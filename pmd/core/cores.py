@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,13 @@ class Reading(NamedTuple):
     time: float
     limits: list[tuple[float, float]]
     run_seconds: float
+
+
+def processor_name(root: Path = Path("/")) -> str:
+    """What the processor is called, by the system or else by its kind."""
+    info = root / "proc" / "cpuinfo"
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
 
 
 @cache

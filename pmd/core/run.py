@@ -18,7 +18,9 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from typing import Any
 
 import yaml
 
+from pmd.core.cores import processor_name
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object, write_json, write_text
 from pmd.core.results import StageResult
@@ -49,11 +52,22 @@ def environment(**more: Any) -> dict[str, Any]:
         "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor_name(),
         "cpu_count": os.cpu_count(),
         "commit": _commit(),
+        "command": command_line(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **more,
     }
+
+
+def command_line() -> str:
+    """How this process was started, without the place of its program."""
+    program, *arguments = sys.argv or [""]  # an embedded Python has none
+    file = Path(program)
+    name = "pmd" if file.name == "__main__.py" else file.name
+    called = ["python", f"scripts/{name}"] if file.parent.name == "scripts" else [name]
+    return shlex.join([*called, *arguments])
 
 
 def _commit() -> str | None:

@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
 from pmd.core.cores import Watch, cores_at_start, described
+from pmd.core.devices import device_name
 from pmd.core.errors import PmdError
 from pmd.core.files import folder_name, write_json, write_text
 from pmd.core.printing import printable
@@ -290,7 +291,8 @@ def note_environment(family_run: FamilyRun) -> None:
     """Write env.json, which describes the start that trained last."""
     accelerator = family_run.accelerator
     if accelerator.is_main_process:
-        device = {"device": str(accelerator.device), "precision": precision_of(accelerator)}
+        device = {"device": str(accelerator.device), "device_name": device_name(accelerator.device)}
+        device |= {"precision": precision_of(accelerator)}
         threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
         config, processes = family_run.config, accelerator.num_processes
         data = {"data": place_of(config.data.path)}

@@ -13,9 +13,9 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from pmd.core.cores import processor_name
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object, write_json
 from pmd.core.run import Run
@@ -137,7 +137,4 @@ class Measured:
 
 def machine() -> dict[str, Any]:
     """This machine: its processor, and how many cores it has."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
-    name = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
-    return {"processor": name, "cores": os.cpu_count(), "system": platform.system()}
+    return {"processor": processor_name(), "cores": os.cpu_count(), "system": platform.system()}

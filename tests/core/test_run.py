@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from pmd.core.cores import processor_name
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.core.run import Run, read_settings
+from pmd.core.run import Run, environment, read_settings
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig
 from pmd.settings.text import ProgressiveConfig
@@ -137,3 +138,14 @@ def test_the_latest_run_of_a_script(tmp_path):
     assert Run.open("latest", runs=str(tmp_path)).folder.name == "a-20250103-000000"
     with pytest.raises(PmdError, match=r"--resume.*no run"):
         Run.open("latest", runs=str(tmp_path / "none"), key="loss")
+
+
+def test_the_environment_says_how_and_where_a_run_was_started(monkeypatch):
+    for program, called in (
+        ("/usr/bin/pmd", "pmd"),
+        ("/a/pmd/__main__.py", "pmd"),
+        ("/a/scripts/med.py", "python scripts/med.py"),
+    ):
+        monkeypatch.setattr("sys.argv", [program, "--seeds=[0, 1]"])
+        assert environment()["command"] == f"{called} '--seeds=[0, 1]'"
+    assert environment()["processor"] == processor_name() != ""
