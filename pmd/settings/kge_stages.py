@@ -32,23 +32,25 @@ NOT_NEGATIVE = ("loss.adversarial", "loss.n3", "loss.constraint", "train.valid_t
 
 
 def default_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:
-    """One model; or a teacher, and for every width of `dual.students` one student alone and one taught in two stages."""
+    """One model; or a teacher, and for every width of `dual.students` one student alone and one taught in two stages. All
+    that a width has is trained for as many epochs as both stages together."""
     dual, epochs = config.dual, config.train.epochs
     if not dual.students:
         return [KgeStageConfig(config.model.interaction, widths=config.model.widths)]
     second = {"epochs": first_set(dual.second_epochs, max(1, epochs // 2)), "lr": dual.second_lr}
-    stages = [KgeStageConfig("teacher")]
+    whole = epochs + second["epochs"]
+    stages, without_second = [KgeStageConfig("teacher")], []
     for dim, lr in zip(dual.students, dual.lrs or [None] * len(dual.students)):
         taught = {"dim": dim, "teacher": "teacher"}
         stages += [
-            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=epochs + second["epochs"], lr=lr),
+            KgeStageConfig(f"alone-{dim}", dim=dim, epochs=whole, lr=lr),
             KgeStageConfig(f"first-{dim}", **taught, lr=lr),
             KgeStageConfig(f"taught-{dim}", **taught, start=f"first-{dim}", release=True, **second),
         ]
         if dual.ablations:
-            whole = epochs + second["epochs"]
             stages.append(KgeStageConfig(f"without-first-{dim}", **taught, release=True, epochs=whole, lr=lr))
-    return stages
+            without_second.append(KgeStageConfig(f"without-second-{dim}", **taught, epochs=whole, lr=lr))
+    return [*stages, *without_second]  # these last: a stage's seed is that of its position
 
 
 def resolve_kge_stages(config: KgeConfig) -> list[KgeStageConfig]:

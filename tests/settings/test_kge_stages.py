@@ -89,6 +89,7 @@ def test_students_are_trained_alone_and_taught_in_two_stages():
         ("first-8", "teacher", None, False, 10),
         ("taught-8", "teacher", "first-8", True, 3),
         ("without-first-8", "teacher", None, True, 13),
+        ("without-second-8", "teacher", None, False, 13),
     ]
 
 
