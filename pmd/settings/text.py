@@ -130,6 +130,8 @@ class DistillConfig:
         feature: the masked-feature term on every masked `token`, or on their mean per text, `pooled`.
         feature_norm: its squared errors averaged over the hidden width (`mean`), or as a squared distance (`sum`), which
             weighs it as many times more as the encoder is wide.
+        feature_mean: the masked-feature term is one mean over the queries' and entities' features (`all`), or the mean of the
+            queries' plus the mean of the entities' (`sides`), as the authors ran.
         masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
             from whole texts, features from a second reading of some of them with masks.
         masked_share: the share of a batch's texts that a `separate` reading takes.
@@ -151,6 +153,7 @@ class DistillConfig:
     score: Literal["mse", "kl"] = "kl"
     feature: FeatureForm = "token"
     feature_norm: Literal["mean", "sum"] = "mean"
+    feature_mean: Literal["all", "sides"] = "all"
     masked_view: Literal["same", "separate"] = "separate"
     masked_share: float = 0.25
     init: Init = "teacher"

@@ -89,6 +89,26 @@ def test_features_are_compared_at_the_masks_and_only_there(distill, form):
 
 
 @FORMS
+@VIEWS
+@torch.no_grad()
+def test_sides_are_the_mean_of_the_queries_and_that_of_the_entities(distill, form):
+    objective_ = objective(replace(distill, feature=form, feature_mean="sides"))
+    found = terms_of(objective_)["feature"].item()
+    batch, masks = masked_of(objective_)
+    nothing = [torch.zeros_like(mask) for mask in masks[0]], [torch.zeros_like(mask) for mask in masks[1]]
+    expected = 0.0
+    for side in ((masks[0], nothing[1]), (nothing[0], masks[1])):
+        models = objective_.student, objective_.teacher.model
+        ours, theirs = (slow_features(model, batch, side) for model in models)
+        if form == "pooled":
+            ours, theirs = ([[slow.mean_unit(text)] for text in texts] for texts in (ours, theirs))
+        errors = [(a - b).square().mean().item() for mine, other in zip(ours, theirs) for a, b in zip(mine, other)]
+        assert len(errors) > 3
+        expected += sum(errors) / len(errors)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@FORMS
 @pytest.mark.parametrize("width", [32, 16])
 @torch.no_grad()
 def test_a_sum_over_the_width_is_as_many_means_as_the_teacher_is_wide(form, width):
