@@ -66,6 +66,13 @@ class Ranks:
         return self.both.realistic
 
     @property
+    def of_triples(self) -> Tensor | None:
+        """fp64 (n,): the mean of the two realistic ranks of each triple; None where one side was not ranked."""
+        if self.head is None or self.tail is None:
+            return None
+        return (self.head.realistic + self.tail.realistic) / 2
+
+    @property
     def optimistic(self) -> Tensor:
         return self.both.optimistic
 
@@ -127,13 +134,15 @@ class RankingMetrics(RankSummary):
     """The metrics of a ranking: its own fields are of the realistic ranks; `optimistic` and `pessimistic` of the others.
 
     `head` and `tail` are the metrics of one side, None where it was not ranked; the outer numbers are over all
-    queries of both sides.
+    queries of both sides. `triples`, None unless both sides were ranked, is over triples, each with the mean of its two ranks, as
+    DistilE and MED write: Hits@k there asks for the mean to be at most k, and `num_queries` is the number of triples.
     """
 
     optimistic: RankSummary
     pessimistic: RankSummary
     head: RankingMetrics | None = None
     tail: RankingMetrics | None = None
+    triples: RankSummary | None = None
 
     def __repr__(self) -> str:
         *means, _ = (field.name for field in fields(RankSummary))
@@ -146,13 +155,15 @@ class RankingMetrics(RankSummary):
         if not ranks.sides:
             raise PmdError("there are no queries to take the mean over: neither side was ranked")
         sides = {name: cls._from_queries(side) for name, side in ranks.sides.items()}
-        return cls._from_queries(ranks.both, **sides)
+        means = ranks.of_triples
+        triples = None if means is None else RankSummary(**cls.values(means))
+        return cls._from_queries(ranks.both, triples=triples, **sides)
 
     @classmethod
-    def _from_queries(cls, queries: QueryRanks, **sides: RankingMetrics) -> RankingMetrics:
+    def _from_queries(cls, queries: QueryRanks, **parts: RankSummary | None) -> RankingMetrics:
         return cls(
             **cls.values(queries.realistic),
             optimistic=RankSummary(**cls.values(queries.optimistic)),
             pessimistic=RankSummary(**cls.values(queries.pessimistic)),
-            **sides,
+            **parts,
         )

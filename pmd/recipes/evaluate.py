@@ -110,9 +110,10 @@ def timed_ranking(
 
 
 def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any]]:
-    """Both sides together, then each."""
+    """Both sides together, then each, then triples with the mean of their two ranks."""
     rows = []
-    for side, values in {"both": metrics, "head": metrics.head, "tail": metrics.tail}.items():
+    parts = {"both": metrics, "head": metrics.head, "tail": metrics.tail, "triples": metrics.triples}
+    for side, values in parts.items():
         queries = [str(values.num_queries), f"{rate:,.0f}" if side == "both" else ""]
         rows.append([split, side, *ranking_cells(values.to_dict()).values(), *queries])
     return rows

@@ -40,9 +40,18 @@ def metrics_by_split(model: str | Path) -> dict:
     return {split: pmd.rank(scorer, graph, split).to_dict() for split in ("valid", "test")}
 
 
+def known_then(values: dict) -> dict:
+    """The values without what earlier code did not write."""
+    return {
+        key: known_then(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key != "triples"
+    }
+
+
 @pytest.mark.parametrize(("run", "stage"), GRAPH_STAGES)
 def test_a_model_ranks_as_it_did(run, stage):
-    assert_values(metrics_by_split(f"{run}/{stage}"), results_of(run)[stage]["metrics"])
+    assert_values(known_then(metrics_by_split(f"{run}/{stage}")), results_of(run)[stage]["metrics"])
 
 
 @pytest.mark.parametrize(("run", "stage"), GRAPH_STAGES)
@@ -61,7 +70,7 @@ def test_a_model_is_cropped_as_it_was(run, stage, width, tmp_path):
     dispatch(["crop", f"{run}/{stage}", f"--width={width}", f"--out={tmp_path}/small"])
     result = results_of(run)[stage]
     expected = {split: widths[str(width)] for split, widths in result["widths"].items()} if "widths" in result else {}
-    assert_values(metrics_by_split(tmp_path / "small"), expected or result["metrics"])
+    assert_values(known_then(metrics_by_split(tmp_path / "small")), expected or result["metrics"])
 
 
 def test_a_bert_says_what_it_said():
@@ -119,7 +128,7 @@ def test_a_stopped_run_goes_on_as_it_did(run, runs):
     assert stage not in (results_of(f"{run}_cut") if (runs / f"{run}_cut" / "results.json").is_file() else {})
     dispatch([RUNS[run][0], f"--resume={run}_cut"])
     assert not (runs / f"{run}_cut" / "checkpoint").exists()
-    assert_values(metrics_of(results_of(f"{run}_cut")), metrics_of(results_of(run)))
+    assert_values(known_then(metrics_of(results_of(f"{run}_cut"))), metrics_of(results_of(run)))
     for name in results_of(run):
         found, expected = (load_file(runs / of / name / "model.safetensors") for of in (f"{run}_cut", run))
         assert found.keys() == expected.keys()

@@ -41,6 +41,17 @@ def test_values_by_hand(hand_made):
     assert metrics.tail.pessimistic.hits_at_3 == 0.5
 
 
+def test_a_triple_may_have_the_mean_of_its_two_ranks(hand_made):
+    """1 and 2 make 1.5; 3.5 and 12 make 7.75. The mean rank is the same, the others are not."""
+    triples = RankingMetrics.from_ranks(hand_made).triples
+    assert hand_made.of_triples.tolist() == [1.5, 7.75]
+    assert triples.mrr == pytest.approx((1 / 1.5 + 1 / 7.75) / 2, abs=1e-12)
+    assert (triples.mr, triples.hits_at_1, triples.hits_at_3, triples.hits_at_10) == (4.625, 0.0, 0.5, 1.0)
+    assert triples.num_queries == 2
+    one_side = RankingMetrics.from_ranks(Ranks(hand_made.triples, tail=hand_made.tail))
+    assert one_side.triples is None and "triples" not in one_side.to_dict()
+
+
 def test_a_dict_holds_the_nested_numbers(hand_made):
     data = json.loads(json.dumps(RankingMetrics.from_ranks(hand_made).to_dict()))
     assert data["mr"] == 4.625 and data["head"]["pessimistic"]["mr"] == 2.5
