@@ -30,6 +30,7 @@ _HOMES = {
     "progressive": "pmd.api.runs",
     "train": "pmd.api.runs",
     "glue": "pmd.api.runs",
+    "tune": "pmd.api.tuning.tune",
     "evaluate": "pmd.api.calls",
     "crop": "pmd.api.calls",
     "export": "pmd.api.calls",

@@ -29,7 +29,7 @@ def settings_of(
     Raises:
         PmdError: for a setting that does not exist or cannot have this value, with the nearest one that does.
     """
-    parser = _parser(config_class)
+    parser = parser_of(config_class)
     if isinstance(config, config_class):
         begin = dataclasses.asdict(config)
     elif config is None:
@@ -49,7 +49,7 @@ def settings_of(
 
 
 @cache
-def _parser(config_class: type) -> ArgumentParser:
+def parser_of(config_class: type) -> ArgumentParser:
     return parser_for(config_class)
 
 

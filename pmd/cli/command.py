@@ -33,6 +33,7 @@ class Command:
         config, function: `MODULE:NAME` of either. The class is imported to parse the arguments, the
             function, which may load torch, after they have been understood.
         examples: command lines for the help.
+        more: further config classes whose fields are options too.
         positional: options whose values may also be given without their names.
         repeated: the positional option takes any number of values.
         short: abbreviations by option, such as `-k` for `--top_k`.
@@ -44,6 +45,7 @@ class Command:
     config: str
     function: str
     examples: Sequence[str]
+    more: Sequence[str] = ()
     positional: Sequence[str] = ()
     repeated: bool = False
     short: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class Command:
         metavars = [name.rpartition(".")[2].upper() + " …" * self.repeated for name in self.positional]
         usage = " ".join(["%(prog)s", *metavars, "[--OPTION VALUE …]"])
         examples = "\n".join(["examples:", *(f"  {example}" for example in self.examples)])
-        parser = parser_for(resolve_name(self.config), self.text, prog=prog, usage=usage, epilog=examples)
+        classes = [resolve_name(name) for name in (self.config, *self.more)]
+        parser = parser_for(classes[0], self.text, classes[1:], prog=prog, usage=usage, epilog=examples)
         for name, metavar in zip(self.positional, metavars):
             more = {"metavar": metavar, "help": f"same as --{name}", "default": argparse.SUPPRESS}
             if self.repeated:

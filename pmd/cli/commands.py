@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from pmd.cli.command import Command, Group
 from pmd.cli.errors import FLAGS
+from pmd.cli.tuning import TuneCommand
 from pmd.core.errors import PmdError
 from pmd.core.printing import printable
 from pmd.core.run import Run
@@ -114,6 +115,15 @@ COMMANDS = Group(
             key="task",
             default="glue/bert_base",
             check=check_glue,
+        ),
+        "tune": TuneCommand(
+            text="try settings of embedding or text models, and keep the best by validation",
+            config="pmd.settings.kge:KgeConfig",
+            function="pmd.api.tuning.tune:tune_command",
+            examples=(
+                "pmd tune --data.path my_graph --trials 20 --minutes 120",
+                "pmd tune --config med/wn18rr_rotate --space tune/med --trials 40",
+            ),
         ),
         "evaluate": Command(
             text="rank a split with trained text and embedding models",

@@ -7,6 +7,7 @@ every process, has the gradient of a single process with the whole batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeVar
@@ -15,12 +16,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pmd.core.errors import PmdError
+
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def world_size() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def refuse_processes() -> None:
+    """PmdError if several processes were started."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
 
 
 class _Gather(torch.autograd.Function):

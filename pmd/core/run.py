@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -102,8 +102,7 @@ class Run:
     def start(self, config: Any) -> None:
         """Write the resolved config, which makes the folder a run."""
         if self.main:
-            text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
-            write_text(self.folder / "config.yaml", text)
+            write_text(self.folder / "config.yaml", as_yaml(config))
 
     @classmethod
     def open(cls, folder: str, *, runs: str = "runs", key: str | None = None) -> Run:
@@ -227,19 +226,9 @@ class Run:
         """The names of the finished stages whose models are still there, in the order of the run."""
         return [stage for stage in self.finished if (self.folder / stage / "config.json").is_file()]
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Keep the folder from other processes. PmdError if one trains there; not every system can tell."""
-        with open(self.folder / "config.yaml", "rb") as file:
-            try:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PmdError(f"'{self.folder}': another process trains there; wait for it, or stop it") from None
-            except (ImportError, OSError):  # Windows, or a file system without locks
-                pass
-            yield
+        return held(self.folder / "config.yaml")
 
     def add_result(self, stage: str, result: Mapping[str, Any]) -> None:
         """Note a stage as finished."""
@@ -253,6 +242,21 @@ class Run:
                 file.write(json.dumps(values) + "\n")
 
 
+@contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Keep the folder of a file from other processes. PmdError if one trains there; not every system can tell."""
+    with open(file, "rb") as opened:
+        try:
+            import fcntl
+
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PmdError(f"'{file.parent}': another process trains there; wait for it, or stop it") from None
+        except (ImportError, OSError):  # Windows, or a file system without locks
+            pass
+        yield
+
+
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested settings by their dotted keys; a list's have numbers."""
     if isinstance(value, dict):
@@ -260,6 +264,11 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, list):
         return flat(dict(enumerate(value)), prefix) if value else {prefix[1:]: []}
     return {prefix[1:]: value}
+
+
+def as_yaml(config: Any) -> str:
+    """Settings as a YAML file has them."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def read_settings(file: Path) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.evaluation.tables import write_tables
 from pmd.papers.glue_layout import layout_table
-from pmd.papers.seeds import announce, finished_run, refuse_processes
+from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.catalogue import TASKS, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pmd.core.errors import PmdError
+from pmd.core.distributed import refuse_processes
 from pmd.core.run import Run
 
 
@@ -23,13 +22,6 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], train: Ca
         run.start(settings)
     run.refuse_other_settings(settings)
     return run if all(name in run.finished for name in stages) else train(settings, run)
-
-
-def refuse_processes() -> None:
-    """PmdError if several processes were started."""
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started > 1:
-        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
 
 
 def folder_name(name: str) -> str:

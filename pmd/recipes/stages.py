@@ -156,6 +156,7 @@ def run_stages(
     *,
     callback: Callable[[dict[str, Any]], None] | None = None,
     teacher: Any = None,
+    banner: bool = True,
 ) -> Run:
     """Run all stages that are not finished yet, and write the tables.
 
@@ -165,6 +166,7 @@ def run_stages(
         run: the run folder to resume; by default a new one is made.
         callback: called with the values of every line of metrics.jsonl, in the main process.
         teacher: what scores triples (`score_all`), for the stages whose teacher is `own`.
+        banner: say first what is run.
 
     Raises:
         PmdError: for settings, models or data that cannot be used.
@@ -191,7 +193,8 @@ def run_stages(
     ):
         if pending:
             note_environment(family_run)
-        say(family_run, banner_text(family_run))
+        if banner:
+            say(family_run, banner_text(family_run))
         for position, (name, stage) in enumerate(family_run.stages.items()):
             if name not in finished:
                 run_stage(family_run, stage, config.seed * 1000 + position)

@@ -106,8 +106,10 @@ def read_run(folder: str) -> RunRecord:
 
 def state_of(record: RunRecord, broken: list[int]) -> list[str]:
     """Whether the run is done, and what of its log cannot be read. Its table is the last thing that a run writes."""
-    notes = []
-    if not (record.folder / "table.md").is_file():
+    notes, trial = [], read_object(record.folder / "trial.json", REMEDY)
+    if trial.get("reason"):
+        notes.append(f"This trial of a study was {trial['state']}: {trial['reason']}.")
+    elif not (record.folder / "table.md").is_file():
         finished, now = ", ".join(record.results) or "none", ""
         if record.lines:
             now = " The last line logged is of stage {stage}, epoch {epoch}, step {step}.".format(**record.lines[-1])

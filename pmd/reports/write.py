@@ -19,6 +19,7 @@ from pmd.reports.page import Block, Part, Picture, Section, write_page
 from pmd.reports.pictures import SHOWN, points, reproducible
 from pmd.reports.record import RunRecord, read_run
 from pmd.reports.sections import parameters_and_mrr, sections_of
+from pmd.reports.study import is_study, read_study, study_lede, study_sections
 from pmd.settings.shared import DataConfig
 
 TOLERANCE = 5e-4
@@ -30,8 +31,8 @@ class ReportConfig:
     """Write a page about a run, which can be read without a network.
 
     Args:
-        run: a run folder, or a folder of several runs such as `pmd table med` writes; several folders for a page that
-            begins with a table of all.
+        run: a run folder, a folder of several runs such as `pmd table med` writes, or the study of a `pmd tune`; several
+            run folders for a page that begins with a table of all.
         out: the page, ending in .html; by default report.html in the run folder (for several, beside the first). The
             same in Markdown is written beside it, with the pictures in a folder of that name.
         stages: stages whose relations and examples are shown; by default the first and the last finished one.
@@ -61,14 +62,14 @@ def report(config: ReportConfig) -> list[Path]:
         raise PmdError("--run: none is given; name a run folder: pmd report RUN")
     if config.min_queries < 1 or config.latency_rounds < 0:
         raise PmdError("--min_queries must be 1 or more, and --latency_rounds 0 or more")
+    if any(is_study(run) for run in runs):
+        return report_of_study(config, runs)
     records = [read_run(run) for run in runs]
     shown = [shown_stages(record, config.stages) for record in records]
     if config.stages and not any(record.splits for record in records):
         raise PmdError("--stages: only runs of models of a graph have relations and examples; leave it out")
     several, folder = len(records) > 1, records[0].folder
-    out = Path(config.out or (folder.resolve().parent if several else folder) / "report.html").expanduser()
-    if out.suffix != ".html":
-        raise PmdError(f"--out: '{out}' is no page; end it with .html")
+    out = page_of(config, folder.resolve().parent if several else folder)
     pictures, parts = out.with_suffix(""), []
     with reproducible():
         for number, (record, stages) in enumerate(zip(records, shown), 1):
@@ -81,6 +82,26 @@ def report(config: ReportConfig) -> list[Path]:
         if several:
             parts.insert(0, Part("All runs", [compared(records, pictures)]))
     return write_page(out, f"{len(records)} runs" if several else records[0].name, parts)
+
+
+def report_of_study(config: ReportConfig, runs: Sequence[str]) -> list[Path]:
+    """Write the page of a study of `pmd tune`."""
+    if len(runs) > 1:
+        raise PmdError("--run: a study has a page of its own; name it alone, or runs in its folder 'trials'")
+    folder = Path(runs[0]).expanduser()
+    study, out = read_study(folder), page_of(config, folder)
+    with reproducible():
+        sections = study_sections(study, lambda name: out.with_suffix("") / name)
+    name = folder.resolve().name
+    return write_page(out, name, [Part(name, sections, study_lede(study))])
+
+
+def page_of(config: ReportConfig, folder: Path) -> Path:
+    """The page to write, by default in a folder."""
+    out = Path(config.out or folder / "report.html").expanduser()
+    if out.suffix != ".html":
+        raise PmdError(f"--out: '{out}' is no page; end it with .html")
+    return out
 
 
 def measure(record: RunRecord, stages: Sequence[str], config: ReportConfig) -> dict[str, dict[str, Any]]:

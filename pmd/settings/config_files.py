@@ -48,7 +48,7 @@ def config_file(value: str, options: Collection[str]) -> str:
 def check_config(file: str, options: Collection[str], groups: Container[str] = ()) -> None:
     """Refuse a file that holds no settings of a command with these options. `groups` are those that have settings of their
     own, by their dotted names."""
-    settings = _read(file)
+    settings = read_yaml(file)
     for name in (str(key).partition(".")[0] for key in settings):
         if name not in options:
             command = next((f"`pmd {family.command}`" for family in FAMILIES.values() if family.key == name), None)
@@ -68,23 +68,23 @@ def _check_groups(file: str, settings: Mapping[str, Any], groups: Container[str]
         _check_groups(file, value, groups, f"{prefix}{key}.")
 
 
-def _read(file: str) -> dict[str, Any]:
-    """The settings of a YAML file. PmdError, with file and line, if there are none."""
+def read_yaml(file: str, option: str = "--config") -> dict[str, Any]:
+    """The settings of a YAML file. PmdError, with the option that names it, file and line, if there are none."""
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
         settings = yaml.safe_load(text)
     except UnicodeDecodeError as error:
-        raise PmdError(f"--config: {file}: is not UTF-8 at byte {error.start}; convert it with iconv") from None
+        raise PmdError(f"{option}: {file}: is not UTF-8 at byte {error.start}; convert it with iconv") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line
         indented = [*text.splitlines(), ""][line].startswith("\t")
         reason = "is indented by a tab; YAML takes blanks alone" if indented else f"{error.problem}; correct its YAML"
-        raise PmdError(f"--config: {file}, line {line + 1}: {reason}") from None
+        raise PmdError(f"{option}: {file}, line {line + 1}: {reason}") from None
     except yaml.YAMLError as error:
-        raise PmdError(f"--config: {file}: {first_line(error)}; correct its YAML") from None
+        raise PmdError(f"{option}: {file}: {first_line(error)}; correct its YAML") from None
     if not isinstance(settings, dict):
         content = "holds nothing" if settings is None else f"holds no settings by name but {settings!r:.40}"
-        raise PmdError(f"--config: {file}: {content}; write settings as NAME: VALUE")
+        raise PmdError(f"{option}: {file}: {content}; write settings as NAME: VALUE")
     return settings
 
 

@@ -47,15 +47,16 @@ class NamedConfig(ActionConfigFile):
         super().__call__(parser, namespace, file, option_string)
 
 
-def parser_for(config_class: type, description: str = "", **options: Any) -> ArgumentParser:
-    """A parser whose options are the fields of a config dataclass, `--config FILE` included.
+def parser_for(config_class: type, description: str = "", more: Sequence[type] = (), **options: Any) -> ArgumentParser:
+    """A parser whose options are the fields of a config dataclass, and of `more` of them, `--config FILE` included.
 
     `--name` alone stands for `--name true`; `options` are those of `ArgumentParser`.
     """
     parser = ArgumentParser(
         description=description, formatter_class=HelpFormatter, exit_on_error=False, allow_abbrev=False, **options
     )
-    parser.add_class_arguments(config_class, as_group=False)
+    for options_class in (config_class, *more):
+        parser.add_class_arguments(options_class, as_group=False)
     parser.add_argument(
         "--config",
         action=NamedConfig,

@@ -34,7 +34,7 @@ def _wrong_value(message: str, key: str) -> str | None:
     value = re.search(r"(?:Got|Given) value: ([^\n]*)", innermost)
     if "Not a valid subclass of" in innermost and value:
         return f"{key}: '{value[1]}' is not a mapping of settings; write '[{{name: …}}]'"
-    expected = re.findall(r"Expected an? (?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", innermost)
+    expected = re.findall(r"Expected (?:an? )?(?:<class '(\w+)'>|typing\.Literal\[([^\]]*)\])", innermost)
     types = [name for name, _ in expected if name in TYPES]
     choices = [choice.strip(" '") for _, listed in expected for choice in listed.split(",") if listed]
     if value is None or not (types or choices):

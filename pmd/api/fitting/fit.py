@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from pmd.api.fitting.plan import Plan, in_words, plans
 from pmd.api.graphs import data_settings
 from pmd.api.runs import TrainedRun, progressive, train
@@ -25,6 +23,7 @@ from pmd.core.cores import cores_at_start
 from pmd.core.errors import PmdError
 from pmd.core.printing import printable
 from pmd.core.quiet import quiet
+from pmd.core.run import as_yaml
 from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import number_named
@@ -246,8 +245,7 @@ def fit_command(config: FitConfig) -> list[str]:
         return [result.table(), "", *choice, *page, f"ask it: {result.question}"]
     documents = []
     for kind, settings in result.plans.items():
-        text = yaml.safe_dump(dataclasses.asdict(settings), sort_keys=False, allow_unicode=True)
-        documents.append(f"# pmd {COMMANDS[kind]} --config THIS_FILE\n{text}")
+        documents.append(f"# pmd {COMMANDS[kind]} --config THIS_FILE\n{as_yaml(settings)}")
     if len(documents) > 1:
         say("two runs; --kind text or --kind embedding prints the settings of one")
     return ["---\n".join(documents)]
