@@ -124,7 +124,7 @@ class Supervised(Objective):
     def contrastive(self, vectors: Vectors, batch: TripleBatch) -> Tensor:
         """The loss of the global batch, whose entities, in training, then join the queue of earlier ones."""
         examples = all_gather(batch.examples)
-        left_out = self.answers(examples, examples[:, 2])
+        left_out = self.no_negatives(examples, examples[:, 2])
         left_out.fill_diagonal_(False)
         options = {}
         if batch.confidences is not None:
@@ -132,7 +132,7 @@ class Supervised(Objective):
         if self.options.self_negatives:
             options["head_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
         if len(self.earlier_entities):
-            options["pre_batch_left_out"] = self.answers(examples, self.earlier_entities)
+            options["pre_batch_left_out"] = self.no_negatives(examples, self.earlier_entities)
         losses = [self._contrastive(vectors.crop(width), left_out, options) for width in self.student.widths]
         if self.training and self.options.pre_batches:
             self._remember(vectors.entity.detach(), examples[:, 2])
@@ -165,6 +165,12 @@ class Supervised(Objective):
         """The same from the teacher's logits (b, b)."""
         student_logits = [logits(ours.crop(width), self.student) for width in self.student.widths]
         return widest_and_others([loss(width_logits, teacher_logits) for width_logits in student_logits])
+
+    def no_negatives(self, examples: Tensor, entities: Tensor) -> Tensor:
+        """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3), or its head, which is a
+        negative by itself."""
+        answers = self.answers(examples, entities)
+        return answers if self.options.in_batch_heads else answers | (examples[:, :1] == entities)
 
     def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""

@@ -64,7 +64,9 @@ class ContrastiveConfig:
 
     Args:
         margin: subtracted from the true pair's cosine while training.
-        self_negatives: the head as a wrong answer to its own query.
+        self_negatives: the head as a wrong answer to its own query, once; without them it never counts as one.
+        in_batch_heads: the head counts, too, wherever it is among the entities of the batch or of earlier ones, as in
+            SimKGC's code. With shared directions it always is, as the answer of the inverse query.
         pre_batches: keep the entities of so many earlier batches as further negatives.
         pre_batch_weight: factor on the logits of those.
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
@@ -73,6 +75,7 @@ class ContrastiveConfig:
 
     margin: float = 0.02
     self_negatives: bool = True
+    in_batch_heads: bool = False
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
     directions: Literal["shared", "independent"] = "shared"

@@ -5,11 +5,12 @@ import torch
 from accelerate.utils import save
 from safetensors.torch import load_model
 
+from pmd.data.texts.batches import TripleCollator
 from pmd.distill.text_supervised import Supervised, gather_vectors, logits
 from pmd.settings.text import ContrastiveConfig
 
 from .. import slow
-from ..tiny import READING, TRAIN, supervised_arguments, tiny_batch, tiny_graph, tiny_model, tiny_tokenizer
+from ..tiny import READING, TRAIN, supervised_arguments, tiny_batch, tiny_graph, tiny_model, tiny_text, tiny_tokenizer
 
 BATCHES = [[7, 8, 9, 10, 11, 0], [1, 2, 3, 13, 14, 12], [4, 5, 6, 17, 18, 19], [7, 0, 16, 20, 1, 11]]
 KNOWN = {triple for h, r, t in TRAIN for triple in ((h, r, t), (t, r + 3, h))}
@@ -38,18 +39,28 @@ def vectors(model, positions: list[int]) -> tuple[torch.Tensor, torch.Tensor, to
     return tuple(torch.stack(column) for column in columns)
 
 
+def masked(asked, entities, options: ContrastiveConfig, diagonal: bool = True) -> list[list[bool]]:
+    """Which entities are no negatives of the queries: known answers and, unless they count in batches, their heads."""
+
+    def is_masked(i: int, j: int) -> bool:
+        head, relation, _ = asked[i]
+        if i == j and not diagonal:
+            return False
+        return (head, relation, entities[j]) in KNOWN or (not options.in_batch_heads and entities[j] == head)
+
+    return [[is_masked(i, j) for j in range(len(entities))] for i in range(len(asked))]
+
+
 def reference(objective: Supervised, positions: list[int], earlier=None, earlier_entities=()) -> float:
-    """SimKGC's loss of a batch, the known triples masked by a double loop."""
+    """SimKGC's loss of a batch, what is no negative masked by a double loop."""
     asked, options = examples(positions), objective.options
     query, tail, head = vectors(objective.student, positions)
-    false = [
-        [i != j and (h, r, other[2]) in KNOWN for j, other in enumerate(asked)] for i, (h, r, _) in enumerate(asked)
-    ]
+    false = masked(asked, [t for _, _, t in asked], options, diagonal=False)
     more = {}
     if options.self_negatives:
         more |= {"head": head, "head_is_answer": [(h, r, h) in KNOWN for h, r, _ in asked]}
     if earlier is not None:
-        seen = [[(h, r, entity) in KNOWN for entity in earlier_entities] for h, r, _ in asked]
+        seen = masked(asked, earlier_entities, options)
         more |= {"earlier": earlier, "earlier_is_answer": seen, "earlier_weight": options.pre_batch_weight}
     scale = objective.student.inverse_temperature.item()
     return slow.simkgc_loss(query, tail, scale, options.margin, false, **more).item()
@@ -66,11 +77,46 @@ def test_there_is_something_to_mask():
 
 
 @pytest.mark.parametrize("self_negatives", [True, False])
+@pytest.mark.parametrize("in_batch_heads", [True, False])
 @pytest.mark.parametrize("positions", [*BATCHES, [11, 12], [10, 10], [*range(len(TRAIN))]])
 @torch.no_grad()
-def test_it_is_simkgcs_loss_of_texts_read_one_by_one(positions, self_negatives):
-    plain = objective(ContrastiveConfig(self_negatives=self_negatives, margin=0.05))
+def test_it_is_simkgcs_loss_of_texts_read_one_by_one(positions, in_batch_heads, self_negatives):
+    options = ContrastiveConfig(self_negatives=self_negatives, in_batch_heads=in_batch_heads, margin=0.05)
+    plain = objective(options)
     assert loss(plain, positions) == pytest.approx(reference(plain, positions), rel=1e-5)
+
+
+@pytest.mark.parametrize("self_negatives", [True, False])
+def test_a_head_is_a_negative_once_or_never(self_negatives):
+    """Pulled by the gradient: of the entities that the batch holds, and of those of an earlier one, the head is left out."""
+    options = ContrastiveConfig(self_negatives=self_negatives, pre_batches=1, margin=0.0)
+    plain = objective(options)
+    loss(plain, [0, 1, 2])
+    asked = examples([0, 1, 2])
+    query, tail, head = (part.detach() for part in vectors(plain.student, [0, 1, 2]))
+    remembered = plain.earlier_entities.tolist()
+    scale, total = plain.student.inverse_temperature.item(), 0.0
+    for i, (h, r, t) in enumerate(asked):
+
+        def counts(entity: int, h: int = h, r: int = r) -> bool:
+            return entity != h and (h, r, entity) not in KNOWN
+
+        logit = [scale * float(query[i] @ vector) for vector in tail]
+        row = [logit[i]] + [logit[j] for j, (_, _, e) in enumerate(asked) if j != i and counts(e)]
+        row += [0.5 * logit[j] for j, e in enumerate(remembered) if counts(e)]
+        if self_negatives and (h, r, h) not in KNOWN:
+            row.append(scale * float(query[i] @ head[i]))
+        others = [k for k, (a, b, _) in enumerate(asked) if k != i and t != a and (a, b, t) not in KNOWN]
+        column = [logit[i]] + [scale * float(query[k] @ tail[i]) for k in others]
+        total += sum(torch.tensor(values).logsumexp(0).item() - logit[i] for values in (row, column))
+    assert loss(plain, [0, 1, 2]) == pytest.approx(total / len(asked), rel=1e-4)
+
+
+@torch.no_grad()
+def test_independent_directions_that_hold_both_are_shared_ones():
+    collate = TripleCollator(tiny_graph().train, tiny_text(), 60, shared=False)
+    both = collate([*BATCHES[0], *(position + len(TRAIN) for position in BATCHES[0])])
+    assert objective()(both)["ce"].item() == loss(objective(), BATCHES[0])
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from pmd.settings.text import ContrastiveConfig, DistillConfig
 
 from .. import slow
 from ..tiny import TRAIN, supervised_arguments, tiny_batch, tiny_model, tiny_text
-from .test_text_supervised import BATCHES, KNOWN, examples, vectors
+from .test_text_supervised import BATCHES, KNOWN, examples, masked, vectors
 
 WIDTHS = [4, 16, 32]
 POSITIONS = BATCHES[0]
@@ -47,14 +47,12 @@ def plain_label_loss(objective, positions, width, earlier=None, earlier_entities
     """SimKGC's loss of vectors that are cut one by one."""
     asked, options = examples(positions), objective.options
     query, tail, head = (cut(rows, width) for rows in vectors(objective.student, positions))
-    false = [
-        [i != j and (h, r, other[2]) in KNOWN for j, other in enumerate(asked)] for i, (h, r, _) in enumerate(asked)
-    ]
+    false = masked(asked, [t for _, _, t in asked], options, diagonal=False)
     more = {}
     if options.self_negatives:
         more |= {"head": head, "head_is_answer": [(h, r, h) in KNOWN for h, r, _ in asked]}
     if earlier is not None:
-        seen = [[(h, r, entity) in KNOWN for entity in earlier_entities] for h, r, _ in asked]
+        seen = masked(asked, earlier_entities, options)
         more |= {"earlier": cut(earlier, width), "earlier_is_answer": seen}
         more["earlier_weight"] = options.pre_batch_weight
     scale = objective.student.inverse_temperature.item()
