@@ -30,7 +30,7 @@ from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import depth_of, start
-from pmd.models.text.students import evenly_spaced, student_of
+from pmd.models.text.students import bag_of, evenly_spaced, student_of
 from pmd.recipes.ranking import RankingRun, load_data, ranking_options, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
@@ -130,6 +130,8 @@ class TextRun(RankingRun):
         if stage.init == "pretrained" and self.config.encoder.name == "scratch":
             return "random weights"
         source = stage.teacher if stage.init == "teacher" else self.config.encoder.name
+        if not stage.layers:
+            return f"word pieces of {source}"
         return f"{source} {self.starting_layers(stage)}"
 
     def starting_layers(self, stage: StageConfig) -> list[int]:
@@ -144,10 +146,14 @@ class TextRun(RankingRun):
         config, graph = self.config, self.data
         teacher = self.teacher_of(stage)
         source = teacher if stage.init == "teacher" else self.origin.model
-        student = student_of(source, self.starting_layers(stage), config.encoder.widths)
+        if stage.layers:
+            student = student_of(source, self.starting_layers(stage), config.encoder.widths)
+        else:
+            student = bag_of(source.to(self.accelerator.device), self.text, config.encoder.widths)
         set_seed(seed)
         student.to(self.accelerator.device)
-        if config.train.lora is not None:
+        adapters = config.train.lora is not None and stage.layers > 0
+        if adapters:
             add_adapters(student, config.train.lora)
         setup = TextSetup(student, teacher, graph, self.text, config, stage)
         shared = config.contrastive.directions == "shared"
@@ -162,7 +168,7 @@ class TextRun(RankingRun):
             validate=lambda: self.validate(TextScorer(student, self.text), student.widths),
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         )
-        if config.train.lora is not None:
+        if adapters:
             merge_adapters(student)
         return TextModel(student, self.origin.tokenizer), {"train_seconds": round(progress.seconds, 1)}
 

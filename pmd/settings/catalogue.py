@@ -165,12 +165,14 @@ class Encoder:
         title: in papers.
         citation: its key in `pmd/hub/papers.bib`.
         note: what is different with it, as a sentence.
+        begins: whether a run can begin with one; else it is made from a teacher.
     """
 
     name: str
     title: str
     citation: str
     note: str = ""
+    begins: bool = True
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ class DistillConfig:
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
         temperature: softens the logits of lkd, pkd and `score: kl`.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
-        depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's.
+        depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
+            attention, the mean of its word pieces' vectors.
         mask_rates: mask rates of the grades, as many as there are depths.
         epochs: of a distilled stage; default `train.epochs`.
         lr: of a distilled stage; default `train.lr`.
@@ -176,7 +177,7 @@ class StageConfig:
 
     Args:
         name: folder in the run.
-        layers: depth of the student.
+        layers: depth of the student; 0 for one without attention.
         mask_rate: fraction of the tokens of a text that teacher and student see as [MASK].
         teacher: name of an earlier stage; by default the one before. `none` trains on labels alone.
         pretrained_layers: which layers to start from with `init: pretrained`; default evenly spaced.

@@ -72,6 +72,8 @@ def _resolve(
         method = METHODS["text"]["none"]
     if teacher == OWN:
         method = _method_of_scores(stage, key)
+    if method.masks and stage.layers == 0:  # without attention nothing is told of a masked token by the others
+        method = METHODS["text"]["pmd_no_mgfd"]
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
     taught = distill if method.teacher else config.train  # whose settings come first
     stage = replace(
@@ -129,8 +131,8 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
     source, kept = (
         (teacher_layers, stage.teacher_layers) if stage.init == "teacher" else (layers, stage.pretrained_layers)
     )
-    if not 1 <= stage.layers <= source:
-        raise PmdError(f"{key}.layers: {stage.layers} layers cannot start from {source}; choose 1 to {source}")
+    if not 0 <= stage.layers <= source:
+        raise PmdError(f"{key}.layers: {stage.layers} layers cannot start from {source}; choose 0 to {source}")
     if kept is not None and (len(kept) != stage.layers or not all(0 <= index < source for index in kept)):
         raise PmdError(
             f"{key}.{stage.init}_layers: {kept} must name {stage.layers} of the layers 0 to {source - 1} of the {stage.init}"

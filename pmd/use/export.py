@@ -98,9 +98,12 @@ def write_sentence_transformers(
     All its versions since 2.0 read these files. They are written without it, so that it need not be installed.
     """
     model, encoder = text_model.model, text_model.model.encoder("entity")
+    write_texts(folder, text_model, graph, text)
+    if model.depth == 0:
+        write_static(folder, model, text.room)
+        return write_readme(folder, "sentence_transformers.md.jinja", name=name, **template_values(text_model, graph))
     check_plain(model)
     encoder.save_pretrained(folder)
-    write_texts(folder, text_model, graph, text)
     pooling = {"word_embedding_dimension": model.hidden_size, "pooling_mode_mean_tokens": True}
     pooling |= {f"pooling_mode_{kind}": False for kind in ("cls_token", "max_tokens", "mean_sqrt_len_tokens")}
     modules: list[tuple[str, dict[str, Any] | None]] = [("Transformer", None), ("Pooling", pooling)]
@@ -109,24 +112,40 @@ def write_sentence_transformers(
         dense = {"in_features": model.hidden_size, "out_features": model.dim, "bias": False}
         modules.append(("Dense", dense | {"activation_function": "torch.nn.modules.linear.Identity"}))
     modules.append(("Normalize", None))
-    paths = ["" if kind == "Transformer" else f"{index}_{kind}" for index, (kind, _) in enumerate(modules)]
-    for path, (kind, config) in zip(paths, modules):
-        (folder / path).mkdir(exist_ok=True)
+    for path, (kind, config) in zip(write_modules(folder, [kind for kind, _ in modules]), modules):
         if config is not None:
             write_json(folder / path / "config.json", config)
         if kind == "Dense":
             save_file({"linear.weight": torch.eye(model.dim, model.hidden_size)}, folder / path / "model.safetensors")
-    listed = [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (path, (kind, _)) in enumerate(zip(paths, modules))
-    ]
-    write_json(folder / "modules.json", listed)
     settings: dict[str, Any] = {"max_seq_length": text_model.reading.max_length, "do_lower_case": False}
     if hasattr(encoder, "pooler"):
         settings["model_args"] = {"add_pooling_layer": False}  # else it warns that the pooler's weights are missing
     write_json(folder / "sentence_bert_config.json", settings)
-    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
     write_readme(folder, "sentence_transformers.md.jinja", name=name, **template_values(text_model, graph))
+
+
+def write_modules(folder: Path, kinds: Sequence[str]) -> list[str]:
+    """Write modules.json, and make a folder for each module but the first, which is in the whole's own; their paths."""
+    paths = [f"{index}_{kind}" if index else "" for index, kind in enumerate(kinds)]
+    listed = []
+    for index, (path, kind) in enumerate(zip(paths, kinds)):
+        (folder / path).mkdir(exist_ok=True)
+        listed.append({"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"})
+    write_json(folder / "modules.json", listed)
+    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+    return paths
+
+
+def write_static(folder: Path, model: BiEncoder, room: int) -> None:
+    """Write the word pieces of a grade 0 as a `StaticEmbedding`, which averages the first `room` of a text, without the
+    special ones around it."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(room)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_modules(folder, ["StaticEmbedding", "Normalize"])
+    pieces = model.encoder("entity").pieces.weight.detach().clone()
+    pieces[model.config.encoder.special] = 0
+    save_file({"embedding.weight": pieces[:, : model.dim].contiguous()}, folder / "model.safetensors")
 
 
 def check_plain(model: BiEncoder) -> None:

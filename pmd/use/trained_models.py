@@ -19,6 +19,7 @@ from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.families import check_width, width_of
+from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Index, crop_vectors
@@ -140,7 +141,9 @@ class TrainedText(AnsweringModel):
 
     @cached_property
     def _encode(self) -> Callable[..., np.ndarray]:
-        """What encodes texts: NumPy where the encoder is a BERT, otherwise the model itself."""
+        """What encodes texts: NumPy where the encoder is a BERT or has no layers, otherwise the model itself."""
+        if is_bag(self.settings):
+            return NumpyBag(self.folder, self.settings).vectors
         if can_read(self.folder, self.settings):
             return NumpyBert(self.folder, self.settings).vectors
         from pmd.models.text.bi_encoder import BiEncoder

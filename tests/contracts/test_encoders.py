@@ -51,7 +51,7 @@ USUAL = ({"hidden_dropout_prob"}, {"attention_probs_dropout_prob"})
 OFFSET = {"roberta": 2, "mpnet": 2}
 """Rows of the table of positions that no token of a text uses."""
 
-each_family = pytest.mark.parametrize("family", ENCODERS)
+each_family = pytest.mark.parametrize("family", [row.name for row in ENCODERS.values() if row.begins])
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
 
 from pmd.models.families import check_width
+from pmd.models.text import bag  # noqa: F401  its model is registered, so that a folder of one is read
 from pmd.settings.catalogue import FAMILIES
 
 Role = Literal["query", "entity"]

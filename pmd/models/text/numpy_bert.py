@@ -1,4 +1,4 @@
-"""The query encoder of a text model in NumPy: one question, answered before torch would be loaded.
+"""The query encoder of a text model in NumPy, a BERT's here: one question, answered before torch would be loaded.
 
 Importing torch and the BERT of transformers takes several seconds, a question to a small student some milliseconds.
 This is the forward pass of BERT (Devlin et al., NAACL 2019) for one text at a time, without padding and dropout,

@@ -1,16 +1,24 @@
-"""Students: the same bi-encoder, or classifier, with some of the layers of a deeper one."""
+"""Students: the same bi-encoder, or classifier, with some of the layers of a deeper one, or without any."""
 
 from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from pmd.core.errors import PmdError, first_line
+from pmd.data.texts.graph_text import GraphText
+from pmd.data.texts.ragged import Ragged
+from pmd.models.text.bag import BagConfig
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import layer_lists, with_layers
+from pmd.models.text.scorer import encode_texts
+
+COMMON = 1e-3
+"""A word piece with this share of all pieces of a graph's texts weighs half of a rare one (Arora et al., ICLR 2017)."""
 
 
 def evenly_spaced(layers: int, depth: int) -> list[int]:
@@ -32,6 +40,24 @@ def student_of(source: BiEncoder, layers: list[int], widths: list[int] | None = 
         raise PmdError(f"layers {layers}: choose at least one of the encoder's layers, 0 to {source.depth - 1}")
     student = BiEncoder(_student_config(source, layers, widths))
     student.load_state_dict(_kept(source.state_dict(), layer_lists(source.query_encoder), layers), strict=True)
+    return student
+
+
+def bag_of(source: BiEncoder, text: GraphText, widths: list[int] | None = None) -> BiEncoder:
+    """A new bi-encoder without layers, grade 0: its word pieces begin as what `source` makes of each of them alone, weighted
+    by their rarity in the graph's texts. `widths` as for `student_of`."""
+    vocab_size = source.config.encoder.vocab_size
+    encoder = BagConfig(vocab_size, source.dim, 1 + source.reads_types, text.special)
+    settings = {**source.config.to_dict(), "layers": [], "widths": widths, "width": None}
+    student = BiEncoder(BiEncoderConfig(**settings | {"encoder": encoder}))
+    counts = np.bincount(np.concatenate([text.rows.flat, text.relations.flat]), minlength=vocab_size)
+    rarity = torch.from_numpy(COMMON / (COMMON + counts / counts.sum())).float()
+    alone = text.frame.around(Ragged.from_rows([[piece] for piece in range(vocab_size)]))
+    with torch.no_grad():
+        student.log_inverse_temperature.copy_(source.log_inverse_temperature)
+        for role in ("entity",) if source.entity_encoder is None else ("query", "entity"):
+            vectors = encode_texts(source, role, alone, text.pad).cpu()
+            student.encoder(role).pieces.weight.copy_(vectors * rarity.unsqueeze(1))
     return student
 
 
