@@ -146,6 +146,7 @@ class DistillConfig:
         mask_rates: mask rates of the grades, as many as there are depths.
         epochs: of a distilled stage; default `train.epochs`.
         lr: of a distilled stage; default `train.lr`.
+        bag_lr: of a stage without layers, whose vectors of word pieces want larger steps.
         batch_size: of a distilled stage; default `train.batch_size`.
         pre_batches: of a distilled stage; default `contrastive.pre_batches`.
     """
@@ -167,6 +168,7 @@ class DistillConfig:
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
     epochs: int | None = None
     lr: float | None = None
+    bag_lr: float = 0.01
     batch_size: int | None = None
     pre_batches: int | None = None
 

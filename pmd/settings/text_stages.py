@@ -18,7 +18,7 @@ from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
 
-POSITIVE = ("train.tokens_per_chunk", "encoder.temperature", "distill.temperature")
+POSITIVE = ("train.tokens_per_chunk", "encoder.temperature", "distill.temperature", "distill.bag_lr")
 SCRATCH_SIZES = (
     *("encoder.layers", "encoder.hidden_size", "encoder.heads", "encoder.intermediate_size", "encoder.vocab_size"),
 )
@@ -76,6 +76,8 @@ def _resolve(
         method = METHODS["text"]["pmd_no_mgfd"]
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
     taught = distill if method.teacher else config.train  # whose settings come first
+    if stage.layers == 0:
+        stage = replace(stage, lr=first_set(stage.lr, distill.bag_lr))
     stage = replace(
         stage,
         layers=first_set(stage.layers, layers),
