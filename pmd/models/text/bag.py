@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import embedding_bag, gelu
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -68,14 +68,35 @@ class Bag(PreTrainedModel):
         **_: Any,
     ) -> BaseModelOutput:
         """The vectors of the pieces, as the only hidden states."""
-        special = torch.tensor(self.config.special, dtype=torch.long, device=input_ids.device)
-        x = self.pieces(input_ids) * (input_ids.unsqueeze(-1) != special).all(-1, keepdim=True)
+        x = self.pieces(input_ids) * self.counted(input_ids).unsqueeze(-1)
         if token_type_ids is not None:
             second = (token_type_ids * attention_mask).unsqueeze(-1).to(x.dtype)
             mean = (x * second).sum(1, keepdim=True) / second.sum(1, keepdim=True).clamp(min=1)
             hidden = gelu(self.relation(mean))
             x = x * (1 + self.gate(hidden) * (1 - second)) + self.shift(hidden)
         return BaseModelOutput(last_hidden_state=x, hidden_states=(x,) if output_hidden_states else None)
+
+    def counted(self, input_ids: Tensor) -> Tensor:
+        """Which pieces (…) are not special."""
+        special = torch.tensor(self.config.special, dtype=torch.long, device=input_ids.device)
+        return (input_ids.unsqueeze(-1) != special).all(-1)
+
+    def sums(self, input_ids: Tensor, starts: Tensor, seconds: Tensor, lengths: Tensor) -> Tensor:
+        """The sums (n, d) of what `forward` makes of n texts, without their padding: ten times as fast, to be read only.
+
+        Args:
+            input_ids: (t,), one text after the other.
+            starts: (n,), where each text begins in them.
+            seconds, lengths: (n,), how many pieces come before its second segment, and how many it has.
+        """
+        weights = self.counted(input_ids).to(self.pieces.weight.dtype)
+        offsets = torch.stack([starts, starts + seconds], dim=1).flatten()  # two bags for each text
+        bags = embedding_bag(input_ids, self.pieces.weight, offsets, mode="sum", per_sample_weights=weights)
+        first, second = bags.unflatten(0, (-1, 2)).unbind(1)
+        if self.config.type_vocab_size == 1:
+            return first + second
+        hidden = gelu(self.relation(second / (lengths - seconds).clamp(min=1).unsqueeze(1)))
+        return first * (1 + self.gate(hidden)) + second + self.shift(hidden) * lengths.unsqueeze(1)
 
 
 AutoConfig.register(BagConfig.model_type, BagConfig)

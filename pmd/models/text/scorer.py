@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.answers import distinct, inverse_triples, query_keys
@@ -22,6 +23,8 @@ from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions, pool
 @torch.no_grad()
 def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: int = 4096) -> Tensor:
     """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way."""
+    if model.depth == 0:
+        return bag_vectors(model, role, texts)
     was_training = model.training
     model.eval()
     vectors = torch.empty(len(texts), model.dim, device=model.device)
@@ -32,6 +35,14 @@ def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: i
         vectors[chunk.rows] = pool(hidden, chunk.attention_mask, model.dim).float()
     model.train(was_training)
     return vectors
+
+
+@torch.no_grad()
+def bag_vectors(model: BiEncoder, role: Role, texts: Texts) -> Tensor:
+    """The same of a model without layers, which needs neither order nor padding."""
+    columns = (texts.ids.flat, texts.ids.offsets[:-1], texts.second, texts.ids.lengths)
+    moved = (torch.from_numpy(np.ascontiguousarray(column, dtype=np.int64)).to(model.device) for column in columns)
+    return normalize(model.encoder(role).sums(*moved)[:, : model.dim], dim=-1)
 
 
 class TextScorer:

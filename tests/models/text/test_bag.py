@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import gelu, normalize
 
+from pmd.data.texts.batches import chunks
 from pmd.models.text.bag import Bag, BagConfig
 from pmd.models.text.bi_encoder import BiEncoder
+from pmd.models.text.encode import encode
 from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.scorer import encode_texts
 from pmd.models.text.students import COMMON, bag_of
@@ -53,6 +55,8 @@ def test_a_text_is_the_mean_of_its_pieces(tied):
             for row, second in enumerate(texts.second)
         ]
         torch.testing.assert_close(encode_texts(student, role, texts, text.pad), torch.stack(expected))
+        encoded = encode(student, role, [*chunks(texts, text.pad, 60)])
+        torch.testing.assert_close(encoded.pooled, torch.stack(expected))
 
 
 @torch.no_grad()
