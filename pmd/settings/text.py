@@ -168,7 +168,7 @@ class DistillConfig:
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
     epochs: int | None = None
     lr: float | None = None
-    bag_lr: float = 0.01
+    bag_lr: float = 0.03
     batch_size: int | None = None
     pre_batches: int | None = None
 
