@@ -124,8 +124,11 @@ class Group:
     def __getitem__(self, name: str) -> Command | Group:
         return self.commands[name]
 
-    def __call__(self, arguments: Sequence[str], prog: str) -> None:
-        """Run the command that the first argument names. PmdError, with the nearest name, if there is none."""
+    def __call__(self, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+        """Run the command that the first argument, by default of the process, names. PmdError, with the nearest name, if
+        there is none."""
+        arguments = sys.argv[1:] if arguments is None else arguments
+        prog = prog or Path(sys.argv[0]).name
         if not arguments or arguments[0] in ("-h", "--help"):
             print(self.help(prog))
             return

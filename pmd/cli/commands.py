@@ -271,6 +271,35 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "results": Group(
+            text="put finished comparisons into pages: tables without a typed number, and which row is better",
+            commands={
+                "collect": Command(
+                    text="write the numbers of a comparison to a small file, with what they were measured by",
+                    config="pmd.papers.results.command:CollectConfig",
+                    function="pmd.papers.results.command:collect",
+                    examples=("pmd results collect runs/compare --name world_methods --against '[no distillation]'",),
+                    positional=("folder",),
+                    repeated=True,
+                    measures_load=False,
+                ),
+                "render": Command(
+                    text="fill in the tables of the pages from these files",
+                    config="pmd.papers.results.command:RenderConfig",
+                    function="pmd.papers.results.command:render",
+                    examples=("pmd results render",),
+                    measures_load=False,
+                ),
+                "paired": Command(
+                    text="is a row better than another? a paired bootstrap over the queries",
+                    config="pmd.papers.results.command:PairedConfig",
+                    function="pmd.papers.results.command:paired",
+                    examples=("pmd results paired runs/compare --rows '[PMD, LKD]'",),
+                    positional=("folder",),
+                    measures_load=False,
+                ),
+            },
+        ),
         "completion": Command(
             text="print a script that lets the shell complete commands and options",
             config="pmd.cli.completion:CompletionConfig",

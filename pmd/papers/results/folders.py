@@ -1,0 +1,165 @@
+"""What the folders of finished comparisons hold, in one form: a cell is one trained model, or one width of it, and the row and
+column of the table that it fills.
+
+A comparison of `pmd table compare`, `med`, `dualde` or `glue` has a run in `OUT/seedSEED/RUN`; which of them it is, the settings
+of its runs say. A single run is a comparison of its stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pmd.core.errors import PmdError
+from pmd.core.files import read_object
+from pmd.core.results import Metrics, StageResult
+from pmd.core.run import Run
+from pmd.papers.dualde import row_of
+from pmd.papers.seeds import folder_name
+from pmd.settings.catalogue import TASKS
+from pmd.settings.kge import KgeConfig
+from pmd.settings.kge_stages import resolve_kge_stages
+from pmd.settings.med_table import ORDERS, TITLES
+from pmd.settings.parse import read_config
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model in a table.
+
+    Args:
+        group: the table, where a comparison has several, such as one for each interaction.
+        run, stage, width: the model.
+        metrics: by split.
+    """
+
+    row: str
+    column: str
+    seed: int
+    run: Run
+    stage: str
+    width: int
+    metrics: Mapping[str, Metrics]
+    group: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its place in the tables of one seed."""
+        return self.group, self.row, self.column
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder."""
+        return self.run.folder / self.stage
+
+
+def cells_of(folders: Sequence[str | Path]) -> list[Cell]:
+    """The cells of comparisons and of single runs. PmdError for a folder that is neither, and for a cell that two fill."""
+    cells = [cell for folder in folders for cell in _cells(Path(folder))]
+    filled: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        other = filled.setdefault((*cell.key, cell.seed), cell)
+        if other is not cell:
+            place = " ".join(filter(None, cell.key))
+            raise PmdError(f"'{other.folder}' and '{cell.folder}' are both {place} of seed {cell.seed}; leave one out")
+    return cells
+
+
+def _cells(folder: Path) -> list[Cell]:
+    if (folder / "config.yaml").is_file():
+        return [*run_cells(Run(folder))]
+    runs = {
+        seed: [Run(file.parent) for file in sorted((folder / f"seed{seed}").glob("*/config.yaml"))]
+        for seed in _seeds(folder)
+    }
+    if not any(runs.values()):
+        raise PmdError(
+            f"'{folder}' is neither a run nor the folder of a comparison; give one that has seed0/RUN or a config.yaml"
+        )
+    cells_of_seed = _reader(next(run for of_seed in runs.values() for run in of_seed), folder)
+    cells = [cell for seed, of_seed in runs.items() for cell in cells_of_seed(seed, of_seed)]
+    if not cells:
+        raise PmdError(f"'{folder}' has no finished stage; let its command finish first")
+    return cells
+
+
+def _seeds(folder: Path) -> list[int]:
+    names = [path.name.removeprefix("seed") for path in folder.glob("seed*")]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _reader(run: Run, folder: Path) -> Callable[[int, Sequence[Run]], Iterator[Cell]]:
+    """What reads the runs of a seed of such a comparison."""
+    settings = run.settings
+    if "encoder" in settings:
+        rows = read_object(folder / "results.json", "repeat the command that made it")
+        titles = {folder_name(row): row for row in rows}
+        return lambda seed, runs: compare_cells(seed, runs, titles)
+    if "task" in settings:
+        return glue_cells
+    return med_cells if run.folder.name in ("main", "assistants") else dualde_cells
+
+
+def run_cells(run: Run) -> Iterator[Cell]:
+    """Stages down, widths across."""
+    if "task" in run.settings:
+        yield from glue_cells(run.settings["seed"], [run])
+        return
+    for stage, result in run.results.items():
+        by_split = {split: result.by_width(split) for split in result.metrics}
+        for width in next(iter(by_split.values())):
+            metrics = {split: by_width[width] for split, by_width in by_split.items()}
+            yield Cell(stage, str(width), run.settings["seed"], run, stage, width, metrics)
+
+
+def compare_cells(seed: int, runs: Sequence[Run], titles: Mapping[str, str]) -> Iterator[Cell]:
+    """Variants down, stages across; the folder of the shared teachers is no variant."""
+    for run in sorted(runs, key=lambda run: [*titles].index(run.folder.name) if run.folder.name in titles else -1):
+        if run.folder.name in titles:
+            for stage, result in run.results.items():
+                yield Cell(titles[run.folder.name], stage, seed, run, stage, result.dim, result.metrics)
+
+
+def med_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
+    """Methods and croppable models down, widths across: those at which models are trained alone."""
+    stages = {name: (run, result) for run in runs for name, result in run.results.items()}
+    alone = {name: int(name.removeprefix("dt-")) for name in stages if name.startswith("dt-")}
+    widest = max(alone, key=lambda name: alone[name], default=None)
+    for name, (run, result) in stages.items():
+        method, _, width = name.rpartition("-")
+        if result.widths:
+            for at_width in [*map(int, next(iter(result.widths.values())))]:
+                if not alone or at_width in alone.values():
+                    yield Cell(name, str(at_width), seed, run, name, at_width, _at_width(result, at_width))
+        elif method in TITLES:
+            yield Cell(TITLES[method], width, seed, run, name, int(width), result.metrics)
+    for method in ORDERS:  # the whole teacher is the crop of its own width
+        if widest and any(name.rpartition("-")[0] == method for name in stages):
+            run, result = stages[widest]
+            yield Cell(TITLES[method], str(alone[widest]), seed, run, widest, alone[widest], result.metrics)
+
+
+def _at_width(result: StageResult, width: int) -> dict[str, Metrics]:
+    return {split: result.by_width(split)[width] for split in result.widths}
+
+
+def dualde_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
+    """Rows of the paper's tables down, dimensions across, a table for each interaction."""
+    for run in runs:
+        config = read_config(KgeConfig, ["--config", str(run.folder / "config.yaml")])
+        stages = resolve_kge_stages(config)
+        rows = {stage.name: row_of(stage, stages) for stage in stages}
+        for stage, result in run.results.items():
+            place = rows[stage], str(result.dim), seed, run, stage, result.dim
+            yield Cell(*place, result.metrics, group=config.model.interaction)
+
+
+def glue_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
+    """Stages and widths down, tasks across; the splits are those of validation, their `score` the mean of their metrics."""
+    for run in runs:
+        for stage, result in run.results.items():
+            for width, model in result.sub_models.items():
+                row = stage if stage.endswith(f"-{width}") else f"{stage}, {width}"
+                metrics = {split: {**values, "score": model.score} for split, values in model.metrics.items()}
+                yield Cell(row, TASKS[result.task].title, seed, run, stage, width, metrics)
