@@ -41,3 +41,8 @@ def plain_output() -> Iterator[None]:
 
 def _line(message: Any, *place: Any, **more: Any) -> str:
     return f"warning: {printable(' '.join(str(message).split()))}\n"
+
+
+def say(*lines: str) -> None:
+    """Print remarks, on stderr."""
+    print(printable("\n".join(lines)), file=sys.stderr, flush=True)

@@ -281,6 +281,17 @@ def test_croppable_models_are_judged_by_a_width_or_the_mean_over_all(tune, tmp_p
     assert narrow.value == min(trial["value"] for trial in narrow.trials)
 
 
+def test_the_first_trial_is_the_config_as_it_is(tune):
+    options = {"model": {"dim": 8, "widths": [2, 8]}, "loss.name": "logistic", "space": "tune/med", "trials": 1}
+    (trial,) = tune(**options).trials
+    usual = {
+        "loss.margin": 6.0,
+        "med.prefix": 0.3,
+        "med.power": 0.5,
+    }  # what the run makes of options that are left open
+    assert {path: trial["values"][path] for path in usual} == usual and trial["values"]["train.lr"] == 0.05
+
+
 def test_options_of_a_stage_vary(tune):
     stages = [{"name": "teacher"}, {"name": "small", "dim": 2, "teacher": "teacher"}]
     space = "stages.small.lr: {low: 0.01, high: 0.1}\nstages.small.alpha: {values: [0.25, 0.75]}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.core.cores import cores_at_start
 from pmd.core.errors import PmdError
-from pmd.core.printing import printable
+from pmd.core.printing import say
 from pmd.core.quiet import quiet
 from pmd.core.run import as_yaml
 from pmd.data.graphs.build import SPLIT_HERE
@@ -228,11 +227,6 @@ def _question(graph: KnowledgeGraph, run: Path) -> str:
     return (
         f"pmd answer {shlex.quote(os.fspath(run))} --head {shlex.quote(values[0])} --relation {shlex.quote(values[1])}"
     )
-
-
-def say(*lines: str) -> None:
-    """Print remarks."""
-    print(printable("\n".join(lines)), file=sys.stderr, flush=True)
 
 
 def fit_command(config: FitConfig) -> list[str]:

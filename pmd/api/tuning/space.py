@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -97,7 +98,8 @@ def read_space(file: Path, config: Any, check: Callable[[Any], Any], *, bundled:
     given = read_yaml(str(file), "--space")
     try:
         options = {str(path): _option(str(path), text, config) for path, text in given.items()}
-        refused = {path: _refusal(option, options, config, check) for path, option in options.items()}
+        beside = {} if bundled else options
+        refused = {path: _refusal(option, beside, config, check) for path, option in options.items()}
         if not bundled and any(refused.values()):
             raise next(filter(None, refused.values()))
     except PmdError as error:
@@ -122,7 +124,7 @@ def _refusal(
     for value in option.ends:
         alone = {option.path: value}
         error = error_of(alone)
-        if error and all(error_of({**draw, **alone}) for draw in draws):
+        if error and all(error_of({**draw, **alone}) for draw in draws if draw):
             return error if option.path in str(error) else PmdError(f"{option.path}: {value}: {error}")
     return None
 
@@ -138,14 +140,14 @@ def applied(config: Any, values: Mapping[str, Any]) -> Any:
     return settings_of(type(config), config, **changes)
 
 
-def value_at(config: Any, path: str) -> Any:
-    """The value that the settings have now."""
+def value_at(config: Any, path: str, resolved: Any = None) -> Any:
+    """The value that the settings have now; where they leave it open, that of a `resolved` stage."""
     if path.startswith(STAGES):
         position, path = _place_in_stages(path, config)
         config = config.stages[position]
-    for part in path.split("."):
-        config = getattr(config, part, None)
-    return config
+    places = [(config, path), (resolved, path), (resolved, path.rpartition(".")[2])]
+    values = (reduce(lambda group, name: getattr(group, name, None), key.split("."), place) for place, key in places)
+    return next((value for value in values if value is not None), None)
 
 
 def _place_in_stages(path: str, config: Any) -> tuple[int, str]:

@@ -18,7 +18,7 @@ import yaml
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pmd.api.tuning.space import Option, value_at
+from pmd.api.tuning.space import Option
 from pmd.core.errors import PmdError
 from pmd.core.files import write_json, write_text
 from pmd.core.run import flat, read_settings
@@ -38,10 +38,10 @@ class Study:
         space: the options that vary.
         seed: of the settings that are drawn; those of a trial depend on it, on the trial's number and on earlier trials.
         pruner: of optuna; None to let every trial end.
-        first: what the first trial takes where the space has it: the settings that the user began with.
+        first: values by option that the first trial takes where the space has them.
     """
 
-    def __init__(self, folder: Path, space: Mapping[str, Option], seed: int, pruner: Any, first: Any):
+    def __init__(self, folder: Path, space: Mapping[str, Option], seed: int, pruner: Any, first: Mapping[str, Any]):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self.space, self.seed = folder, space, seed
         storage = f"sqlite:///{folder.resolve() / 'study.db'}"
@@ -53,10 +53,8 @@ class Study:
             pruner=pruner or optuna.pruners.NopPruner(),
         )
         if not self.all:
-            values = {path: value_at(first, path) for path in space}
-            self.optuna.enqueue_trial(
-                {path: space[path].stored(value) for path, value in values.items() if space[path].has(value)}
-            )
+            values = {path: space[path].stored(value) for path, value in first.items() if space[path].has(value)}
+            self.optuna.enqueue_trial(values)
 
     @property
     def all(self) -> list[FrozenTrial]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +18,12 @@ from accelerate.utils.memory import should_reduce_batch_size
 from optuna.trial import Trial, TrialState
 
 from pmd.api.tuning.judge import Judge
-from pmd.api.tuning.space import Option, applied, read_space, space_file
+from pmd.api.tuning.space import Option, applied, read_space, space_file, value_at
 from pmd.api.tuning.study import STATES, Study, refuse_other_study
 from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import folder_name, write_json, write_text
-from pmd.core.printing import printable
+from pmd.core.printing import say
 from pmd.core.run import Run, as_yaml, held
 from pmd.data.graphs.sources import load_graph
 from pmd.recipes.stages import Interrupted, resumable, run_stages
@@ -197,9 +196,10 @@ def begin(config: Any, options: TuneConfig, callback: Callable[..., None] | None
     folder = Path(options.out).expanduser() if options.out else Path(config.runs) / named
     refuse_other_study(folder, identity)
     pruner = pruner_of(options.pruner, judge, config.train.valid_every)
-    study = Study(folder, space, config.seed, pruner, config)
+    first = {path: value_at(config, path, stages[judge.stage]) for path in space}
+    study = Study(folder, space, config.seed, pruner, first)
     say(
-        f"study      {folder}: {len(study.done)} trials done, {options.trials} asked for",
+        f"study      {folder}: {len(study.done)} of {options.trials} trials are done",
         f"judged by  {judge.name}",
         f"space      {name}",
         *(f"           {path}: {option}" for path, option in space.items()),
@@ -247,8 +247,3 @@ def pruner_of(name: str, judge: Judge, valid_every: int) -> Any:
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=valid_every, max_resource=judge.epochs)
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=judge.epochs // 4)
-
-
-def say(*lines: str) -> None:
-    """Print remarks."""
-    print(printable("\n".join(lines)), file=sys.stderr, flush=True)
