@@ -78,8 +78,9 @@ class StageResult(Record):
     epochs: int | None
     best_epoch: int | None
 
-    # Embedding models.
+    # Embedding models; `entity_encoder` is not written for a table of entities.
     interaction: str | None
+    entity_encoder: str | None
     released: bool | None
     valid_mrr: float | None
     rank_seconds: dict[str, float] | None

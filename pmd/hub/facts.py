@@ -12,10 +12,12 @@ from typing import Any
 from pmd.core.results import StageResult, SubModelResult
 from pmd.settings.catalogue import (
     ENCODERS,
+    ENTITY_ENCODERS,
     FAMILIES,
     INTERACTIONS,
     METHODS,
     Encoder,
+    EntityEncoder,
     Family,
     FamilyName,
     GlueTask,
@@ -24,6 +26,7 @@ from pmd.settings.catalogue import (
     lookup,
     task_of,
 )
+from pmd.settings.entity_encoders import TABLE
 from pmd.settings.kge_stages import usual_method
 
 Metrics = Mapping[str, Any]
@@ -114,6 +117,11 @@ class Facts:
         return lookup(INTERACTIONS, self.result.interaction, "interaction")
 
     @property
+    def entity_encoder(self) -> EntityEncoder:
+        """What the entities of an embedding model come from."""
+        return ENTITY_ENCODERS[self.result.entity_encoder or TABLE]
+
+    @property
     def task(self) -> GlueTask:
         """The task of a BERT."""
         return task_of(self.config["task"])
@@ -146,7 +154,7 @@ class Facts:
         family = self.family_row
         keys = [self.method.citation, *family.citations]
         if self.result.interaction:
-            keys.append(self.interaction.citation)
+            keys += [self.interaction.citation, self.entity_encoder.citation]
         if self.encoder_row:
             keys.append(self.encoder_row.citation)
         if len(self.widths) > 1:

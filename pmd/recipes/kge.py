@@ -35,7 +35,8 @@ from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_unseen, warn_of_untrained, write_ranks
 from pmd.recipes.stages import Banner, run_stages
-from pmd.settings.catalogue import METHODS
+from pmd.settings.catalogue import ENTITY_ENCODERS, METHODS
+from pmd.settings.entity_encoders import TABLE
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
 from pmd.settings.kge_stages import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
 from pmd.settings.shared import OWN
@@ -74,6 +75,7 @@ class KgeRun(RankingRun):
         for split in config.evaluation.splits:
             warn_of_untrained(graph, split, entities=True)
         for stage in pending:
+            encoder_options(config, graph, stage.encoder)
             if stage.load:
                 check_load(stage, graph, config)
         self.orders = {}
@@ -92,7 +94,9 @@ class KgeRun(RankingRun):
             labels += ", false ones left out" if loss.filtered else ""
             labels += ", self-adversarial" if loss.adversarial else ""
         relations = ", reciprocal relations" if config.model.reciprocal else ""
-        lines = {"graph": self.graph_line, "model": f"{config.model.interaction}{relations}", "loss": labels}
+        encoders = [*dict.fromkeys(stage.encoder for stage in self.stages.values() if stage.encoder != TABLE)]
+        by = f", entities by {' and '.join(ENTITY_ENCODERS[name].title for name in encoders)}" if encoders else ""
+        lines = {"graph": self.graph_line, "model": f"{config.model.interaction}{relations}{by}", "loss": labels}
         rows = [
             (
                 stage.name,
@@ -116,11 +120,7 @@ class KgeRun(RankingRun):
         """Train the model of a stage; returns it, and how its training went."""
         config, graph = self.config, self.data
         set_seed(seed)
-        model = (
-            load_model(self.run.folder / stage.start)
-            if stage.start
-            else new_model(config, graph, stage.dim, stage.widths)
-        )
+        model = load_model(self.run.folder / stage.start) if stage.start else new_model(config, graph, stage)
         model.to(self.accelerator.device)
         examples = collator(config, graph, seed)
         progress = self.fit(
@@ -202,6 +202,7 @@ class KgeRun(RankingRun):
             released=stage.release,
             start=stage.start,
             parameters=num_parameters(model),
+            **({} if model.encoder == TABLE else {"entity_encoder": model.encoder}),
             **training,
             rank_seconds=seconds,
             metrics=metrics,
@@ -223,8 +224,8 @@ def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) 
     """Refuse a model to load that does not fit the run."""
     key = f"stages ({stage.name}).load"
     check_folder(key, stage.load)
-    stored, wanted = load_for(stage.load, graph), new_model(config, graph, stage.dim)
-    for name in ("name", "dim", "norm", "reciprocal", "unit_entities"):
+    stored, wanted = load_for(stage.load, graph), untrained(config, graph, stage)
+    for name in ("name", "dim", "norm", "reciprocal", "unit_entities", "encoder"):
         ours, theirs = getattr(wanted, name), getattr(stored, name)
         if ours != theirs:
             setting = "interaction" if name == "name" else name
@@ -246,20 +247,39 @@ def widths_text(stage: KgeStageConfig) -> str:
     return ", ".join(shown if len(shown) <= 6 else [*shown[:3], "…", shown[-1]])
 
 
-def new_model(config: KgeConfig, graph: KnowledgeGraph, dim: int, widths: Sequence[int] | None = None) -> KgeModel:
-    """An untrained model of this run's kind."""
+def new_model(config: KgeConfig, graph: KnowledgeGraph, stage: KgeStageConfig) -> KgeModel:
+    """The model of a stage, untrained; an encoder of its entities has read the graph."""
+    model = untrained(config, graph, stage)
+    if model.entity_encoder is not None:
+        model.entity_encoder.read_graph(graph.train)
+    return model
+
+
+def untrained(config: KgeConfig, graph: KnowledgeGraph, stage: KgeStageConfig) -> KgeModel:
+    """A model of this run's kind, of the width and encoder of a stage."""
     model = config.model
     return KgeModel(
         interaction=model.interaction,
         num_entities=graph.num_entities,
         num_relations=graph.num_relations,
-        dim=dim,
-        widths=widths,
+        dim=stage.dim,
+        widths=stage.widths,
         norm=model.norm,
         reciprocal=model.reciprocal,
         unit_entities=model.unit_entities,
         init=model.init,
+        entity_encoder=encoder_options(config, graph, stage.encoder),
     )
+
+
+def encoder_options(config: KgeConfig, graph: KnowledgeGraph, name: str) -> dict[str, Any] | None:
+    """Name and arguments of an encoder for a graph; None for a table. PmdError for settings that do not fit the graph."""
+    if name == TABLE:
+        return None
+    options = (
+        ENTITY_ENCODERS[name].load_class().options(getattr(config.model, name), graph.num_entities, len(graph.train))
+    )
+    return {"name": name, **options}
 
 
 def validation_batches(config: KgeConfig, graph: KnowledgeGraph) -> Iterator[KgeBatch]:

@@ -181,7 +181,7 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
 def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> Facts:
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
-    config_yaml = run.settings
+    config_yaml, result = run.settings, run.results[stage.name]
     settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
     dim, data = width_of(settings), config_yaml["data"].get("path")
     index = Index(folder / "index") if family.ranks else None
@@ -198,7 +198,8 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         dim=dim,
         whole=width_of(stored_settings(stage)),
         widths=tuple(width for width in settings.get("widths") or () if width <= dim) or (dim,),
-        parameters=sum(numbers_in(path) for path in weights),
+        # What an encoder of entities has read of the graph lies beside its parameters.
+        parameters=result.parameters if result.entity_encoder else sum(numbers_in(path) for path in weights),
         size=sum(path.stat().st_size for path in weights),
         tables=tables_of(family, config_yaml, run.results),
         graph=graph,

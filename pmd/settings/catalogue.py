@@ -1,4 +1,5 @@
-"""The catalogue: a row for each family of models, encoder, interaction, method, metric and task. The rows stand in catalogue.yaml.
+"""The catalogue: a row for each family of models, encoder, interaction, entity encoder, method, metric and task, in
+catalogue.yaml.
 
 Checks, tables, cards, reports, shell completion and help read names and titles here and nowhere else. `register` adds a
 row from outside the package, and every reader then knows it. Rows are strings and numbers: a class is written
@@ -26,6 +27,7 @@ Row = TypeVar("Row")
 InteractionName = NewType("InteractionName", str)
 TextMethod = NewType("TextMethod", str)
 EmbeddingMethod = NewType("EmbeddingMethod", str)
+EntityEncoderName = NewType("EntityEncoderName", str)
 BertMethod = NewType("BertMethod", str)
 RankingMetric = NewType("RankingMetric", str)
 TaskName = NewType("TaskName", str)
@@ -54,6 +56,28 @@ class Interaction:
     citation: str | None = None
 
     def load_class(self) -> type:
+        return resolve_name(self.implementation)
+
+
+@dataclass(frozen=True)
+class EntityEncoder:
+    """Where an embedding model has the vectors of its entities from.
+
+    Args:
+        name: in settings.
+        title: in papers.
+        implementation: its class, a `pmd.models.kge.entities.encoder.EntityEncoder`; None for a table of them.
+        summary: how it comes to them: the end of a sentence that begins with "Its entities' vectors are".
+        citation: its key in `pmd/hub/papers.bib`, if it has a paper.
+    """
+
+    name: str
+    title: str
+    summary: str
+    implementation: str | None = None
+    citation: str | None = None
+
+    def load_class(self) -> Any:
         return resolve_name(self.implementation)
 
 
@@ -225,6 +249,7 @@ def _rows(row: type[Row], stored: Mapping[str, Mapping[str, Any]], **shared: str
 FAMILIES = _rows(Family, _STORED["families"])
 ENCODERS = _rows(Encoder, _STORED["encoders"])
 INTERACTIONS = _rows(Interaction, _STORED["interactions"])
+ENTITY_ENCODERS = _rows(EntityEncoder, _STORED["entity_encoders"])
 METHODS = {family: _rows(Method, stored, family=family) for family, stored in _STORED["methods"].items()}
 METRICS = {measured: _rows(Metric, stored) for measured, stored in _STORED["metrics"].items()}
 TASKS = _rows(GlueTask, _STORED["tasks"])
@@ -261,6 +286,7 @@ def choices(hint: Any) -> list[str]:
         InteractionName: INTERACTIONS,
         TextMethod: METHODS["text"],
         EmbeddingMethod: METHODS["embedding"],
+        EntityEncoderName: ENTITY_ENCODERS,
         BertMethod: METHODS["bert"],
         RankingMetric: METRICS["ranking"],
         TaskName: TASKS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pmd.settings.catalogue import EmbeddingMethod, InteractionName
+from pmd.settings.catalogue import EmbeddingMethod, EntityEncoderName, InteractionName
+from pmd.settings.entity_encoders import EarlConfig, NodePieceConfig
 from pmd.settings.med import MedConfig
 from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
@@ -24,6 +25,9 @@ class ModelConfig:
         reciprocal: a second embedding of every relation for its inverse; head queries become tail queries.
         unit_entities: entities are scaled to length 1 (PairRE).
         init: entities start uniform in ±init; null gives them a length of about 1.
+        encoder: what the vectors of entities come from: a `table` of them, or few parameters: `nodepiece` or `earl`.
+        nodepiece: settings of that encoder.
+        earl: settings of that encoder.
     """
 
     interaction: InteractionName = "rotate"
@@ -33,6 +37,9 @@ class ModelConfig:
     reciprocal: bool = False
     unit_entities: bool = False
     init: float | None = None
+    encoder: EntityEncoderName = "table"
+    nodepiece: NodePieceConfig = field(default_factory=NodePieceConfig)
+    earl: EarlConfig = field(default_factory=EarlConfig)
 
     def __post_init__(self) -> None:
         self.interaction = InteractionName(self.interaction.lower())
@@ -148,6 +155,7 @@ class KgeStageConfig:
         order: of the dimensions before `crop`: as they are (null), by `loss`: how much the loss on a sample of
             1,024 validation triples rises without them, or by `value`: their mean absolute value.
         load: a folder of a trained model to take in place of training this stage.
+        encoder: overrides `model.encoder`.
     """
 
     name: str
@@ -170,6 +178,7 @@ class KgeStageConfig:
     crop: str | None = None
     order: Literal["loss", "value"] | None = None
     load: str | None = None
+    encoder: EntityEncoderName | None = None
 
 
 @dataclass

@@ -9,6 +9,7 @@ from functools import partial
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, inherit, numbers_at, resolve_in_order
+from pmd.settings.entity_encoders import check_encoder, check_encoders
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig, check_widths, resolve_med
 from pmd.settings.shared import OWN
@@ -23,6 +24,7 @@ SHIFT_FREE = ("softmax", "one_vs_all")
 """Losses that a number added to all scores does not change."""
 
 INHERITED = {"dim": "model.dim", "alpha": "dual.alpha", "beta": "dual.beta", "lr": "train.lr", "loss": "loss.name"}
+INHERITED |= {"encoder": "model.encoder"}
 INHERITED |= {name: f"loss.{name}" for name in ("scale", "constraint", "adversarial")}
 """The settings of a stage that are else those of the run, by their keys there."""
 
@@ -71,6 +73,7 @@ def _resolve(config: KgeConfig, stage: KgeStageConfig, key: str, earlier: dict[s
     )
     _check_stage(stage, key, earlier)
     _check_loss(stage, key, config)
+    check_encoder(stage, key, config, earlier)
     return stage
 
 
@@ -201,6 +204,7 @@ def check_kge(config: KgeConfig) -> None:
     check_numbers(numbers_at(config, *POSITIVE), numbers_at(config, *NOT_NEGATIVE), numbers_at(config, "loss.margin"))
     _check_used(config)
     _check_med(config)
+    check_encoders(config)
     for dim in config.dual.students or ():
         check_numbers({"dual.students": dim})
     if config.dual.lrs is not None and len(config.dual.lrs) != len(config.dual.students or ()):

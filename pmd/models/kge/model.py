@@ -3,14 +3,17 @@
 Tables are (num, parts, dim); a sub-model of width w is `[..., :w]` of all of them. `score` takes the width as an
 argument (`width=40`), `score_widths` scores all widths in one pass, and `crop(40)` is the stand-alone model of that
 width; the three agree. The model is a `TripleScorer`: `pmd.rank` ranks it, `pmd.rank_widths` all its widths.
+
+Entities may be computed by an encoder in place of a table (`pmd.models.kge.entities`); such a model has one width.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,14 +24,20 @@ from torch.nn.functional import normalize, pad
 from pmd.core.errors import PmdError
 from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.models.families import check_width
+from pmd.models.kge.entities.encoder import Sizes, make_encoder
 from pmd.models.kge.interactions import Norm, make_interaction
 from pmd.models.kge.kernels import read_rows
 from pmd.models.kge.width_scores import WidthScores
+from pmd.settings.entity_encoders import TABLE
 from pmd.settings.med import check_widths
 
 Comparison = tuple[Tensor, Target, Tensor]
 """Triples (b, 3), the place in them that candidates take (its entry is not read), and candidates: entities (groups, k).
 Consecutive triples, ⌈b / groups⌉ at a time, share a row of k candidates, so (b, k) gives every triple its own."""
+
+NOT_CROPPED = (
+    "width: an encoder computes the entities of this model, which has no narrower ones; train one of that width"
+)
 
 
 class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowledge-graph-completion"]):
@@ -44,9 +53,11 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
             (t, inverse r, ?) (Lacroix et al., ICML 2018). `score` asks for the tail.
         unit_entities: entities are scaled to length 1 after the crop, as PairRE's authors do.
         init: entities are drawn evenly from ±init; default such that their length is about 1, whatever `dim`.
+        entity_encoder: `name` and arguments of what computes the entities; default a table of them. `read_graph` of the
+            attribute then gives it the triples of training.
 
     Raises:
-        PmdError: for an unknown interaction or norm, or widths that do not increase up to `dim`.
+        PmdError: for an unknown interaction, norm or encoder, or widths that do not increase up to `dim`.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         reciprocal: bool = False,
         unit_entities: bool = False,
         init: float | None = None,
+        entity_encoder: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.name, self.interaction = interaction.lower(), make_interaction(interaction, norm)
@@ -71,20 +83,33 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
             check_widths("widths", self.widths, dim, "dim")
         self.reciprocal, self.unit_entities = reciprocal, unit_entities
         parts, relations = self.interaction.entity_parts, num_relations * (2 if reciprocal else 1)
+        relation_size, scale = self.interaction.relation_parts * dim, init or math.sqrt(3 / (parts * dim))
+        sizes = Sizes(num_entities, num_relations, parts * dim, relation_size, scale)
+        self.entity_encoder = make_encoder(entity_encoder, sizes) if entity_encoder else None
         # One row for each entity, its parts one after the other, so that an embedding is one read.
-        self.entity_rows = nn.Embedding(num_entities, parts * dim)
-        self.relation_rows = nn.Embedding(relations, self.interaction.relation_parts * dim)
-        self._initialise(init or math.sqrt(3 / (parts * dim)))
+        self.entity_rows = None if entity_encoder else nn.Embedding(num_entities, parts * dim)
+        self.relation_rows = nn.Embedding(relations, relation_size)
+        self._initialise(scale)
+        if entity_encoder:
+            self._checked_width(self.widths[0])
 
     @property
     def entities(self) -> Tensor:
-        """(num_entities, parts, dim), the parameters themselves."""
-        return self.entity_rows.weight.unflatten(-1, (-1, self.dim))
+        """(num_entities, parts, dim), the parameters themselves unless an encoder computes them."""
+        rows = (
+            self.entity_encoder.entities(self.relation_rows.weight) if self.entity_encoder else self.entity_rows.weight
+        )
+        return rows.unflatten(-1, (-1, self.dim))
 
     @property
     def relations(self) -> Tensor:
         """(num_relations, parts, dim), twice as many rows with reciprocal relations. RotatE's are phases in radians."""
-        return self.relation_rows.weight.unflatten(-1, (-1, self.dim))
+        return self._relation_table().unflatten(-1, (-1, self.dim))
+
+    @property
+    def encoder(self) -> str:
+        """Where the entities' vectors come from: `table`, or the name of their encoder."""
+        return self._hub_mixin_config["entity_encoder"]["name"] if self.entity_encoder else TABLE
 
     @property
     def norm(self) -> Norm | None:
@@ -93,11 +118,14 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     @property
     def device(self) -> torch.device:
-        return self.entity_rows.weight.device
+        return self.relation_rows.weight.device
 
     def sparse_gradients(self, sparse: bool = True) -> KgeModel:
-        """Give the tables gradients that hold only the rows that were read (for `SparseAdam`)."""
-        self.entity_rows.sparse = self.relation_rows.sparse = sparse
+        """Give the tables gradients that hold only the rows that were read (for `SparseAdam`). PmdError without a table."""
+        if sparse and self.entity_encoder:
+            raise PmdError("sparse gradients: an encoder computes the entities, and all its parameters move; use adam")
+        for table in filter(None, (self.entity_rows, self.relation_rows)):
+            table.sparse = sparse
         return self
 
     def score(self, triples: Tensor, width: int | None = None) -> Tensor:
@@ -178,9 +206,10 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         # Triples of one relation are compared with the same candidates: those are computed once for each relation.
         scores = torch.empty(len(triples), self.num_entities, device=query.device)
         parts = []
+        all_relations = self.relations[..., :width]
         for relation in relation_ids.unique():
             same = (relation_ids == relation).nonzero().squeeze(1)
-            changed = self.interaction.candidate(entities, self.relations[relation, :, :width], target)
+            changed = self.interaction.candidate(entities, all_relations[relation], target)
             parts.append((same, self.interaction.pairwise(query[same], changed).float()))
         return scores.index_copy(0, *(torch.cat(column) for column in zip(*parts))) if parts else scores
 
@@ -214,6 +243,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def crop(self, width: int) -> KgeModel:
         """A stand-alone model of this width with the same numbers; its widths are the model's narrower ones and its own."""
         width = self._checked_width(width)
+        if self.entity_encoder:  # it has no other width than its own
+            return copy.deepcopy(self)
         return self._selected(torch.arange(width), [w for w in self.widths if w < width] + [width])
 
     def select(self, dims: Tensor) -> KgeModel:
@@ -222,6 +253,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self._selected(dims, [len(dims)])
 
     def _selected(self, dims: Tensor, widths: list[int]) -> KgeModel:
+        if self.entity_encoder:
+            raise PmdError(NOT_CROPPED)
         dims = dims.to(self.device)
         settings = {**self._hub_mixin_config, "dim": len(dims), "widths": widths}
         with torch.random.fork_rng(devices=[]):  # its initial numbers are overwritten
@@ -262,14 +295,23 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return known, relations, relation_ids
 
     def _read_entities(self, width: int, *ids: Tensor) -> list[Tensor]:
-        return [self._normalised(embeddings) for embeddings in self._read_table(self.entity_rows, width, ids)]
+        ids = [part.to(self.device) for part in ids]
+        if self.entity_encoder:
+            rows = self.entity_encoder.read(self.relation_rows.weight, *ids)
+        else:
+            rows = read_rows(self.entity_rows.weight, *ids, sparse=self.entity_rows.sparse)
+        return [self._normalised(embeddings) for embeddings in self._embeddings(rows, width)]
 
     def _read_relations(self, width: int, *ids: Tensor) -> list[Tensor]:
-        return self._read_table(self.relation_rows, width, ids)
+        ids = [part.to(self.device) for part in ids]
+        return self._embeddings(read_rows(self._relation_table(), *ids, sparse=self.relation_rows.sparse), width)
 
-    def _read_table(self, table: nn.Embedding, width: int, ids: Sequence[Tensor]) -> list[Tensor]:
-        """Integers (…) each -> embeddings (…, parts, width) each."""
-        rows = read_rows(table.weight, *(part.to(self.device) for part in ids), sparse=table.sparse)
+    def _relation_table(self) -> Tensor:
+        rows = self.relation_rows.weight
+        return self.entity_encoder.relations(rows) if self.entity_encoder else rows
+
+    def _embeddings(self, rows: Sequence[Tensor], width: int) -> list[Tensor]:
+        """Rows (…, parts · dim) each -> embeddings (…, parts, width) each."""
         embeddings = [row.unflatten(-1, (-1, self.dim)) for row in rows]
         # Only if needed: a slice of everything would still copy the gradient.
         return embeddings if width == self.dim else [part[..., :width] for part in embeddings]
@@ -283,10 +325,13 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def _checked_width(self, width: int | None) -> int:
         width = self.dim if width is None else width
         check_width(width, self.dim)
+        if self.entity_encoder and width < self.dim:
+            raise PmdError(NOT_CROPPED)
         return width
 
     def _initialise(self, scale: float) -> None:
-        nn.init.uniform_(self.entity_rows.weight, -scale, scale)
+        if self.entity_rows is not None:
+            nn.init.uniform_(self.entity_rows.weight, -scale, scale)
         nn.init.uniform_(self.relation_rows.weight, *(self.interaction.relation_start or (-scale, scale)))
 
     @classmethod
