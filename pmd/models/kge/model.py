@@ -86,7 +86,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         relation_size, scale = self.interaction.relation_parts * dim, init or math.sqrt(3 / (parts * dim))
         sizes = Sizes(num_entities, num_relations, parts * dim, relation_size, scale)
         self.entity_encoder = make_encoder(entity_encoder, sizes) if entity_encoder else None
-        # One row for each entity, its parts one after the other, so that an embedding is one read.
+        # A row for each entity, its parts one after the other, so that an embedding is one read.
         self.entity_rows = None if entity_encoder else nn.Embedding(num_entities, parts * dim)
         self.relation_rows = nn.Embedding(relations, relation_size)
         self._initialise(scale)
@@ -96,15 +96,19 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     @property
     def entities(self) -> Tensor:
         """(num_entities, parts, dim), the parameters themselves unless an encoder computes them."""
-        rows = (
-            self.entity_encoder.entities(self.relation_rows.weight) if self.entity_encoder else self.entity_rows.weight
-        )
+        encoder, relations = self.entity_encoder, self.relation_rows.weight
+        rows = encoder.entities(relations) if encoder else self.entity_rows.weight
         return rows.unflatten(-1, (-1, self.dim))
 
     @property
     def relations(self) -> Tensor:
         """(num_relations, parts, dim), twice as many rows with reciprocal relations. RotatE's are phases in radians."""
-        return self._relation_table().unflatten(-1, (-1, self.dim))
+        return self._relation_table.unflatten(-1, (-1, self.dim))
+
+    @property
+    def _relation_table(self) -> Tensor:
+        rows = self.relation_rows.weight
+        return self.entity_encoder.relations(rows) if self.entity_encoder else rows
 
     @property
     def encoder(self) -> str:
@@ -243,9 +247,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def crop(self, width: int) -> KgeModel:
         """A stand-alone model of this width with the same numbers; its widths are the model's narrower ones and its own."""
         width = self._checked_width(width)
-        if self.entity_encoder:  # it has no other width than its own
-            return copy.deepcopy(self)
-        return self._selected(torch.arange(width), [w for w in self.widths if w < width] + [width])
+        narrower = [w for w in self.widths if w < width]
+        return copy.deepcopy(self) if self.entity_encoder else self._selected(torch.arange(width), [*narrower, width])
 
     def select(self, dims: Tensor) -> KgeModel:
         """A stand-alone model of these dimensions (w,), in this order. It has a single width, for its prefixes are not
@@ -304,11 +307,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     def _read_relations(self, width: int, *ids: Tensor) -> list[Tensor]:
         ids = [part.to(self.device) for part in ids]
-        return self._embeddings(read_rows(self._relation_table(), *ids, sparse=self.relation_rows.sparse), width)
-
-    def _relation_table(self) -> Tensor:
-        rows = self.relation_rows.weight
-        return self.entity_encoder.relations(rows) if self.entity_encoder else rows
+        return self._embeddings(read_rows(self._relation_table, *ids, sparse=self.relation_rows.sparse), width)
 
     def _embeddings(self, rows: Sequence[Tensor], width: int) -> list[Tensor]:
         """Rows (…, parts · dim) each -> embeddings (…, parts, width) each."""
