@@ -16,12 +16,13 @@ import logging
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from jsonargparse import auto_cli
 
 from pmd.cli.errors import run as run_reporting_errors
-from pmd.core.run import Run
+from pmd.core.run import Run, environment
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.tables import markdown, mean_and_deviation
@@ -82,10 +83,16 @@ def main(
                     settings = {"dim": dim, "epochs": epochs, "batch_size": batch_size, "negatives": negatives}
                     began = time.perf_counter()
                     valid, test = train(graph, name, seed=seed, lr=lr, margin=gamma, data=data, **settings)
-                    done.append({**key, "valid": valid, "test": test, "seconds": time.perf_counter() - began})
+                    noted = {"data": data, "dim": dim, "epochs": epochs, "environment": noted_environment()}
+                    done.append({**key, "valid": valid, "test": test, "seconds": time.perf_counter() - began, **noted})
                     with open(file, "a") as lines:
                         lines.write(json.dumps(done[-1]) + "\n")
     print(table(done, names, seeds))
+
+
+def noted_environment() -> dict[str, Any]:
+    """The versions, machine and command of both sides, which compute on a CPU."""
+    return environment(device="cpu", threads=torch.get_num_threads(), processes=1, precision="fp32")
 
 
 def train_ours(

@@ -280,6 +280,52 @@ def test_dualdes_rows_and_single_runs():
         assert metrics == {**next(iter(sub_model.metrics.values())), "score": sub_model.score}
 
 
+def test_a_file_of_both_sides_of_a_benchmark(tmp_path):
+    """At the rate that is best on validation on the mean over the seeds."""
+    file = tmp_path / "quality.jsonl"
+    scores = {
+        ("pmd", 0.1): (0.5, 0.7),
+        ("pmd", 0.2): (0.8, 0.3),
+        ("pykeen", 0.1): (0.2, 0.2),
+        ("pykeen", 0.2): (0.4, 0.1),
+    }
+    noted = {
+        "data": "a/umls",
+        "dim": 4,
+        "epochs": 7,
+        "environment": {"cpu_count": 2, "device": "cpu", "processor": "p"},
+    }
+    lines = [
+        {
+            "side": side,
+            "interaction": "rotate",
+            "seed": seed,
+            "lr": lr,
+            "valid": v,
+            "test": v / 2,
+            "seconds": 3.0,
+            **noted,
+        }
+        for (side, lr), valid in scores.items()
+        for seed, v in enumerate(valid)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    record = collected([str(file)], [], "kge_quality", 100, "query")
+    tests = {(e["row"], e["column"], e["seed"]): e["metrics"]["test"]["mrr"] for e in record["entries"]}
+    assert tests == {
+        ("RotatE", "pmd", 0): 0.25,
+        ("RotatE", "pmd", 1): 0.35,
+        ("RotatE", "PyKEEN", 0): 0.2,
+        ("RotatE", "PyKEEN", 1): 0.05,
+    }
+    assert {entry["epochs"] for entry in record["epochs"]} == {"7"}
+    assert record["about"]["data"] == ["umls"] and record["about"]["train_seconds"] == 12
+    assert record["about"]["machines"] == ["p, 2 cores, 1 thread"]
+    file.write_text("[]\n")
+    with pytest.raises(PmdError, match=r"is not a file of kge_quality\.py"):
+        cells_of([file])
+
+
 def test_folders_that_cannot_be_read(comparison, tmp_path):
     with pytest.raises(PmdError, match="is neither a run nor the folder of a comparison"):
         cells_of([tmp_path])

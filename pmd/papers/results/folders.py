@@ -2,14 +2,18 @@
 column of the table that it fills.
 
 A comparison of `pmd table compare`, `med`, `dualde` or `glue` has a run in `OUT/seedSEED/RUN`; which of them it is, the settings
-of its runs say. A single run is a comparison of its stages.
+of its runs say. A single run is a comparison of its stages. `scripts/bench/kge_quality.py` keeps a file with a line for each model.
 """
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
@@ -17,7 +21,7 @@ from pmd.core.results import Metrics, StageResult
 from pmd.core.run import Run
 from pmd.papers.dualde import row_of
 from pmd.papers.seeds import folder_name
-from pmd.settings.catalogue import TASKS
+from pmd.settings.catalogue import INTERACTIONS, TASKS
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.med_table import ORDERS, TITLES
@@ -54,6 +58,34 @@ class Cell:
         return self.run.folder / self.stage
 
 
+class LineRun(Run):
+    """A line of `kge_quality.py` as a run of one stage, `model`."""
+
+    def __init__(self, file: Path, line: Mapping[str, Any]):
+        super().__init__(file.parent / "{side}-{interaction}-{seed}-{lr:g}".format(**line))
+        self.line = line
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"data": {"path": self.line.get("data", "unknown data")}, "seed": self.line["seed"]}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        return self.line.get("environment", {})
+
+    @property
+    def results(self) -> dict[str, StageResult]:
+        metrics = {split: {"mrr": self.line[split]} for split in ("test", "valid")}
+        seconds, epochs = self.line["seconds"], self.line.get("epochs")
+        return {
+            "model": StageResult(metrics=metrics, epochs=epochs, train_seconds=seconds, dim=self.line.get("dim", 0))
+        }
+
+    @property
+    def finished(self) -> list[str]:
+        return ["model"]
+
+
 def cells_of(folders: Sequence[str | Path]) -> list[Cell]:
     """The cells of comparisons and of single runs. PmdError for a folder that is neither, and for a cell that two fill."""
     cells = [cell for folder in folders for cell in _cells(Path(folder))]
@@ -67,6 +99,8 @@ def cells_of(folders: Sequence[str | Path]) -> list[Cell]:
 
 
 def _cells(folder: Path) -> list[Cell]:
+    if folder.is_file():
+        return [*quality_cells(folder)]
     if (folder / "config.yaml").is_file():
         return [*run_cells(Run(folder))]
     runs = {
@@ -163,3 +197,20 @@ def glue_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
                 row = stage if stage.endswith(f"-{width}") else f"{stage}, {width}"
                 metrics = {split: {**values, "score": model.score} for split, values in model.metrics.items()}
                 yield Cell(row, TASKS[result.task].title, seed, run, stage, width, metrics)
+
+
+def quality_cells(file: Path) -> Iterator[Cell]:
+    """Interactions down, ours and PyKEEN's across, each at the rate whose mean on validation is best."""
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        models: dict[tuple[str, str], dict[float, list[Any]]] = defaultdict(lambda: defaultdict(list))
+        for line in lines:
+            models[line["interaction"], line["side"]][line["lr"]].append(line)
+    except (ValueError, KeyError, TypeError) as error:
+        raise PmdError(f"'{file}' is not a file of kge_quality.py ({error!r}); give one, or a folder") from None
+    for (interaction, side), by_rate in models.items():
+        best = max(by_rate.values(), key=lambda of_rate: fmean(line["valid"] for line in of_rate))
+        for line in best:
+            run = LineRun(file, line)
+            place = INTERACTIONS[interaction].title, {"pykeen": "PyKEEN"}.get(side, side), line["seed"]
+            yield Cell(*place, run, "model", line.get("dim", 0), run.results["model"].metrics)

@@ -54,7 +54,7 @@ def _epochs(stage: str, origins: dict[str, Origin], run: Run) -> list[str]:
     if origin.load:
         return _epochs_of_loaded(run, Path(origin.load))
     before = _epochs(origin.start, origins, run) if origin.start else []
-    return [*before, f"{origin.epochs:g}"] if origin.epochs else before or ["0"]
+    return [*before, f"{origin.epochs:g}"] if origin.epochs else before or ["?"]
 
 
 def _epochs_of_loaded(run: Run, model: Path) -> list[str]:
