@@ -241,7 +241,7 @@ def test_a_missing_record_is_named(tmp_path):
         rendered("<!-- results: none -->\n<!-- end -->", tmp_path)
 
 
-def test_croppable_models_and_their_rivals(table):
+def test_croppable_models_and_their_rivals(table, tmp_path):
     cells = {(cell.row, cell.column, cell.seed): cell for cell in cells_of([table.out])}
     widths = ("2", "4", "8")
     rows = {"DT": widths, "Ext-V": widths, "BKD": widths[:2], "TA": widths[:2], "best": widths}
@@ -260,6 +260,10 @@ def test_croppable_models_and_their_rivals(table):
     assert {*record["seconds"]} == {*rows}
     ours = [pair for pair in record["paired"]["pairs"] if (pair["row"], pair["column"]) == ("Ext-V", "8")]
     assert [pair["difference"] for pair in ours] == [0] * 4
+    write_record(tmp_path / "t.json", record)
+    (shown_table,) = tables_of(rendered("<!-- results: t about=false seconds=true -->\n<!-- end -->", tmp_path))
+    assert shown_table[0] == ["MRR, train", "2", "4", "8", "training (s)"]
+    assert [row[0] for row in shown_table[1:]] == [*dict.fromkeys(e["row"] for e in record["entries"])]
 
 
 def test_dualdes_rows_and_single_runs():
@@ -349,6 +353,7 @@ def test_commands_and_machines_in_words():
     command = "python scripts/med.py --config configs/med/t.yaml --base.data.path=/a/b/umls --out '/x y/z' --s '[0,1]'"
     shown = "python scripts/med.py --config configs/med/t.yaml --base.data.path=DIR/umls --out DIR/z --s '[0,1]'"
     assert shown_command(command) == shown
+    assert shown_command("pmd train --config /a/b/pmd/configs/kge/x.yaml") == "pmd train --config configs/kge/x.yaml"
     assert shown_command("pmd glue --models '[/a/b/c, d/e, /f]'") == "pmd glue --models '[DIR/c, d/e, /f]'"
     gpu = {"processor": "p", "cpu_count": 16, "device": "cuda:0", "device_name": "a GPU", "processes": 2}
     assert machine_text({**gpu, "precision": "bf16"}) == "p, 16 cores, a GPU, 2 processes, bf16"

@@ -107,6 +107,12 @@ def _names(entries: Sequence[Mapping[str, Any]], part: str) -> list[str]:
     return [*dict.fromkeys(entry[part] for entry in entries)]
 
 
+def _columns(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the columns in the order of the record; widths from narrow to wide."""
+    names = _names(entries, "column")
+    return sorted(names, key=int) if all(name.isdigit() for name in names) else names
+
+
 def _table_and_about(block: Block, record: Mapping[str, Any]) -> str:
     parts = [results_table(block, record).markdown()]
     parts += [legend(block, record)] if block.better else []
@@ -139,7 +145,7 @@ def _listed(text: str, separator: str) -> list[str]:
 def results_table(block: Block, record: Mapping[str, Any]) -> Table:
     """Means over seeds: rows down, and across the columns or, of one column, several metrics. The best are bold."""
     entries, metrics = chosen(block, record), _listed(block.metric, ",")
-    columns = _names(entries, "column")
+    columns = _columns(entries)
     if len(metrics) > 1 and len(columns) > 1:
         raise PmdError(
             f"results: {block.name}: {len(metrics)} metrics of {len(columns)} columns; choose one of columns="
@@ -230,7 +236,7 @@ def paired_text(block: Block, record: Mapping[str, Any]) -> str:
     for row in _names(entries, "row"):
         cells = {
             (f"{column} {title(metric)}" if several else column): pairs.get((row, column, metric))
-            for column in _names(entries, "column")
+            for column in _columns(entries)
             for metric in metrics
         }
         if any(cells.values()):
@@ -257,7 +263,9 @@ def epochs_text(block: Block, record: Mapping[str, Any]) -> str:
         by_row.setdefault(entry["row"], {})[entry["column"]] = entry["epochs"]
     if all(len({*cells.values()}) == 1 for cells in by_row.values()):
         by_row = {row: {"all": next(iter(cells.values()))} for row, cells in by_row.items()}
-    columns = [*dict.fromkeys(column for cells in by_row.values() for column in cells)]
+        columns = ["all"]
+    else:
+        columns = _columns(entries)
     rows: dict[tuple[str, ...], list[str]] = {}
     for row, cells in by_row.items():
         rows.setdefault(tuple(cells.get(column, "") for column in columns), []).append(row)

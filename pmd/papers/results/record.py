@@ -93,8 +93,15 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def shown_command(command: str) -> str:
-    """A command line without the places of one machine: of a path from the root the last part is left."""
-    return shlex.join(re.sub(r"(?<![\w.~-])/(?:[^/'\",\]]+/)+", "DIR/", word) for word in shlex.split(command))
+    """A command line without the places of one machine: of a path from the root the last part is left, of a config in a
+    checkout the part that begins with `configs`."""
+
+    def of_checkout(word: str) -> str:
+        return re.sub(r"(?<![\w.~-])/(?:[^/'\",\]]+/)*?(?:pmd/)?configs/", "configs/", word)
+
+    return shlex.join(
+        re.sub(r"(?<![\w.~-])/(?:[^/'\",\]]+/)+", "DIR/", of_checkout(word)) for word in shlex.split(command)
+    )
 
 
 def machine_text(environment: dict[str, Any]) -> str:
