@@ -258,8 +258,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def _selected(self, dims: Tensor, widths: list[int]) -> KgeModel:
         if self.entity_encoder:
             raise PmdError(NOT_CROPPED)
-        dims = dims.to(self.device)
-        settings = {**self._hub_mixin_config, "dim": len(dims), "widths": widths}
+        settings, dims = {**self._hub_mixin_config, "dim": len(dims), "widths": widths}, dims.to(self.device)
         with torch.random.fork_rng(devices=[]):  # its initial numbers are overwritten
             small = KgeModel(**settings)
         small.to(self.entity_rows.weight)
