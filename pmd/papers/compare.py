@@ -6,6 +6,7 @@ that do not change it. Finished runs are never repeated, so the same command con
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,12 +40,12 @@ class Variant:
 
 
 def paper_methods() -> list[Variant]:
-    """The rows of the paper's Table 3, with its ablation: LKD and PKD are taught by the first teacher."""
-    direct = "--distill.taught_by=teacher"
+    """The rows of the paper's Table 3, with its ablation: LKD and PKD are taught by the first teacher. All train as long."""
+    direct, long = "--distill.taught_by=teacher", "--distill.chain_epochs=true"
     return [
-        Variant("no distillation", ["--distill.method=none"]),
-        Variant("LKD", ["--distill.method=lkd", direct]),
-        Variant("PKD", ["--distill.method=pkd", direct]),
+        Variant("no distillation", ["--distill.method=none", long]),
+        Variant("LKD", ["--distill.method=lkd", direct, long]),
+        Variant("PKD", ["--distill.method=pkd", direct, long]),
         Variant("PMD without MGFD", ["--distill.method=pmd_no_mgfd"]),
         Variant("PMD", ["--distill.method=pmd"]),
     ]
@@ -60,7 +61,7 @@ class CompareConfig:
         seeds: every variant is run once for each.
         variants: the rows; by default the paper's Table 3.
         options: options of `pmd progressive` for all variants.
-        metric: what the cells show.
+        metric: what the cells show; a list for a table of each.
     """
 
     base: str
@@ -68,7 +69,11 @@ class CompareConfig:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     variants: list[Variant] = field(default_factory=paper_methods)
     options: list[str] = field(default_factory=list)
-    metric: RankingMetric = "mrr"
+    metric: RankingMetric | list[RankingMetric] = "mrr"
+
+    @property
+    def metrics(self) -> list[str]:
+        return [self.metric] if isinstance(self.metric, str) else list(self.metric)
 
 
 Results = dict[str, list[dict[str, StageResult]]]
@@ -78,7 +83,8 @@ Results = dict[str, list[dict[str, StageResult]]]
 def compare(config: CompareConfig) -> str:
     """Run what is missing and return the table, which is also written to `OUT/table.md`. PmdError for variants that
     cannot be run, before the first of them starts."""
-    lookup(METRICS["ranking"], config.metric, "metric")
+    for metric in config.metrics:
+        lookup(METRICS["ranking"], metric, "metric")
     folders = ["teacher", *(folder_name(variant.name) for variant in config.variants)]
     for variant, folder in zip(config.variants, folders[1:]):
         if folders.count(folder) > 1:
@@ -97,7 +103,7 @@ def compare(config: CompareConfig) -> str:
         settings = _with_shared_teacher(config, settings, seed, out)
         announce(f"== {variant.name}, seed {seed}")
         results[variant.name].append(_run(settings, out / f"seed{seed}" / folder_name(variant.name)).results)
-        text = write_tables(out, results, comparison_tables(results, config.metric))
+        text = write_tables(out, results, comparison_tables(results, config.metrics))
     return text
 
 
@@ -137,16 +143,19 @@ def _identity(settings: ProgressiveConfig) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in ("distill", "name", "runs")}
 
 
-def comparison_tables(results: Mapping[str, Sequence[Mapping[str, StageResult]]], metric: str) -> list[Table]:
-    """Variants down and stages across, a table for each split that was ranked."""
+def comparison_tables(
+    results: Mapping[str, Sequence[Mapping[str, StageResult]]], metrics: Sequence[str]
+) -> list[Table]:
+    """Variants down and stages across, a table for each split that was ranked and each metric."""
     runs = [run for seeds in results.values() for run in seeds]
     stages = [*dict.fromkeys(stage for run in runs for stage in run)]
+    last = {"seeds": [str(len(seeds)) for seeds in results.values()]}
     tables = []
-    for split in next(iter(runs[0].values())).metrics:
+    for split, metric in itertools.product(next(iter(runs[0].values())).metrics, metrics):
         rows = {
             name: {stage: [run[stage].metrics[split][metric] for run in seeds if stage in run] for stage in stages}
             for name, seeds in results.items()
         }
-        last = {"seeds": [str(len(seeds)) for seeds in results.values()]}
-        tables.append(seeds_table([f"{metric}, {split}"], stages, rows, last=last))
+        digits = METRICS["ranking"][metric].digits
+        tables.append(seeds_table([f"{metric}, {split}"], stages, rows, last=last, digits=digits))
     return tables

@@ -145,6 +145,9 @@ class DistillConfig:
             attention, the mean of its word pieces' vectors.
         mask_rates: mask rates of the grades, as many as there are depths.
         epochs: of a distilled stage; default `train.epochs`.
+        chain_epochs: for comparisons of equal length: grades that do not start where the grade above ended train as long as the
+            chain to their depth would take. Those of the first `teacher` take 1, 2, 3, … times `epochs`, those without a
+            teacher `train.epochs` more.
         lr: of a distilled stage; default `train.lr`.
         bag_lr: of a stage without layers, whose vectors of word pieces want larger steps.
         batch_size: of a distilled stage; default `train.batch_size`.
@@ -167,6 +170,7 @@ class DistillConfig:
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
     epochs: int | None = None
+    chain_epochs: bool = False
     lr: float | None = None
     bag_lr: float = 0.03
     batch_size: int | None = None

@@ -38,16 +38,29 @@ def grade_depths(layers: int) -> list[int]:
     return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
 
 
-def default_stages(layers: int, distill: DistillConfig) -> list[StageConfig]:
+def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
     """A teacher and the grades of `distill` for a checkpoint with `layers` layers; equal depths once."""
+    distill = config.distill
     depths = distill.depths or grade_depths(layers)
     if len(depths) != len(distill.mask_rates):
         raise PmdError(
             f"distill.mask_rates: {len(distill.mask_rates)} rates for {len(depths)} grades; give one for each"
         )
     rates = dict(reversed([*zip(depths, distill.mask_rates)]))
-    grades = [StageConfig(f"grade{depth}", depth, rates[depth]) for depth in dict.fromkeys(depths)]
+    grades = [
+        StageConfig(f"grade{depth}", depth, rates[depth], epochs=_chain_epochs(config, place))
+        for place, depth in enumerate(dict.fromkeys(depths), start=1)
+    ]
     return [StageConfig("teacher", layers), *grades]
+
+
+def _chain_epochs(config: ProgressiveConfig, place: int) -> int | None:
+    """The epochs of the grade at a place of the chain, from 1, by `distill.chain_epochs`; None for those of the run."""
+    distill, train = config.distill, config.train
+    untaught = not lookup(METHODS["text"], distill.method, "distill.method").teacher
+    if not distill.chain_epochs or (distill.taught_by == "grade_above" and not untaught):
+        return None
+    return place * first_set(distill.epochs, train.epochs) + (train.epochs if untaught else 0)
 
 
 def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
@@ -55,7 +68,7 @@ def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
 
     PmdError, naming stage and remedy, for one that cannot be run.
     """
-    stages = default_stages(layers, config.distill) if config.stages is None else config.stages
+    stages = default_stages(layers, config) if config.stages is None else config.stages
     empty = "the list is empty; leave it out for a teacher and four grades"
     return resolve_in_order(stages, partial(_resolve, config, layers), empty)
 

@@ -3,6 +3,7 @@ import torch
 from scipy.special import rel_entr, softmax
 
 from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
+from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.distill.text_supervised import Supervised
 from pmd.settings.text import ContrastiveConfig, DistillConfig
 
@@ -101,3 +102,28 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it():
     terms = objective_(tiny_batch(POSITIONS))
     assert terms["logits"].item() == pytest.approx(0, abs=1e-5)
     assert objective_.pairs == {1: 1} and terms["layers"].item() == pytest.approx(0, abs=1e-6)
+
+
+@torch.no_grad()
+def test_without_masked_features_pmd_with_softened_scores_is_lkd():
+    distill = DistillConfig("pmd_no_mgfd", alpha=0.4, beta=0.0, score="kl", temperature=3.0)
+    student, teacher = tiny_model(2, seed=1), tiny_model(4, seed=2, init_temperature=0.2)
+    plain = MaskedFeatureDistillation(
+        *supervised_arguments(student, ContrastiveConfig()),
+        teacher=teacher,
+        distill=distill,
+        mask_rate=0.0,
+        mask=0,
+        special=torch.tensor([0]),
+    ).train()
+    lkd, batch = objective("lkd"), tiny_batch(POSITIONS)
+    assert plain.total(plain(batch)).item() == lkd.total(lkd(batch)).item() > 0
+
+
+@torch.no_grad()
+def test_with_one_layer_pkd_is_lkd():
+    found = []
+    for method in ("lkd", "pkd"):
+        objective_ = objective(method, tiny_model(1, seed=1))
+        found.append(objective_.total(objective_(tiny_batch(POSITIONS))).item())
+    assert found[0] == found[1] > 0

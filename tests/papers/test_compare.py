@@ -1,11 +1,15 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.papers.compare import comparison_tables
+from pmd.papers.compare import CompareConfig, comparison_tables
+from pmd.settings.parse import read_config
+from pmd.settings.text import ProgressiveConfig
+from pmd.settings.text_stages import resolve_stages
 
 compare_command = COMMANDS["table"]["compare"]
 
@@ -16,9 +20,62 @@ def result(value):
 
 def test_cells_are_mean_and_standard_deviation():
     results = {"a": [{"x": result(0.1), "y": result(0.5)}, {"x": result(0.3)}], "b": [{"x": result(0.2)}]}
-    (table,) = comparison_tables(results, "mrr")
+    (table,) = comparison_tables(results, ["mrr"])
     assert table.columns == ["mrr, test", "x", "y", "seeds"]
     assert table.rows == [["a", "0.200 ± 0.141", "0.500", "2"], ["b", "0.200", "", "1"]]
+
+
+def test_several_metrics_make_a_table_each():
+    results = {"a": [{"x": StageResult(metrics={"test": {"mrr": 0.25, "mr": 12.34}})}]}
+    tables = comparison_tables(results, ["mrr", "mr"])
+    assert [(table.columns[0], table.rows[0][1]) for table in tables] == [("mrr, test", "0.250"), ("mr, test", "12.3")]
+
+
+CONFIGS = Path(__file__).parents[2] / "pmd" / "configs" / "pmd"
+METHODS = {
+    "world_methods": [6, 12, 18, 24],
+    "umls_methods": [5, 10, 15, 20],
+    "wn18rr_inductive_methods": [5, 10, 15, 20],
+}
+NAMES = ["mask_rates", "mask_schedules", "schedules", "weights"]
+
+
+def planned(name: str) -> dict[str, list]:
+    """The stages of every row of a comparison."""
+    config = read_config(CompareConfig, ["--config", str(CONFIGS / f"{name}.yaml")])
+    depth = 4 if config.base == "pmd/world" else 6
+
+    def stages(options: list[str]) -> list:
+        settings = read_config(ProgressiveConfig, ["--config", config.base, *config.options, *options])
+        return resolve_stages(settings, depth)
+
+    assert stages([])  # of the shared teacher
+    return {variant.name: stages(variant.options) for variant in config.variants}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_the_same_epochs_to_a_depth(name):
+    depths = [4, 3, 2, 1] if name == "world_methods" else [6, 5, 3, 2]
+    expected = dict(zip(depths, METHODS[name]))
+    rows = planned(name)
+    assert len(rows) == 9
+    for row, stages in rows.items():
+        by_name = {stage.name: stage for stage in stages}
+        for stage in stages[1:]:
+            before = stage
+            epochs = 0
+            while before.teacher != "none":
+                epochs, before = epochs + before.epochs, by_name[before.teacher]
+            if row == "no distillation":
+                epochs = stage.epochs - stages[0].epochs
+            assert epochs == expected[stage.layers], (row, stage.name)
+    assert [stage.layers for stage in rows["PMD in one step"]] == [depths[0], depths[-1]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rows_of_other_comparisons_can_run(name):
+    rows = planned(name)
+    assert len(rows) >= 2 and all(len(stages) >= 2 for stages in rows.values())
 
 
 def test_variants_share_a_teacher_and_nothing_is_done_twice(folder, tmp_path, capsys):

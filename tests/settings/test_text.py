@@ -85,6 +85,23 @@ def test_settings_left_out_are_those_of_the_run():
     assert (third.teacher, third.layers) == ("a", 1)
 
 
+@pytest.mark.parametrize(
+    ("distill", "epochs"),
+    [
+        (DistillConfig(), [6, 6, 6, 6]),
+        (DistillConfig(taught_by="teacher"), [6, 12, 18, 24]),
+        (DistillConfig("lkd", taught_by="teacher", depths=[3, 1], mask_rates=[0.0, 0.0]), [6, 12]),
+        (DistillConfig("none"), [16, 22, 28, 34]),  # without a teacher
+    ],
+)
+def test_grades_that_begin_elsewhere_may_train_as_long_as_the_chain(distill, epochs):
+    config = ProgressiveConfig(train=TrainConfig(epochs=10), distill=replace(distill, epochs=6))
+    without = [stage.epochs for stage in resolve_stages(config, 4)]
+    assert without == [10] + [10 if distill.method == "none" else 6] * len(epochs)
+    config.distill.chain_epochs = True
+    assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, *epochs]
+
+
 def test_batches_queues_and_features_of_students_may_differ_from_the_teachers():
     config = ProgressiveConfig(
         train=TrainConfig(batch_size=512),
@@ -147,9 +164,8 @@ def error(config: ProgressiveConfig, layers: int = 4) -> str:
         (StageConfig("none"), "stages[1].name: 'none'"),
         (StageConfig("b", teacher="c"), "stages[1] (b).teacher…'c'"),
         (StageConfig("b", teacher="b"), "stages[1] (b).teacher…'b'"),
-        (StageConfig("b", 0), "stages[1] (b).layers: 0"),
         (StageConfig("b", -1), "stages[1] (b).layers: -1"),
-        (StageConfig("b", 4), "stages[1] (b).layers: 4…3…1…3"),
+        (StageConfig("b", 4), "stages[1] (b).layers: 4…3…0…3"),
         (StageConfig("b", 5, init="pretrained"), "stages[1] (b).layers: 5…4"),
         (StageConfig("b", 2, teacher_layers=[0]), "stages[1] (b).teacher_layers: [0]…2"),
         (StageConfig("b", 2, teacher_layers=[0, 3]), "stages[1] (b).teacher_layers: [0, 3]"),
