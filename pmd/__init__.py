@@ -31,6 +31,7 @@ _HOMES = {
     "train": "pmd.api.runs",
     "glue": "pmd.api.runs",
     "tune": "pmd.api.tuning.tune",
+    "fuse": "pmd.api.runs",
     "evaluate": "pmd.api.calls",
     "crop": "pmd.api.calls",
     "export": "pmd.api.calls",

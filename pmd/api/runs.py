@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from pmd.use.trained_models import TrainedKge, TrainedText
+    from pmd.use.load import TrainedModel
 
 
 class TrainedRun:
@@ -56,7 +56,7 @@ class TrainedRun:
         by_width = result.by_width(split)
         return by_width[max(by_width)]
 
-    def load(self, stage: str | None = None) -> TrainedKge | TrainedText:
+    def load(self, stage: str | None = None) -> TrainedModel:
         """The model of a stage, by default the last one, ready to answer (`.answer(head=…, relation=…)`)."""
         from pmd.use.load import load
 
@@ -206,6 +206,32 @@ def glue(
     settings |= {"task": task} if task else {}
     chosen = (run, check_glue, GlueConfig, None, config, resume, settings)
     return _trained(*chosen, key="task", default="glue/bert_base", callback=callback)
+
+
+def fuse(
+    text: str | os.PathLike[str],
+    structure: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    graph: Any = None,
+    **settings: Any,
+) -> TrainedRun:
+    """Put a text model and an embedding model of one graph side by side, as `pmd fuse` does.
+
+    Args:
+        text, structure: run folders, stages' folders in them, or Hub ids.
+        out: the new folder, a run with the stage `fused`.
+        graph: what names the graph; by default that of the text model's run.
+        settings: as `weights="common"`.
+    """
+    from pmd.recipes.fuse import fuse as write
+    from pmd.settings.fuse import FuseConfig
+
+    if graph is not None:
+        settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+    config = settings_of(FuseConfig, text=text, structure=structure, out=out, **settings)
+    with undisturbed():
+        write(config)
+    return TrainedRun(out)
 
 
 def _trained(

@@ -125,6 +125,16 @@ COMMANDS = Group(
                 "pmd tune --config med/wn18rr_rotate --space tune/med --trials 40",
             ),
         ),
+        "fuse": Command(
+            text="put a text model and an embedding model of one graph side by side in one index",
+            config="pmd.settings.fuse:FuseConfig",
+            function="pmd.recipes.fuse:fuse",
+            examples=(
+                "pmd fuse runs/world-… runs/world-complex-… --out both",
+                "pmd fuse RUN RUN --text_stage grade2 --weights common --out both",
+            ),
+            positional=("text", "structure"),
+        ),
         "evaluate": Command(
             text="rank a split with trained text and embedding models",
             config="pmd.settings.shared:EvaluateConfig",

@@ -173,9 +173,19 @@ def parameters_at(result: StageResult, width: int) -> int:
     return result.parameters * width // result.dim if result.interaction else result.parameters
 
 
-def stage_cells(name: str, result: StageResult, split: str, width: int | None = None) -> dict[str, str]:
-    """All that tables say of a stage, or of one width of it, by column."""
-    if result.layers:
+def stages_cells(results: Mapping[str, StageResult], split: str) -> list[dict[str, str]]:
+    """The cells of stages, with the same columns for all."""
+    mixed = len({bool(result.layers) for result in results.values()}) > 1
+    return [stage_cells(name, result, split, mixed=mixed) for name, result in results.items()]
+
+
+def stage_cells(
+    name: str, result: StageResult, split: str, width: int | None = None, *, mixed: bool = False
+) -> dict[str, str]:
+    """All that tables say of a stage, or of one width of it, by column; `mixed` stands beside stages of another family."""
+    if mixed:
+        size, speed = {"model": name, "layers": str(result.layers or ""), "dim": str(result.dim)}, {}
+    elif result.layers:
         size = {"grade": name, "layers": str(result.layers), "mask rate": f"{result.mask_rate:.0%}"}
         speed = {"entities/s": result.entities_per_second}
     else:
@@ -207,7 +217,7 @@ def ranking_tables(results: Mapping[str, StageResult], splits: Iterable[str]) ->
     for split in splits:
         finished = {name: result for name, result in results.items() if split in result.metrics}
         if any(result.layers for result in finished.values()):
-            rows = [without(stage_cells(*stage, split), "taught by", "training") for stage in finished.items()]
+            rows = [without(cells, "taught by", "training") for cells in stages_cells(finished, split)]
             tables[split] = joined(table_of(rows), *widths_tables(finished, split))
         else:
             cells = [stage_cells(*stage, split, w) for stage in finished.items() for w in stage[1].by_width(split)]

@@ -67,6 +67,7 @@ class Facts:
         graph, example: for a model that answers questions.
         dataset, base_model: Hub ids of the data and of the weights that the run began with, if known.
         license: one of the Hub's identifiers.
+        fused: of a model of text and structure, its config.json.
         notes: where the data comes from and under which terms, if known.
     """
 
@@ -88,6 +89,7 @@ class Facts:
     base_model: str | None = None
     license: str | None = None
     encoder: str | None = None
+    fused: Mapping[str, Any] | None = None
     notes: str | None = None
     revision: str | None = None
 
@@ -130,7 +132,9 @@ class Facts:
     def method(self) -> Method:
         """How the stage was trained; only the name is known of a method that the catalogue lacks."""
         name = self.result.method or usual_method(self.result.widths, self.teacher)
-        return METHODS[self.family].get(name) or Method(name, name, self.family, "", f"with the method `{name}`")
+        return METHODS.get(self.family, {}).get(name) or Method(
+            name, name, self.family, "", f"with the method `{name}`"
+        )
 
     @property
     def teacher(self) -> str | None:

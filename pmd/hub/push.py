@@ -25,10 +25,12 @@ from pmd.core.errors import PmdError, first_line
 ENDINGS = (".safetensors", ".npy", ".json", ".tsv", ".md", ".txt")
 """The endings of files that may be sent."""
 
+NAMES = ("training.json", "tokenizer*.json", "special_tokens_map.json", "added_tokens.json")
+NAMES += ("vocab.txt", "vocab.json", "merges.txt", "entities.tsv", "relations.tsv")
 STALE = (
     *("*.safetensors", "*.safetensors.index.json", "*.npy", "*.bin", "*.pt", "*.pth", "index/*"),
-    *("entities.tsv", "relations.tsv", "training.json", "tokenizer*.json", "special_tokens_map.json"),
-    *("added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
+    *NAMES,
+    *(f"{part}/{name}" for part in ("text", "structure") for name in (*NAMES, "config.json")),
 )
 """Files of an earlier model that an update removes, so that the two do not mix; other files may be the user's and stay."""
 

@@ -24,9 +24,11 @@ class CropConfig:
         model: a run folder, a stage's folder in one, a Hub id, or any BERT, `package:NAME/FOLDER` included.
         stage: stage of a run folder; by default its only croppable one, or else the last finished one.
         width: number of dimensions to keep; for a BERT, a multiple of the size of its heads. A text model keeps its
-            encoders: their vectors become narrower, and so does the index of the encoded entities.
+            encoders: their vectors become narrower, and so does the index of the encoded entities. Of a fused model, those
+            of the text part.
         out: the new folder.
         revision: branch, tag or commit of a Hub id; by default main.
+        structure_width: of a fused model, number of dimensions of the structure to keep; by default all.
         data: the graph of the model's run, if it has been moved.
     """
 
@@ -35,6 +37,7 @@ class CropConfig:
     out: str
     stage: str | None = None
     revision: str | None = None
+    structure_width: int | None = None
     data: DataConfig | None = None
 
 
@@ -52,8 +55,16 @@ def crop(config: CropConfig) -> str:
         if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
             print(f"cropping {Path(folder).name}", file=sys.stderr)
     family = family_of(stored_settings(folder), folder)
-    cropped = family.load_module().crop(folder, config.width, config.out)
+    more = {} if config.structure_width is None else {"structure_width": config.structure_width}
+    if more and family.name != "fused":
+        raise PmdError(
+            f"structure_width: '{folder}' is {family.title}, and only a fused one has a structure; leave it out"
+        )
+    cropped = family.load_module().crop(folder, config.width, config.out, **more)
     warn_of_width(config.width, cropped.widths)
+    if more:
+        structure = stored_settings(Path(folder) / "structure")
+        warn_of_width(config.structure_width, structure.get("widths") or [structure["dim"]])
     if family.ranks:
         take_index(Path(folder), Path(config.out).expanduser(), config.width, config.data)
     return f"{config.out}: {cropped.text}"

@@ -69,7 +69,7 @@ def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) 
     for model in config.models:  # before any graph is read
         check_folder("--model", model)
         families[model] = ranking_family(stored_settings(model), model)
-        if config.evaluation.rerank_hops and not families[model].reads:
+        if config.evaluation.rerank_hops and not families[model].cosines:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
         if config.keep_ranks and not (Path(model).parent / "config.yaml").is_file():
             raise PmdError(f"--keep_ranks: '{model}' is in no run folder that could keep them; leave it out")

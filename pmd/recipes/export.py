@@ -22,7 +22,8 @@ class ExportConfig:
         model: a run folder, a stage's folder in one, or a Hub id.
         to: for a text model `onnx` (both encoders, fp32), `onnx-int8` (the same in 8-bit integers; the test split is
             ranked to measure what that costs) or `sentence-transformers` (the entity encoder); for an embedding model
-            `embeddings` (safetensors and TSV).
+            `embeddings` (safetensors and TSV); for a fused model `onnx` (the encoders, one matrix of entity vectors, and the
+            tables that make the structure's part of a query).
         stage: stage of a run folder; by default the last finished one.
         out: the new folder; by default MODEL-FORMAT in the current folder.
         data: the graph of a text model, needed if its folder is not in a run.
@@ -58,8 +59,10 @@ def export(config: ExportConfig) -> str:
         need_package(package, "export to ONNX needs", "export")
     source = config.data or known_graph(folder)
     graph = loaded(source, None if config.data else folder)
-    from pmd.recipes.export_text import export_onnx, export_sentence_transformers
+    from pmd.recipes.export_text import export_fused, export_onnx, export_sentence_transformers
 
+    if family.name == "fused":
+        return export_fused(folder, out, name, graph, source.cache)
     if config.to == "sentence-transformers":
         return export_sentence_transformers(folder, out, name, graph, source.cache)
     return export_onnx(folder, out, name, graph, source.cache, int8=config.to == "onnx-int8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,8 +14,11 @@ from pmd.core.errors import PmdError
 from pmd.core.files import write_folder, write_json
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.ranking import rank
-from pmd.models.text.folder import load_model, stored_entities
+from pmd.models.families import stored_settings
+from pmd.models.fused.folder import load_model as load_fused
+from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
+from pmd.settings.catalogue import INTERACTIONS
 from pmd.use.export import SAMPLE, template_values, write_readme, write_sentence_transformers, write_texts
 from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
 
@@ -38,23 +43,61 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
     Raises:
         PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
-    text_model = load_model(folder)
-    scorer = TextScorer(text_model.model, text_model.read(graph, cache), stored_entities(folder, graph))
-    comparison: list[str] = []
+    text_model, comparison = load_model(folder), []
 
     def fill(new: Path) -> None:
-        metadata = write_encoders(new, text_model.model, int8=int8)
-        entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
+        values, words = _write_onnx(new, folder, text_model, graph, cache, int8=int8)
         comparison.append(words)
-        np.save(new / "entities.npy", entities.numpy())
-        write_texts(new, text_model, graph, scorer.text)
-        write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
-        write_readme(new, "onnx.md.jinja", name=name, **template_values(text_model, graph) | metadata | measured)
+        write_readme(new, "onnx.md.jinja", name=name, **values)
 
     write_folder(out, fill)
+    return _exported(out, comparison[0])
+
+
+def export_fused(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None) -> str:
+    """Write both encoders of a fused model as ONNX graphs, both parts of all entities as one matrix, and the tables that
+    make a query's structure; returns a line about them. Errors as of `export_onnx`."""
+    (text_model, structure), settings = load_fused(folder), stored_settings(folder)
+    fusion, vectors = structure.fusion(graph)
+    comparison = []
+
+    def fill(new: Path) -> None:
+        values, words = _write_onnx(new, folder / "text", text_model, graph, cache, int8=False)
+        comparison.append(words)
+        np.save(new / "entities.npy", np.concatenate([np.load(new / "entities.npy"), vectors], 1))
+        np.savez(new / "structure.npz", **fusion.columns())
+        sizes = {key: settings[key] for key in ("text_dim", "structure_dim", "weights")} | fusion.tables.facts
+        sizes |= {"dim": values["dim"] + vectors.shape[1], "parts": fusion.tables.shape[0]}
+        write_json(new / METADATA_FILE, json.loads((new / METADATA_FILE).read_text(encoding="utf-8")) | sizes)
+        values |= sizes | {
+            "interaction": INTERACTIONS[structure.model.name].title,
+            "num_relations": graph.num_relations,
+        }
+        values["question"] = list(graph.relation_names).index(values["relation"])
+        write_readme(new, "fused_onnx.md.jinja", name=name, **values)
+
+    write_folder(out, fill)
+    return _exported(out, comparison[0])
+
+
+def _write_onnx(
+    new: Path, folder: Path, text_model: TextModel, graph: KnowledgeGraph, cache: str | None, *, int8: bool
+) -> tuple[dict[str, Any], str]:
+    """Write everything but the README; what it says, and words about how close the graphs are to the model."""
+    scorer = TextScorer(text_model.model, text_model.read(graph, cache), stored_entities(folder, graph))
+    metadata = write_encoders(new, text_model.model, int8=int8)
+    entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
+    np.save(new / "entities.npy", entities.numpy())
+    write_texts(new, text_model, graph, scorer.text)
+    write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
+    return template_values(text_model, graph) | metadata | measured, words
+
+
+def _exported(out: Path, comparison: str) -> str:
+    """A line about a folder with ONNX graphs."""
     files = sorted(out.glob("*.onnx"))
     size = sum(file.stat().st_size for file in files) / 1e6
-    return f"{out}: {' and '.join(file.name for file in files)}, {size:.1f} MB; {comparison[0]}"
+    return f"{out}: {' and '.join(file.name for file in files)}, {size:.1f} MB; {comparison}"
 
 
 def _compare_vectors(

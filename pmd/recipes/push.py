@@ -39,6 +39,8 @@ from pmd.use.locate import stage_folder
 
 SENT = ("*.json", "*.txt", "model*.safetensors", "entities.tsv", "relations.tsv")
 """Of a stage's folder. Its entities.safetensors has the vectors of the index once more."""
+SENT_OF_PARTS = ("weights.safetensors", *(f"{part}/{name}" for part in ("text", "structure") for name in SENT))
+"""The same of a fused model."""
 
 
 @dataclass
@@ -50,7 +52,8 @@ class PushConfig:
         repo: the name of the model on the Hub, user/name.
         stage: stage of a run folder; by default the last finished one.
         grade: number of layers of a grade of a progressive distillation, instead of its stage: 3 for grade3.
-        width: number of leading dimensions to send; by default all.
+        width: number of leading dimensions to send; by default all. Of a fused model, those of the text.
+        structure_width: the same of a fused model's structure.
         private: make the repository private.
         update: replace a model that the repository already holds.
         revision: branch of the repository; by default main.
@@ -66,6 +69,7 @@ class PushConfig:
     stage: str | None = None
     grade: int | None = None
     width: int | None = None
+    structure_width: int | None = None
     private: bool = False
     update: bool = False
     revision: str | None = None
@@ -126,7 +130,7 @@ def in_run(folder: Path) -> bool:
 
 def refuse_options(config: PushConfig) -> None:
     """Refuse what a folder that is written already cannot follow any more."""
-    for name in ("stage", "grade", "width", "license", "out", "dry_run"):
+    for name in ("stage", "grade", "width", "structure_width", "license", "out", "dry_run"):
         if getattr(config, name):
             raise PmdError(f"{name}: '{config.model}' is written already and is sent as it is; leave the option out")
 
@@ -154,19 +158,24 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     """Write the folder that is sent."""
     family = family_of(stored_settings(stage), stage)
     check_weights(stage)
-    width = config.width if config.width != width_of(stored_settings(stage)) else None
-    if width is None:
-        for source in sorted({path for pattern in SENT for path in stage.glob(pattern) if path.is_file()}):
-            shutil.copy2(source, folder / source.name)
+    settings = stored_settings(stage)
+    whole = settings.get("text_dim") or width_of(settings)
+    if config.width in (None, whole) and config.structure_width is None:
+        patterns = (*SENT, *SENT_OF_PARTS)
+        for source in sorted({path for pattern in patterns for path in stage.glob(pattern) if path.is_file()}):
+            (folder / source.relative_to(stage)).parent.mkdir(exist_ok=True)
+            shutil.copy2(source, folder / source.relative_to(stage))
         if family.ranks:
             shutil.copytree(current_index(stage, config.data).folder, folder / "index")
     else:
         from pmd.recipes.crop import CropConfig, crop
 
-        crop(CropConfig(str(stage), width, str(folder), data=config.data))
+        options = {"structure_width": config.structure_width, "data": config.data}
+        crop(CropConfig(str(stage), config.width or whole, str(folder), **options))
         if family.ranks:
             current_index(folder, config.data or graph_of_run(stage))
-            (folder / "entities.safetensors").unlink(missing_ok=True)
+            for part in (folder, folder / "text"):
+                (part / "entities.safetensors").unlink(missing_ok=True)
     if family.ranks:
         index = Index(folder / "index")
         if Run(stage.parent).data_checksum not in (None, index.metadata["graph"]):
@@ -182,7 +191,7 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
     """What the card says of the model in a folder, taken from a stage of a run."""
     run = Run(stage.parent)
     config_yaml, result = run.settings, run.results[stage.name]
-    settings, weights = stored_settings(folder), sorted(folder.glob("model*.safetensors"))
+    settings, weights = stored_settings(folder), sorted(folder.rglob("model*.safetensors"))
     dim, data = width_of(settings), config_yaml["data"].get("path")
     index = Index(folder / "index") if family.ranks else None
     graph = index and graph_of(index)
@@ -205,7 +214,8 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         graph=graph,
         example=index and example_of(folder, index),
         dataset=dataset_of(data, graph),
-        base_model=hub_id((config_yaml.get("encoder") or config_yaml["model"]).get("name")),
+        base_model=hub_id((config_yaml.get("encoder") or config_yaml.get("model") or {}).get("name")),
+        fused=settings if family.name == "fused" else None,
         license=config.license,
         notes=terms_of(data),
     )

@@ -141,4 +141,4 @@ def at_width(scorer: Any, width: int) -> Any:
     """A scorer of its own for a width: a shared one would crop its entities again at every turn."""
     if isinstance(scorer, TextScorer):
         return TextScorer(scorer.model, scorer.text, scorer.entities, width=width)
-    return scorer.crop(width).eval()
+    return scorer.crop(width).eval() if hasattr(scorer, "crop") else scorer  # a fused one has a single width

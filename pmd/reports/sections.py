@@ -14,7 +14,7 @@ from pmd.evaluation.tables import (
     Table,
     mark_best,
     parameters_at,
-    stage_cells,
+    stages_cells,
     stored_tables,
     table_of,
     widths_tables,
@@ -100,7 +100,7 @@ def results_section(record: RunRecord) -> Section:
     for split in record.splits:
         results = record.ranked(split)
         if results:
-            rows = [stage_cells(name, result, split) for name, result in results.items()]
+            rows = stages_cells(results, split)
             mark_best(rows, [result.metrics[split] for result in results.values()])
             empty = [column for column in rows[0] if not any(row[column] for row in rows)]
             bold = "; the best of a column is bold" if len(rows) > 1 else ""

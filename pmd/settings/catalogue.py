@@ -32,7 +32,7 @@ BertMethod = NewType("BertMethod", str)
 RankingMetric = NewType("RankingMetric", str)
 TaskName = NewType("TaskName", str)
 
-FamilyName = Literal["text", "embedding", "bert"]
+FamilyName = Literal["text", "embedding", "fused", "bert"]
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,11 @@ class Family:
         command: the command that trains them.
         key: a setting that only its runs have.
         module: the functions that load, save and crop its models and, if they rank, make scorers of them.
+        use: the functions that open its models to answer, and write and crop what their index has beside names and triples.
         model_type: in a model's config.json; None for embedding models, which have an `interaction` there.
         ranks: whether its models score the triples of a graph, and so rank, answer and have an index.
         reads: whether its models score entities that they were not trained on, by their texts.
+        cosines: whether its scores are cosines.
         exports: the formats of `pmd export`.
         citations: the papers that its models build on, whatever the method.
         widths_citation: the paper behind training several widths at once, where no method stands for that.
@@ -165,9 +167,11 @@ class Family:
     command: str
     key: str
     module: str
+    use: str = ""
     model_type: str | None = None
     ranks: bool = True
     reads: bool = False
+    cosines: bool = False
     exports: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
     widths_citation: str | None = None
@@ -177,6 +181,9 @@ class Family:
 
     def load_module(self) -> ModuleType:
         return import_module(self.module)
+
+    def load_use(self) -> ModuleType:
+        return import_module(self.use)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 index/index.json             metadata: format, checksums of graph and model, sizes, and how texts are composed
 index/columns.safetensors    names as bytes and offsets, known triples as sorted keys, tokens of the texts
-index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, memory-mapped
+index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, memory-mapped; of a fused one,
+                             its structure part beside them
 
 NumPy alone reads a column when it is first needed. To notice a changed graph or model, sizes and times of its files are
 compared, which is instant; checksums are compared only where those differ. `pmd.use.index_writer` writes the folder.
@@ -26,16 +27,21 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.files import default_cache, write_json
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
+from pmd.settings.catalogue import FAMILIES
 from pmd.use.names import Names, Strings
 
 FORMAT = 1
+COLUMNS = "columns.safetensors"
 METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
 TEXT_METADATA = ("frame", "pad", "max_length")
-"""Keys that only the index of a text model has."""
+"""Keys that only the index of a model that reads texts has."""
+Columns = dict[str, np.ndarray]
 FileStats = dict[str, list[int]]
 """By file name: its size in bytes, and when it was changed, in nanoseconds."""
 MODEL_FILES = ("config.json", "tokenizer.json", "model*.safetensors")
+FUSED_FILES = ("weights.safetensors", *(f"{part}/{name}" for part in ("text", "structure") for name in MODEL_FILES))
+"""The files of a fused model beside these."""
 GRAPH_SUFFIXES = (*(".tsv", ".txt", ".csv", ".sif", ".dict", ".json", ".jsonl", ".parquet"), *(".gz", ".zst", ".bz2"))
 
 
@@ -60,9 +66,9 @@ class Index:
             self.num_entities, self.num_relations = self.metadata["num_entities"], self.metadata["num_relations"]
             if "cls" in self.metadata:  # older than `frame`: special tokens were BERT's, whatever the encoder
                 self.metadata["frame"] = asdict(Frame.of_bert(self.metadata["cls"], self.metadata["sep"]))
-            for key in METADATA if self.metadata["kind"] == "embedding" else (*METADATA, *TEXT_METADATA):
+            for key in (*METADATA, *(TEXT_METADATA if FAMILIES[self.metadata["kind"]].reads else ())):
                 self.metadata[key]  # a KeyError names the missing one
-            self._columns = safe_open(folder / "columns.safetensors", "numpy")
+            self._columns = safe_open(folder / COLUMNS, "numpy")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise self._broken(error) from None
 
@@ -166,6 +172,11 @@ def has_index(model: Path, *, any_format: bool = False) -> bool:
     return any_format or not isinstance(metadata, dict) or metadata.get("format") == FORMAT
 
 
+def ragged_columns(name: str, rows: Ragged) -> Columns:
+    """Rows of an index, as columns."""
+    return {name: rows.flat, f"{name}_offsets": rows.offsets}
+
+
 def crop_vectors(vectors: np.ndarray, width: int | None) -> np.ndarray:
     """The first `width` dimensions of unit vectors (n, d), scaled to length 1 again; all dimensions for None."""
     if width is None or width == vectors.shape[1]:
@@ -176,7 +187,7 @@ def crop_vectors(vectors: np.ndarray, width: int | None) -> np.ndarray:
 
 def model_files(folder: Path) -> list[Path]:
     """The files of a model's folder on which its answers depend."""
-    return sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern))
+    return sorted(path for pattern in (*MODEL_FILES, *FUSED_FILES) for path in folder.glob(pattern))
 
 
 def graph_files(folder: Path) -> list[Path]:

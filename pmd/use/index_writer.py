@@ -6,48 +6,44 @@ The folder is filled beside its place and then moved there; index.json is writte
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 
-from pmd.core.bars import shows_bars
-from pmd.core.devices import best_device
 from pmd.core.errors import PmdError
 from pmd.core.files import READ_ONLY, write_folder, write_json
 from pmd.core.types import TARGETS
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.texts.ragged import Ragged
-from pmd.models.kge.folder import load_for
-from pmd.use.index import FORMAT, FileStats, Index, crop_vectors, file_stats, files_checksum, index_folders, model_files
+from pmd.settings.catalogue import FAMILIES, Family
+from pmd.use.index import (
+    COLUMNS,
+    FORMAT,
+    Columns,
+    FileStats,
+    Index,
+    file_stats,
+    files_checksum,
+    index_folders,
+    model_files,
+    ragged_columns,
+)
 from pmd.use.names import Strings, folded_order
-
-if TYPE_CHECKING:  # transformers is loaded for text models only
-    from pmd.data.texts.graph_text import GraphText
-    from pmd.models.text.bi_encoder import BiEncoder
-
-Columns = dict[str, np.ndarray]
-
-ENTITIES_PER_STEP = 2048
-"""Entities that are encoded between two steps of the progress bar."""
 
 
 def build_index(
-    model: Path, graph: KnowledgeGraph, stats: FileStats, *, reads: bool, cache: str | None = None
+    model: Path, graph: KnowledgeGraph, stats: FileStats, *, family: Family, cache: str | None = None
 ) -> Index:
     """Write `index/` into a model's folder and open it.
 
     Args:
         graph: names and triples; for an embedding model, the graph that it was trained on.
         stats: of the files that the graph was read from.
-        reads: whether the model reads texts: then the entities are encoded. Else it is an embedding model.
+        family: of the model, whose part of the index it writes.
         cache: folder for tokenised texts.
 
     Raises:
@@ -55,33 +51,38 @@ def build_index(
     """
     metadata: dict[str, Any] = {"format": FORMAT, "graph": graph.checksum(), "graph_name": graph.name}
     metadata |= {"graph_files": stats, "splits": graph.split_names, **_model_metadata(model)}
-    metadata |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations}
+    metadata |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "kind": family.name}
     metadata["inductive"] = graph.candidates("train") is not None
     columns = _name_columns(graph) | _triple_columns(graph)
     if metadata["inductive"]:
         columns["parts"] = _subgraphs(graph)
-    if not reads:
-        metadata |= {"kind": "embedding", "dim": load_for(model, graph).dim}
 
     def fill(folder: Path) -> None:
-        text_metadata, text_columns = _write_text(folder, model, graph, cache) if reads else ({}, {})
-        contiguous = {name: np.ascontiguousarray(column) for name, column in (columns | text_columns).items()}
-        save_file(contiguous, folder / "columns.safetensors")
-        write_json(folder / "index.json", metadata | text_metadata)
+        more, own = family.load_use().write_part(folder, model, graph, cache)
+        _write(folder, columns | own, metadata | more)
 
     return Index(write_index(model, fill), model)
 
 
-def crop_index(index: Index, model: Path, width: int) -> None:
+def crop_index(index: Index, model: Path, width: int | None) -> None:
     """Write an index into the folder of a model that is the first `width` dimensions of the index's own."""
 
     def fill(folder: Path) -> None:
-        shutil.copyfile(index.folder / "columns.safetensors", folder / "columns.safetensors")
-        if index.metadata["kind"] == "text":
-            np.save(folder / "vectors.npy", crop_vectors(index.vectors, width))
-        write_json(folder / "index.json", index.metadata | _model_metadata(model) | {"dim": width})
+        more, own = FAMILIES[index.metadata["kind"]].load_use().crop_part(index, folder, model, width)
+        metadata = index.metadata | _model_metadata(model) | more
+        if own:
+            _write(folder, {**load_file(index.folder / COLUMNS), **own}, metadata)
+        else:
+            shutil.copyfile(index.folder / COLUMNS, folder / COLUMNS)
+            write_json(folder / "index.json", metadata)
 
     write_index(model, fill)
+
+
+def _write(folder: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
+    """Write columns and metadata, which comes last."""
+    save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, folder / COLUMNS)
+    write_json(folder / "index.json", metadata)
 
 
 def write_index(model: Path, fill: Callable[[Path], None]) -> Path:
@@ -109,10 +110,6 @@ def _model_metadata(folder: Path) -> dict[str, Any]:
     return {"model": files_checksum(files), "model_files": stats}
 
 
-def _ragged_columns(name: str, rows: Ragged) -> Columns:
-    return {name: rows.flat, f"{name}_offsets": rows.offsets}
-
-
 def _name_columns(graph: KnowledgeGraph) -> Columns:
     """Ids, names and descriptions as bytes, and the orders by which ids and names are looked up."""
     texts = {"entity_ids": graph.entity_ids, "entity_names": graph.entity_names}
@@ -120,7 +117,7 @@ def _name_columns(graph: KnowledgeGraph) -> Columns:
     texts |= {"relation_ids": graph.relation_ids, "relation_names": graph.relation_names}
     columns: Columns = {}
     for name, values in texts.items():
-        columns |= _ragged_columns(name, Strings.of(values).rows)
+        columns |= ragged_columns(name, Strings.of(values).rows)
         if name != "entity_descriptions":
             columns[name.replace("_", "_by_").removesuffix("s")] = folded_order(values)
     return columns
@@ -145,44 +142,3 @@ def _subgraphs(graph: KnowledgeGraph) -> np.ndarray:
     for number, split in ((1, "train"), (2, "inductive_train")):
         subgraphs[graph.candidates(split).numpy()] = number
     return subgraphs
-
-
-def _write_text(folder: Path, model: Path, graph: KnowledgeGraph, cache: str | None) -> tuple[dict[str, Any], Columns]:
-    """Write vectors.npy of a text model into a folder; returns the metadata and columns that only its index has."""
-    from pmd.models.text.folder import load_model, stored_entities
-
-    text_model = load_model(model)
-    encoder = text_model.model.to(best_device())
-    text = text_model.read(graph, cache)
-    write_vectors(folder / "vectors.npy", encoder, text, stored_entities(model, graph))
-    metadata = {"kind": "text", "dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad}
-    entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included
-    columns = _ragged_columns("tokens", entity_tokens) | _ragged_columns("relation_tokens", text.relations)
-    return {**metadata, "max_length": text.max_length}, columns
-
-
-def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor | None) -> None:
-    """Write the vectors (num_entities, d) of all entities as fp32.
-
-    `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same.
-    """
-    from tqdm.auto import tqdm
-
-    from pmd.models.text.scorer import encode_texts
-
-    vectors = np.lib.format.open_memmap(file, "w+", dtype=np.float32, shape=(text.num_entities, model.dim))
-    longest_first = np.argsort(-text.rows.lengths[: text.num_entities], kind="stable")
-    if stored is not None and stored.shape == vectors.shape:
-        sample = longest_first[:: max(1, len(longest_first) // 8)]
-        encoded = encode_texts(model, "entity", text.entities(sample), text.pad).cpu()
-        if torch.allclose(encoded, stored[sample].float(), atol=1e-3):
-            vectors[:] = stored.numpy()
-            vectors.flush()
-            return
-    print(f"encoding {len(vectors):,} entities, once for this model and graph", file=sys.stderr)
-    with tqdm(total=len(vectors), unit="entity", disable=not shows_bars()) as bar:
-        for start in range(0, len(vectors), ENTITIES_PER_STEP):
-            rows = longest_first[start : start + ENTITIES_PER_STEP]
-            vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
-            bar.update(len(rows))
-    vectors.flush()

@@ -29,13 +29,17 @@ from pmd.use.index import (
     model_files,
 )
 from pmd.use.locate import check_folder, locate
-from pmd.use.trained_models import TrainedKge, TrainedText
 
 if TYPE_CHECKING:
     import torch
 
     from pmd.core.types import TripleScorer
     from pmd.data.graphs.graph import KnowledgeGraph
+    from pmd.use.embedding_models import TrainedKge
+    from pmd.use.fused_models import TrainedFused
+    from pmd.use.text_models import TrainedText
+
+    TrainedModel = TrainedKge | TrainedText | TrainedFused
 
 DATA = Path(__file__).parents[1] / "data"
 """Where bundled graphs lie."""
@@ -47,7 +51,7 @@ def load(
     *,
     stage: str | None = None,
     revision: str | None = None,
-) -> TrainedKge | TrainedText:
+) -> TrainedModel:
     """A trained model that answers (`.answer`) and can be cropped (`.crop`).
 
     Args:
@@ -63,21 +67,17 @@ def load(
     model = locate(os.fspath(folder), stage, revision)
     open_index = functools.cache(lambda: current_index(model, graph))
     settings = stored_settings(model)
-    if ranking_family(settings, model).reads:
-        return TrainedText(model, settings, open_index)
-    from pmd.models.kge.folder import load_named
-
-    return TrainedKge(*load_named(model), open_index)
+    return ranking_family(settings, model).load_use().open_model(model, settings, open_index)
 
 
 def load_scorer(
     folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
 ) -> TripleScorer:
-    """A trained text or embedding model as a scorer of a graph.
+    """A trained text, embedding or fused model as a scorer of a graph.
 
     Args:
         folder: a stage's folder in a run, or a Hub id.
-        graph: the graph to score. A text model reads any; an embedding model only its own.
+        graph: the graph to score. A text model reads any, and so does a fused one; an embedding model only its own.
         cache: folder for tokenised texts.
 
     Raises:
@@ -144,7 +144,8 @@ def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | Non
 
 def check_weights(model: Path) -> None:
     """PmdError if a file of weights is cut off or damaged."""
-    for file in model.glob("*.safetensors"):
+    weights = {file for file in model_files(model) if file.suffix == ".safetensors"}
+    for file in sorted({*model.glob("*.safetensors"), *weights}):
         try:
             safe_open(file, "numpy")
         except (SafetensorError, OSError) as error:
@@ -223,5 +224,5 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None, *, named: boo
     graph, cache = (
         (loaded(source, None if named else model), source.cache) if isinstance(source, DataConfig) else (source, None)
     )
-    reads = ranking_family(stored_settings(model), model).reads
-    return build_index(model, graph, stats, reads=reads, cache=cache)
+    family = ranking_family(stored_settings(model), model)
+    return build_index(model, graph, stats, family=family, cache=cache)

@@ -61,15 +61,21 @@ def all_rows(folder, tmp_path_factory):
             runs, family, row.command, {**options[family], "name": family, "stages": json.dumps(stages_of(family))}
         )
         for family, row in FAMILIES.items()
+        if family in METHODS
     }
     for name in INTERACTIONS:
         found[name] = run_of(runs, name, "train", {**options["embedding"], "model.interaction": name, "name": name})
-    return found
+    parts = [
+        str(found[name].folder) for name in ("text", next(row.name for row in INTERACTIONS.values() if row.product))
+    ]
+    COMMANDS["fuse"]([*parts, f"--out={runs / 'fused'}"])
+    return {**found, "fused": Run(runs / "fused")}
 
 
 CASES = [
     *((family, f"by-{name}") for family, rows in METHODS.items() for name in rows),
     *((name, name) for name in INTERACTIONS),
+    ("fused", "fused"),
 ]
 MODELS = pytest.mark.parametrize(("run", "stage"), CASES)
 RANKED = pytest.mark.parametrize(("run", "stage"), [case for case in CASES if case[0] != "bert"])
@@ -78,6 +84,9 @@ RANKED = pytest.mark.parametrize(("run", "stage"), [case for case in CASES if ca
 @MODELS
 def test_it_is_trained_and_measured(run, stage, all_rows):
     result = all_rows[run].results[stage]
+    if run == "fused":
+        assert result.metrics["test"]["num_queries"] == all_rows["text"].results["first"].metrics["test"]["num_queries"]
+        return
     if run in INTERACTIONS:
         assert (result.interaction, result.method) == (run, "supervised")
         return
@@ -105,7 +114,9 @@ def test_it_is_exported(run, stage, all_rows, tmp_path):
         COMMANDS["crop"]([str(model), f"--width={WIDTHS[0]}", f"--out={tmp_path}/out"])
         assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.hidden_size == WIDTHS[0]
         return
-    to = "sentence-transformers" if run == "text" else "embeddings"
+    if run == "fused":
+        pytest.importorskip("onnxruntime")
+    to = {"text": "sentence-transformers", "fused": "onnx"}.get(run, "embeddings")
     COMMANDS["export"]([str(model), f"--to={to}", f"--out={tmp_path}/out"])
     assert (tmp_path / "out" / "README.md").is_file()
 
@@ -114,7 +125,10 @@ def test_it_is_exported(run, stage, all_rows, tmp_path):
 def test_it_has_a_card(run, stage, all_rows, tmp_path):
     COMMANDS["push"]([str(all_rows[run].folder / stage), "user/name", "--dry-run", f"--out={tmp_path}/out"])
     card = (tmp_path / "out" / "README.md").read_text()
-    if run in INTERACTIONS:
+    if run == "fused":
+        rows = [INTERACTIONS[all_rows[run].results[stage].interaction]]
+        assert f"a {rows[0].title} embedding model, side by side" in card
+    elif run in INTERACTIONS:
         rows = [INTERACTIONS[run]]
         assert f"A {rows[0].title} embedding model" in card and rows[0].score in card
     else:

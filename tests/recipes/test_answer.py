@@ -25,7 +25,7 @@ from pmd.models.text.folder import save as save_text
 from pmd.settings.shared import DataConfig
 from pmd.use import index_writer
 from pmd.use import load as trained
-from pmd.use.trained_models import TrainedKge
+from pmd.use.embedding_models import TrainedKge
 
 from ..markdown import cells_of
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
@@ -91,7 +91,7 @@ def test_scores_are_those_that_are_ranked(asked, target, width):
 def test_another_encoder_answers_by_itself(tmp_path, monkeypatch):
     folder = write_model("text", tmp_path / "text", tiny_graph())
     plain = pmd.load(folder, tiny_graph()).answer(head="e7", relation="near")
-    monkeypatch.setattr("pmd.use.trained_models.can_read", lambda folder, settings: False)
+    monkeypatch.setattr("pmd.use.text_models.can_read", lambda folder, settings: False)
     other = pmd.load(folder).answer(head="e7", relation="near")
     assert [answer.id for answer in other] == [answer.id for answer in plain]
     assert [a.score for a in other] == pytest.approx([a.score for a in plain], abs=5e-6)

@@ -102,12 +102,16 @@ class TextScorer:
         `width` dimensions. PmdError for a width that the model does not have."""
         width = self.width if width is None else width
         check_width(width, self.model.dim)
+        if self._candidates.shape[1] != width:
+            self._candidates = leading_dimensions(self.entities, width)
+        return leading_dimensions(self.query_vectors(triples, target), width) @ self._candidates.T
+
+    def query_vectors(self, triples: Tensor, target: Target) -> Tensor:
+        """Unit vectors (b, d) of the queries of triples (b, 3)."""
         keys = self._key(triples, target)
         self.prepare(triples, (target,))
         rows = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
-        if self._candidates.shape[1] != width:
-            self._candidates = leading_dimensions(self.entities, width)
-        return leading_dimensions(self._queries[rows], width) @ self._candidates.T
+        return self._queries[rows]
 
     def encode(self, role: Role, texts: Texts) -> Tensor:
         """Unit vectors (n, d) fp32 of texts."""

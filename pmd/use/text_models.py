@@ -1,78 +1,92 @@
-"""Trained models that answer questions about their graph and can be cropped.
-
-torch is imported for an embedding model only: a BERT-like text model answers without it (`pmd.models.text.numpy_bert`).
+"""Text models that answer questions and can be cropped: without torch where the encoder is a BERT
+(`pmd.models.text.numpy_bert`). Writing their part of an index, the encoded entities, needs torch.
 """
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.families import check_width, width_of
 from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.use.answers import AnsweringModel, Question
-from pmd.use.index import Index, crop_vectors
+from pmd.use.index import Columns, Index, crop_vectors, ragged_columns
 
 if TYPE_CHECKING:
-    from pmd.models.kge.folder import Vocabulary
-    from pmd.models.kge.model import KgeModel
+    from torch import Tensor
+
+    from pmd.data.graphs.graph import KnowledgeGraph
+    from pmd.data.texts.graph_text import GraphText
+    from pmd.models.text.bi_encoder import BiEncoder
+
+ENTITIES_PER_STEP = 2048
+"""Entities that are encoded between two steps of the progress bar."""
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedKge(AnsweringModel):
-    """An embedding model, and the vocabulary of its graph: what its rows are.
+def open_model(folder: Path, settings: dict[str, Any], open_index: Callable[[], Index]) -> TrainedText:
+    """The model of a folder."""
+    return TrainedText(folder, settings, open_index)
 
-    `open_index` opens the index of its graph, which questions need.
+
+def write_part(
+    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None
+) -> tuple[dict[str, Any], Columns]:
+    """Write vectors.npy into the folder of a new index; the metadata and columns that only the index of a text has."""
+    from pmd.core.devices import best_device
+    from pmd.models.text.folder import load_model, stored_entities
+
+    text_model = load_model(model)
+    encoder = text_model.model.to(best_device())
+    text = text_model.read(graph, cache)
+    write_vectors(index / "vectors.npy", encoder, text, stored_entities(model, graph))
+    metadata = {"dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad, "max_length": text.max_length}
+    entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included
+    return metadata, ragged_columns("tokens", entity_tokens) | ragged_columns("relation_tokens", text.relations)
+
+
+def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict[str, Any], Columns]:
+    """Write the first `width` dimensions of the vectors of an index into the folder of another; its metadata."""
+    np.save(folder / "vectors.npy", crop_vectors(index.vectors, width))
+    return {"dim": width}, {}
+
+
+def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor | None) -> None:
+    """Write the vectors (num_entities, d) of all entities as fp32.
+
+    `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same.
     """
+    import torch
+    from tqdm.auto import tqdm
 
-    model: KgeModel
-    vocabulary: Vocabulary
-    open_index: Callable[[], Index] | None = None
+    from pmd.models.text.scorer import encode_texts
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """The trained widths; the last one is the model's own."""
-        return self.model.widths
-
-    def crop(self, width: int) -> TrainedKge:
-        """A model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
-        return replace(self, model=self.model.crop(width))
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a folder that `pmd.load` reads. PmdError if the folder is not new."""
-        from pmd.models.kge.folder import save
-
-        folder = new_folder(folder)
-        save(folder, self.model, self.vocabulary)
-        return folder
-
-    def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The scores (b, num_entities) of all entities as answers."""
-        import torch
-
-        scores = np.empty((len(questions), self.model.num_entities), dtype=np.float32)
-        for target in ("head", "tail"):
-            rows = [row for row, question in enumerate(questions) if question.target == target]
-            # The entry at `target` is not read.
-            triples = [(questions[row].entity, questions[row].relation, questions[row].entity) for row in rows]
-            if rows:
-                with torch.no_grad():
-                    scores[rows] = self.model.eval().score_all(torch.tensor(triples), target).numpy()
-        return scores
-
-    def check_text(self, text: str) -> None:
-        raise PmdError("text: an embedding model knows the entities of its graph alone; ask a text model")
+    vectors = np.lib.format.open_memmap(file, "w+", dtype=np.float32, shape=(text.num_entities, model.dim))
+    longest_first = np.argsort(-text.rows.lengths[: text.num_entities], kind="stable")
+    if stored is not None and stored.shape == vectors.shape:
+        sample = longest_first[:: max(1, len(longest_first) // 8)]
+        encoded = encode_texts(model, "entity", text.entities(sample), text.pad).cpu()
+        if torch.allclose(encoded, stored[sample].float(), atol=1e-3):
+            vectors[:] = stored.numpy()
+            vectors.flush()
+            return
+    print(f"encoding {len(vectors):,} entities, once for this model and graph", file=sys.stderr)
+    with tqdm(total=len(vectors), unit="entity", disable=not shows_bars()) as bar:
+        for start in range(0, len(vectors), ENTITIES_PER_STEP):
+            rows = longest_first[start : start + ENTITIES_PER_STEP]
+            vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
+            bar.update(len(rows))
+    vectors.flush()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,190 @@
+"""`pmd fuse`: a text model and an embedding model of one graph as one model, in a run of its own.
+
+Nothing is trained but the weights of both parts, which validation chooses. The run has the rows `text`, `structure` and `fused` in
+its table, and the model of the last one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pmd.core.errors import PmdError
+from pmd.core.files import new_folder, write_folder, write_json, write_text
+from pmd.core.quiet import quiet
+from pmd.core.results import StageResult
+from pmd.core.run import Run, environment
+from pmd.core.types import TripleScorer
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.evaluation.fusing import Validated, choose, cross_validated, shares_of, validate
+from pmd.evaluation.tables import Table, ranking_tables
+from pmd.models.families import family_of, num_parameters, stored_settings
+from pmd.models.fused.folder import Structure, fused, save
+from pmd.models.fused.scorer import FusedScorer
+from pmd.models.fused.weights import FusionWeights
+from pmd.models.kge.as_products import product_tables
+from pmd.recipes.ranking import measure
+from pmd.recipes.stages import place_of
+from pmd.settings.catalogue import FAMILIES
+from pmd.settings.fuse import FuseConfig
+from pmd.settings.shared import DataConfig
+from pmd.settings.text import TrainConfig
+from pmd.training.device import accelerator_for
+from pmd.use.load import known_graph, loaded, run_of
+from pmd.use.locate import locate
+
+STAGE = "fused"
+RULES = {
+    "common": "one share for all",
+    "relation": "one for each relation and direction",
+    "query": "one for each query, by its scores",
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folders of both models, their graph and its settings, and scorers of it."""
+
+    folders: Mapping[str, Path]
+    data: DataConfig
+    graph: KnowledgeGraph
+    text: Any
+    structure: Any
+
+
+def fuse(config: FuseConfig) -> str:
+    """Write the run; its tables.
+
+    Raises:
+        PmdError: for models that are not of one graph, an embedding model whose scores are no inner products, and a graph
+            without validation triples.
+    """
+    quiet()
+    out, began = new_folder(config.out), time.perf_counter()
+    accelerator = accelerator_for(TrainConfig(threads=config.threads))
+    parts = load_parts(config, accelerator.device)
+    graph = parts.graph
+    validated = validate(neutral(parts), graph, max_triples=config.max_triples)
+    questions = 2 * graph.num_relations
+    weights = choose(config.weights, validated, questions)
+    structure = Structure.of(parts.structure, graph, weights)
+    scorers = {"text": parts.text, "structure": parts.structure, STAGE: fused(parts.text, structure, graph)}
+    seconds = time.perf_counter() - began
+    facts = facts_of(config, parts, validated, weights)
+    rules = rules_table(validated, questions)
+
+    def fill(folder: Path) -> None:
+        run = Run(folder)
+        run.start(replace(config, data=parts.data, out=str(out)))
+        run.refuse_other_data(graph.checksum())
+        noted = environment(
+            device=str(accelerator.device), threads=torch.get_num_threads(), processes=1, data=place_of(parts.data.path)
+        )
+        write_json(folder / "env.json", noted)
+        save(folder / STAGE, parts.folders["text"], parts.folders["structure"], structure, facts)
+        for name, scorer in scorers.items():
+            result = result_of(name, scorer, parts, config)
+            run.add_result(name, result if name != STAGE else {**vars(result), "train_seconds": seconds})
+        tables = ranking_tables(run.results, config.evaluation.splits)
+        texts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
+        write_text(folder / "table.md", "\n".join([*texts, rules.markdown() + "\n"]))
+
+    write_folder(out, fill)
+    return (out / "table.md").read_text(encoding="utf-8") + f"\n{out / STAGE}: the fused model"
+
+
+def load_parts(config: FuseConfig, device: Any) -> Parts:
+    """Both models, checked to be of one graph."""
+    folders = {
+        "text": locate(config.text, config.text_stage),
+        "structure": locate(config.structure, config.structure_stage),
+    }
+    for part, family in (("text", "text"), ("structure", "embedding")):
+        found = family_of(stored_settings(folders[part]), folders[part])
+        if found.name != family:
+            raise PmdError(f"{part}: '{folders[part]}' is {found.title}; give {FAMILIES[family].title} there")
+    checksums = {part: run_of(folder).data_checksum for part, folder in folders.items()}
+    if None not in checksums.values() and checksums["text"] != checksums["structure"]:
+        raise PmdError(
+            f"structure: '{folders['structure']}' was trained on another graph than '{folders['text']}'; fuse models of one graph"
+        )
+    structure_folder = folders["structure"]
+    from pmd.models.kge import folder as kge
+
+    product_tables(kge.load_model(structure_folder))  # refuses an interaction before texts are encoded
+    data = config.data or known_graph(folders["text"])
+    graph = loaded(data, None if config.data else folders["text"])
+    for part, checksum in checksums.items():
+        if checksum not in (None, graph.checksum()):
+            raise PmdError(
+                f"{part}: '{folders[part]}' was trained on another graph than '{data.path}' holds now; say where its own is: "
+                "--data.path FOLDER"
+            )
+    scorers = {
+        part: family_of(stored_settings(folder), folder)
+        .load_module()
+        .scorer(folder, graph, device=device, cache=data.cache)
+        for part, folder in folders.items()
+    }
+    return Parts(folders, data, graph, **scorers)
+
+
+def neutral(parts: Parts) -> FusedScorer:
+    """Both parts unweighted, for validation."""
+    shares = torch.full((2 * parts.graph.num_relations,), 0.5).numpy()
+    weights = FusionWeights(torch.ones(2).numpy(), shares, 0.5)
+    return fused(parts.text, Structure.of(parts.structure, parts.graph, weights), parts.graph)
+
+
+def facts_of(config: FuseConfig, parts: Parts, validated: Validated, weights: FusionWeights) -> dict[str, Any]:
+    """What the model's config.json says beside its sizes: `valid_mrr` is by the weights that these queries chose."""
+    curve = validated.reciprocal.mean(0)
+    mrr = {"text": curve[0], "structure": curve[-1], STAGE: validated.mrr(shares_of(weights, validated))}
+    return {
+        "weights": config.weights,
+        "common_share": weights.common,
+        "valid_mrr": {name: round(float(value), 6) for name, value in mrr.items()},
+        "valid_queries": len(validated.questions),
+        "graph": parts.graph.checksum(),
+        "graph_name": parts.graph.name,
+        "parts": {"text": parts.folders["text"].name, "structure": parts.folders["structure"].name},
+    }
+
+
+def rules_table(validated: Validated, num_questions: int) -> Table:
+    """The rules for weights, by cross-validation on the validation queries."""
+    curve = validated.reciprocal.mean(0)
+    rows = [["text alone", f"{curve[0]:.4f}", ""], ["structure alone", f"{curve[-1]:.4f}", ""]]
+    for kind, words in RULES.items():
+        chosen = shares_of(choose(kind, validated, num_questions), validated).mean()
+        rows.append([f"{kind}: {words}", f"{cross_validated(kind, validated, num_questions):.4f}", f"{chosen:.2f}"])
+    caption = f"Share of the structure, chosen and compared by five-fold cross-validation of {len(validated.questions):,} queries"
+    return Table(("weights", "MRR, valid", "mean share"), rows, caption)
+
+
+def result_of(name: str, scorer: TripleScorer, parts: Parts, config: FuseConfig) -> StageResult:
+    """What the run notes of a part, or of both: sizes, and the rankings of the splits that it can rank."""
+    graph, evaluation, text, structure = parts.graph, config.evaluation, parts.text, parts.structure
+    sizes: dict[str, dict[str, Any]] = {
+        "text": {"layers": text.model.depth, "dim": text.model.dim},
+        "structure": {"interaction": structure.name, "dim": structure.dim},
+    }
+    sizes[STAGE] = {
+        **sizes["structure"],
+        **sizes["text"],
+        "dim": getattr(scorer, "entities", torch.empty(0, 0)).shape[1],
+    }
+    seen = graph.candidates("train")
+    metrics = {
+        split: measure(scorer, graph, evaluation, split).to_dict()
+        for split in evaluation.splits
+        if name != "structure" or seen is None or torch.isin(graph.split(split)[:, [0, 2]], seen).all()
+    }
+    parameters = num_parameters(getattr(scorer, "model", scorer))
+    more = {"mask_rate": 0.0} if name != "structure" else {}
+    return StageResult(**sizes[name], **more, parameters=parameters, teacher="none", metrics=metrics)

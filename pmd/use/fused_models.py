@@ -1,0 +1,130 @@
+"""Fused models that answer questions and can be cropped: without torch wherever their text part can.
+
+The index of a fused model is that of its text part, with both parts of every entity side by side in vectors.npy, and with the
+tables and weights that queries are made by. `structure/` is not read to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pmd.models.families import check_width, stored_settings
+from pmd.models.fused.fusion import Fusion
+from pmd.use import text_models
+from pmd.use.answers import AnsweringModel, Question
+from pmd.use.index import Columns, Index, crop_vectors
+from pmd.use.text_models import TrainedText
+
+if TYPE_CHECKING:
+    from pmd.data.graphs.graph import KnowledgeGraph
+
+VECTORS = "vectors.npy"
+
+
+def open_model(folder: Path, settings: dict[str, Any], open_index: Callable[[], Index]) -> TrainedFused:
+    """The model of a folder."""
+    text = TrainedText(folder / "text", stored_settings(folder / "text"), open_index)
+    return TrainedFused(text, settings, open_index)
+
+
+def write_part(
+    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None
+) -> tuple[dict[str, Any], Columns]:
+    """Write vectors.npy into the folder of a new index; the metadata and columns of texts and of the structure."""
+    metadata, columns = text_models.write_part(index, model / "text", graph, cache)
+    return _with_structure(index, model, graph, np.load(index / VECTORS), metadata, columns)
+
+
+def crop_part(index: Index, folder: Path, model: Path, width: int | None) -> tuple[dict[str, Any], Columns]:
+    """Write the vectors of a cropped model into the folder of an index, from those of the whole model's; the metadata and
+    columns that change."""
+    from pmd.models.fused.folder import load_structure
+
+    graph, width = load_structure(model).vocabulary, stored_settings(model)["text_dim"]
+    vectors = crop_vectors(index.vectors[:, : index.metadata["text_dim"]], width)
+    return _with_structure(folder, model, graph, vectors, {}, {})
+
+
+def _with_structure(
+    index: Path, model: Path, graph: Any, text: np.ndarray, metadata: dict[str, Any], columns: Columns
+) -> tuple[dict[str, Any], Columns]:
+    """Write the vectors of both parts; the metadata and columns of an index, completed by those of the structure."""
+    from pmd.models.fused.folder import load_structure
+
+    fusion, structure = load_structure(model).fusion(graph)
+    np.save(index / VECTORS, np.concatenate([text, structure], 1))
+    sizes = {"dim": text.shape[1] + structure.shape[1], "text_dim": text.shape[1], "tables": fusion.tables.facts}
+    return metadata | sizes, columns | fusion.columns()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFused(AnsweringModel):
+    """A fused model in its folder; `settings` is its config.json.
+
+    It compares the `width` leading dimensions of the text part, and the `structure_width` leading ones of the structure.
+    """
+
+    text: TrainedText
+    settings: dict[str, Any]
+    open_index: Callable[[], Index] | None = None
+    width: int | None = None
+    structure_width: int | None = None
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The trained widths of the text part."""
+        return self.text.widths
+
+    def crop(self, width: int | None = None, structure_width: int | None = None) -> TrainedFused:
+        """The same model, answering by the leading dimensions of either part. PmdError if it does not have so many."""
+        for asked, now in ((width, self.text.dim), (structure_width, self.structure_dim)):
+            check_width(asked or now, now)
+        text = self.text.crop(width) if width else self.text
+        structure_width = structure_width or self.structure_width
+        return replace(self, text=text, width=width or self.width, structure_width=structure_width)
+
+    @property
+    def structure_dim(self) -> int:
+        """The width of the structure that is compared."""
+        return self.structure_width or self.settings["structure_dim"]
+
+    def check_text(self, text: str) -> None:
+        self.text.check_text(text)
+
+    def scores(self, questions: Sequence[Question]) -> np.ndarray:
+        """The weighted sums (b, num_entities) of both parts' scores of all entities as answers."""
+        inverse = self.index.num_relations
+        entities = np.array([-1 if question.entity is None else question.entity for question in questions])
+        rows = np.array([question.relation + inverse * (question.target == "head") for question in questions])
+        vectors, text_dim = self._vectors, self.text.dim
+        parts = (
+            crop_vectors(self.text.queries(questions), self.width),
+            self._fusion.queries(vectors[:, text_dim:], entities, rows),
+        )
+        factors = self._fusion.factors(
+            entities, rows, lambda: (parts[0] @ vectors[:, :text_dim].T, parts[1] @ vectors[:, text_dim:].T)
+        )
+        return np.concatenate([part * factor[:, None] for part, factor in zip(parts, factors.T)], 1) @ vectors.T
+
+    @cached_property
+    def _whole(self) -> Fusion:
+        return Fusion.stored(self.index.column, self.settings | {"tables": self.index.metadata["tables"]})
+
+    @cached_property
+    def _fusion(self) -> Fusion:
+        return self._whole.crop(self.structure_dim)
+
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        """The vectors (num_entities, d) of all entities."""
+        vectors, text_dim = self.index.vectors, self.index.metadata["text_dim"]
+        if self.width is None and self.structure_width is None:
+            return vectors
+        structure = self._whole.crop_vectors(vectors[:, text_dim:], self.structure_dim)
+        return np.concatenate([crop_vectors(vectors[:, :text_dim], self.width), structure], 1)
