@@ -38,7 +38,9 @@ DOUBLE = {
     },
     # CPUs alone.
     "models/kge/kernels.py": {"_Euclidean.forward", "_distances_by_product", "_squared_lengths"},
-    # Tensors that are on the CPU: ranks, and sums of them.
+    # Tensors that are on the CPU: tables of a model, ranks, and sums of them.
+    "models/kge/as_products.py": {"_of_target"},
+    "evaluation/fusing.py": {"_Chunk.measure", "_fit_logistic"},
     "evaluation/metrics.py": {"QueryRanks.realistic", "RankSummary.values"},
     "recipes/ranking.py": {"read_ranks"},
     "distill/kge_dimension_order.py": {"losses_without"},

@@ -33,7 +33,7 @@ def product_tables(model: KgeModel) -> ProductTables:
     maps, shifts, factors = (
         torch.cat(parts) for parts in zip(*(_of_target(model, target) for target in ("tail", "head")))
     )
-    arrays = [array.float().cpu().numpy() for array in (maps, shifts, factors)]
+    arrays = [array.float().numpy() for array in (maps, shifts, factors)]
     if interaction.relation_free:
         arrays[2] = None
     return ProductTables(*arrays, squared=interaction.norm == "squared", unit=model.unit_entities)
@@ -42,9 +42,9 @@ def product_tables(model: KgeModel) -> ProductTables:
 def _of_target(model: KgeModel, target: Target) -> tuple[Tensor, Tensor, Tensor]:
     """Maps (R, parts, parts, dim), shifts and factors (R, parts, dim) of the queries for a target."""
     interaction, asked = model.interaction, model.asked_target(target)
-    rows = torch.arange(model.num_relations, device=model.device)
+    rows = torch.arange(model.num_relations)
     rows = rows + (model.num_relations if model.reciprocal and target == "head" else 0)
-    relations = model.relations[rows].double()
+    relations = model.relations.cpu()[rows].double()
     shape = len(rows), interaction.entity_parts, model.dim
     zeros, ones = relations.new_zeros(shape), relations.new_ones(shape)
     shifts = interaction.query(zeros, relations, asked).expand(shape)
@@ -54,7 +54,7 @@ def _of_target(model: KgeModel, target: Target) -> tuple[Tensor, Tensor, Tensor]
         unit[:, part] = 1
         maps.append(interaction.query(unit, relations, asked) - shifts)
     maps, factors = torch.stack(maps, 2), interaction.candidate(ones, relations, asked).expand(shape)
-    entities = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.double).to(model.device)
+    entities = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     queries = torch.einsum("rpid,rid->rpd", maps, entities) + shifts
     for linear, true in (
         (queries, interaction.query(entities, relations, asked)),
