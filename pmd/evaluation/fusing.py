@@ -26,8 +26,10 @@ SHARES = np.linspace(0, 1, 21)
 FOLDS = 5
 PRIOR = 25
 """So many queries of the common curve are added to those of each relation and direction."""
-CALIBRATED = 1024
-"""The most queries of either direction that temperatures are fitted on."""
+CALIBRATED = 4
+"""Batches of either direction that temperatures are fitted on, at most."""
+BATCH, SCORES = 256, 2**26
+"""Queries that are scored at a time, and their scores, at most."""
 STEPS, RATE, DECAY = 300, 0.05, 1e-3
 """Of the gradient descent that fits shares by query."""
 
@@ -62,12 +64,11 @@ class Validated:
 
 
 @torch.no_grad()
-def validate(
-    scorer: FusedScorer, graph: KnowledgeGraph, *, max_triples: int, batch_size: int = 256, seed: int = 0
-) -> Validated:
+def validate(scorer: FusedScorer, graph: KnowledgeGraph, *, max_triples: int, seed: int = 0) -> Validated:
     """Score the validation queries by both parts, and rank their answers at every share. PmdError if there are none."""
     triples = subsample(graph.valid, max_triples or None, seed)
     known = KnownAnswers(graph.known_triples("valid"), graph.num_entities, graph.num_relations)
+    batch_size = max(1, min(BATCH, SCORES // graph.num_entities))
     chunks = [
         _Chunk(scorer, graph, known, rows, triples[rows], target)
         for target in TARGETS
@@ -80,9 +81,8 @@ def validate(
             "the weights are chosen; split some off: pmd data split"
         )
     scorer.prepare(triples)
-    scales = _scales(
-        chunks[: -(-CALIBRATED // batch_size)] + chunks[len(chunks) // 2 :][: -(-CALIBRATED // batch_size)]
-    )
+    by_target = ([chunk for chunk in chunks if chunk.target == target] for target in TARGETS)
+    scales = _scales([chunk for of_target in by_target for chunk in of_target[:CALIBRATED]])
     columns = zip(*((chunk.rows.numpy(), chunk.questions, *chunk.measure(scales)) for chunk in chunks))
     return Validated(scales, *(np.concatenate(column) for column in columns))
 

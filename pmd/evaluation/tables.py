@@ -175,7 +175,7 @@ def parameters_at(result: StageResult, width: int) -> int:
 
 def stages_cells(results: Mapping[str, StageResult], split: str) -> list[dict[str, str]]:
     """The cells of stages, with the same columns for all."""
-    mixed = len({bool(result.layers) for result in results.values()}) > 1
+    mixed = len({result.layers is None for result in results.values()}) > 1
     return [stage_cells(name, result, split, mixed=mixed) for name, result in results.items()]
 
 
@@ -184,8 +184,9 @@ def stage_cells(
 ) -> dict[str, str]:
     """All that tables say of a stage, or of one width of it, by column; `mixed` stands beside stages of another family."""
     if mixed:
-        size, speed = {"model": name, "layers": str(result.layers or ""), "dim": str(result.dim)}, {}
-    elif result.layers:
+        layers = "" if result.layers is None else str(result.layers)
+        size, speed = {"model": name, "layers": layers, "dim": str(result.dim)}, {}
+    elif result.layers is not None:
         size = {"grade": name, "layers": str(result.layers), "mask rate": f"{result.mask_rate:.0%}"}
         speed = {"entities/s": result.entities_per_second}
     else:
@@ -216,7 +217,7 @@ def ranking_tables(results: Mapping[str, StageResult], splits: Iterable[str]) ->
     tables = {}
     for split in splits:
         finished = {name: result for name, result in results.items() if split in result.metrics}
-        if any(result.layers for result in finished.values()):
+        if any(result.layers is not None for result in finished.values()):
             rows = [without(cells, "taught by", "training") for cells in stages_cells(finished, split)]
             tables[split] = joined(table_of(rows), *widths_tables(finished, split))
         else:
@@ -241,7 +242,7 @@ def widths_tables(results: Mapping[str, StageResult], split: str) -> list[Table]
         rows = []
         for name, by_width in stages.items():
             layers = results[name].layers
-            labels = {"grade": name, "layers": str(layers)} if layers else {"model": name}
+            labels = {"grade": name, "layers": str(layers)} if layers is not None else {"model": name}
             cells = {str(width): metric.text(by_width.get(width, {}).get(metric.name)) for width in widths}
             rows.append({**labels, **cells})
         tables.append(table_of(rows, f"{metric.title} by width"))

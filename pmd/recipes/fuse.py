@@ -27,6 +27,7 @@ from pmd.models.families import family_of, num_parameters, stored_settings
 from pmd.models.fused.folder import Structure, fused, save
 from pmd.models.fused.scorer import FusedScorer
 from pmd.models.fused.weights import FusionWeights
+from pmd.models.kge import folder as kge
 from pmd.models.kge.as_products import product_tables
 from pmd.recipes.ranking import measure
 from pmd.recipes.stages import place_of
@@ -113,10 +114,7 @@ def load_parts(config: FuseConfig, device: Any) -> Parts:
         raise PmdError(
             f"structure: '{folders['structure']}' was trained on another graph than '{folders['text']}'; fuse models of one graph"
         )
-    structure_folder = folders["structure"]
-    from pmd.models.kge import folder as kge
-
-    product_tables(kge.load_model(structure_folder))  # refuses an interaction before texts are encoded
+    product_tables(kge.load_model(folders["structure"]))  # refuses an interaction before texts are encoded
     data = config.data or known_graph(folders["text"])
     graph = loaded(data, None if config.data else folders["text"])
     for part, checksum in checksums.items():

@@ -17,7 +17,7 @@ class FusedScorer:
 
     Args:
         text: the text part, of the graph that is scored.
-        structure: the embedding model, for whom counts parameters.
+        structure: the embedding model, for those who count parameters.
         fusion: what is known of the graph's entities and relations.
         vectors: (num_entities, width) structure parts of the entities.
     """
@@ -43,7 +43,10 @@ class FusedScorer:
         """The vectors (b, d) of the queries of triples (b, 3), weighted."""
         parts = self.parts(triples, target)
         entities, questions = self._asked(triples, target)
-        scores = lambda: tuple(part.cpu().numpy() for part in self.part_scores(parts))  # noqa: E731
+
+        def scores() -> tuple[np.ndarray, ...]:
+            return tuple(part.cpu().numpy() for part in self.part_scores(parts))
+
         factors = torch.from_numpy(self.fusion.factors(entities, questions, scores)).to(parts[0])
         return torch.cat([part * factor[:, None] for part, factor in zip(parts, factors.T)], 1)
 
