@@ -1,4 +1,4 @@
-"""Tables 3, 7, 10 and 12 and Figure 5 of MED (Zhu et al., ACL 2025): MED beside its rivals by width, the seconds their
+"""Tables 3, 4, 7, 10 and 12 and Figure 5 of MED (Zhu et al., ACL 2025): MED beside its rivals by width, the seconds their
 training takes, and what wide models retain of narrow ones.
 
 A config says what all share, which settings each width has of its own, and which ways of training one croppable model are
@@ -8,7 +8,7 @@ compared. From that come the stages of a run, one for each method and width:
 - `Ext`, `Ext-L`, `Ext-V`: its leading dimensions, as they are, ordered by the loss without them, or by their size;
 - `BKD`: soft labels of the teacher; `TA`: of a middle-sized student of it; `IterDE`: of the next wider student;
 - `DualDE`: in two stages, the second with the teacher released;
-- and the croppable ones, each a single model of all widths.
+- and the croppable ones, each a single model of all widths; and for Table 4 models of few parameters, one width each.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pmd.recipes.kge import train_kge
 from pmd.recipes.ranking import load_data, ranked, read_ranks, write_ranks
 from pmd.reports.figure_methods import retention_table
 from pmd.settings.catalogue import METRICS, Metric
+from pmd.settings.entity_encoders import EarlConfig, NodePieceConfig
 from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
@@ -49,6 +50,7 @@ def med_table(config: MedTableConfig) -> str:
     results: Results = defaultdict(lambda: defaultdict(list))
     retention: dict[str, list[dict[str, Retained]]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
+    encoded: dict[str, list[StageResult]] = defaultdict(list)
     text = ""
     for seed in config.seeds:
         announce(f"== seed {seed}")
@@ -57,16 +59,22 @@ def med_table(config: MedTableConfig) -> str:
         run = finished_run(settings, folder / "main", [stage.name for stage in settings.stages], train_kge)
         stages = run.results
         if "ta" in config.methods:
-            taught = replace(settings, stages=assistant_stages(config, stages, run.folder))
+            tables = replace(settings.model, nodepiece=NodePieceConfig(), earl=EarlConfig())
+            taught = replace(settings, model=tables, stages=assistant_stages(config, stages, run.folder))
             names = [stage.name for stage in taught.stages]
             stages |= finished_run(taught, folder / "assistants", names, train_kge).results
         add_seed(results, stages, config)
+        for row in config.encoded:
+            encoded[row.name].append(stages[row.name])
         for row, counts in retained_by([*results], widths, settings, folder).items():
             retention[row].append(counts)
             seconds[row].append(training_seconds(stages, row, widths[-1]))
         means = {row: fmean(by_seed) for row, by_seed in seconds.items()}
         stored = {"seconds": means, "retention": retention, "results": results}
         tables = [*tables_of(config, results, means), retention_table(retention, widths, titles=TITLES)]
+        if encoded:
+            stored |= {"encoded": encoded}
+            tables.append(parameters_table(config, results, encoded))
         text = write_tables(Path(config.out), stored, tables)
     return text
 
@@ -187,3 +195,24 @@ def methods_table(
     last = {"training (s)": [f"{seconds[row]:,.0f}" if row in seconds else "" for row in values]}
     form = {"digits": metric.digits, "more_is_better": metric.more_is_better} if metric else {}
     return seeds_table(["method"], widths, values, caption, titles=titles, last=last, mark_best=True, **form)
+
+
+def parameters_table(config: MedTableConfig, results: Results, encoded: Mapping[str, Sequence[StageResult]]) -> Table:
+    """The layout of Table 4: models alone, croppable ones and those of few parameters, with how many these are, and Effi."""
+    split, croppable = config.base.evaluation.splits[0], [row.name for row in config.croppable]
+    models = {
+        (TITLES.get(row, row), str(width)): [(result, width) for result in seeds]
+        for row in ("dt", *croppable)
+        for width, seeds in results[row].items()
+    }
+    models |= {(name, str(seeds[0].dim)): [(result, result.dim) for result in seeds] for name, seeds in encoded.items()}
+    columns = {metric.title: metric.name for name in config.metrics if (metric := METRICS["ranking"][name])}
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for key, seeds in models.items():
+        counts = [parameters_at(result, width) / 1e6 for result, width in seeds]
+        metrics = [result.metrics[split] for result, _ in seeds]
+        values[key] = {title: [of_seed[name] for of_seed in metrics] for title, name in columns.items()}
+        values[key]["Effi"] = [of_seed["mrr"] / count for of_seed, count in zip(metrics, counts)]
+    sizes = [f"{parameters_at(*seeds[0]) / 1e6:.3g}" for seeds in models.values()]
+    caption = f"{config.base.model.interaction}, {split}: by parameters; Effi: MRR / millions of parameters"
+    return seeds_table(["method", "dim"], [*columns, "Effi"], values, caption, last={"#P (M)": sizes})

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.settings.catalogue import METRICS, RankingMetric
+from pmd.settings.catalogue import METRICS, EntityEncoderName, RankingMetric
 from pmd.settings.checks import lookup
+from pmd.settings.entity_encoders import TABLE
 from pmd.settings.kge import KgeConfig, KgeStageConfig, Loss
 from pmd.settings.med import RECIPES, MedConfig, check_widths
 
@@ -76,6 +77,24 @@ class CroppableConfig(OwnSettings):
     med: MedConfig | None = None
 
 
+@dataclass(kw_only=True)
+class EncodedConfig(OwnSettings):
+    """One model whose entities are computed from few parameters, as in the paper's Table 4.
+
+    Args:
+        name: its row.
+        encoder: `nodepiece` or `earl`, whose settings are in `base.model`.
+        dim: its width; one at which it has about as many parameters as a croppable model at the width to compare.
+        epochs: as in a stage.
+        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
+    """
+
+    name: str
+    encoder: EntityEncoderName
+    dim: int
+    epochs: float | None = None
+
+
 @dataclass
 class MedTableConfig:
     """Methods by widths for one graph and one interaction, over several seeds.
@@ -85,6 +104,7 @@ class MedTableConfig:
         methods: the rivals; `dt` is always among them.
         tuned: settings of single widths, of all methods or of some; the croppable ones have their own.
         croppable: the croppable models, a row each.
+        encoded: models with few parameters, for a table of their own: with those of all rows and widths, and Effi.
         metrics: a table for each, of the same runs; finished ones are not repeated for another metric.
         seeds: of the runs.
         out: folder of the runs and the table; the same command goes on where it was stopped.
@@ -96,6 +116,7 @@ class MedTableConfig:
     croppable: list[CroppableConfig] = field(
         default_factory=lambda: [CroppableConfig(name="best"), CroppableConfig(name="joint", med=MedConfig("joint"))]
     )
+    encoded: list[EncodedConfig] = field(default_factory=list)
     metrics: list[RankingMetric] = field(default_factory=lambda: ["mrr", "hits_at_1", "hits_at_3", "hits_at_10"])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     out: str = "runs/med"
@@ -115,6 +136,10 @@ def check_table(config: MedTableConfig) -> None:
         raise PmdError("--methods: 'ta' chooses its assistants on the validation triples; set --base.train.valid_every")
     for tuned in config.tuned:
         check_tuned(tuned, config)
+    for row in config.encoded:
+        if row.name in TITLES or row.encoder == TABLE:
+            wrong = f"'{row.name}' is the name of another row" if row.name in TITLES else f"'{row.name}' has a table"
+            raise PmdError(f"--encoded: {wrong}; give it a name of its own and an encoder")
     for row in config.croppable:
         if row.name in TITLES:
             raise PmdError(f"--croppable: '{row.name}' is the name of another row; choose one of your own")
@@ -154,9 +179,11 @@ def check_tuned(tuned: WidthConfig, config: MedTableConfig) -> None:
 
 def run_settings(config: MedTableConfig) -> KgeConfig:
     """The run of all methods but those that need an assistant."""
-    base = config.base
+    base, encoded = config.base, [KgeStageConfig(**vars(row)) for row in config.encoded]
     return replace(
-        base, model=replace(base.model, widths=None), stages=[*rival_stages(config), *croppable_stages(config)]
+        base,
+        model=replace(base.model, widths=None),
+        stages=[*rival_stages(config), *croppable_stages(config), *encoded],
     )
 
 

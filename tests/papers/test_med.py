@@ -152,6 +152,8 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
     options += [f"--base.data.path={folder}", "--base.model.widths=[2,4,8]", "--base.train.epochs=2", "--seeds=[0,1]"]
     paper = {"name": "paper", "widths": [2, 3, 4, 8], "loss": "logistic", "margin": 2, "med": {"recipe": "med"}}
     rows = [{"name": "best"}, paper]
+    few = [{"name": "few", "encoder": "nodepiece", "dim": 3, "lr": 0.02}, {"name": "earl", "encoder": "earl", "dim": 2}]
+    options += ["--base.model.earl.nearest=2", "--base.model.nodepiece.anchors=4", f"--encoded={json.dumps(few)}"]
     options += [
         f"--croppable={json.dumps(rows)}",
         f"--tuned={json.dumps([{'width': 2, 'lr': 0.1}])}",
@@ -187,6 +189,14 @@ def test_methods_by_widths(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pmd.papers.med.train_kge", None)
     med_command(options)  # nothing is left to do
     assert capsys.readouterr().out == printed
+    assert [seed["entity_encoder"] for seed in results["encoded"]["few"]] == ["nodepiece"] * 2
+    table = printed.split("by parameters")[1].splitlines()
+    for row, width, seeds in (("few", 3, results["encoded"]["few"]), ("best", 4, found["best"]["4"])):
+        size = seeds[0]["parameters"] / (2 if row == "best" else 1) / 1e6
+        mrr = [seed["metrics"]["test"]["mrr"] for seed in seeds]
+        cells = next(line for line in table if line.startswith(f"| {row} ") and f" {width} |" in line[:22]).split("|")
+        assert f"{sum(mrr) / 2:.3f} ±" in cells[3] and f"{sum(mrr) / 2 / size:.3f} ±" in cells[-3]
+        assert cells[-2].strip() == f"{size:.3g}"
     captions = [line for line in printed.splitlines() if " by width" in line]
     assert captions == [f"rotate, test: {name} by width" for name in ("MRR", "Hits@1", "Hits@3", "Hits@10")]
     for title, name in (("Hits@1", "hits_at_1"), ("Hits@3", "hits_at_3")):
@@ -249,6 +259,14 @@ def test_methods_have_settings_of_their_own():
             "--tuned: 'ext'.*width 8",
         ),
         (["--base.model.widths=[4,8]", "--base.model.dim=8", "--base.seed=3"], "--base.seed: 3.*--seeds"),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--encoded=[{"name":"dt","encoder":"earl","dim":4}]'],
+            "--encoded: 'dt' is the name of another row",
+        ),
+        (
+            ["--base.model.widths=[4,8]", "--base.model.dim=8", '--encoded=[{"name":"a","encoder":"table","dim":4}]'],
+            "--encoded: 'a' has a table",
+        ),
         (
             ["--base.model.widths=[4,8]", "--base.model.dim=8", '--croppable=[{"name": "all", "widths": [8, 4]}]'],
             "croppable: widths of all:",

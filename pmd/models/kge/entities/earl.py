@@ -147,7 +147,8 @@ def surroundings(triples: Tensor, num_entities: int, num_relations: int) -> Arou
     share = 1 / torch.bincount(torch.cat([heads, tails]), minlength=num_entities).clamp(min=1).float()
 
     def means(of: Tensor, columns: Tensor, width: int) -> Tensor:
-        return torch.sparse_coo_tensor(torch.stack([of, columns]), share[of], (num_entities, width)).coalesce()
+        places, size = torch.stack([of, columns]), (num_entities, width)
+        return torch.sparse_coo_tensor(places, share[of], size, check_invariants=False).coalesce()
 
     as_head, as_tail = means(heads, relations, num_relations), means(tails, relations, num_relations)
     ends = torch.cat([as_head, as_tail], dim=1).coalesce()
