@@ -70,7 +70,9 @@ def test_a_record_holds_what_the_runs_say(comparison, pages):
         metrics = stored[entry["row"]][entry["seed"]][entry["column"]]["metrics"]
         assert {*entry["metrics"]} == {*metrics} == {"train", "test"}
         for split, values in entry["metrics"].items():
-            assert values == pytest.approx({name: metrics[split][name] for name in values}, abs=1e-6)
+            stored_values = {**metrics[split], **{f"triples_{k}": v for k, v in metrics[split]["triples"].items()}}
+            assert values == pytest.approx({name: stored_values[name] for name in values}, abs=1e-6)
+            assert {"triples_mrr", "triples_mr"} <= values.keys() and "head" not in values
             assert {"mrr", "mr", "hits_at_1", "hits_at_3", "hits_at_10"} <= values.keys()
     epochs = {(e["row"], e["column"]): e["epochs"] for e in record["epochs"]}
     lkd = "LKD, one by one"

@@ -9,7 +9,8 @@ NAME is a record, DATA/NAME.json. The options:
     show      `table` (the default: rows by columns), `paired` (differences to the row `better`), `epochs` or `about`
     split     by default the first
     group     where a comparison has several tables; by default the first
-    metric    by default mrr, or `score` of GLUE; several, with a comma between them, take the place of the columns
+    metric    by default mrr, or `score` of GLUE; several, with a comma between them, take the place of the columns;
+              triples_mrr … are of triples, with the mean of their two ranks
     columns   which to show, with commas; needed where a table has several metrics and columns
     rows      which to show, with | between them
     better    mark what is better (↑) or worse (↓) than that row by the paired bootstrap
@@ -168,7 +169,8 @@ def results_table(block: Block, record: Mapping[str, Any]) -> Table:
         for row in _names(entries, "row")
     }
     label = f"{columns[0]}, {block.split}" if len(metrics) > 1 else f"{title(metrics[0])}, {block.split}"
-    best = all(metric not in METRICS["ranking"] or METRICS["ranking"][metric].more_is_better for metric in metrics)
+    ranking = [METRICS["ranking"].get(metric.removeprefix("triples_")) for metric in metrics]
+    best = all(metric is None or metric.more_is_better for metric in ranking)
     headers = [header for header, _, _ in places]
     table = seeds_table([label], headers, rows, last=_last(block, record, entries), mark_best=best, digits=digits)
     return _marked(table, block, record, places) if block.better else table
@@ -177,6 +179,8 @@ def results_table(block: Block, record: Mapping[str, Any]) -> Table:
 def title(metric: str) -> str:
     """What tables call a metric."""
     known = {**METRICS["ranking"], **METRICS["glue"]}
+    if metric.startswith("triples_"):
+        return f"{title(metric.removeprefix('triples_'))} of triples"
     return known[metric].title if metric in known else metric.replace("_", " ")
 
 

@@ -56,8 +56,11 @@ def _entry(cell: Cell) -> dict[str, Any]:
 
 
 def _numbers(metrics: Metrics) -> dict[str, float]:
-    """Without the metrics of single sides and of other ranks."""
-    return {name: round(value, DIGITS) for name, value in metrics.items() if isinstance(value, (int, float))}
+    """Those of the queries, and as `triples_…` those of triples with the mean of their two ranks; not of single sides or of
+    other ranks."""
+    of_triples = {f"triples_{name}": value for name, value in (metrics.get("triples") or {}).items()}
+    numbers = {**metrics, **of_triples}
+    return {name: round(value, DIGITS) for name, value in numbers.items() if isinstance(value, (int, float))}
 
 
 def about(cells: Sequence[Cell], command: str | None) -> dict[str, Any]:
