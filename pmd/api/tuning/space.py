@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class Option:
     def ends(self) -> list[Any]:
         """The values, or the ends of the range."""
         return [self.low, self.high] if self.values is None else self.values
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return len(self.values) if self.values is not None else self.high - self.low + 1 if self.whole else math.inf
 
     def has(self, value: Any) -> bool:
         """Whether a value may be drawn."""

@@ -8,6 +8,7 @@ trials.json   the same for a report and for programs                            
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ from pmd.core.files import write_json, write_text
 from pmd.core.run import flat, read_settings
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-REPEATS = 50
+REPEATS = 20
 """After so many draws in a row that were tried before, the space is held to be exhausted."""
 KEPT = ("tracking",)
 """What a trial's run folder keeps beside its files, once the trial is over and is not the best."""
@@ -82,7 +83,7 @@ class Study:
         begun = next((trial for trial in self.all if trial.state is TrialState.RUNNING), None)
         if begun is not None:
             return self._drawn(Trial(self.optuna, begun._trial_id))
-        for _ in range(REPEATS):
+        for _ in range(REPEATS if len(self.done) < math.prod(option.size for option in self.space.values()) else 0):
             # Seeded for each trial by itself: a study that goes on draws what one that never stopped would.
             self.optuna.sampler = TPESampler(seed=(self.seed * 1000 + len(self.all)) % 2**32)
             trial, values = self._drawn(self.optuna.ask())
