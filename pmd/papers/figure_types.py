@@ -1,12 +1,13 @@
 """Figure 7 of MED (Zhu et al., ACL 2025, Appendix E): entities by type, laid out by their embeddings at several widths.
 
 An equal number of entities of each of the largest types is drawn at random, the same ones in every panel. t-SNE lays them
-out; what it shows is said as a number under each panel, measured in the embedding itself and not in the picture.
+out; what it shows is said as a number under each panel, measured in the embedding itself and not in the picture. The
+numbers stand in a table beside the picture, too.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 from scipy.linalg import orthogonal_procrustes
 
 from pmd.core.errors import PmdError, need_package
+from pmd.core.files import write_text
 from pmd.data.graphs.files.tsv import read_columns
+from pmd.evaluation.tables import seeds_table
 from pmd.models.kge.folder import load_model, load_vocabulary
 from pmd.papers.med import models_of
 from pmd.reports.figure_methods import chosen, read_table
@@ -44,18 +47,23 @@ def by_type(
     with figure(path, len(panels) // len(models), rows=len(models), size=(3.8, 3.7)) as axes:
         axes = axes if isinstance(axes, list) else [axes]
         latest: dict[str, np.ndarray] = {}
+        measured: dict[str, dict[int, list[float]]] = defaultdict(dict)
         for axis, (row, width, model) in zip(axes, panels):
             vectors = embeddings(model, width, positions)
             latest[row] = layout(vectors, latest.get(row))
             scatter(axis, latest[row], labels, by_size)
             axis.set_title(f"{name_of(row, model)}, width {width}", fontsize=13)
-            axis.set_xlabel(f"same type nearby: {purity(vectors, labels):.0%}", fontsize=12)
+            measured[row][width] = [purity(vectors, labels)]
+            axis.set_xlabel(f"same type nearby: {measured[row][width][0]:.0%}", fontsize=12)
         legend = {"ncols": len(by_size), "fontsize": 13, "markerscale": 2, "frameon": False}
         picture = axes[0].figure
         picture.get_layout_engine().set(h_pad=0.1)  # between what stands under a panel and the next one's title
         picture.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", **legend)
         note = f"same type nearby: share of an entity's {NEIGHBOURS} nearest embeddings; {by_chance:.0%} by chance"
         picture.supxlabel(note, fontsize=11)
+    columns = [*dict.fromkeys(width for _, width, _ in panels)]
+    table = seeds_table(["method"], columns, measured, f"{note[0].upper()}{note[1:]}.", titles=TITLES, mark_best=True)
+    write_text(path.with_suffix(".md"), table.markdown() + "\n")
 
 
 def scatter(axis: Any, points: np.ndarray, labels: np.ndarray, types: Sequence[str]) -> None:

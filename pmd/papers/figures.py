@@ -44,7 +44,8 @@ class FigureConfig:
         run: a run folder of `pmd train`; for `methods` and `retention`, a folder of `pmd table med`; for `tsne`, either.
         what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher;
             `methods`: MRR by width and method; `retention`: how much of what narrow models answer wide ones answer too,
-            by method; `tsne`: entities by type, laid out by their embeddings at several widths.
+            by method; `tsne`: entities by type, laid out by their embeddings at several widths. The numbers of the last
+            stand in a table beside it (WHAT.md); those of `methods` and `retention` in the table.md of their folder.
         out: the file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
         widths: the columns of `tsne`; by default the narrowest, the middle one and the widest.

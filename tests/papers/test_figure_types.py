@@ -109,6 +109,9 @@ def test_a_run_is_drawn(table, types_file, tmp_path, pictures):
     chance = (36 / 48) ** 2 + 2 * (6 / 48) ** 2
     assert f"same type nearby: share of an entity's 10 nearest embeddings; {chance:.0%} by chance" in texts(picture)
     assert [text.get_text() for text in picture.legends[0].get_texts()] == ["town", "country", "language"]
+    caption, _, header, _, row = (tmp_path / "tsne.md").read_text().splitlines()
+    assert f"{chance:.0%} by chance" in caption and [c.strip() for c in header.split("|")[2:5]] == ["2", "4", "8"]
+    assert [cell.strip() for cell in row.split("|")[1:5]] == ["best", *(f"{share:.3f}" for share in expected)]
 
 
 def test_a_table_is_drawn(table, types_file, tmp_path, pictures):

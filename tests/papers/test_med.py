@@ -15,7 +15,7 @@ from pmd.distill.kge_dimension_order import dimension_order
 from pmd.papers.figures import curves
 from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import LossConfig
-from pmd.settings.kge_stages import check_kge_run
+from pmd.settings.kge_stages import check_kge_run, resolve_kge_stages
 from pmd.settings.med_table import (
     MedTableConfig,
     WidthConfig,
@@ -360,5 +360,16 @@ def test_configs_of_tables_can_be_filled(file):
     check_table(config)
     check_kge_run(run_settings(config))
     rows = {stage.name for stage in croppable_stages(config)}
-    assert rows == {row.name for row in config.croppable} and config.base.model.widths[-1] == 160
+    assert rows == {row.name for row in config.croppable}
+    assert (
+        config.base.model.widths[-1]
+        == config.base.model.dim
+        == (160 if {"umls", "inductive"} & {*file.stem.split("_")} else 640)
+    )
+    for stage in resolve_kge_stages(run_settings(config)):
+        literal = stage.med is not None and stage.med.recipe == "med" and stage.med.improvement == "literal"
+        if stage.name == "med" or stage.name.startswith("med_n"):  # as the paper has it
+            assert literal and stage.med.learned and stage.med.weight_lr == 1e-3 and not stage.med.power
+        if stage.name.startswith("best_n"):
+            assert stage.med.recipe == "best"
     assert f"scripts/med.py --config configs/med/tables/{file.name}" in file.read_text(encoding="utf-8")

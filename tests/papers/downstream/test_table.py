@@ -173,6 +173,13 @@ def test_configs_can_run(name):
     ] == config.base.train.lr
 
 
+def test_the_papers_widths():
+    config = read_config(recipe.DownstreamConfig, ["--config", "downstream/shop_paper"])
+    stages = {stage.name: stage for stage in resolve_kge_stages(recipe.run_settings(config))}
+    assert [stages[f"dt-{width}"].dim for width in (10, 100, 500)] == [10, 100, 500]
+    assert (stages["med"].med.improvement, stages["best"].med.recipe) == ("literal", "best")
+
+
 def test_what_cannot_be_done_is_said(tmp_path, out, folder):
     start = [*TINY, f"--out={tmp_path}/x"]
     wide = [*SHOP, f"--out={tmp_path}/x", "--base.model.dim=128", "--base.model.widths=[2,61,128]"]
