@@ -26,8 +26,9 @@ from pmd.losses.contrastive import contrastive_loss
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.encode import Encoded, encode
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
+from pmd.settings.text_stages import FEATURES
 
-STAGE_SETTINGS = ("method", "alpha", "beta", "feature")
+STAGE_SETTINGS = ("method", "alpha", "beta", *FEATURES)
 """What a stage says of `distill` once it is resolved."""
 
 
@@ -167,10 +168,11 @@ class Supervised(Objective):
         return widest_and_others([loss(width_logits, teacher_logits) for width_logits in student_logits])
 
     def no_negatives(self, examples: Tensor, entities: Tensor) -> Tensor:
-        """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3), or its head, which is a
-        negative by itself."""
-        answers = self.answers(examples, entities)
-        return answers if self.options.in_batch_heads else answers | (examples[:, :1] == entities)
+        """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3), or its head where that does
+        not count among them."""
+        answers, options = self.answers(examples, entities), self.options
+        heads_count = options.self_negatives and options.in_batch_heads
+        return answers if heads_count else answers | (examples[:, :1] == entities)
 
     def answers(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3)."""

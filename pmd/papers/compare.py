@@ -23,7 +23,7 @@ from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parse import read_config
 from pmd.settings.text import ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import LOOP, resolve_stages
+from pmd.settings.text_stages import FEATURES, LOOP, resolve_stages
 
 
 @dataclass
@@ -135,7 +135,7 @@ def _only_teacher(settings: ProgressiveConfig) -> ProgressiveConfig:
     train = replace(settings.train, **{name: getattr(teacher, name) for name in LOOP})
     contrastive = replace(settings.contrastive, pre_batches=teacher.pre_batches)
     # What a stage without a teacher does not read may differ.
-    alone = replace(teacher, **dict.fromkeys((*LOOP, "alpha", "beta", "pre_batches", "feature")))
+    alone = replace(teacher, **dict.fromkeys((*LOOP, *FEATURES, "alpha", "beta", "pre_batches")))
     return replace(settings, train=train, contrastive=contrastive, stages=[alone])
 
 

@@ -76,10 +76,6 @@ class FamilyRun(ABC):
     def resolve(config: Any) -> Sequence[Any]:
         """The stages with every setting filled in. PmdError for settings that cannot work."""
 
-    def as_begun(self, stored: Mapping[str, Any]) -> None:
-        """Go on with a run: what its `stored` settings do not say is as it was when it began."""
-        self.stages = stages_as_begun(self.stages, stored)
-
     @abstractmethod
     def load_data(self, pending: Sequence[Any]) -> Any:
         """Load and return the data, and load what the pending stages begin with. PmdError for what does not fit."""
@@ -179,7 +175,7 @@ def run_stages(
     quiet()
     family_run = family(config)
     if run:
-        family_run.as_begun(run.settings)
+        family_run.stages = stages_as_begun(family_run.stages, run)
     family_run.callback, family_run.own_teacher = callback, teacher
     family_run.accelerator = accelerator_for(config.train, run)
     refuse_small_batches(family_run)
@@ -206,8 +202,9 @@ def run_stages(
     return family_run.run
 
 
-def stages_as_begun(stages: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+def stages_as_begun(stages: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """The stages of a run that goes on, by name: what its file of settings does not say is as it was when it began."""
+    stored = run.settings
     own = {stage["name"]: stage.get("med") for stage in stored.get("stages") or ()}
 
     def as_it_was(name: str, stage: Any) -> Any:

@@ -58,12 +58,6 @@ class TextRun(RankingRun):
         check_progressive(config)
         return resolve_stages(config, depth_of(config.encoder))
 
-    def as_begun(self, stored: Mapping[str, Any]) -> None:
-        super().as_begun(stored)
-        if "in_batch_heads" not in stored.get("contrastive", {}):
-            contrastive = replace(self.config.contrastive, in_batch_heads=True)
-            self.config = replace(self.config, contrastive=contrastive)
-
     def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
         config = self.config
         graph = load_data(config)

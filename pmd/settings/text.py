@@ -14,6 +14,8 @@ from pmd.settings.shared import DataConfig, EvaluationConfig, LoopConfig
 
 Init = Literal["teacher", "pretrained"]
 FeatureForm = Literal["token", "pooled"]
+MaskChoice = Literal["random", "rare", "attention", "uncertainty"]
+RateChoice = Literal["schedule", "uncertainty"]
 
 
 @dataclass
@@ -64,9 +66,9 @@ class ContrastiveConfig:
 
     Args:
         margin: subtracted from the true pair's cosine while training.
-        self_negatives: the head as a wrong answer to its own query, once; without them it never counts as one.
-        in_batch_heads: the head counts, too, wherever it is among the entities of the batch or of earlier ones, as in
-            SimKGC's code. With shared directions it always is, as the answer of the inverse query.
+        self_negatives: the head as a wrong answer to its own query; without them it never counts as one.
+        in_batch_heads: self-negatives count, too, wherever the head is among the entities of the batch or of earlier ones, as
+            in SimKGC's code. With shared directions it always is, as the answer of the inverse query; `false` counts it once.
         pre_batches: keep the entities of so many earlier batches as further negatives.
         pre_batch_weight: factor on the logits of those.
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
@@ -75,7 +77,7 @@ class ContrastiveConfig:
 
     margin: float = 0.02
     self_negatives: bool = True
-    in_batch_heads: bool = False
+    in_batch_heads: bool = True
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
     directions: Literal["shared", "independent"] = "shared"
@@ -138,6 +140,10 @@ class DistillConfig:
         masked_view: `same`: labels, scores and features from the masked texts; `separate`: labels and scores
             from whole texts, features from a second reading of some of them with masks.
         masked_share: the share of a batch's texts that a `separate` reading takes.
+        mask_choice: which tokens are masked: `random` ones, or more often those that are `rare` in the graph's texts, to which
+            the teacher's last layer pays `attention`, or without which its vector turns most (`uncertainty`).
+        mask_rate_by: how many: the mask rate of every text (`schedule`), or more where the teacher is sure of the batch's
+            answers and fewer where it is not (`uncertainty`), as many in all.
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
         temperature: softens the logits of lkd, pkd and `score: kl`.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
@@ -164,6 +170,8 @@ class DistillConfig:
     feature_mean: Literal["all", "sides"] = "all"
     masked_view: Literal["same", "separate"] = "separate"
     masked_share: float = 0.25
+    mask_choice: MaskChoice = "random"
+    mask_rate_by: RateChoice = "schedule"
     init: Init = "teacher"
     temperature: float = 2.0
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
@@ -198,6 +206,8 @@ class StageConfig:
         batch_size: overrides `distill.batch_size` and `train.batch_size`.
         pre_batches: overrides `distill.pre_batches` and `contrastive.pre_batches`.
         feature: overrides `distill.feature`.
+        mask_choice: overrides `distill.mask_choice`.
+        mask_rate_by: overrides `distill.mask_rate_by`.
     """
 
     name: str
@@ -216,6 +226,8 @@ class StageConfig:
     batch_size: int | None = None
     pre_batches: int | None = None
     feature: FeatureForm | None = None
+    mask_choice: MaskChoice | None = None
+    mask_rate_by: RateChoice | None = None
 
 
 @dataclass

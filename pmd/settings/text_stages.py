@@ -33,6 +33,10 @@ LOOP = ("epochs", "lr", "batch_size")
 """What `train` says of the loop, and `distill` and a stage may say otherwise."""
 
 
+FEATURES = ("feature", "mask_choice", "mask_rate_by")
+"""What `distill` says of masked features, and a stage may say otherwise."""
+
+
 def grade_depths(layers: int) -> list[int]:
     """Depths of the four grades of an encoder with `layers` layers: all, ⌈¾⌉, ⌈½⌉ and ⌈¼⌉ of them."""
     return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
@@ -104,7 +108,7 @@ def _resolve(
         pre_batches=first_set(
             stage.pre_batches, distill.pre_batches if method.teacher else None, contrastive.pre_batches
         ),
-        feature=stage.feature or distill.feature,
+        **{name: getattr(stage, name) or getattr(distill, name) for name in FEATURES},
     )
     _check_stage(stage, key, earlier[teacher].layers if teacher in earlier else layers, layers)
     if distill.label_weight is None:

@@ -41,12 +41,13 @@ def vectors(model, positions: list[int]) -> tuple[torch.Tensor, torch.Tensor, to
 
 def masked(asked, entities, options: ContrastiveConfig, diagonal: bool = True) -> list[list[bool]]:
     """Which entities are no negatives of the queries: known answers and, unless they count in batches, their heads."""
+    heads_count = options.self_negatives and options.in_batch_heads
 
     def is_masked(i: int, j: int) -> bool:
         head, relation, _ = asked[i]
         if i == j and not diagonal:
             return False
-        return (head, relation, entities[j]) in KNOWN or (not options.in_batch_heads and entities[j] == head)
+        return (head, relation, entities[j]) in KNOWN or (not heads_count and entities[j] == head)
 
     return [[is_masked(i, j) for j in range(len(entities))] for i in range(len(asked))]
 
@@ -89,7 +90,7 @@ def test_it_is_simkgcs_loss_of_texts_read_one_by_one(positions, in_batch_heads, 
 @pytest.mark.parametrize("self_negatives", [True, False])
 def test_a_head_is_a_negative_once_or_never(self_negatives):
     """Pulled by the gradient: of the entities that the batch holds, and of those of an earlier one, the head is left out."""
-    options = ContrastiveConfig(self_negatives=self_negatives, pre_batches=1, margin=0.0)
+    options = ContrastiveConfig(self_negatives=self_negatives, in_batch_heads=False, pre_batches=1, margin=0.0)
     plain = objective(options)
     loss(plain, [0, 1, 2])
     asked = examples([0, 1, 2])

@@ -17,10 +17,8 @@ STORED = Path(__file__).parents[1] / "compat" / "runs"
 
 
 def settings_of(run: Path) -> dict:
-    """The settings of a run of earlier code, with what they did not say yet of MED's recipe and of heads as negatives."""
+    """The settings of a run of earlier code, with what they did not say yet of MED's recipe."""
     settings = yaml.safe_load((run / "config.yaml").read_text())
-    if "contrastive" in settings:
-        settings["contrastive"].setdefault("in_batch_heads", True)
     for part in (settings, *(settings.get("stages") or ())):
         if (part.get("med") or {}).get("recipe") == "med":
             part["med"] = {**BEFORE, **part["med"]}
