@@ -28,10 +28,11 @@ from pmd.core.distributed import global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
+from pmd.distill.masks import rates_by_sureness, token_information, token_weights
 from pmd.distill.teacher import Frozen, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
-from pmd.models.text.bi_encoder import BiEncoder
+from pmd.models.text.bi_encoder import BiEncoder, Role
 from pmd.models.text.encode import Encoded, pool_masked
 from pmd.settings.checks import first_set
 from pmd.settings.text import DistillConfig
@@ -47,6 +48,7 @@ class MaskedFeatureDistillation(Supervised):
         mask_rate: fraction of the tokens that both read as [MASK].
         mask: id of [MASK].
         special: (s,) ids that are never masked.
+        information: (ids,) of the tokens, for `distill.mask_choice: rare`.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class MaskedFeatureDistillation(Supervised):
         mask_rate: float,
         mask: int,
         special: Tensor,
+        information: Tensor | None = None,
         **options,
     ):
         super().__init__(student, *arguments, **options)
@@ -65,12 +68,14 @@ class MaskedFeatureDistillation(Supervised):
         self.form, self.norm, self.mean = distill.feature, distill.feature_norm, distill.feature_mean
         self.score, self.temperature = distill.score, distill.temperature
         self.separate, self.share = distill.masked_view == "separate", distill.masked_share
-        self.mask_rate = mask_rate
+        self.mask_rate, self.mask_choice = mask_rate, distill.mask_choice
+        self.rate_by_teacher = distill.mask_rate_by == "uncertainty"
         labels = first_set(distill.label_weight, 1.0 - distill.alpha - distill.beta)
         self.weights = {"ce": labels, "score": distill.alpha}
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
         self.register_buffer("special", special, persistent=False)
+        self.register_buffer("information", information, persistent=False)
         self.project = bridge(student.hidden_size, teacher.hidden_size, trained="feature" in self.weights)
 
     @classmethod
@@ -78,17 +83,19 @@ class MaskedFeatureDistillation(Supervised):
         text = setup.text
         special = torch.tensor(text.special)
         options = {"mask_rate": setup.stage.mask_rate, "mask": text.mask, "special": special}
+        if setup.distill.mask_choice == "rare":
+            options["information"] = token_information(text)
         return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         unmasked = self.separate or "feature" not in self.weights
-        ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.mask_batch(batch)))
+        ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.masked(batch)))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model)
         terms = {"ce": self.contrastive(vectors, batch), "score": score}
         if "feature" in self.weights:
             if self.separate:
-                ours, theirs = self._encode_both(*self.mask_batch(batch, self.share))
+                ours, theirs = self._encode_both(*self.masked(batch, theirs))
             terms["feature"] = self._feature(ours, theirs)
         return terms
 
@@ -97,16 +104,38 @@ class MaskedFeatureDistillation(Supervised):
             return score_loss(student, teacher)
         return two_way_softened_loss(student, teacher, self.temperature)
 
-    def mask_batch(self, batch: TripleBatch, share: float = 1.0) -> tuple[TripleBatch, tuple]:
-        """A share of the batch's texts with tokens replaced by [MASK], and the masks of queries and of entities."""
-        queries, query_masks = self._mask(batch.queries, share)
-        entities, entity_masks = self._mask(batch.entities, share)
+    def masked(self, batch: TripleBatch, whole: tuple[Encoded, Encoded] | None = None) -> tuple[TripleBatch, tuple]:
+        """`mask_batch` as the settings have it; `whole` is what the teacher made of the whole texts, where it has read them."""
+        rates = None
+        if self.rate_by_teacher:
+            rates = self.teacher_rates(batch, whole)
+        return self.mask_batch(batch, self.share if self.separate else 1.0, rates)
+
+    @torch.no_grad()
+    def teacher_rates(self, batch: TripleBatch, whole: tuple[Encoded, Encoded] | None) -> list[Tensor]:
+        teacher = self.teacher.model
+        return rates_by_sureness(self.mask_rate, whole or self.encode(teacher, batch), teacher, batch)
+
+    def mask_batch(
+        self, batch: TripleBatch, share: float = 1.0, rates: list[Tensor] | None = None
+    ) -> tuple[TripleBatch, tuple]:
+        """A share of the batch's texts with tokens replaced by [MASK], and the masks of queries and of entities; `rates`
+        are those of the queries and of the entities, by default that of the stage."""
+        query_rates, entity_rates = rates or (None, None)
+        queries, query_masks = self._mask("query", batch.queries, share, query_rates)
+        entities, entity_masks = self._mask("entity", batch.entities, share, entity_rates)
         return replace(batch, queries=queries, entities=entities), (query_masks, entity_masks)
 
-    def _mask(self, chunks: list[Chunk], share: float) -> tuple[list[Chunk], list[Tensor]]:
+    def _mask(
+        self, role: Role, chunks: list[Chunk], share: float, rates: Tensor | None
+    ) -> tuple[list[Chunk], list[Tensor]]:
         if share < 1:
             chunks = [chunk.sample(share) for chunk in chunks]
-        masks = [mask_positions(chunk.input_ids, self.mask_rate, self.special) for chunk in chunks]
+        masks = []
+        for chunk in chunks:
+            rate = self.mask_rate if rates is None else rates[chunk.rows].unsqueeze(1)
+            weights = token_weights(self.mask_choice, self.information, self.teacher.model, role, chunk)
+            masks.append(mask_positions(chunk.input_ids, rate, self.special, weights))
         replaced = [
             replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
         ]

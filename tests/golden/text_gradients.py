@@ -89,7 +89,7 @@ def drawn_widths(accelerator: Accelerator) -> dict[str, Tensor]:
     return {"drawn": accelerator.gather(torch.tensor([seen]))}
 
 
-def even_ids(ids: Tensor, rate: float, special: Tensor) -> Tensor:
+def even_ids(ids: Tensor, rate: float, special: Tensor, weights: None) -> Tensor:
     """In place of random masks: every word with an even id, in one process or two."""
     return (ids % 2 == 0) & ~torch.isin(ids, special)
 

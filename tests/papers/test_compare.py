@@ -37,7 +37,7 @@ METHODS = {
     "umls_methods": [5, 10, 15, 20],
     "wn18rr_inductive_methods": [5, 10, 15, 20],
 }
-NAMES = ["mask_rates", "mask_schedules", "schedules", "weights"]
+NAMES = ["mask_choices", "mask_rates", "mask_schedules", "schedules", "weights"]
 
 
 def planned(name: str) -> dict[str, list]:
