@@ -22,6 +22,7 @@ from pmd.core.run import Run, environment
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.fusing import Validated, choose, cross_validated, shares_of, validate
+from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import Table, ranking_tables
 from pmd.models.families import family_of, num_parameters, stored_settings
 from pmd.models.fused.folder import Structure, fused, save
@@ -29,7 +30,7 @@ from pmd.models.fused.scorer import FusedScorer
 from pmd.models.fused.weights import FusionWeights
 from pmd.models.kge import folder as kge
 from pmd.models.kge.as_products import product_tables
-from pmd.recipes.ranking import measure
+from pmd.recipes.ranking import ranked, write_ranks
 from pmd.recipes.stages import place_of
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.fuse import FuseConfig
@@ -67,6 +68,8 @@ def fuse(config: FuseConfig) -> str:
     """
     quiet()
     out, began = new_folder(config.out), time.perf_counter()
+    if config.evaluation.rerank_hops:
+        raise PmdError("evaluation.rerank_hops: a fused model has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     parts = load_parts(config, accelerator.device)
     graph = parts.graph
@@ -89,7 +92,7 @@ def fuse(config: FuseConfig) -> str:
         write_json(folder / "env.json", noted)
         save(folder / STAGE, parts.folders["text"], parts.folders["structure"], structure, facts)
         for name, scorer in scorers.items():
-            result = result_of(name, scorer, parts, config)
+            result = result_of(name, scorer, parts, config, run)
             run.add_result(name, result if name != STAGE else {**vars(result), "train_seconds": seconds})
         tables = ranking_tables(run.results, config.evaluation.splits)
         texts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
@@ -123,6 +126,8 @@ def load_parts(config: FuseConfig, device: Any) -> Parts:
                 f"{part}: '{folders[part]}' was trained on another graph than '{data.path}' holds now; say where its own is: "
                 "--data.path FOLDER"
             )
+    for split in config.evaluation.splits:
+        graph.split(split)  # refuses what there is not, before anything is measured
     scorers = {
         part: family_of(stored_settings(folder), folder)
         .load_module()
@@ -165,24 +170,20 @@ def rules_table(validated: Validated, num_questions: int) -> Table:
     return Table(("weights", "MRR, valid", "mean share"), rows, caption)
 
 
-def result_of(name: str, scorer: TripleScorer, parts: Parts, config: FuseConfig) -> StageResult:
-    """What the run notes of a part, or of both: sizes, and the rankings of the splits that it can rank."""
-    graph, evaluation, text, structure = parts.graph, config.evaluation, parts.text, parts.structure
+def result_of(name: str, scorer: TripleScorer, parts: Parts, config: FuseConfig, run: Run) -> StageResult:
+    """What the run notes of a part, or of both: sizes, and the rankings of the splits that it can rank, whose ranks are kept."""
+    graph, text, structure = parts.graph, parts.text, parts.structure
     sizes: dict[str, dict[str, Any]] = {
-        "text": {"layers": text.model.depth, "dim": text.model.dim},
+        "text": {"layers": text.model.depth, "mask_rate": 0.0, "dim": text.model.dim},
         "structure": {"interaction": structure.name, "dim": structure.dim},
     }
-    sizes[STAGE] = {
-        **sizes["structure"],
-        **sizes["text"],
-        "dim": getattr(scorer, "entities", torch.empty(0, 0)).shape[1],
-    }
-    seen = graph.candidates("train")
-    metrics = {
-        split: measure(scorer, graph, evaluation, split).to_dict()
-        for split in evaluation.splits
-        if name != "structure" or seen is None or torch.isin(graph.split(split)[:, [0, 2]], seen).all()
-    }
+    sizes[STAGE] = {**sizes["structure"], **sizes["text"], "dim": max(scorer.widths)}
+    seen, metrics = graph.candidates("train"), {}
+    for split in config.evaluation.splits:
+        if name == "structure" and seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
+            continue  # of unseen entities it knows nothing
+        by_width = ranked(scorer, graph, config.evaluation, split)
+        write_ranks(run.folder / name, split, by_width)
+        metrics[split] = RankingMetrics.from_ranks(by_width[max(by_width)]).to_dict()
     parameters = num_parameters(getattr(scorer, "model", scorer))
-    more = {"mask_rate": 0.0} if name != "structure" else {}
-    return StageResult(**sizes[name], **more, parameters=parameters, teacher="none", metrics=metrics)
+    return StageResult(**sizes[name], parameters=parameters, teacher="none", metrics=metrics)

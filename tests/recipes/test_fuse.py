@@ -21,6 +21,7 @@ from pmd.models.kge.folder import save as save_kge
 from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
 from pmd.models.text.start import train_wordpiece
+from pmd.recipes.ranking import read_ranks
 
 from ..tiny import tiny_encoder
 from ..trained import made_once
@@ -122,6 +123,14 @@ def test_a_score_is_the_weighted_sum_of_both(run, made, target):
     structure[:, 48] = structure[:, :48].mean(1)
     expected = factors[:, :1] * text + factors[:, 1:] * structure
     torch.testing.assert_close(fused, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_ranks_by_query_are_kept(run, made):
+    width = Run(run).results["fused"].dim
+    kept = read_ranks(run / "fused", "test", [width])[width]
+    ranks = pmd.ranks(pmd.load_scorer(run / "fused", made.graph), made.graph)
+    assert kept.tolist() == torch.cat([ranks.head.realistic, ranks.tail.realistic]).tolist()
+    assert read_ranks(run / "text", "test", [16]) and read_ranks(run / "structure", "test", [8])
 
 
 def test_its_ranks_are_those_of_the_summed_tables(run, made):
@@ -324,3 +333,30 @@ def test_its_run_is_reported(made, tmp_path):
         "Text and structure in one index" in text and "Right: the wanted answer" in text
     ) or "Wrong: the worst" in text
     assert all(f">{name}<" in text for name in ("text", "structure", "fused"))
+
+
+def test_a_graph_of_unseen_entities_is_ranked_by_text_alone(run, made):
+    names = [*made.graph.entity_names, "North", "South", "Middle"]
+    larger = replace(
+        made.graph,
+        entity_ids=[*made.graph.entity_ids, "n0", "n1", "n2"],
+        entity_names=names,
+        entity_descriptions=[*made.graph.entity_descriptions, "a cold place", "a warm place", ""],
+        splits={
+            "inductive_train": torch.tensor([[49, 0, 50], [50, 0, 51]]),
+            "inductive_test": torch.tensor([[49, 1, 51], [51, 1, 50], [50, 1, 49]]),
+        },
+    )
+    fused, text = (pmd.load_scorer(folder, larger) for folder in (run / "fused", made.base / "text"))
+    found, expected = (pmd.ranks(scorer, larger, "inductive_test").realistic for scorer in (fused, text))
+    assert found.tolist() == expected.tolist() and len(set(expected.tolist())) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--evaluation.rerank_hops=1"], "no cosines"), (["--evaluation.split=tset"], "no split 'tset'")],
+)
+def test_what_it_cannot_rank_is_refused(options, message, made, tmp_path):
+    models = [str(made.base / name) for name in ("text", "complex")]
+    with pytest.raises(PmdError, match=message):
+        dispatch(["fuse", *models, f"--data.path={made.base / 'towns'}", f"--out={tmp_path}/out", *options])

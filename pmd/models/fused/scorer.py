@@ -31,6 +31,11 @@ class FusedScorer:
         self.num_entities, self.num_relations = text.num_entities, text.num_relations
         self.entities = torch.cat([text.entities, torch.from_numpy(vectors).to(text.entities)], 1)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The width of its vectors; narrower ones are models of their own (`pmd.models.fused.folder.crop`)."""
+        return (self.entities.shape[1],)
+
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
         """Encode the queries of these triples (n, 3) now, as `TextScorer.prepare` does."""
         self.text.prepare(triples, targets)
