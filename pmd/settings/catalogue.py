@@ -94,6 +94,7 @@ class Method:
         teacher: whether it needs one.
         croppable: whether it trains all widths of one model.
         masks: whether texts are read with a share of their tokens masked (`mask_rate`).
+        without_masks: the method that takes its place for a student without attention, which masks teach nothing.
         weights: which of the settings `alpha` and `beta` weigh its terms. For text models they sum to less than 1, and
             the labels have the rest, unless `distill.label_weight` is given.
         added_weights: those of `weights` that take nothing from the labels and so may be of any size.
@@ -109,6 +110,7 @@ class Method:
     teacher: bool = False
     croppable: bool = False
     masks: bool = False
+    without_masks: str | None = None
     weights: tuple[str, ...] = ()
     added_weights: tuple[str, ...] = ()
     scores_suffice: bool = False

@@ -89,8 +89,8 @@ def _resolve(
         method = METHODS["text"]["none"]
     if teacher == OWN:
         method = _method_of_scores(stage, key)
-    if method.masks and stage.layers == 0:  # without attention nothing is told of a masked token by the others
-        method = METHODS["text"]["pmd_no_mgfd"]
+    if method.without_masks and stage.layers == 0:  # without attention the others tell nothing of a masked token
+        method = METHODS["text"][method.without_masks]
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
     taught = distill if method.teacher else config.train  # whose settings come first
     if stage.layers == 0:
