@@ -40,7 +40,7 @@ from pmd.training.device import accelerator_for
 from pmd.use.load import known_graph, loaded, run_of
 from pmd.use.locate import locate
 
-STAGE = "fused"
+PART, STAGE = "structure", "fused"
 RULES = {
     "common": "one share for all",
     "relation": "one for each relation and direction",
@@ -59,6 +59,19 @@ class Parts:
     structure: Any
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """Both parts with their weights: scorers by row of the table, what config.json says, the rules compared, and how long it
+    took."""
+
+    parts: Parts
+    structure: Structure
+    scorers: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    rules: Table
+    seconds: float
+
+
 def fuse(config: FuseConfig) -> str:
     """Write the run; its tables.
 
@@ -67,39 +80,53 @@ def fuse(config: FuseConfig) -> str:
             without validation triples.
     """
     quiet()
-    out, began = new_folder(config.out), time.perf_counter()
+    out = new_folder(config.out)
     if config.evaluation.rerank_hops:
         raise PmdError("evaluation.rerank_hops: a fused model has no cosines to add to; leave it out")
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    parts = load_parts(config, accelerator.device)
-    graph = parts.graph
-    validated = validate(neutral(parts), graph, max_triples=config.max_triples)
-    questions = 2 * graph.num_relations
-    weights = choose(config.weights, validated, questions)
-    structure = Structure.of(parts.structure, graph, weights)
-    scorers = {"text": parts.text, "structure": parts.structure, STAGE: fused(parts.text, structure, graph)}
-    seconds = time.perf_counter() - began
-    facts = facts_of(config, parts, validated, weights)
-    rules = rules_table(validated, questions)
+    weighed = weigh(load_parts(config, accelerator.device), config)
+    parts = weighed.parts
 
     def fill(folder: Path) -> None:
         run = Run(folder)
         run.start(replace(config, data=parts.data, out=str(out)))
-        run.refuse_other_data(graph.checksum())
+        run.refuse_other_data(parts.graph.checksum())
         noted = environment(
             device=str(accelerator.device), threads=torch.get_num_threads(), processes=1, data=place_of(parts.data.path)
         )
         write_json(folder / "env.json", noted)
-        save(folder / STAGE, parts.folders["text"], parts.folders["structure"], structure, facts)
-        for name, scorer in scorers.items():
-            result = result_of(name, scorer, parts, config, run)
-            run.add_result(name, result if name != STAGE else {**vars(result), "train_seconds": seconds})
-        tables = ranking_tables(run.results, config.evaluation.splits)
-        texts = [f"{graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
-        write_text(folder / "table.md", "\n".join([*texts, rules.markdown() + "\n"]))
+        for name in weighed.scorers:
+            fuse_stage(name, weighed, config, run)
+        write_table(run, weighed, config)
 
     write_folder(out, fill)
     return (out / "table.md").read_text(encoding="utf-8") + f"\n{out / STAGE}: the fused model"
+
+
+def weigh(parts: Parts, config: FuseConfig) -> Weighed:
+    """Choose the weights of both parts by validation, and compare the rules for them."""
+    began, graph = time.perf_counter(), parts.graph
+    validated = validate(neutral(parts), graph, max_triples=config.max_triples)
+    weights = choose(config.weights, validated, 2 * graph.num_relations)
+    structure = Structure.of(parts.structure, graph, weights)
+    scorers = {"text": parts.text, PART: parts.structure, STAGE: fused(parts.text, structure, graph)}
+    seconds, facts = time.perf_counter() - began, facts_of(config, parts, validated, weights)
+    return Weighed(parts, structure, scorers, facts, rules_table(validated, 2 * graph.num_relations), seconds)
+
+
+def fuse_stage(name: str, weighed: Weighed, config: FuseConfig, run: Run) -> None:
+    """Note a part, or both, in a run; of both, save the model first."""
+    if name == STAGE:
+        save(run.folder / STAGE, *weighed.parts.folders.values(), weighed.structure, weighed.facts)
+    result = result_of(name, weighed.scorers[name], weighed.parts, config, run)
+    run.add_result(name, {**vars(result), "train_seconds": weighed.seconds} if name == STAGE else result)
+
+
+def write_table(run: Run, weighed: Weighed, config: FuseConfig) -> None:
+    """Write table.md: the results of a run, and the comparison of the rules for weights."""
+    tables = ranking_tables(run.results, config.evaluation.splits)
+    texts = [f"{weighed.parts.graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
+    write_text(run.folder / "table.md", "\n".join([*texts, weighed.rules.markdown() + "\n"]))
 
 
 def load_parts(config: FuseConfig, device: Any) -> Parts:

@@ -285,7 +285,7 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
 def trackers_of(family_run: FamilyRun) -> Trackers:
     """What the settings say that the run reports to; nothing where all is finished, and in all processes but the main one."""
     config, run = family_run.config, family_run.run
-    silent = not run.main or len(run.loadable) == len(family_run.stages)
+    silent = not run.main or len(run.loadable) >= len(family_run.stages)
     names = [] if silent else config.train.trackers
     return Trackers(names, folder_name(config.name or family_run.run_name), run.folder, asdict(config))
 

@@ -41,8 +41,16 @@ from pmd.settings.text_stages import check_progressive, resolve_stages
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
-    """Distil a text model, grade by grade. Arguments and errors are those of `run_stages`."""
-    return run_stages(TextRun, config, run, **given)
+    """Distil a text model, grade by grade, and fuse the last with an embedding model if there is to be one. Arguments and
+    errors are those of `run_stages`."""
+    if config.structure is None:
+        return run_stages(TextRun, config, run, **given)
+    from pmd.recipes.structure import add_structure, embedding_settings
+
+    embedding_settings(config, Path(config.runs))  # refuses what cannot work before anything is trained
+    run = run_stages(TextRun, config, run, **given)
+    add_structure(config, run)
+    return run
 
 
 class TextRun(RankingRun):

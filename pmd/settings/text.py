@@ -246,6 +246,8 @@ class ProgressiveConfig:
         stages: the grades; by default a teacher, a pre-distilled one, then three quarters, half and a
             quarter of the layers, with mask rates of 20, 10, 5 and 0 percent.
         evaluation: the final ranking.
+        structure: a config of `pmd train`, a YAML or the name of a bundled one: its embedding model is trained after the
+            grades (with this run's data, seed, threads and precision) and fused with the last one, as `pmd fuse` does.
     """
 
     name: str | None = None
@@ -258,3 +260,4 @@ class ProgressiveConfig:
     distill: DistillConfig = field(default_factory=DistillConfig)
     stages: list[StageConfig] | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    structure: str | None = None

@@ -1,0 +1,79 @@
+"""The structure of a run of text models: an embedding model, trained after the grades and fused with the last one.
+
+RUN/structure and RUN/fused are stages like others; RUN/embedding holds the run that trained the embedding model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pmd.core.errors import PmdError
+from pmd.core.files import write_folder
+from pmd.core.printing import printable
+from pmd.core.run import Run
+from pmd.models.kge.as_products import product_tables
+from pmd.models.kge.model import KgeModel
+from pmd.recipes.fuse import PART, STAGE, fuse_stage, load_parts, weigh, write_table
+from pmd.recipes.kge import train_kge
+from pmd.settings.fuse import FuseConfig
+from pmd.settings.kge import KgeConfig
+from pmd.settings.kge_stages import check_kge_run
+from pmd.settings.parse import read_config
+from pmd.settings.text import ProgressiveConfig
+
+EMBEDDING = "embedding"
+"""The folder of the run of the embedding model."""
+
+
+def embedding_settings(config: ProgressiveConfig, runs: Path) -> KgeConfig:
+    """The settings of the embedding model of a run of text models. PmdError for those that cannot work, and for a model that
+    cannot be fused."""
+    if config.evaluation.rerank_hops:
+        raise PmdError(
+            "structure: with evaluation.rerank_hops; a fused model has no cosines to add to, leave one of the two out"
+        )
+    settings = read_config(KgeConfig, ["--config", config.structure])
+    splits = [split for split in config.evaluation.splits if not split.startswith("inductive_")]
+    settings = replace(
+        settings,
+        name=EMBEDDING,
+        seed=config.seed,
+        runs=str(runs),
+        data=config.data,
+        train=replace(settings.train, threads=config.train.threads, precision=config.train.precision),
+        evaluation=replace(config.evaluation, split=splits or "test"),
+    )
+    check_kge_run(settings)
+    model = settings.model
+    product_tables(KgeModel(model.interaction, 2, 1, 4, norm=model.norm, reciprocal=model.reciprocal))
+    return settings
+
+
+def add_structure(config: ProgressiveConfig, run: Run) -> None:
+    """Train the embedding model of `structure`, fuse it with the last grade, and add both to a run's results and tables;
+    what is finished is not done again."""
+    if STAGE in run.loadable:
+        return
+    begun = sorted((run.folder / EMBEDDING).glob("*/config.yaml"))
+    embedding = train_kge(
+        embedding_settings(config, run.folder / EMBEDDING), Run(begun[-1].parent, main=run.main) if begun else None
+    )
+    if not run.main:
+        return
+    name, grades = embedding.loadable[-1], [stage for stage in run.loadable if stage != PART]
+    ignored = shutil.ignore_patterns("index")
+    write_folder(
+        run.folder / PART,
+        lambda aside: shutil.copytree(embedding.folder / name, aside, dirs_exist_ok=True, ignore=ignored),
+    )
+    run.add_result(PART, embedding.results[name])
+    parts = [str(run.folder / stage) for stage in (grades[-1], PART)]
+    options = FuseConfig(*parts, str(run.folder / STAGE), data=config.data, evaluation=config.evaluation)
+    weighed = weigh(load_parts(options, "cpu"), options)
+    fuse_stage(STAGE, weighed, options, run)
+    write_table(run, weighed, options)
+    said = f"{STAGE}: {PART} and {grades[-1]} -> {run.folder / STAGE}\n\n{weighed.rules.markdown()}\n"
+    print(printable(said), file=sys.stderr, flush=True)

@@ -1,0 +1,64 @@
+"""A run of text models with a structure: trained once, fused with the last grade, and gone on with like any other."""
+
+import pytest
+
+import pmd
+from pmd.cli.commands import COMMANDS
+from pmd.core.errors import PmdError
+from pmd.core.run import Run
+
+SIZES = {"hidden_size": 16, "heads": 2, "intermediate_size": 32, "layers": 2, "vocab_size": 300, "max_length": 24}
+STAGES = '[{"name": "teacher"}, {"name": "grade1", "layers": 1}]'
+
+
+def write_settings(file, interaction="complex", more=""):
+    file.write_text(
+        f"model: {{interaction: {interaction}, dim: 4{more}}}\nloss: {{name: one_vs_all}}\n"
+        "train: {epochs: 2, batch_size: 16, lr: 0.1}\n"
+    )
+    return file
+
+
+def train(folder, tmp_path, settings):
+    options = [
+        *(f"--encoder.{key}={value}" for key, value in SIZES.items()),
+        f"--data.path={folder}",
+        f"--stages={STAGES}",
+    ]
+    options += [
+        f"--runs={tmp_path}",
+        f"--structure={settings}",
+        "--train.epochs=1",
+        "--train.batch_size=16",
+        "--name=towns",
+    ]
+    COMMANDS["progressive"]([*options, "--train.threads=1", "--evaluation.split=[test,valid]", "--distill.epochs=1"])
+
+
+def test_a_run_has_its_structure_and_goes_on(folder, tmp_path, capsys):
+    train(folder, tmp_path, write_settings(tmp_path / "structure.yaml"))
+    printed = capsys.readouterr()
+    run = Run(next(tmp_path.glob("towns-*")))
+    assert run.loadable == ["teacher", "grade1", "structure", "fused"]
+    assert "relation: one for each" in printed.out and "structure and grade1 ->" in printed.err
+    rows = [line.split("|")[1].strip() for line in printed.out.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row in run.loadable] == 2 * run.loadable
+    embedding = Run(next((run.folder / "embedding").glob("*")))
+    assert run.results["structure"] == embedding.results["complex"]
+    graph = pmd.load_graph(folder)
+    again = pmd.rank(pmd.load_scorer(run.folder / "fused", graph), graph, "valid").mrr
+    assert run.results["fused"].metrics["valid"]["mrr"] == pytest.approx(again, abs=1e-6)
+    assert pmd.load(run.folder).answer(tail="Icelandish", relation="speaks", top_k=2)[1].rank == 2
+    before = run.stored
+    COMMANDS["progressive"]([f"--resume={run.folder}"])
+    assert run.stored == before and "all stages were finished before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("interaction", "more", "message"),
+    [("transe", ", norm: l1", "TransE with norm l1"), ("complexx", "", "'complexx'.*'complex'")],
+)
+def test_what_cannot_be_fused_is_refused_before_anything_is_trained(interaction, more, message, folder, tmp_path):
+    with pytest.raises(PmdError, match=message):
+        train(folder, tmp_path, write_settings(tmp_path / "structure.yaml", interaction, more))
+    assert not [*tmp_path.glob("towns-*")]
