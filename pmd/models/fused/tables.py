@@ -64,7 +64,8 @@ class ProductTables:
 
     def queries(self, known: np.ndarray, questions: np.ndarray) -> np.ndarray:
         """Known entities (b, parts, dim) and questions (b,) -> the structure parts (b, width) of queries."""
-        query = np.einsum("bpid,bid->bpd", self.maps[questions], known, dtype=np.float64) + self.shifts[questions]
+        terms = self.maps[questions].astype(np.float64) * known[:, None]  # faster than einsum for single questions
+        query = terms.sum(2) + self.shifts[questions]
         query = query.reshape(len(questions), -1)
         factor = 1.0 if self.factors is None else self.factors[questions].reshape(query.shape)
         parts = [query * factor]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class FusionWeights:
         """Whether a query's share depends on its scores."""
         return self.logistic is not None
 
-    @property
+    @cached_property
     def factors(self) -> np.ndarray:
         """(questions, 2): by question, the factors of the text part and of the structure part."""
         return self._factors(self.shares)
@@ -55,10 +56,10 @@ class FusionWeights:
             text, structure: (b, n) cosines and scores, where shares depend on them.
             degrees: (b,) of the known entities, as for `features`.
         """
-        shares = self.shares[questions]
         if self.by_query:
-            shares = logistic(features(self.scales, text, structure, degrees), self.logistic)
-        factors = self._factors(shares)
+            factors = self._factors(logistic(features(self.scales, text, structure, degrees), self.logistic))
+        else:
+            factors = self.factors[questions]  # a copy
         factors[:, 1] *= knows
         return factors
 
