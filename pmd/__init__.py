@@ -32,6 +32,7 @@ _HOMES = {
     "glue": "pmd.api.runs",
     "tune": "pmd.api.tuning.tune",
     "fuse": "pmd.api.runs",
+    "shrink": "pmd.api.runs",
     "evaluate": "pmd.api.calls",
     "crop": "pmd.api.calls",
     "export": "pmd.api.calls",

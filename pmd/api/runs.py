@@ -12,6 +12,7 @@ from pmd.api.graphs import data_settings
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.core.errors import PmdError
+from pmd.core.files import read_object
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.settings.glue import GlueConfig
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from pmd.recipes.shrink.candidates import Candidate
     from pmd.use.load import TrainedModel
 
 
@@ -232,6 +234,59 @@ def fuse(
     with undisturbed():
         write(config)
     return TrainedRun(out)
+
+
+class ShrunkRun(TrainedRun):
+    """A run that `shrink` wrote: its model, and what it was compared with."""
+
+    @cached_property
+    def stored(self) -> dict[str, Any]:
+        """What shrink.json says: what was asked for, the teacher, the test split."""
+        return read_object(self.folder / "shrink.json", "shrink the run anew")
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """A row for each model that could have been written."""
+        from pmd.recipes.shrink.candidates import Candidate
+
+        return [Candidate(**row) for row in self.stored["candidates"]]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The row of the one that was."""
+        return next(row for row in self.candidates if vars(row) == self.stored["chosen"])
+
+    @property
+    def keeps_on_test(self) -> float | None:
+        """Its MRR on the test split as a share of the teacher's."""
+        return self.stored["keeps_on_test"]
+
+    def load(self, stage: str | None = None) -> TrainedModel:
+        """The model, ready to answer."""
+        return super().load(stage or self.chosen.stage)
+
+    def __str__(self) -> str:
+        return (self.folder / "shrink.md").read_text(encoding="utf-8")
+
+
+def shrink(run: str | os.PathLike[str], out: str | os.PathLike[str], graph: Any = None, **settings: Any) -> ShrunkRun:
+    """Find the smallest model of a run that keeps enough of its teacher and write it, as `pmd shrink` does.
+
+    Args:
+        run: the folder of a run of text models.
+        out: the new folder, a run with one model.
+        graph: what names the graph; by default that of the run.
+        settings: as `keep=0.95` or `max_mb=2`.
+    """
+    from pmd.reports.shrink import shrink as write
+    from pmd.settings.shrink import ShrinkConfig
+
+    if graph is not None:
+        settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+    config = settings_of(ShrinkConfig, run=run, out=out, **settings)
+    with undisturbed():
+        write(config)
+    return ShrunkRun(out)
 
 
 def _trained(

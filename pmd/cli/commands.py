@@ -135,6 +135,16 @@ COMMANDS = Group(
             ),
             positional=("text", "structure"),
         ),
+        "shrink": Command(
+            text="find the smallest model of a run that keeps enough of its teacher, and write it",
+            config="pmd.settings.shrink:ShrinkConfig",
+            function="pmd.reports.shrink:shrink",
+            examples=(
+                "pmd shrink runs/world-… --out small",
+                "pmd shrink runs/world-… --max_mb 2 --out small",
+            ),
+            positional=("run",),
+        ),
         "evaluate": Command(
             text="rank a split with trained text and embedding models",
             config="pmd.settings.shared:EvaluateConfig",

@@ -29,6 +29,7 @@ from pmd.hub.card import card
 from pmd.hub.facts import Example, Facts, Graph
 from pmd.hub.push import check_repo, check_token, push, sendable
 from pmd.models.families import family_of, stored_settings, width_of
+from pmd.models.text.precision import SCALE
 from pmd.recipes.glue_tables import run_table
 from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
@@ -224,7 +225,8 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
 def numbers_in(weights: Path) -> int:
     """How many parameters a file of weights has."""
     with safe_open(weights, "numpy") as stored:
-        return sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
+        names = (name for name in stored.keys() if not name.endswith(SCALE))  # noqa: SIM118
+        return sum(prod(stored.get_slice(name).get_shape()) for name in names)
 
 
 def tables_of(family: Family, config: Mapping[str, Any], results: Mapping[str, StageResult]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pmd.models.families import check_width, stored_settings
 from pmd.models.fused.fusion import Fusion
+from pmd.models.text.precision import CodedVectors
 from pmd.use import text_models
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Columns, Index, crop_vectors
@@ -38,7 +39,9 @@ def write_part(
 ) -> tuple[dict[str, Any], Columns]:
     """Write vectors.npy into the folder of a new index; the metadata and columns of texts and of the structure."""
     metadata, columns = text_models.write_part(index, model / "text", graph, cache)
-    return _with_structure(index, model, graph, np.load(index / VECTORS), metadata, columns)
+    beside = {name: columns.pop(f"vector_{name}", None) for name in ("scales", "centre")}
+    vectors = CodedVectors(np.load(index / VECTORS), **beside).decoded
+    return _with_structure(index, model, graph, vectors, metadata, columns)
 
 
 def crop_part(index: Index, folder: Path, model: Path, width: int | None) -> tuple[dict[str, Any], Columns]:

@@ -3,7 +3,8 @@
 index/index.json             metadata: format, checksums of graph and model, sizes, and how texts are composed
 index/columns.safetensors    names as bytes and offsets, known triples as sorted keys, tokens of the texts
 index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, memory-mapped; of a fused one,
-                             its structure part beside them
+                             its structure part beside them; or in fewer bits (`pmd.models.text.precision`), with what
+                             belongs to them in columns.safetensors: `vector_scales`, `vector_centre`
 
 NumPy alone reads a column when it is first needed. To notice a changed graph or model, sizes and times of its files are
 compared, which is instant; checksums are compared only where those differ. `pmd.use.index_writer` writes the folder.
@@ -27,6 +28,7 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.files import default_cache, write_json
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
+from pmd.models.text.precision import CodedVectors
 from pmd.settings.catalogue import FAMILIES
 from pmd.use.names import Names, Strings
 
@@ -81,9 +83,12 @@ class Index:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """The encoded entities (num_entities, d) fp32, memory-mapped."""
+        """The encoded entities (num_entities, d) fp32, memory-mapped where they are stored so."""
         try:
             vectors = np.load(self.folder / "vectors.npy", mmap_mode="r")
+            if vectors.dtype != np.float32:
+                names = ("vector_scales", "vector_centre") if vectors.dtype in (np.int8, np.uint8) else ()
+                vectors = CodedVectors(vectors, *map(self.column, names)).decoded
         except (OSError, ValueError, EOFError) as error:
             raise self._broken(error) from None
         if vectors.shape != (self.num_entities, self.metadata["dim"]):

@@ -20,6 +20,8 @@ from pmd.data.texts.ragged import Ragged
 from pmd.models.families import check_width, width_of
 from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.numpy_bert import NumpyBert, can_read
+from pmd.models.text.precision import CodedVectors, coded
+from pmd.settings.shrink import Vectors
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import Columns, Index, crop_vectors, ragged_columns
 
@@ -44,15 +46,20 @@ def write_part(
 ) -> tuple[dict[str, Any], Columns]:
     """Write vectors.npy into the folder of a new index; the metadata and columns that only the index of a text has."""
     from pmd.core.devices import best_device
-    from pmd.models.text.folder import load_model, stored_entities
+    from pmd.models.text.folder import load_model, stored_codes, stored_entities, stored_precision
 
-    text_model = load_model(model)
+    text_model, kind = load_model(model), stored_precision(model).get("vectors", "fp32")
     encoder = text_model.model.to(best_device())
     text = text_model.read(graph, cache)
-    write_vectors(index / "vectors.npy", encoder, text, stored_entities(model, graph))
+    if kind == "fp32":
+        write_vectors(index / "vectors.npy", encoder, text, stored_entities(model, graph))
+        beside = {}
+    else:
+        beside = write_codes(index / "vectors.npy", encoder, text, stored_codes(model, graph), kind)
     metadata = {"dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad, "max_length": text.max_length}
     entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included
-    return metadata, ragged_columns("tokens", entity_tokens) | ragged_columns("relation_tokens", text.relations)
+    tokens = ragged_columns("tokens", entity_tokens) | ragged_columns("relation_tokens", text.relations)
+    return metadata, tokens | beside
 
 
 def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict[str, Any], Columns]:
@@ -87,6 +94,15 @@ def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor 
             vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
             bar.update(len(rows))
     vectors.flush()
+
+
+def write_codes(file: Path, model: BiEncoder, text: GraphText, stored: CodedVectors | None, kind: Vectors) -> Columns:
+    """Write the vectors of all entities in codes, by default those of their encodings; what belongs to them, as columns."""
+    if stored is None:
+        write_vectors(file, model, text, None)
+        stored = coded(np.load(file), kind)
+    np.save(file, stored.codes)
+    return {f"vector_{name}": column for name, column in stored.columns.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +176,8 @@ class TrainedText(AnsweringModel):
             return NumpyBag(self.folder, self.settings).vectors
         if can_read(self.folder, self.settings):
             return NumpyBert(self.folder, self.settings).vectors
-        from pmd.models.text.bi_encoder import BiEncoder
+        from pmd.models.text.folder import load_model
         from pmd.models.text.scorer import encode_texts
 
-        model = BiEncoder.from_pretrained(self.folder)
+        model = load_model(self.folder).model
         return lambda texts: encode_texts(model, "query", texts, self.index.metadata["pad"]).numpy()

@@ -4,30 +4,35 @@ config.json, model.safetensors    the bi-encoder, as `transformers` writes it
 tokenizer files
 entities.tsv, relations.tsv       the graph's vocabulary
 entities.safetensors              the encoded entities (num_entities, d), with the graph's checksum
+
+Weights and entities may be stored in fewer bits (`pmd.models.text.precision`); config.json then says how under `stored`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import default_cache, new_folder, write_folder
+from pmd.core.files import default_cache, new_folder, read_object, write_folder, write_json
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
 from pmd.data.texts.graph_text import GraphText, Reading
-from pmd.models.families import Cropped
+from pmd.models.families import Cropped, stored_file, stored_settings
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
-from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimensions
+from pmd.models.text.precision import CodedVectors, coded, compressed, read_coded, read_weights, write_coded
 from pmd.models.text.scorer import TextScorer
 from pmd.models.text.start import save_tokenizer
+from pmd.settings.shrink import Encoders, Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +59,12 @@ def save(
     graph: KnowledgeGraph | Vocabulary,
     entities: Tensor | None = None,
     checksum: str | None = None,
+    *,
+    encoders: Encoders = "fp32",
+    vectors: Vectors = "fp32",
 ) -> None:
     """Write a model folder, aside and renamed; `checksum` is that of the graph of the entities, where only its
-    vocabulary is given."""
+    vocabulary is given. `encoders` and `vectors` say in which precision the weights and the entities are stored."""
 
     def fill(aside: Path) -> None:
         model.model.save_pretrained(aside)
@@ -64,16 +72,31 @@ def save(
         write_vocabulary(aside, graph)
         if entities is not None:
             metadata = {"graph": checksum or graph.checksum(), "format": "pt"}
-            save_file({"entities": entities.cpu().contiguous()}, aside / "entities.safetensors", metadata)
+            write_coded(aside / "entities.safetensors", coded(entities.cpu().numpy(), vectors), metadata)
+        if (encoders, vectors) != ("fp32", "fp32"):
+            _store_smaller(aside, encoders, vectors)
 
     write_folder(folder, fill)
+
+
+def _store_smaller(folder: Path, encoders: Encoders, vectors: Vectors) -> None:
+    """Store the weights of a folder in a precision, and note how they and the entities are stored."""
+    file = folder / "model.safetensors"
+    save_file(compressed(read_weights(file), encoders), file, {"format": "pt"})
+    settings = read_object(folder / "config.json", "")
+    write_json(folder / "config.json", settings | {"stored": {"encoders": encoders, "vectors": vectors}})
 
 
 def load_model(folder: str | Path) -> TextModel:
     """The model of a folder, or of a Hub id. PmdError if there is none."""
     quiet()
     try:
-        model, loading = BiEncoder.from_pretrained(folder, output_loading_info=True)
+        config = BiEncoderConfig.from_pretrained(folder)
+        stored = vars(config).pop("stored", {})
+        if stored.get("encoders", "fp32") == "fp32":
+            model, loading = BiEncoder.from_pretrained(folder, config=config, output_loading_info=True)
+        else:
+            model, loading = _from_fewer_bits(folder, config)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PmdError(f"cannot load a text model from '{folder}': {first_line(error)}") from None
@@ -82,12 +105,31 @@ def load_model(folder: str | Path) -> TextModel:
     return TextModel(model, tokenizer)
 
 
+def _from_fewer_bits(folder: str | Path, config: BiEncoderConfig) -> tuple[BiEncoder, dict[str, Any]]:
+    """The model of a folder whose weights are stored in fewer bits, and what is missing or unexpected there."""
+    model = BiEncoder(config)
+    weights = read_weights(stored_file(folder, "model.safetensors"))
+    loading = model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
+    return model.eval(), loading._asdict()
+
+
+def stored_precision(folder: str | Path) -> dict[str, str]:
+    """How the weights (`encoders`) and entities (`vectors`) of a folder are stored, where it is in fewer bits."""
+    return stored_settings(folder).get("stored") or {}
+
+
 def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     """Write a model whose vectors, and encoded entities, are cropped to a new folder; its encoders stay as they are.
 
     Raises:
-        PmdError: if there is no such model, if its vectors have fewer dimensions, or if `out` is not new.
+        PmdError: if there is no such model, if it is stored in fewer bits, if its vectors have fewer dimensions, or if `out`
+            is not new.
     """
+    if stored := stored_precision(folder):
+        kinds = ", ".join(f"{name} in {kind}" for name, kind in stored.items())
+        raise PmdError(
+            f"'{folder}' is stored in fewer bits ({kinds}); crop the model that it was made from: pmd shrink --widths"
+        )
     whole, graph = load_model(folder), load_vocabulary(folder)
     small = replace(whole, model=whole.model.crop(width))
     entities, checksum = encoded_entities(Path(folder))
@@ -101,8 +143,15 @@ def encoded_entities(folder: Path) -> tuple[Tensor | None, str | None]:
     file = folder / "entities.safetensors"
     if not file.is_file():
         return None, None
-    with safe_open(file, "pt") as stored:
-        return stored.get_tensor("entities"), stored.metadata().get("graph")
+    vectors, checksum = read_coded(file)
+    return torch.from_numpy(vectors.decoded), checksum
+
+
+def stored_codes(folder: Path, graph: KnowledgeGraph) -> CodedVectors | None:
+    """The encoded entities of a folder as they are stored, unless they are missing or of another graph."""
+    file = folder / "entities.safetensors"
+    vectors, checksum = read_coded(file) if file.is_file() else (None, None)
+    return vectors if checksum == graph.checksum() else None
 
 
 def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
@@ -118,6 +167,10 @@ def scorer(
     there is no such model."""
     text_model = load_model(folder)
     stored = stored_entities(Path(folder), graph)
-    return TextScorer(
+    scorer = TextScorer(
         text_model.model.to(device), text_model.read(graph, cache), None if stored is None else stored.to(device)
     )
+    kind = stored_precision(folder).get("vectors", "fp32")
+    if stored is None and kind != "fp32":  # of another graph
+        scorer.take_entities(torch.from_numpy(coded(scorer.entities.cpu().numpy(), kind).decoded).to(device))
+    return scorer

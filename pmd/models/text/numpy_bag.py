@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from pmd.data.texts.compose import Texts
 from pmd.models.text.numpy_bert import gelu
+from pmd.models.text.precision import read_weights
 
 
 def is_bag(settings: Mapping[str, Any]) -> bool:
@@ -24,9 +24,8 @@ class NumpyBag:
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
         self.width = settings.get("width") or settings["encoder"]["hidden_size"]
         self.typed = settings["encoder"]["type_vocab_size"] > 1
-        with safe_open(folder / "model.safetensors", "numpy") as stored:
-            names = ("pieces", "relation", "gate", "shift")
-            tables = [stored.get_tensor(f"query_encoder.{name}.weight").astype("f4", copy=False) for name in names]
+        weights = read_weights(folder / "model.safetensors", "query_encoder.")
+        tables = (weights[f"{name}.weight"] for name in ("pieces", "relation", "gate", "shift"))
         self.pieces, self.relation, self.gate, self.shift = tables
         self.special = settings["encoder"]["special"]
 

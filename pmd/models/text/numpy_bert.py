@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 
 from pmd.data.texts.compose import Texts
+from pmd.models.text.precision import read_weights
 
 
 def can_read(folder: Path, settings: Mapping[str, Any]) -> bool:
@@ -34,15 +34,11 @@ class NumpyBert:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
-        encoder, prefix = settings["encoder"], "query_encoder."
+        encoder = settings["encoder"]
         self.layers, self.heads = encoder["num_hidden_layers"], encoder["num_attention_heads"]
         self.epsilon, self.typed = encoder["layer_norm_eps"], encoder["type_vocab_size"] > 1
         self.width = settings.get("width") or encoder["hidden_size"]
-        with safe_open(folder / "model.safetensors", "numpy") as stored:
-            names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118  it is no dict
-            self.weights = {
-                name.removeprefix(prefix): stored.get_tensor(name).astype("f4", copy=False) for name in names
-            }
+        self.weights = read_weights(folder / "model.safetensors", "query_encoder.")
 
     def vectors(self, texts: Texts) -> np.ndarray:
         """Unit vectors (n, d) fp32."""

@@ -80,10 +80,14 @@ class TextScorer:
         check_width(self.width, model.dim)
         if entities is None:
             entities = self.encode("entity", text.entities(np.arange(text.num_entities)))
-        self.entities = entities
-        self._candidates = entities  # of the width that was asked for last
+        self.take_entities(entities)
         self._keys = np.empty(0, dtype=np.int64)
         self._queries = torch.empty(0, model.dim)
+
+    def take_entities(self, entities: Tensor) -> None:
+        """Score by these vectors (num_entities, d) of the entities."""
+        self.entities = entities
+        self._candidates = entities  # of the width that was asked for last
 
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
         """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""

@@ -1,0 +1,102 @@
+"""`pmd shrink`: the table and the picture of all candidates, and what the model that was written keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pmd.core.files import write_text
+from pmd.evaluation.tables import Strong, Table, joined
+from pmd.recipes.shrink.candidates import Candidate, Shrunk, front
+from pmd.recipes.shrink.measure import measure_and_write
+from pmd.reports.pictures import figure, legend, look, name_axes
+from pmd.settings.shrink import ShrinkConfig
+
+COSTS = {"megabytes": "MB", "milliseconds": "ms, one thread, here"}
+COLUMNS = ("model", "layers", "width", "encoders", "vectors", "MB", "ms", "MRR, valid", "kept", "front")
+PICTURE = "shrink.png"
+
+
+def shrink(config: ShrinkConfig) -> str:
+    """Compare, write and report; the table of the candidates that none beats, and what the model keeps. Errors as of
+    `measure_and_write`."""
+    shrunk = measure_and_write(config, draw)
+    picture = f"\n{Path(config.out) / PICTURE}: all {len(shrunk.candidates)} candidates" if has_pictures() else ""
+    return f"{joined(front_table(shrunk))}\n\n{sentence(shrunk)}{picture}"
+
+
+def has_pictures() -> bool:
+    """Whether what draws them is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(shrunk: Shrunk, folder: Path) -> None:
+    """Write shrink.md and, where matplotlib is installed, shrink.png into a folder."""
+    tables = joined(front_table(shrunk), table(shrunk, shrunk.candidates, "All candidates"))
+    write_text(folder / "shrink.md", f"{tables}\n\n{sentence(shrunk)}\n")
+    if has_pictures():
+        picture(folder / PICTURE, shrunk)
+
+
+def front_table(shrunk: Shrunk) -> Table:
+    """The candidates that none beats at no more megabytes, or at no more milliseconds."""
+    fronts = [*front(shrunk.candidates, "megabytes"), *front(shrunk.candidates, "milliseconds"), shrunk.chosen]
+    rows = sorted(dict.fromkeys(fronts), key=lambda row: (row.megabytes, row.milliseconds))
+    caption = f"{len(rows)} of {len(shrunk.candidates)} candidates: those that none beats in MRR at no more MB, or at no more ms"
+    return table(shrunk, rows, caption)
+
+
+def table(shrunk: Shrunk, rows: Sequence[Candidate], caption: str) -> Table:
+    """A row for each candidate; the one that was written is in bold."""
+    fronts = {COSTS[cost].split(",")[0]: front(shrunk.candidates, cost) for cost in COSTS}
+    cells = [
+        [
+            Strong(row.stage) if row == shrunk.chosen else row.stage,
+            "" if row.layers is None else str(row.layers),
+            str(row.width),
+            row.encoders,
+            row.vectors,
+            f"{row.megabytes:.3f}",
+            f"{row.milliseconds:.2f}",
+            f"{row.mrr:.4f}",
+            f"{row.keeps:.1%}",
+            ", ".join(name for name, best in fronts.items() if row in best),
+        ]
+        for row in rows
+    ]
+    timed = shrunk.facts["timed"]
+    notes = [
+        f"MB: weights and entity vectors. ms: median of {timed['questions']} questions, one thread, measured on {timed['processor']}; it "
+        f"does not depend on the precision. MRR of {shrunk.facts['valid_queries']:,} validation queries; kept: of that of "
+        f"{shrunk.teacher['stage']}, {shrunk.teacher['mrr']:.4f}."
+    ]
+    return Table(COLUMNS, cells, caption, left=("encoders", "vectors", "front"), notes=notes)
+
+
+def sentence(shrunk: Shrunk) -> str:
+    """What the model is and keeps."""
+    row, name = shrunk.chosen, shrunk.teacher["stage"]
+    text = f"{shrunk.folder}: {row.name}, {row.megabytes:.2f} MB, {row.milliseconds:.2f} ms; keeps {row.keeps:.1%} of {name}'s MRR on validation"
+    if not shrunk.test:
+        return text
+    model, teacher = shrunk.test["model"]["mrr"], shrunk.test["teacher"]["mrr"]
+    return f"{text}, and {shrunk.keeps_on_test:.1%} on test ({model:.4f} of {teacher:.4f})"
+
+
+def picture(path: Path, shrunk: Shrunk) -> None:
+    """MRR against megabytes and against milliseconds, the front as a line, the model that was written in a ring."""
+    stages = [*dict.fromkeys(row.stage for row in shrunk.candidates)]
+    with figure(path, panels=2) as axes:
+        for axis, (cost, title) in zip(axes, COSTS.items()):
+            for index, stage in enumerate(stages):
+                points = [(getattr(row, cost), row.mrr) for row in shrunk.candidates if row.stage == stage]
+                axis.plot(*zip(*points), label=stage, **look(index, linestyle="none", markersize=5))
+            best = [(getattr(row, cost), row.mrr) for row in front(shrunk.candidates, cost)]
+            axis.plot(*zip(*best), color="black", linewidth=1.2, label="none better", zorder=1)
+            ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "color": "black", "linestyle": "none"}
+            axis.plot(getattr(shrunk.chosen, cost), shrunk.chosen.mrr, label="written", **ring)
+            axis.axhline(shrunk.teacher["mrr"], color="#999999", linewidth=1, linestyle="--", zorder=0)
+            axis.set_xscale("log")
+            name_axes(axis, title, "MRR, validation" if axis is axes[0] else "")
+        legend(axes[0], len(stages) + 2)
