@@ -155,7 +155,8 @@ def progressive(
         resume: a run folder to go on with; no graph and no settings are given then.
         callback: called with the values of every line of metrics.jsonl, such as losses and validation.
         teacher: anything with `score_all(triples, target)` -> (b, entities): the stages whose teacher is `own` learn from
-            its scores, as logits (LKD); by default one such student.
+            its scores, as logits (LKD); by default one such student. Or the settings of a teacher of another kind, as
+            `{"model": "Qwen/Qwen3-Embedding-0.6B"}`.
         settings: what differs from the config, as `train={"epochs": 3}`.
 
     Raises:
@@ -164,6 +165,8 @@ def progressive(
     from pmd.recipes.text import progressive as run
     from pmd.settings.text_stages import check_progressive
 
+    if isinstance(teacher, Mapping):
+        settings["teacher"], teacher = dict(teacher), None
     if teacher is not None and config is None and "stages" not in settings and resume is None:
         settings["stages"] = [{"name": "taught", "teacher": "own"}]
     default = None if config or settings.get("stages") else "pmd/world"

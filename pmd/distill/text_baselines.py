@@ -37,6 +37,9 @@ class LogitDistillation(Supervised):
         super().__init__(student, *arguments, **options)
         self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
         self.weights = {"ce": first_set(distill.label_weight, 1.0 - distill.alpha), "logits": distill.alpha}
+        self.distill = distill
+        if distill.similarity and not isinstance(teacher, ScorerTeacher):
+            self.weights["similarity"] = distill.similarity
         self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
@@ -55,10 +58,12 @@ class LogitDistillation(Supervised):
             return {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         ours = self.encode(self.student, batch, layers=list(self.pairs))
         with torch.no_grad():
-            theirs = self.encode(self.teacher.model, batch, layers=sorted(set(self.pairs.values())))
+            theirs = self.encode(self.teacher.model, batch.for_teacher, layers=sorted(set(self.pairs.values())))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model)
         terms = {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
+        if "similarity" in self.weights:
+            terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if self.pairs:
             terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
         return terms

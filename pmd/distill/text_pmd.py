@@ -14,7 +14,9 @@ pretrained with [MASK] needs `separate`.
   (`token`) or of their normalised mean over a text (`pooled`). Texts without a mask are left out. With
   `distill.feature_norm: sum` the errors are summed over the hidden width, not averaged: in the mean the gradient of
   this term is a hundredth of the others'. With `distill.feature_mean: sides`, the authors' form, it is the mean of the
-  queries' errors plus that of the entities', about twice the mean of `all`.
+  queries' errors plus that of the entities', about twice the mean of `all`. Without `feature` the teacher may read by another
+  tokenizer.
+- `similarity`, with `distill.similarity`: the error of the similarities among the batch's entities and among its queries.
 """
 
 from __future__ import annotations
@@ -74,6 +76,9 @@ class MaskedFeatureDistillation(Supervised):
         self.weights = {"ce": labels, "score": distill.alpha}
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
+        self.distill = distill
+        if distill.similarity:
+            self.weights["similarity"] = distill.similarity
         self.register_buffer("special", special, persistent=False)
         self.register_buffer("information", information, persistent=False)
         self.project = bridge(student.hidden_size, teacher.hidden_size, trained="feature" in self.weights)
@@ -93,6 +98,8 @@ class MaskedFeatureDistillation(Supervised):
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
         score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model)
         terms = {"ce": self.contrastive(vectors, batch), "score": score}
+        if "similarity" in self.weights:
+            terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if "feature" in self.weights:
             if self.separate:
                 ours, theirs = self._encode_both(*self.masked(batch, theirs))
@@ -144,7 +151,7 @@ class MaskedFeatureDistillation(Supervised):
     def _encode_both(self, batch: TripleBatch, masks: tuple) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
         ours = self.encode(self.student, batch, masks)
         with torch.no_grad():
-            return ours, self.encode(self.teacher.model, batch, masks)
+            return ours, self.encode(self.teacher.model, batch.for_teacher, masks)
 
     def _feature(self, ours: tuple[Encoded, Encoded], theirs: tuple[Encoded, Encoded]) -> Tensor:
         """The term of queries and entities."""

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather, relative_weights
+from pmd.core.distributed import all_gather, global_mean, relative_weights
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
 from pmd.losses.contrastive import contrastive_loss
+from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.encode import Encoded, encode
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
@@ -166,6 +167,24 @@ class Supervised(Objective):
         """The same from the teacher's logits (b, b)."""
         student_logits = [logits(ours.crop(width), self.student) for width in self.student.widths]
         return widest_and_others([loss(width_logits, teacher_logits) for width_logits in student_logits])
+
+    def similarity_loss(
+        self, ours: Sequence[Encoded], theirs: Sequence[Encoded], teacher: BiEncoder, distill: DistillConfig
+    ) -> Tensor:
+        """The error of the similarities among this process's queries plus that among its entities, at each width."""
+        softened = distill.similarity_loss == "kl"
+        scales = [model.inverse_temperature if softened else 1.0 for model in (self.student, teacher)]
+        temperature = distill.temperature if softened else None
+
+        def loss(width: int) -> Tensor:
+            errors = []
+            for our, their in zip(ours, theirs):
+                vectors = leading_dimensions(our.pooled, width), their.pooled
+                similarities = [cosines(part, part) * scale for part, scale in zip(vectors, scales)]
+                errors.append(global_mean(similarity_errors(*similarities, temperature)))
+            return torch.stack(errors).sum()
+
+        return widest_and_others([loss(width) for width in self.student.widths])
 
     def no_negatives(self, examples: Tensor, entities: Tensor) -> Tensor:
         """(b, c) bool: whether entity j (c,) is a known answer of the query of example i (b, 3), or its head where that does

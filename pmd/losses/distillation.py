@@ -33,6 +33,25 @@ def two_way_softened_loss(student: Tensor, teacher: Tensor, temperature: float) 
     return softened_loss(student, teacher, temperature) + softened_loss(student.T, teacher.T, temperature)
 
 
+def off_diagonal(matrix: Tensor) -> Tensor:
+    """The rows (n, n) of a matrix without its diagonal: (n, n − 1)."""
+    n = len(matrix)
+    return matrix.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)
+
+
+def similarity_errors(student: Tensor, teacher: Tensor, temperature: float | None = None) -> Tensor:
+    """How far the similarities (n, n) of a student's texts are from those of its teacher's, each text with itself left out.
+
+    With a temperature the KL divergences of their softened rows, times temperature²: (n,). Without, the squared errors:
+    (n, n − 1).
+    """
+    student, teacher = off_diagonal(student), off_diagonal(teacher)
+    if temperature is None:
+        return (student - teacher).square()
+    student, teacher = (log_softmax(rows / temperature, dim=-1) for rows in (student, teacher))
+    return kl_div(student, teacher, reduction="none", log_target=True).sum(-1) * temperature**2
+
+
 def patient_errors(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distances of L2-normalised layer features (n, d): (n,) (PKD, Sun et al. 2019, Eq. 7)."""
     return (normalize(student, dim=-1) - normalize(teacher, dim=-1)).square().sum(-1)

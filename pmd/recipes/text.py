@@ -31,6 +31,7 @@ from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import depth_of, start
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
+from pmd.models.text.teachers import described_teacher, load_teacher, reads_alike, teacher_depth
 from pmd.recipes.ranking import RankingRun, load_data, ranking_options, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
@@ -60,11 +61,15 @@ class TextRun(RankingRun):
     stages: dict[str, StageConfig]
     origin: TextModel
     text: GraphText
+    other: TextModel | None = None
+    """The first stage, where it is of `teacher.model`, without its weights."""
+    other_text: GraphText | None = None
+    """The graph's texts, tokenised for that stage, where its tokens are not those of `text`."""
 
     @staticmethod
     def resolve(config: ProgressiveConfig) -> list[StageConfig]:
         check_progressive(config)
-        return resolve_stages(config, depth_of(config.encoder))
+        return resolve_stages(config, depth_of(config.encoder), teacher_depth(config.teacher))
 
     def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
         config = self.config
@@ -73,13 +78,60 @@ class TextRun(RankingRun):
         if config.encoder.widths is not None:
             width = self.origin.model.dim
             check_widths("encoder.widths", config.encoder.widths, width, "the width of encoder.name")
+        self.text = self.origin.read(graph, config.data.cache)
+        if config.teacher is not None:
+            self.prepare_other(graph)
         for stage in pending:
             if stage.load:
-                check_load(stage, self.origin, self.copied_with_widths(stage))
+                check_load(stage, self.reader(stage), self.copied_with_widths(stage))
         if config.train.lora is not None:
             adapter_targets(self.origin.model, config.train.lora)
-        self.text = self.origin.read(graph, config.data.cache)
         return graph
+
+    def prepare_other(self, graph: KnowledgeGraph) -> None:
+        """Read how `teacher.model` reads; students that cannot read as it does learn nothing of masked features."""
+        config = self.config
+        self.other = described_teacher(config)
+        if config.teacher.lora is not None:
+            adapter_targets(self.other.model, config.teacher.lora, "teacher.lora")
+        self.apart = reads_alike(self.other, self.origin)
+        if self.apart is None:
+            return
+        self.other_text = self.other.read(graph, config.data.cache)
+        for name, stage in self.stages.items():
+            if self.is_taught_across(stage) and METHODS["text"][stage.method].masks:
+                self.stages[name] = replace(stage, mask_rate=0.0, beta=0.0)
+
+    def is_other(self, stage: StageConfig) -> bool:
+        """Whether a stage is of `teacher.model`."""
+        return self.other is not None and stage.name == next(iter(self.stages))
+
+    def is_taught_across(self, stage: StageConfig) -> bool:
+        """Whether a stage learns from one that reads by another tokenizer."""
+        return self.other_text is not None and stage.teacher == next(iter(self.stages))
+
+    def reader(self, stage: StageConfig) -> TextModel:
+        """A model that reads as that of a stage does."""
+        return self.other if self.is_other(stage) else self.origin
+
+    def text_of(self, stage: StageConfig) -> GraphText:
+        """The graph's texts in the tokens of a stage."""
+        return self.other_text if self.is_other(stage) and self.other_text is not None else self.text
+
+    def describe_other(self) -> dict[str, str]:
+        """The lines of the banner about `teacher.model`."""
+        if self.other is None:
+            return {}
+        teacher, model = self.config.teacher, self.other.model
+        learns = "" if teacher.lora is None else f", adapters of rank {teacher.lora.r}"
+        pooled = {"mean": "the mean of the tokens", "first": "the first token", "last": "the last token"}
+        lines = {
+            "teacher": f"{teacher.model}: {model.depth} layers, {model.dim} wide, {pooled[model.config.pooling]}{learns}"
+        }
+        taught = [stage for stage in self.stages.values() if self.is_taught_across(stage)]
+        if names := ", ".join(stage.name for stage in taught if METHODS["text"][stage.method].masks):
+            lines["features"] = f"none for {names}: {self.apart}, and masks need the same tokens"
+        return lines
 
     def copied_with_widths(self, stage: StageConfig) -> bool:
         """Whether a student begins with the weights of a stage's model and is trained at `encoder.widths`."""
@@ -93,6 +145,7 @@ class TextRun(RankingRun):
             "graph": self.graph_line,
             "encoder": f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
             "negatives": f"{self.negatives} per query, false ones masked",
+            **self.describe_other(),
         }
         rows = [
             (
@@ -129,6 +182,8 @@ class TextRun(RankingRun):
 
     def beginning(self, stage: StageConfig) -> str:
         """What a student's weights are before it is trained."""
+        if self.is_other(stage):
+            return self.config.teacher.model
         if stage.init == "pretrained" and self.config.encoder.name == "scratch":
             return "random weights"
         source = stage.teacher if stage.init == "teacher" else self.config.encoder.name
@@ -148,31 +203,36 @@ class TextRun(RankingRun):
         config, graph = self.config, self.data
         teacher = self.teacher_of(stage)
         source = teacher if stage.init == "teacher" else self.origin.model
-        if stage.layers:
+        if self.is_other(stage):
+            student = load_teacher(config.teacher, self.other, seed)
+        elif stage.layers:
             student = student_of(source, self.starting_layers(stage), config.encoder.widths)
         else:
             student = bag_of(source.to(self.accelerator.device), self.text, config.encoder.widths)
         set_seed(seed)
         student.to(self.accelerator.device)
-        adapters = config.train.lora is not None and stage.layers > 0
+        lora = config.teacher.lora if self.is_other(stage) else config.train.lora
+        adapters = lora is not None and stage.layers > 0
         if adapters:
-            add_adapters(student, config.train.lora)
-        setup = TextSetup(student, teacher, graph, self.text, config, stage)
+            add_adapters(student, lora)
+        text = self.text_of(stage)
+        setup = TextSetup(student, teacher, graph, text, config, stage)
         shared = config.contrastive.directions == "shared"
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
-        collate = TripleCollator(graph.train, self.text, tokens, weights, shared=shared)
+        theirs = self.other_text if self.is_taught_across(stage) else None
+        collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
         progress = self.fit(
             METHODS["text"][stage.method].load_class().for_stage(setup),
             len(collate),
             collate,
             stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
-            validate=lambda: self.validate(TextScorer(student, self.text), student.widths),
+            validate=lambda: self.validate(TextScorer(student, text), student.widths),
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         )
         if adapters:
             merge_adapters(student)
-        return TextModel(student, self.origin.tokenizer), {"train_seconds": round(progress.seconds, 1)}
+        return TextModel(student.halve(), self.reader(stage).tokenizer), {"train_seconds": round(progress.seconds, 1)}
 
     def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
         """The model that teaches a stage, or what a program gave in its place."""
@@ -189,7 +249,7 @@ class TextRun(RankingRun):
     def measure(self, stage: StageConfig, model: TextModel, training: Mapping[str, Any]) -> StageResult:
         """Rank at all widths, keep the ranks, and save the model again with the entities that were encoded for that."""
         student = model.model.to(self.accelerator.device)
-        scorer, rate = timed_scorer(student, self.text)
+        scorer, rate = timed_scorer(student, self.text_of(stage))
         metrics, widths = {}, {}
         for split in self.config.evaluation.splits:
             by_width = ranks_widths(

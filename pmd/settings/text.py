@@ -16,6 +16,7 @@ Init = Literal["teacher", "pretrained"]
 FeatureForm = Literal["token", "pooled"]
 MaskChoice = Literal["random", "rare", "attention", "uncertainty"]
 RateChoice = Literal["schedule", "uncertainty"]
+Pooling = Literal["mean", "first", "last"]
 
 
 @dataclass
@@ -102,6 +103,33 @@ class LoraConfig:
 
 
 @dataclass
+class TeacherConfig:
+    """A first stage of another model than the students, any encoder or decoder of texts, which reads by a tokenizer of its own.
+
+    Args:
+        model: a Hub id, a local folder or `package:NAME/FOLDER` that sentence-transformers or transformers loads.
+        pooling: a vector is the `mean` of the tokens' hidden states, or that of the `first` or `last` one; null is what the
+            folder says to sentence-transformers, or else `last` for a decoder and `mean` for an encoder.
+        query_prompt: stands before every query; null is the folder's own prompt for queries, if it has one.
+        entity_prompt: stands before every entity; null is the folder's own prompt for documents, if it has one.
+        tied: one encoder for queries and entities in place of two; the prompts tell it which it reads.
+        max_length: texts are cut at so many tokens, special tokens included, the prompt not; null is `encoder.max_length`.
+        lora: low-rank adapters in place of full fine-tuning, of this stage; `train.lora` is of the others.
+        precision: `bf16` keeps its weights in bf16, half the memory, while it learns (`lora` alone, whose adapters are in
+            fp32 until they are merged) and while it teaches; `train.precision` says in what is computed.
+    """
+
+    model: str
+    pooling: Pooling | None = None
+    query_prompt: str | None = None
+    entity_prompt: str | None = None
+    tied: bool = True
+    max_length: int | None = None
+    lora: LoraConfig | None = None
+    precision: Literal["no", "bf16"] = "no"
+
+
+@dataclass
 class TrainConfig(LoopConfig):
     """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are
     each used in both directions.
@@ -145,7 +173,10 @@ class DistillConfig:
         mask_rate_by: how many: the mask rate of every text (`schedule`), or more where the teacher is sure of the batch's
             answers and fewer where it is not (`uncertainty`), as many in all.
         init: start a student from layers of the `teacher` or of the original `pretrained` checkpoint.
-        temperature: softens the logits of lkd, pkd and `score: kl`.
+        temperature: softens the logits of lkd, pkd, `score: kl` and `similarity_loss: kl`.
+        similarity: weight of a term on the similarities within a batch, beside the others: the student's entities are to be as
+            similar to each other, and its queries to each other, as the teacher's are, whatever the widths of both; 0 for none.
+        similarity_loss: `kl` of each text's softened similarities to all others, or `mse` of the cosines.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
             attention, the mean of its word pieces' vectors.
@@ -174,6 +205,8 @@ class DistillConfig:
     mask_rate_by: RateChoice = "schedule"
     init: Init = "teacher"
     temperature: float = 2.0
+    similarity: float = 0.0
+    similarity_loss: Literal["kl", "mse"] = "kl"
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
@@ -240,6 +273,7 @@ class ProgressiveConfig:
         runs: folder of the run folders.
         data: the knowledge graph.
         encoder: the text encoders.
+        teacher: a model of another kind as the first stage; by default that, too, is one of `encoder`.
         contrastive: negatives.
         train: training settings.
         distill: what is distilled.
@@ -255,6 +289,7 @@ class ProgressiveConfig:
     runs: str = "runs"
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    teacher: TeacherConfig | None = None
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)

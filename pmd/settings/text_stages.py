@@ -16,7 +16,14 @@ from pmd.settings.catalogue import METHODS, Method, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, numbers_at, resolve_in_order
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
-from pmd.settings.text import DistillConfig, EncoderConfig, ProgressiveConfig, StageConfig
+from pmd.settings.text import (
+    DistillConfig,
+    EncoderConfig,
+    LoraConfig,
+    ProgressiveConfig,
+    StageConfig,
+    TeacherConfig,
+)
 
 POSITIVE = ("train.tokens_per_chunk", "encoder.temperature", "distill.temperature", "distill.bag_lr")
 SCRATCH_SIZES = (
@@ -25,7 +32,7 @@ SCRATCH_SIZES = (
 NOT_NEGATIVE = (
     *("contrastive.margin", "contrastive.pre_batches", "contrastive.pre_batch_weight", "encoder.neighbours_below"),
     *("encoder.max_neighbours", "train.valid_triples", "evaluation.rerank_hops"),
-    "distill.label_weight",
+    *("distill.label_weight", "distill.similarity"),
 )
 
 
@@ -55,7 +62,7 @@ def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
         StageConfig(f"grade{depth}", depth, rates[depth], epochs=_chain_epochs(config, place))
         for place, depth in enumerate(dict.fromkeys(depths), start=1)
     ]
-    return [StageConfig("teacher", layers), *grades]
+    return [StageConfig("teacher", layers if config.teacher is None else None), *grades]
 
 
 def _chain_epochs(config: ProgressiveConfig, place: int) -> int | None:
@@ -67,19 +74,28 @@ def _chain_epochs(config: ProgressiveConfig, place: int) -> int | None:
     return place * first_set(distill.epochs, train.epochs) + (train.epochs if untaught else 0)
 
 
-def resolve_stages(config: ProgressiveConfig, layers: int) -> list[StageConfig]:
-    """The run's stages with every setting filled in; `layers` is the depth of the checkpoint.
+def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int | None = None) -> list[StageConfig]:
+    """The run's stages with every setting filled in; `layers` is the depth of the checkpoint, `teacher_layers` that of
+    `teacher.model`.
 
     PmdError, naming stage and remedy, for one that cannot be run.
     """
     stages = default_stages(layers, config) if config.stages is None else config.stages
     empty = "the list is empty; leave it out for a teacher and four grades"
-    return resolve_in_order(stages, partial(_resolve, config, layers), empty)
+    return resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
 
 
 def _resolve(
-    config: ProgressiveConfig, layers: int, stage: StageConfig, key: str, earlier: dict[str, StageConfig]
+    config: ProgressiveConfig,
+    layers: int,
+    teacher_layers: int | None,
+    stage: StageConfig,
+    key: str,
+    earlier: dict[str, StageConfig],
 ) -> StageConfig:
+    if teacher_layers is not None and not earlier:
+        _check_first(stage, key, teacher_layers)
+        layers = teacher_layers
     distill, contrastive = config.distill, config.contrastive
     teacher = stage.teacher or _usual_teacher([*earlier], distill)
     if teacher not in ("none", OWN) and teacher not in earlier:
@@ -89,6 +105,11 @@ def _resolve(
         method = METHODS["text"]["none"]
     if teacher == OWN:
         method = _method_of_scores(stage, key)
+        if distill.similarity:
+            raise PmdError(f"{key}.teacher: own gives scores alone; set distill.similarity to 0")
+    of_other_kind = teacher_layers is not None and teacher == next(iter(earlier), None)
+    if of_other_kind and stage.init == "teacher":
+        raise PmdError(f"{key}.init: a student cannot have layers of teacher.model; set init to pretrained")
     if method.without_masks and stage.layers == 0:  # without attention the others tell nothing of a masked token
         method = METHODS["text"][method.without_masks]
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
@@ -101,7 +122,7 @@ def _resolve(
         teacher=teacher if method.teacher else "none",
         method=method.name,
         # Without a teacher there are no layers of one to start from.
-        init=stage.init or distill.init if method.teacher and teacher != OWN else "pretrained",
+        init=stage.init or distill.init if method.teacher and teacher != OWN and not of_other_kind else "pretrained",
         mask_rate=stage.mask_rate if method.masks else 0.0,
         **_weights(stage, method, distill),
         **{name: first_set(getattr(stage, name), getattr(taught, name), getattr(config.train, name)) for name in LOOP},
@@ -114,6 +135,15 @@ def _resolve(
     if distill.label_weight is None:
         _check_share_of_labels(stage, key, method)
     return stage
+
+
+def _check_first(stage: StageConfig, key: str, layers: int) -> None:
+    """Refuse a first stage that is not the whole of `teacher.model`, trained on labels."""
+    if stage.layers not in (None, layers) or stage.pretrained_layers or stage.teacher not in (None, "none"):
+        raise PmdError(
+            f"{key}: the first stage is teacher.model, all {layers} layers of it, trained on labels; leave out its layers "
+            "and its teacher, or leave out the section teacher"
+        )
 
 
 def _method(stage: StageConfig, key: str, distill: DistillConfig) -> Method:
@@ -185,10 +215,9 @@ def check_progressive(config: ProgressiveConfig) -> None:
         numbers_at(config, "evaluation.rerank_weight"),
     )
     if config.train.lora is not None:
-        lora = config.train.lora
-        check_numbers(
-            numbers_at(lora, "r", "alpha", prefix="train.lora."), numbers_at(lora, "dropout", prefix="train.lora.")
-        )
+        _check_lora(config.train.lora, "train.lora.")
+    if config.teacher is not None:
+        _check_teacher(config.teacher)
     lookup(METHODS["text"], config.distill.method, "distill.method")
     for position, stage in enumerate(config.stages or ()):
         _method(stage, f"stages[{position}]", config.distill)
@@ -207,8 +236,25 @@ def check_progressive(config: ProgressiveConfig) -> None:
         if encoder.widths is not None:
             check_widths("encoder.widths", encoder.widths, encoder.hidden_size, "encoder.hidden_size")
     depth = known_depth(encoder)
-    if depth is not None:
-        resolve_stages(config, depth)
+    teacher_depth = None if config.teacher is None else depth_in(config.teacher.model, "teacher.model")
+    if depth is not None and (config.teacher is None or teacher_depth is not None):
+        resolve_stages(config, depth, teacher_depth)
+
+
+def _check_lora(lora: LoraConfig, prefix: str) -> None:
+    check_numbers(numbers_at(lora, "r", "alpha", prefix=prefix), numbers_at(lora, "dropout", prefix=prefix))
+
+
+def _check_teacher(teacher: TeacherConfig) -> None:
+    if teacher.lora is not None:
+        _check_lora(teacher.lora, "teacher.lora.")
+    elif teacher.precision == "bf16":
+        raise PmdError(
+            "teacher.precision: bf16 weights are too coarse for small steps; set teacher.lora, or let train.precision alone "
+            "be bf16, which keeps them in fp32"
+        )
+    if teacher.max_length is not None and teacher.max_length < 16:
+        raise PmdError(f"teacher.max_length: {teacher.max_length} leaves no room for a description; use 16 or more")
 
 
 DEPTHS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
@@ -219,6 +265,11 @@ def known_depth(encoder: EncoderConfig) -> int | None:
     """The layers of the encoder that a run starts from; None where no folder on this machine says it."""
     if encoder.name == "scratch":
         return encoder.layers
-    folder = Path(model_source(encoder.name, "encoder.name"))
-    settings = read_object(folder / "config.json", "restore it, or give another encoder.name")
+    return depth_in(encoder.name, "encoder.name")
+
+
+def depth_in(name: str, key: str) -> int | None:
+    """The layers of the encoder that a setting names; None where no folder on this machine says it."""
+    folder = Path(model_source(name, key))
+    settings = read_object(folder / "config.json", f"restore it, or give another {key}")
     return next((settings[name] for name in DEPTHS if isinstance(settings.get(name), int)), None)

@@ -26,7 +26,7 @@ from pmd.core.errors import need_package
 from pmd.core.files import write_json
 from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
-from pmd.models.text.bi_encoder import BiEncoder, Role, pool
+from pmd.models.text.bi_encoder import BiEncoder, Role
 from pmd.models.text.scorer import TextScorer
 
 ROLES: tuple[Role, Role] = ("query", "entity")
@@ -44,7 +44,7 @@ class _PooledEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         hidden = self.model(self.role, input_ids, attention_mask, token_type_ids)[-1]
-        return pool(hidden, attention_mask, self.model.dim)
+        return self.model.pool(hidden, attention_mask, self.model.dim)
 
 
 def input_names(model: BiEncoder) -> list[str]:

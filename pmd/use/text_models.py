@@ -150,7 +150,7 @@ class TrainedText(AnsweringModel):
     def _described(self, text: str) -> TokenTexts:
         """Texts with a single entity: one without a name, which has this description."""
         texts = self.index.texts
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids[: texts.room]
+        ids = self._tokenizer.encode(texts.frame.lead + text, add_special_tokens=False).ids[: texts.room]
         return TokenTexts(Ragged.from_rows([ids]), texts.relations, texts.frame, texts.max_length)
 
     @cached_property

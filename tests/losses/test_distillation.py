@@ -4,7 +4,14 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
-from pmd.losses.distillation import feature_errors, patient_errors, patient_layers, score_loss, softened_loss
+from pmd.losses.distillation import (
+    feature_errors,
+    patient_errors,
+    patient_layers,
+    score_loss,
+    similarity_errors,
+    softened_loss,
+)
 
 
 def test_scores_by_hand():
@@ -59,3 +66,15 @@ def test_patient_errors_by_hand():
 )
 def test_patient_layers_skip_evenly(student, teacher, pairs):
     assert patient_layers(student, teacher) == pairs
+
+
+def test_similarities_by_hand():
+    student = torch.tensor([[9.0, 0.1, 0.5], [0.1, 9.0, 0.2], [0.5, 0.2, 9.0]])
+    teacher = torch.tensor([[-9.0, 0.3, 0.5], [0.3, -9.0, 0.6], [0.5, 0.6, -9.0]])
+    squares = torch.tensor([[0.04, 0.0], [0.04, 0.16], [0.0, 0.16]])  # a text's similarity to itself says nothing
+    torch.testing.assert_close(similarity_errors(student, teacher), squares)
+    rows = [([0.1, 0.5], [0.3, 0.5]), ([0.1, 0.2], [0.3, 0.6]), ([0.5, 0.2], [0.5, 0.6])]
+    expected = [4 * rel_entr(*(softmax([x / 2 for x in row]) for row in (theirs, ours))).sum() for ours, theirs in rows]
+    torch.testing.assert_close(similarity_errors(student, teacher, 2.0), torch.tensor(expected).float())
+    alone = torch.ones(1, 1)
+    assert similarity_errors(alone, alone).numel() == 0 and similarity_errors(alone, alone, 2.0).sum() == 0

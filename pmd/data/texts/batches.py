@@ -6,7 +6,7 @@ A batch holds triples in both directions, or examples of either direction; every
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ class TripleBatch:
 
     `examples` (b, 3) holds (head, relation, tail), with inverse relations numbered from num_relations on. For each example,
     `query` (b,) is its text among the queries, `entity` (b,) that of its answer among the entities, and `head` (b,) that of
-    its own head among the entities. `confidences` (b,) are those of their triples, None for even ones.
+    its own head among the entities. `confidences` (b,) are those of their triples, None for even ones. A teacher with a tokenizer
+    of its own reads `teacher_queries` and `teacher_entities`, the same texts in the same order.
     """
 
     queries: list[Chunk]
@@ -70,9 +71,18 @@ class TripleBatch:
     entity: Tensor
     head: Tensor
     confidences: Tensor | None = None
+    teacher_queries: list[Chunk] | None = None
+    teacher_entities: list[Chunk] | None = None
 
     def to(self, device: torch.device) -> TripleBatch:
         return moved(self, device)
+
+    @property
+    def for_teacher(self) -> TripleBatch:
+        """The batch as its teacher reads it: in its own tokens, where it has others."""
+        if self.teacher_queries is None:
+            return self
+        return replace(self, queries=self.teacher_queries, entities=self.teacher_entities)
 
 
 class TripleCollator:
@@ -84,6 +94,7 @@ class TripleCollator:
     Args:
         triples: training triples (m, 3).
         confidences: (m,) of the triples.
+        teacher_text: the graph in the tokens of a teacher with another tokenizer, read with the same names of neighbours.
     """
 
     def __init__(
@@ -94,7 +105,9 @@ class TripleCollator:
         confidences: Tensor | None = None,
         *,
         shared: bool = True,
+        teacher_text: GraphText | None = None,
     ):
+        self.teacher_text = teacher_text
         self.text, self.tokens, self.confidences, self.shared = text, tokens_per_chunk, confidences, shared
         triples = triples.numpy()
         self.num_triples = len(triples)
@@ -116,13 +129,25 @@ class TripleCollator:
         rows, places = np.unique(np.concatenate([answer_rows, head_rows]), return_inverse=True)
         entity, head = np.split(places, 2)
         keys, query = np.unique(head_rows * num_both_ways + examples[:, 1], return_inverse=True)
-        queries = text.queries(keys // num_both_ways, keys % num_both_ways)
+        heads, relations = np.divmod(keys, num_both_ways)
+        queries, entities = self._read(text, heads, relations, rows)
+        teacher = self.teacher_text
+        theirs = (None, None) if teacher is None else self._read(teacher, heads, relations, rows)
         return TripleBatch(
-            queries=list(chunks(queries, text.pad, self.tokens)),
-            entities=list(chunks(text.entities(rows), text.pad, self.tokens)),
+            queries=queries,
+            entities=entities,
             examples=torch.from_numpy(examples),
             query=torch.from_numpy(query),
             entity=torch.from_numpy(entity),
             head=torch.from_numpy(head),
             confidences=None if self.confidences is None else self.confidences[chosen % self.num_triples],
+            teacher_queries=theirs[0],
+            teacher_entities=theirs[1],
         )
+
+    def _read(
+        self, text: GraphText, heads: np.ndarray, relations: np.ndarray, rows: np.ndarray
+    ) -> tuple[list[Chunk], list[Chunk]]:
+        """The chunks of queries, of rows of heads and of relations, and of entities' rows."""
+        texts = text.queries(heads, relations), text.entities(rows)
+        return tuple(list(chunks(part, text.pad, self.tokens)) for part in texts)

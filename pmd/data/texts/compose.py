@@ -29,12 +29,21 @@ class Frame:
     """The special tokens `before` and `after` one text or two, and `between` two.
 
     `typed` says whether the second text is a segment of its own, whose tokens have type 1; otherwise all have type 0.
+    `before_two` stands before two texts, where that is not `before`: prompts tell a query from an entity.
+    `lead` begins the first text when it is tokenised: the blank after a prompt, where it is a part of the next word.
     """
 
     before: tuple[int, ...]
     between: tuple[int, ...]
     after: tuple[int, ...]
     typed: bool = True
+    before_two: tuple[int, ...] | None = None
+    lead: str = ""
+
+    @property
+    def longest_before(self) -> int:
+        """The most tokens that stand before a text."""
+        return max(len(self.before), len(self.before_two or ()))
 
     @classmethod
     def of_bert(cls, cls_id: int, sep_id: int) -> Frame:
@@ -45,7 +54,8 @@ class Frame:
         """The texts (n,) of one or two bodies (n,), row by row, with the special tokens."""
         n = len(bodies[0])
         row, frame = np.arange(n), np.zeros(n, dtype=np.int64)
-        pieces = Ragged.stack([Ragged.from_rows([list(self.before), list(self.between), list(self.after)]), *bodies])
+        before = self.before if len(bodies) == 1 or self.before_two is None else self.before_two
+        pieces = Ragged.stack([Ragged.from_rows([list(before), list(self.between), list(self.after)]), *bodies])
         columns = (
             [frame, 3 + row, frame + 2] if len(bodies) == 1 else [frame, 3 + row, frame + 1, 3 + n + row, frame + 2]
         )
@@ -53,7 +63,7 @@ class Frame:
         ids = pieces.join(order)
         if len(bodies) == 1 or not self.typed:
             return Texts(ids, ids.lengths)
-        return Texts(ids, bodies[0].lengths + len(self.before) + len(self.between))
+        return Texts(ids, bodies[0].lengths + len(before) + len(self.between))
 
 
 class TokenTexts:
@@ -72,7 +82,7 @@ class TokenTexts:
     @property
     def room(self) -> int:
         """How many tokens a text may have besides the special ones."""
-        return self.max_length - len(self.frame.before) - len(self.frame.after)
+        return self.max_length - self.frame.longest_before - len(self.frame.after)
 
     def entities(self, rows: np.ndarray) -> Texts:
         """[CLS] text [SEP] of the given rows."""

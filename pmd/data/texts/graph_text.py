@@ -24,11 +24,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from transformers import PreTrainedTokenizerBase
 
-from pmd.core.errors import PmdError
 from pmd.core.files import write_bytes
 from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
-from pmd.data.texts.compose import Frame, TokenTexts
+from pmd.data.texts.compose import TokenTexts
+from pmd.data.texts.frames import blank_before, blank_or_space, framing_of
 from pmd.data.texts.ragged import Ragged
 
 LONGEST = 50_000
@@ -37,11 +37,15 @@ LONGEST = 50_000
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are formed; `pmd.settings.text.EncoderConfig` describes the fields."""
+    """How texts are formed; `pmd.settings.text.EncoderConfig` describes the fields.
+
+    `prompts` of queries and entities, even empty ones, are of an encoder or decoder of any kind; the others read as BERT does.
+    """
 
     max_length: int = 50
     neighbours_below: int = 20
     max_neighbours: int = 10
+    prompts: tuple[str, str] | None = None
 
 
 def entity_text(name: str, description: str) -> str:
@@ -93,55 +97,6 @@ def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return json.dumps([type(tokenizer).__name__, tokenizer.get_vocab()], sort_keys=True)
 
 
-def frame_of(tokenizer: PreTrainedTokenizerBase) -> Frame:
-    """The special tokens that a tokenizer puts around one text and around two, found by tokenising such texts. A tokenizer
-    that adds none gets those of BERT.
-
-    Raises:
-        PmdError: if they are not like those of a BERT.
-    """
-    for token in ("cls", "sep", "mask", "pad"):
-        if getattr(tokenizer, f"{token}_token_id") is None:
-            raise PmdError(f"encoder.name: its tokenizer has no {token} token; choose a BERT-like encoder")
-    body = tokenizer("a", add_special_tokens=False)["input_ids"]
-    one, two = tokenizer("a")["input_ids"], tokenizer("a", "a", return_token_type_ids=True)
-    if two["input_ids"] == body + body:
-        return Frame.of_bert(tokenizer.cls_token_id, tokenizer.sep_token_id)
-    before, rest = _split(two["input_ids"], body)
-    between, after = _split(rest, body)
-    types, first = two["token_type_ids"], len(before) + len(body) + len(between)
-    segments = [int(i >= first) for i in range(len(types))]
-    if not between or one != [*before, *body, *after] or types not in (segments, [0] * len(types)):
-        written = " ".join(tokenizer.convert_ids_to_tokens(two["input_ids"]))
-        raise PmdError(f"encoder.name: its tokenizer writes two texts `a` as {written}; choose a BERT-like encoder")
-    return Frame(tuple(before), tuple(between), tuple(after), typed=any(types))
-
-
-def _split(ids: list[int], body: list[int]) -> tuple[list[int], list[int]]:
-    """The ids before and after the first occurrence of `body`."""
-    start = next((i for i in range(len(ids)) if ids[i : i + len(body)] == body), len(ids))
-    return ids[:start], ids[start + len(body) :]
-
-
-def blank_before(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What to put before a text that follows another when it is tokenised: a blank, if the tokenizer makes that a part of the
-    word, as byte-level BPE does; otherwise nothing.
-
-    Raises:
-        PmdError: if the tokens of two texts, put together, are in neither case those of the whole text.
-    """
-
-    def ids(text: str) -> list[int]:
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    for blank in ("", " "):
-        if all(
-            ids(f"{a} {b}") == ids(a) + ids(blank + b) for a, b in (("a", "b"), ("The end.", "(A 1"), ("é", "東 a"))
-        ):
-            return blank
-    raise PmdError("encoder.name: its tokenizer makes tokens that reach over the end of a word; choose another encoder")
-
-
 class GraphText(TokenTexts):
     """The tokenised texts of a graph.
 
@@ -161,26 +116,28 @@ class GraphText(TokenTexts):
         *,
         cache: Path | None = None,
     ):
-        frame = frame_of(tokenizer)
+        frame, blank, prompt = framing_of(tokenizer, reading.prompts)
         self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
-        self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id
-        room = reading.max_length - len(frame.before) - len(frame.after)
+        self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id or 0
+        length = reading.max_length + prompt  # which cuts no text
+        room = length - frame.longest_before - len(frame.after)
         texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
-        base = tokenise(texts, tokenizer, room, cache)
+        base = tokenise([frame.lead + text for text in texts], tokenizer, room, cache)
         # A relation that fills the whole text would leave none for the head.
-        relations = tokenise(relation_texts(graph.relation_names), tokenizer, room // 2, cache)
-        super().__init__(base, relations, frame, reading.max_length)
+        names = [blank + name for name in relation_texts(graph.relation_names)]
+        super().__init__(base, tokenise(names, tokenizer, room // 2, cache), frame, length)
         self.head_rows, self.tail_rows = graph.train[:, 0].numpy().copy(), graph.train[:, 2].numpy().copy()
         owners, others = neighbours_read(graph, reading)
         if len(owners):
-            blank = blank_before(tokenizer)
+            blank = blank_before(tokenizer) if reading.prompts is None else blank_or_space(tokenizer)
             names = [name and blank + name for name in map(str.strip, graph.entity_names)]
             self._add_neighbours(base, tokenise(names, tokenizer, room, cache), owners, others)
 
     @property
     def special(self) -> list[int]:
         """Ids that are never masked: the tokens around texts, and padding."""
-        return sorted({*self.frame.before, *self.frame.between, *self.frame.after, self.pad})
+        frame = self.frame
+        return sorted({*frame.before, *(frame.before_two or ()), *frame.between, *frame.after, self.pad})
 
     def sample(self, count: int) -> np.ndarray:
         """About so many entities (≤ 2 · count,), whose texts are of all lengths."""

@@ -12,8 +12,10 @@ from pmd.models.text.encoders import attention_projections
 from pmd.settings.text import LoraConfig
 
 
-def adapter_targets(model: BiEncoder, lora: LoraConfig) -> list[str]:
+def adapter_targets(model: BiEncoder, lora: LoraConfig, key: str = "train.lora") -> list[str]:
     """Names of the linear layers that get an adapter.
+
+    `key` is where the settings name them.
 
     Raises:
         PmdError: for layers that the encoder does not have.
@@ -24,7 +26,7 @@ def adapter_targets(model: BiEncoder, lora: LoraConfig) -> list[str]:
     missing = [target for target in lora.targets if target not in linear]
     if missing or not lora.targets:
         wrong = f"no linear layer '{missing[0]}'" if missing else "the list is empty"
-        raise PmdError(f"train.lora.targets: {wrong}; there are {', '.join(sorted(linear))}")
+        raise PmdError(f"{key}.targets: {wrong}; there are {', '.join(sorted(linear))}")
     return list(lora.targets)
 
 
@@ -38,7 +40,7 @@ def add_adapters(student: BiEncoder, lora: LoraConfig) -> None:
 
 
 def merge_adapters(student: BiEncoder) -> None:
-    """Add the trained adapters to the weights, so that the saved model is a plain bi-encoder."""
-    student.query_encoder = student.query_encoder.merge_and_unload()
+    """Add the trained adapters to the weights, in fp32, so that the saved model is a plain bi-encoder."""
+    student.query_encoder = student.query_encoder.float().merge_and_unload()
     if student.entity_encoder is not None:
-        student.entity_encoder = student.entity_encoder.merge_and_unload()
+        student.entity_encoder = student.entity_encoder.float().merge_and_unload()

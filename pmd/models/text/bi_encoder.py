@@ -15,11 +15,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, BertConfig, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+)
 
 from pmd.models.families import check_width
 from pmd.models.text import bag  # noqa: F401  its model is registered, so that a folder of one is read
 from pmd.settings.catalogue import FAMILIES
+from pmd.settings.text import Pooling
 
 Role = Literal["query", "entity"]
 
@@ -35,6 +40,9 @@ class BiEncoderConfig(PreTrainedConfig):
         layers: for each layer, which layer of the original checkpoint it descends from.
         widths: of the vectors that it was trained at, increasing, the last one its own; null for that alone.
         width: of the vectors of a cropped model; null for the encoder's hidden size.
+        pooling: a vector is the `mean` of the tokens' hidden states, or that of the `first` or `last` one.
+        prompts: what stands before queries and before entities, for an encoder or decoder of any kind; null for BERT's kind.
+        half: whether the encoders' weights are kept in bf16.
     """
 
     model_type = FAMILIES["text"].model_type
@@ -50,6 +58,9 @@ class BiEncoderConfig(PreTrainedConfig):
         layers: list[int] | None = None,
         widths: list[int] | None = None,
         width: int | None = None,
+        pooling: Pooling = "mean",
+        prompts: list[str] | None = None,
+        half: bool = False,
         **kwargs: Any,
     ):
         if isinstance(encoder, dict):
@@ -63,6 +74,9 @@ class BiEncoderConfig(PreTrainedConfig):
         self.layers = list(range(self.encoder.num_hidden_layers)) if layers is None else list(layers)
         self.widths = None if widths is None else list(widths)
         self.width = width
+        self.pooling = pooling
+        self.prompts = None if prompts is None else list(prompts)
+        self.half = half
         super().__init__(**kwargs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +100,20 @@ class BiEncoder(PreTrainedModel):
         self.entity_encoder = None if config.tied else new_encoder(config.encoder, config.layers)
         self.log_inverse_temperature = nn.Parameter(torch.tensor(-math.log(config.init_temperature)))
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
+        loaded = super().from_pretrained(*arguments, **options)
+        (loaded[0] if isinstance(loaded, tuple) else loaded).halve()
+        return loaded
+
+    def halve(self) -> BiEncoder:
+        """Keep the weights of the encoders in bf16, if the config says so. Positions stay finer, and so does the temperature."""
+        if self.config.half:
+            for encoder in filter(None, (self.query_encoder, self.entity_encoder)):
+                for parameter in encoder.parameters():
+                    parameter.data = parameter.data.bfloat16()
+        return self
 
     def _init_weights(self, module: nn.Module) -> None:
         """Only what `from_pretrained` does not find: the encoders have initialised themselves."""
@@ -149,12 +177,23 @@ class BiEncoder(PreTrainedModel):
         if self.reads_types:
             arguments["token_type_ids"] = token_type_ids
         output = self.encoder(role)(**arguments, output_hidden_states=all_layers)
-        return list(output.hidden_states) if all_layers else [output.last_hidden_state]
+        states = list(output.hidden_states) if all_layers else [output.last_hidden_state]
+        # Weights kept in half precision make states in it; vectors are compared more finely.
+        return [state.float() for state in states] if self.config.half else states
+
+    def pool(self, hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Tensor:
+        """`pool` as this model does."""
+        return pool(hidden, attention_mask, width, self.config.pooling)
 
 
-def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Tensor:
-    """Mean over the real tokens, then L2 normalisation of the leading `width` dimensions, by default of all d:
-    (b, L, d), (b, L) -> (b, width)."""
+def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None, pooling: Pooling = "mean") -> Tensor:
+    """Mean over the real tokens, or the first or last of them, wherever padding stands; then L2 normalisation of the
+    leading `width` dimensions, by default of all d: (b, L, d), (b, L) -> (b, width)."""
+    if pooling != "mean":
+        rank = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
+        rank = rank if pooling == "last" else rank.flip(0)
+        position = (attention_mask * rank).argmax(1)
+        return normalize(hidden[torch.arange(len(hidden), device=hidden.device), position, :width], dim=-1)
     weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
     return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
 
@@ -167,12 +206,19 @@ def leading_dimensions(vectors: Tensor, width: int) -> Tensor:
     return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
 
 
+def auto_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
+    """What loads an encoder of this config: of T5 and its kind, which have a decoder too, the encoder alone."""
+    both = type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+    return AutoModelForTextEncoding if both else AutoModel
+
+
 def new_encoder(config: PreTrainedConfig, layers: list[int]) -> nn.Module:
     """An encoder whose layers descend from `layers` of the original checkpoint."""
+    kind = auto_class(config)
     try:
-        encoder = AutoModel.from_config(config, add_pooling_layer=False)
+        encoder = kind.from_config(config, add_pooling_layer=False)
     except TypeError:  # encoders that have no pooling layer to leave out
-        encoder = AutoModel.from_config(config)
+        encoder = kind.from_config(config)
     # ModernBERT has no norm in front of the attention of its first layer alone. That layer has none wherever it stands
     # in a student, and a later one keeps its norm when it comes first.
     for layer, original in zip(getattr(encoder, "layers", ()), layers):

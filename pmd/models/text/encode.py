@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
 from pmd.data.texts.batches import Chunk
-from pmd.models.text.bi_encoder import BiEncoder, Role, pool
+from pmd.models.text.bi_encoder import BiEncoder, Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,9 @@ def encode(
         hidden = model(role, input_ids, attention_mask, token_type_ids, all_layers=bool(layers))
         masked = hidden[-1][:0, 0] if mask is None else hidden[-1][mask]
         return [
-            pool(hidden[-1], attention_mask, model.dim),
+            model.pool(hidden[-1], attention_mask, model.dim),
             masked,
-            *(pool(hidden[layer], attention_mask) for layer in layers),
+            *(model.pool(hidden[layer], attention_mask) for layer in layers),
         ]
 
     outputs = []

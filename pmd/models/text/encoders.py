@@ -92,7 +92,7 @@ def attention_projections(encoder: nn.Module) -> list[str]:
     linear = {
         name.rsplit(".", 1)[-1]: module
         for name, module in encoder.named_modules()
-        if isinstance(module, nn.Linear) and "att" in name
+        if isinstance(module, nn.Linear) and "att" in name.lower()
     }
     fused = [name for name, module in linear.items() if module.out_features == 3 * module.in_features]
     split = [name for name in linear if name[0] in "qv"]
@@ -107,18 +107,21 @@ def attention_projections(encoder: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def check_reading(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+def check_reading(
+    encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, length: int, key: str = "encoder.name"
+) -> None:
     """Refuse an encoder that does not read two texts, one of them padded, as it reads each of them alone.
 
     Args:
         length: of the longer text, in tokens.
+        key: the setting that names the encoder.
     """
-    config, short, pad = encoder.config, length // 2, tokenizer.pad_token_id
+    config, short, pad = encoder.config, length // 2, tokenizer.pad_token_id or 0
     ordinary = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
     ids = torch.tensor((ordinary * (2 * length))[: 2 * length]).reshape(2, length)
     mask = torch.ones_like(ids)
     mask[1, short:], ids[1, short:] = 0, pad
-    refusal = f"encoder.name: a '{config.model_type}' encoder "
+    refusal = f"{key}: a '{config.model_type}' encoder "
     was_training = encoder.training
     try:
         whole, alone = _states(encoder.eval(), ids, mask), _states(encoder, ids[1:, :short], mask[1:, :short])

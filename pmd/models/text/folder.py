@@ -46,7 +46,8 @@ class TextModel:
     def reading(self) -> Reading:
         """How this model forms its texts."""
         config = self.model.config
-        return Reading(config.max_tokens, config.neighbours_below, config.max_neighbours)
+        prompts = None if config.prompts is None else tuple(config.prompts)
+        return Reading(config.max_tokens, config.neighbours_below, config.max_neighbours, prompts)
 
     def read(self, graph: KnowledgeGraph, cache: str | None = None) -> GraphText:
         """The graph's texts, tokenised for this model."""

@@ -22,6 +22,7 @@ def can_read(folder: Path, settings: Mapping[str, Any]) -> bool:
     encoder = settings.get("encoder", {})
     plain = encoder.get("model_type") == "bert" and encoder.get("hidden_act") == "gelu"
     plain = plain and encoder.get("position_embedding_type", "absolute") == "absolute"
+    plain = plain and settings.get("pooling", "mean") == "mean" and not settings.get("half")
     return plain and not encoder.get("is_decoder") and (folder / "model.safetensors").is_file()
 
 

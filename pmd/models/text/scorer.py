@@ -17,7 +17,7 @@ from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
 from pmd.models.families import check_width
-from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions, pool
+from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: i
         chunk = chunk.to(model.device)
         # One chunk at a time: the order of the texts is restored by where each vector is written.
         hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
-        vectors[chunk.rows] = pool(hidden, chunk.attention_mask, model.dim).float()
+        vectors[chunk.rows] = model.pool(hidden, chunk.attention_mask, model.dim).float()
     model.train(was_training)
     return vectors
 

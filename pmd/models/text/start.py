@@ -21,7 +21,8 @@ from transformers import (
 from pmd.core.errors import PmdError, first_line
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.texts.graph_text import LONGEST, entity_text, frame_of, relation_texts
+from pmd.data.texts.frames import frame_of
+from pmd.data.texts.graph_text import LONGEST, entity_text, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import check_reading, longest_text, set_dropout
 from pmd.models.text.students import check_students
@@ -96,21 +97,26 @@ def check_encoder(model: BiEncoder, tokenizer: PreTrainedTokenizerBase, config: 
     check_students(model)
 
 
-def load_tokenizer(source: str, encoder: PreTrainedConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    source: str, encoder: PreTrainedConfig, subfolder: str = "", *, added: bool = True
+) -> PreTrainedTokenizerBase:
     """The tokenizer of a Hub id or folder.
 
     Args:
         encoder: the configuration of the model that reads its tokens.
+        added: whether it must know the added tokens too, which no text has, such as those of images.
 
     Raises:
         OSError, ValueError: if there is none, or it is not that of the model.
     """
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, subfolder=subfolder)
     ids = tokenizer.get_vocab().values()
     # For a BERT without tokenizer files `transformers` makes one up, to which every word is unknown.
     if set(ids) <= set(tokenizer.all_special_ids):
         raise ValueError("tokenizer files are missing: it would know nothing but special tokens")
     known = getattr(encoder, "vocab_size", None)
+    if not added:
+        ids = set(ids) - set(tokenizer.get_added_vocab().values())
     if known is not None and max(ids) >= known:
         raise ValueError(f"the one there has ids up to {max(ids)}, and the model knows those below {known}")
     return tokenizer

@@ -13,12 +13,11 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts import graph_text as module
 from pmd.data.texts.compose import Frame
+from pmd.data.texts.frames import blank_before, frame_of
 from pmd.data.texts.graph_text import (
     GraphText,
     Reading,
-    blank_before,
     entity_text,
-    frame_of,
     relation_texts,
     tokenise,
 )

@@ -36,7 +36,7 @@ SMALL = {
         (
             T5Config(d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2),
             {},
-            r"name: a 't5' encoder cannot read texts",
+            r"name: a 't5' encoder of fewer layers needs another .*relative_attention_bias",
         ),
         (FNetConfig(**SMALL), {"attention_dropout": 0.1}, r"attention_dropout: a 'fnet' encoder has no such dropout"),
     ],
