@@ -266,7 +266,7 @@ class ShrunkRun(TrainedRun):
 
     def load(self, stage: str | None = None) -> TrainedModel:
         """The model, ready to answer."""
-        return super().load(stage or self.chosen.stage)
+        return super().load(stage or ("fused" if self.chosen.part == "fused" else self.chosen.stage))
 
     def __str__(self) -> str:
         return (self.folder / "shrink.md").read_text(encoding="utf-8")

@@ -141,24 +141,28 @@ def points(
     path: Path, groups: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, *, joined: bool = True
 ) -> None:
     """Marks at (x, y) of up to six groups; `joined` by lines where a group is one model of several widths."""
-    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
     with figure(path) as axis:
         for index, (name, pairs) in enumerate(groups.items()):
             dash = DASHES[index] if joined and len(pairs) > 1 else "none"
             axis.plot(*zip(*pairs), label=name, **look(index, linestyle=dash, markersize=8, linewidth=1.2))
-        xs = [x for pairs in groups.values() for x, _ in pairs]
-        if max(xs) > 8 * min(xs):
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1,) if max(xs) > 200 * min(xs) else (1, 3)))
-            axis.xaxis.set_minor_formatter(NullFormatter())
-        else:
-            axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        axis.xaxis.set_major_formatter(EngFormatter(sep="") if max(xs) >= 1000 else plain)
+        size_axis(axis, [x for pairs in groups.values() for x, _ in pairs])
         axis.margins(0.12)
         name_axes(axis, x, y)
         legend(axis, len(groups))
+
+
+def size_axis(axis: Any, xs: Sequence[float]) -> None:
+    """Ticks for sizes or times; logarithmic where they differ much."""
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    if max(xs) > 8 * min(xs):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if max(xs) > 200 * min(xs) else (1, 3)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_major_formatter(EngFormatter(sep="") if max(xs) >= 1000 else plain)
 
 
 def marks(path: Path, rows: Sequence[str], series: Mapping[str, Sequence[float]], x: str) -> None:

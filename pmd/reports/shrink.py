@@ -10,7 +10,7 @@ from pmd.core.files import write_text
 from pmd.evaluation.tables import Strong, Table, joined
 from pmd.recipes.shrink.candidates import Candidate, Shrunk, front
 from pmd.recipes.shrink.measure import measure_and_write
-from pmd.reports.pictures import figure, legend, look, name_axes
+from pmd.reports.pictures import figure, legend, look, name_axes, size_axis
 from pmd.settings.shrink import ShrinkConfig
 
 COSTS = {"megabytes": "MB", "milliseconds": "ms, one thread, here"}
@@ -52,9 +52,9 @@ def table(shrunk: Shrunk, rows: Sequence[Candidate], caption: str) -> Table:
     fronts = {COSTS[cost].split(",")[0]: front(shrunk.candidates, cost) for cost in COSTS}
     cells = [
         [
-            Strong(row.stage) if row == shrunk.chosen else row.stage,
+            Strong(group_of(row)) if row == shrunk.chosen else group_of(row),
             "" if row.layers is None else str(row.layers),
-            str(row.width),
+            str(row.width) + (f" + {row.structure_width}" if row.structure_width else ""),
             row.encoders,
             row.vectors,
             f"{row.megabytes:.3f}",
@@ -84,19 +84,24 @@ def sentence(shrunk: Shrunk) -> str:
     return f"{text}, and {shrunk.keeps_on_test:.1%} on test ({model:.4f} of {teacher:.4f})"
 
 
+def group_of(row: Candidate) -> str:
+    """The name of its marks."""
+    return f"{row.stage}, fused" if row.part == "fused" else row.stage
+
+
 def picture(path: Path, shrunk: Shrunk) -> None:
     """MRR against megabytes and against milliseconds, the front as a line, the model that was written in a ring."""
-    stages = [*dict.fromkeys(row.stage for row in shrunk.candidates)]
+    stages = [*dict.fromkeys(group_of(row) for row in shrunk.candidates)]
     with figure(path, panels=2) as axes:
         for axis, (cost, title) in zip(axes, COSTS.items()):
             for index, stage in enumerate(stages):
-                points = [(getattr(row, cost), row.mrr) for row in shrunk.candidates if row.stage == stage]
+                points = [(getattr(row, cost), row.mrr) for row in shrunk.candidates if group_of(row) == stage]
                 axis.plot(*zip(*points), label=stage, **look(index, linestyle="none", markersize=5))
             best = [(getattr(row, cost), row.mrr) for row in front(shrunk.candidates, cost)]
             axis.plot(*zip(*best), color="black", linewidth=1.2, label="none better", zorder=1)
             ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "color": "black", "linestyle": "none"}
             axis.plot(getattr(shrunk.chosen, cost), shrunk.chosen.mrr, label="written", **ring)
             axis.axhline(shrunk.teacher["mrr"], color="#999999", linewidth=1, linestyle="--", zorder=0)
-            axis.set_xscale("log")
+            size_axis(axis, [getattr(row, cost) for row in shrunk.candidates])
             name_axes(axis, title, "MRR, validation" if axis is axes[0] else "")
         legend(axes[0], len(stages) + 2)

@@ -21,6 +21,9 @@ class ShrinkConfig:
     Args:
         run: the run folder of text models.
         out: the new folder, a run with one model.
+        structure: an embedding model of the same graph, whose widths are looked at alone and fused with every text model: a run
+            folder, or a stage's folder in one; by default the run's own, if it has one.
+        structure_stage: stage of that run folder; by default its last finished one.
         keep: the share of the teacher's MRR on validation that the model must keep; without limits 0.97. Of those that keep it, the
             one of fewest megabytes is taken.
         max_mb: a limit on megabytes of weights and entity vectors; of the models within the limits, the best is taken.
@@ -39,6 +42,8 @@ class ShrinkConfig:
 
     run: str
     out: str
+    structure: str | None = None
+    structure_stage: str | None = None
     keep: float | None = None
     max_mb: float | None = None
     max_ms: float | None = None

@@ -1,6 +1,7 @@
 """`pmd shrink`: the model that it writes scores as it was measured to, wherever it is used."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -144,8 +145,90 @@ def test_the_table_and_the_picture(run, tmp_path, capsys, pictures):
     assert (tmp_path / "small" / "shrink.png").is_file() and len(pictures[-1].axes) == 2
 
 
+@pytest.fixture(scope="module")
+def structure(folder, tmp_path_factory):
+    def make(base):
+        sizes = [
+            "--model.dim=8",
+            "--model.widths=[2,8]",
+            "--train.epochs=3",
+            "--train.threads=1",
+            "--model.interaction=complex",
+        ]
+        dispatch(["train", *sizes, f"--data.path={folder}", f"--runs={base}", "--name=structure"])
+
+    return next(made_once(tmp_path_factory, "structure_to_fuse", make).glob("structure-*"))
+
+
+@pytest.mark.parametrize(
+    ("part", "vectors", "width"),
+    [("fused", "int8", 2), ("fused", "fp32", 8), ("structure", "fp16", 8), ("structure", "fp32", 2)],
+)
+def test_structure_and_fused_models_score_as_measured(
+    part, vectors, width, run, structure, folder, tmp_path, monkeypatch
+):
+    def choose_it(candidates, config):
+        (row,) = (
+            row
+            for row in candidates
+            if row.part == part and width in (row.width, row.structure_width) and row.vectors == vectors
+        )
+        return row
+
+    monkeypatch.setattr("pmd.recipes.shrink.measure.chosen", choose_it)
+    options = {"stages": ["grade0"], "widths": [16], "encoders": ["int8"], "vectors": [*{vectors, "fp32"}], **QUICK}
+    written = pmd.shrink(run, tmp_path / "small", structure=structure, **options)
+    graph, row = pmd.load_graph(folder), written.chosen
+    model = tmp_path / "small" / ("fused" if part == "fused" else row.stage)
+    measured = json.loads((tmp_path / "small" / "results.json").read_text())[model.name]["metrics"]["test"]["mrr"]
+    scorer = pmd.load_scorer(model, graph)
+    assert pmd.rank(scorer, graph).mrr == pytest.approx(measured, abs=1e-9)
+    assert pmd.rank(scorer, graph, "valid").mrr >= row.mrr - 1e-9
+    if part == "structure":
+        assert pmd.rank(scorer, graph, "valid").mrr == pytest.approx(row.mrr, abs=1e-9)
+    files = [load_file(file) for file in model.rglob("*.safetensors") if file.parent.name != "index"]
+    assert row.megabytes * 1e6 == pytest.approx(sum(array.nbytes for file in files for array in file.values()))
+    head, relation, _ = graph.test[0].tolist()
+    answers = written.load().answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
+    with torch.no_grad():
+        expected = scorer.score_all(graph.test[:1], "tail")[0]
+    for answer in answers:
+        assert answer.score == pytest.approx(expected[graph.entity_ids.index(answer.id)].item(), abs=1e-3)
+    dispatch(["push", str(tmp_path / "small"), "user/small", "--dry_run=true", f"--out={tmp_path}/sent"])
+
+
+def test_the_structure_of_a_run_is_looked_at(run, structure, tmp_path):
+    both = shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(structure / "complex", both / "structure")
+    results = json.loads((both / "results.json").read_text())
+    results["structure"] = json.loads((structure / "results.json").read_text())["complex"]
+    (both / "results.json").write_text(json.dumps(results))
+    options = {"stages": ["grade0"], "widths": [16], "encoders": ["fp32"], "vectors": ["fp32"], "max_mb": 1, **QUICK}
+    small = pmd.shrink(both, tmp_path / "small", **options)
+    parts = [(row.part, row.stage, row.width, row.structure_width) for row in small.candidates]
+    fused = [("fused", "grade0", 16, width) for width in (2, 8)]
+    assert parts == [
+        ("text", "grade0", 16, None),
+        *fused,
+        *(("structure", "structure", width, None) for width in (2, 8)),
+    ]
+    assert small.chosen.mrr == max(row.mrr for row in small.candidates)
+
+
+def test_what_is_no_embedding_model_is_refused(run, structure, tmp_path):
+    with pytest.raises(PmdError, match=r"structure: .* is a text model; give an embedding model"):
+        pmd.shrink(run, tmp_path / "small", structure=run / "grade2")
+    shutil.copytree(structure / "complex", tmp_path / "alone")
+    with pytest.raises(PmdError, match=r"structure: .* in no run folder"):
+        pmd.shrink(run, tmp_path / "small", structure=tmp_path / "alone")
+    with pytest.raises(PmdError, match=r"run: .* has no text model"):
+        pmd.shrink(structure, tmp_path / "small")
+
+
 ROWS = [
-    Candidate("text", name, 1, 4, "fp32", "fp32", mrr, mrr / 0.5, megabytes, milliseconds)
+    Candidate(
+        "text", name, 1, 4, "fp32", "fp32", mrr=mrr, keeps=mrr / 0.5, megabytes=megabytes, milliseconds=milliseconds
+    )
     for name, mrr, megabytes, milliseconds in (("a", 0.5, 9, 2), ("b", 0.49, 3, 5), ("c", 0.4, 1, 1), ("d", 0.3, 2, 6))
 ]
 
@@ -188,7 +271,7 @@ def test_limits_that_none_meets_are_refused(options, message):
         (["--keep=-1"], "keep: -1"),
         (["--max_mb=0"], "max_mb: 0"),
         (["--vectors=[]"], "vectors: the list is empty"),
-        (["--stages=[grade3]"], "stages: .*no finished stage 'grade3'.*teacher, grade2, grade0"),
+        (["--stages=[grade3]"], "stages: .*no text model 'grade3'.*teacher, grade2, grade0"),
         (["--teacher=grad2"], "teacher: .*did you mean 'grade2'"),
         (["--widths=[64]"], "widths: no stage has vectors of .64.; the widest have 16"),
     ],

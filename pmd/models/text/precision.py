@@ -16,7 +16,8 @@ Example: (0.6, −0.8) in int8 has the scale 0.8 / 127 and the codes (95, −127
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,13 @@ def compressed(weights: Mapping[str, np.ndarray], precision: Encoders) -> dict[s
         if array.ndim == 2:
             stored[name], stored[name + SCALE] = _rows_as_int8(array, np.float32)
     return stored
+
+
+def stored_bytes(shapes: Sequence[tuple[int, ...]], precision: Encoders) -> int:
+    """The bytes that `compressed` makes of weights of these shapes."""
+    if precision != "int8":
+        return sum(math.prod(shape) * (4 if precision == "fp32" else 2) for shape in shapes)
+    return sum(math.prod(shape) + 4 * shape[0] if len(shape) == 2 else 4 * math.prod(shape) for shape in shapes)
 
 
 def decompressed(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -12,19 +12,17 @@ from pmd.settings.shrink import ShrinkConfig
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model that could be written.
+class Choice:
+    """What a model is made of.
 
     Args:
         part: `text`, `structure` or `fused`.
         stage: of the run that it comes from.
         layers: of its encoders; None where it has none.
         width: of the vectors of its text; of a structure alone, of its embeddings.
-        encoders, vectors: in which precision the weights of encoders and the vectors of entities are stored.
-        mrr: on validation.
-        keeps: that as a share of the teacher's.
-        megabytes: of weights and entity vectors.
-        milliseconds: the median of a question, from its text to the scores of all entities, with one thread.
+        encoders, vectors: in which precision the weights of encoders and the vectors of entities are stored; of a structure alone
+            it has no encoders.
+        structure_width: of the embeddings of a fused model.
     """
 
     part: str
@@ -33,10 +31,7 @@ class Candidate:
     width: int
     encoders: str
     vectors: str
-    mrr: float
-    keeps: float
-    megabytes: float
-    milliseconds: float
+    structure_width: int | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +39,25 @@ class Candidate:
         kinds = [
             f"{kind} {name}" for name in ("encoders", "vectors") if (kind := getattr(self, name)) not in ("fp32", "")
         ]
-        return ", ".join([f"{self.stage}/{self.width}", *kinds])
+        fused = [f"fused with a structure of width {self.structure_width}"] if self.part == "fused" else []
+        return ", ".join([f"{self.stage}/{self.width}", *fused, *kinds])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Choice):
+    """A model that could be written, and its measures.
+
+    Args:
+        mrr: on validation.
+        keeps: that as a share of the teacher's.
+        megabytes: of weights and entity vectors.
+        milliseconds: the median of a question, from its text to the scores of all entities, with one thread.
+    """
+
+    mrr: float
+    keeps: float
+    megabytes: float
+    milliseconds: float
 
 
 @dataclass(frozen=True, eq=False)

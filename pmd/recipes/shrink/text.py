@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.evaluation.metrics import RankingMetrics
-from pmd.evaluation.ranking import rank, subsample
-from pmd.evaluation.speed import median_seconds
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.folder import TextModel, load_model, stored_entities
-from pmd.models.text.precision import CodedVectors, coded, compressed, decompressed
+from pmd.models.text.precision import CodedVectors, coded, compressed, decompressed, stored_bytes
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.vectors import VectorScorer
-from pmd.settings.shrink import Encoders, ShrinkConfig, Vectors
+from pmd.settings.shrink import Encoders, Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ class TextStage:
 
     def weight_bytes(self, precision: Encoders) -> int:
         """The bytes of the weights in a precision."""
-        return sum(array.nbytes for array in compressed(self.weights, precision).values())
+        return stored_bytes([weight.shape for weight in self.weights.values()], precision)
 
     def scorer(self, precision: Encoders, device: torch.device) -> TextScorer:
         """The whole model with its weights in a precision, its entities encoded; in fp32, those of its folder."""
@@ -71,35 +68,51 @@ class TextStage:
         return TextScorer(model.to(device), self.text)
 
 
-@dataclass(frozen=True)
-class TextRanking:
-    """The ranking of one candidate, and the bytes of its entity vectors."""
+@dataclass(frozen=True, eq=False)
+class CodedText:
+    """The leading dimensions of an encoded model, its entities in codes."""
 
-    metrics: RankingMetrics
-    vector_bytes: int
+    whole: TextScorer
+    width: int
+    kind: Vectors
 
+    @cached_property
+    def vectors(self) -> CodedVectors:
+        """The entities' vectors."""
+        return coded(leading_dimensions(self.whole.entities, self.width).cpu().numpy(), self.kind)
 
-def ranked(
-    scorer: TextScorer, graph: KnowledgeGraph, split: str, widths: list[int], kinds: list[Vectors], config: ShrinkConfig
-) -> Iterator[tuple[int, Vectors, TextRanking]]:
-    """Rank a split by every width and code of the encodings of one model."""
-    limit = (config.max_triples or None) if split == "valid" else None
-    scorer.prepare(subsample(graph.split(split), limit, 0))
-    for width, kind in itertools.product(widths, kinds):
-        vectors = entity_codes(scorer, width, kind)
-        by_codes = VectorScorer(query_vectors(scorer, width), torch.from_numpy(vectors.decoded).to(scorer.entities))
-        metrics = rank(by_codes, graph, split, max_triples=limit, batch_size=config.batch_size)
-        yield width, kind, TextRanking(metrics, vectors.nbytes)
+    @cached_property
+    def entities(self) -> Tensor:
+        """(num_entities, width)."""
+        return torch.from_numpy(self.vectors.decoded).to(self.whole.entities)
 
+    @cached_property
+    def model(self) -> BiEncoder:
+        """The model of this width."""
+        return self.whole.model.crop(self.width)
 
-def entity_codes(scorer: TextScorer, width: int, kind: Vectors) -> CodedVectors:
-    """The codes of the leading dimensions of all entities."""
-    return coded(leading_dimensions(scorer.entities, width).cpu().numpy(), kind)
+    @property
+    def num_entities(self) -> int:
+        """Of the graph."""
+        return self.whole.num_entities
 
+    @property
+    def num_relations(self) -> int:
+        """Of the graph."""
+        return self.whole.num_relations
 
-def query_vectors(scorer: TextScorer, width: int) -> Callable[..., Tensor]:
-    """The queries' leading dimensions, as unit vectors."""
-    return lambda triples, target: leading_dimensions(scorer.query_vectors(triples, target), width)
+    def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
+        """Encode the queries of these triples (n, 3) now."""
+        self.whole.prepare(triples, targets)
+
+    def query_vectors(self, triples: Tensor, target: Target) -> Tensor:
+        """Unit vectors (b, width) of the queries of triples (b, 3)."""
+        return leading_dimensions(self.whole.query_vectors(triples, target), self.width)
+
+    @property
+    def scorer(self) -> VectorScorer:
+        """What ranks."""
+        return VectorScorer(self.query_vectors, self.entities)
 
 
 def cropped(whole: TextModel, width: int) -> TextModel:
@@ -107,38 +120,13 @@ def cropped(whole: TextModel, width: int) -> TextModel:
     return replace(whole, model=whole.model.crop(width))
 
 
-def milliseconds(stages: Mapping[str, tuple[TextStage, list[int]]], questions: int) -> dict[tuple[str, int], float]:
-    """The median time of a question to each stage at each width: its text is encoded, and all entities are scored. With one
-    thread on the CPU, the models in turns. All precisions are computed with in fp32, so that they take the same time."""
-    calls = {
-        (name, width): _question(stage, width, questions)
-        for name, (stage, widths) in stages.items()
-        for width in widths
-    }
-    with one_thread():
-        return {key: 1000 * seconds for key, seconds in median_seconds(calls, questions).items()}
-
-
-def _question(stage: TextStage, width: int, questions: int) -> Callable[[], Tensor]:
-    """A call that asks the next of some questions."""
-    graph, model, text = stage.graph, stage.whole.model.crop(width), stage.text
-    triples = subsample(graph.valid, questions, 0)
+def question(stage: TextStage, width: int, triples: Tensor) -> Callable[[], Tensor]:
+    """A call that asks the tail of the next of some triples: its text is encoded, and all entities are scored."""
+    model, text = stage.whole.model.crop(width).cpu(), stage.text
     queries = itertools.cycle([text.queries(head, relation) for head, relation in triples[:, :2, None].numpy()])
-    entities = torch.randn(graph.num_entities, width)
+    entities = torch.randn(stage.graph.num_entities, width)
 
     def ask() -> Tensor:
         return encode_texts(model, "query", next(queries), text.pad) @ entities.T
 
     return ask
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one thread meanwhile."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,23 +1,33 @@
-"""The model that `pmd shrink` takes, as a run: its folder has the name of the stage that it comes from, and what the run says of how
-that was trained holds of it too."""
+"""The model that `pmd shrink` takes, as a run. That of a text or embedding model has the name of its stage, and what the run says of
+how that was trained holds of it too; that of a fused one is as `pmd fuse` writes it."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
 
 from pmd.core.cores import processor_name
 from pmd.core.files import write_folder, write_json, write_text
-from pmd.core.results import StageResult
-from pmd.core.run import Run
+from pmd.core.run import Run, environment
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import ranking_tables
+from pmd.models.families import num_parameters
+from pmd.models.fused.folder import save as save_fused
+from pmd.models.kge.folder import save as save_embeddings
 from pmd.models.text.bi_encoder import leading_dimensions
 from pmd.models.text.folder import save
-from pmd.recipes.shrink.candidates import Candidate, Shrunk
+from pmd.recipes.fuse import STAGE, Parts, facts_of
+from pmd.recipes.shrink.candidates import Candidate, Choice, Shrunk
+from pmd.recipes.shrink.structure import RULE, stored_as
 from pmd.recipes.shrink.text import cropped
+from pmd.recipes.stages import place_of
+from pmd.settings.fuse import FuseConfig
 from pmd.settings.shared import EvaluationConfig
 
 if TYPE_CHECKING:
@@ -37,26 +47,30 @@ def write(
     draw: Callable[[Shrunk, Path], None],
 ) -> Shrunk:
     """Write a candidate as a run with one model, with what it keeps; `draw` adds to the folder."""
+    if row.part == "structure":
+        run = Run(comparison.structure.parts.folders["structure"].resolve().parent)
+    choice = Choice(**{of_choice.name: getattr(row, of_choice.name) for of_choice in fields(Choice)})
     splits = EvaluationConfig(**run.settings["evaluation"]).splits
-    tested = [split for split in dict.fromkeys([*splits, "test"]) if len(comparison.graph.split(split))]
-    metrics = {split: comparison.metrics_of(row.stage, row.width, split, row.encoders, row.vectors) for split in tested}
+    tested = [split for split in dict.fromkeys([*splits, "test"]) if comparison.can_rank(choice, split)]
+    metrics = {split: comparison.metrics(choice, split) for split in tested}
+    stage = STAGE if row.part == "fused" else row.stage
     shrunk = Shrunk(
-        folder=out / row.stage,
+        folder=out / stage,
         teacher={"stage": comparison.teacher, "mrr": comparison.teacher_mrr},
         candidates=candidates,
         chosen=row,
         test=on_test(comparison, metrics),
-        facts=facts_of(comparison, run),
+        facts=measured_on(comparison, run),
     )
 
     def fill(folder: Path) -> None:
-        for name in COPIED:
-            if (run.folder / name).is_file():
-                shutil.copy2(run.folder / name, folder / name)
-        write_model(comparison, row, folder / row.stage)
-        write_json(folder / row.stage / FACTS, shrunk.summary())
+        if row.part == "fused":
+            write_fused(comparison, choice, folder, out, splits)
+        else:
+            write_part(comparison, choice, folder, run)
+        note(folder, stage, choice, metrics)
+        write_json(folder / stage / FACTS, shrunk.summary())
         write_json(folder / FACTS, shrunk.stored())
-        write_json(folder / "results.json", {**run.stored, row.stage: result_of(run, row, metrics)})
         tables = ranking_tables(Run(folder).results, splits)
         texts = [f"{comparison.graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
         write_text(folder / "table.md", "\n".join(texts))
@@ -66,38 +80,95 @@ def write(
     return shrunk
 
 
-def write_model(comparison: Comparison, row: Candidate, folder: Path) -> None:
-    """Write a model folder."""
-    stage, graph = comparison.stages[row.stage], comparison.graph
-    entities = leading_dimensions(stage.scorer(row.encoders, comparison.device).entities, row.width)
-    kinds = {"encoders": row.encoders, "vectors": row.vectors}
-    save(folder, cropped(stage.whole, row.width), graph, entities, **kinds)
+def write_part(comparison: Comparison, choice: Choice, folder: Path, run: Run) -> None:
+    """Write a run with a text or embedding model, and how that was trained."""
+    for name in (name for name in COPIED if (run.folder / name).is_file()):
+        shutil.copy2(run.folder / name, folder / name)
+    write_json(folder / "results.json", run.stored)
+    if choice.part == "text":
+        write_text_model(comparison, choice, folder / choice.stage)
+    else:
+        write_structure(comparison, choice, choice.width, folder / choice.stage)
+
+
+def write_fused(comparison: Comparison, choice: Choice, folder: Path, out: Path, splits: list[str]) -> None:
+    """Write a run with a fused model."""
+    structure, text = comparison.structure, comparison.text(choice)
+    sources = {"text": comparison.stages[choice.stage].folder, "structure": structure.parts.folders["structure"]}
+    evaluation = EvaluationConfig(split=splits, batch_size=comparison.config.batch_size)
+    settings = FuseConfig(
+        str(sources["text"]),
+        str(sources["structure"]),
+        str(out),
+        weights=RULE,
+        data=comparison.data,
+        evaluation=evaluation,
+    )
+    run = Run(folder)
+    run.start(settings)
+    run.refuse_other_data(comparison.graph.checksum())
+    noted = {"device": str(comparison.device), "threads": torch.get_num_threads(), "processes": 1}
+    write_json(folder / "env.json", environment(**noted, data=place_of(comparison.data.path)))
+    weighing, model = structure.weighing(choice, text), structure.structure(choice, text)
+    parts = Parts(sources, comparison.data, comparison.graph, text, model.model)
+    halves = {name: folder / f".{name}" for name in sources}
+    write_text_model(comparison, choice, halves["text"])
+    write_structure(comparison, choice, choice.structure_width, halves["structure"])
+    save_fused(folder / STAGE, *halves.values(), model, facts_of(settings, parts, weighing.validated, weighing.weights))
+    for half in halves.values():
+        shutil.rmtree(half)
+    sizes = {
+        "interaction": model.model.name,
+        "layers": choice.layers,
+        "mask_rate": 0.0,
+        "teacher": "none",
+        "metrics": {},
+    }
+    scorer = comparison.scorer(choice)
+    run.add_result(STAGE, {**sizes, "dim": max(scorer.widths), "parameters": num_parameters(scorer.model)})
+
+
+def write_text_model(comparison: Comparison, choice: Choice, folder: Path) -> None:
+    """Write the folder of a text model."""
+    stage, whole = comparison.stages[choice.stage], comparison.text(choice).whole
+    entities = leading_dimensions(whole.entities, choice.width)
+    kinds = {"encoders": choice.encoders, "vectors": choice.vectors}
+    save(folder, cropped(stage.whole, choice.width), comparison.graph, entities, **kinds)
+
+
+def write_structure(comparison: Comparison, choice: Choice, width: int, folder: Path) -> None:
+    """Write the folder of an embedding model."""
+    save_embeddings(folder, comparison.structure.model(width, choice.vectors), comparison.graph)
+    file, kind = folder / "model.safetensors", stored_as(choice.vectors)
+    save_file({name: array.to(kind) for name, array in load_file(file).items()}, file, {"format": "pt"})
 
 
 def on_test(comparison: Comparison, metrics: dict[str, RankingMetrics]) -> dict[str, dict[str, float]]:
     """MRR and Hits@10 of the model and of the teacher on the test split; empty if there is none."""
     if "test" not in metrics:
         return {}
-    teacher = comparison.metrics_of(comparison.teacher, comparison.stages[comparison.teacher].whole.model.dim, "test")
-    both = {"model": metrics["test"], "teacher": teacher}
+    both = {"model": metrics["test"], "teacher": comparison.metrics(comparison.whole_teacher, "test")}
     return {name: {"mrr": of_one.mrr, "hits_at_10": of_one.hits_at_10} for name, of_one in both.items()}
 
 
-def facts_of(comparison: Comparison, run: Run) -> dict[str, object]:
+def measured_on(comparison: Comparison, run: Run) -> dict[str, Any]:
     """What was asked for, and on what the candidates were measured."""
-    config, graph = comparison.config, comparison.graph
-    valid = min(len(graph.valid), config.max_triples or len(graph.valid))
+    config = comparison.config
     return {
         "run": run.folder.resolve().name,
         "asked": {"keep": config.share, "max_mb": config.max_mb, "max_ms": config.max_ms},
-        "graph": graph.checksum(),
-        "valid_queries": 2 * valid,
+        "graph": comparison.graph.checksum(),
+        "valid_queries": comparison.valid_queries,
         "timed": {"questions": config.questions, "threads": 1, "processor": processor_name()},
     }
 
 
-def result_of(run: Run, row: Candidate, metrics: dict[str, RankingMetrics]) -> dict[str, object]:
-    """The entry of results.json: how the stage was trained, and what the written model scores."""
-    stored = {key: value for key, value in run.stored[row.stage].items() if key != "widths"}
-    measured = {split: of_split.to_dict() for split, of_split in metrics.items()}
-    return vars(StageResult(**{**stored, "dim": row.width, "metrics": measured}))
+def note(folder: Path, stage: str, choice: Choice, metrics: dict[str, RankingMetrics]) -> None:
+    """Note in results.json what the written model scores; how its stage was trained stands there already."""
+    run = Run(folder)
+    stored = {key: value for key, value in run.stored[stage].items() if key != "widths"}
+    if choice.part == "structure":
+        stored["parameters"] = stored["parameters"] * choice.width // stored["dim"]
+    if choice.part != "fused":
+        stored["dim"] = choice.width
+    run.add_result(stage, {**stored, "metrics": {split: of_split.to_dict() for split, of_split in metrics.items()}})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pmd.models.text.precision import coded, compressed, decompressed, read_coded, write_coded
+from pmd.models.text.precision import coded, compressed, decompressed, read_coded, stored_bytes, write_coded
 
 
 def test_int8_has_a_scale_for_each_row():
@@ -38,4 +38,5 @@ def test_weights_are_near_what_they_were(precision, error, share):
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, weights[name], atol=error * 3)
     bytes_of = [sum(array.nbytes for array in arrays.values()) for arrays in (stored, weights)]
+    assert bytes_of[0] == stored_bytes([array.shape for array in weights.values()], precision)
     assert bytes_of[0] <= share * bytes_of[1]
