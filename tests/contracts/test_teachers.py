@@ -291,6 +291,19 @@ def test_students_begin_with_the_layers_of_their_own_encoder():
     ]
 
 
+def test_a_text_fits_its_positions_with_the_prompt(place):
+    for prompt, fits in (("a", True), ("a " * 20, False)):
+        config = settings(place("xlm-r"), max_length=120, query_prompt=prompt)
+        described = described_teacher(config)
+        if fits:
+            assert load_teacher(config.teacher, described, 0).depth == LAYERS
+            continue
+        with pytest.raises(
+            PmdError, match=r"^teacher\.max_length: 120 and a prompt of 20 are more than the 125 that '"
+        ):
+            load_teacher(config.teacher, described, 0)
+
+
 def test_a_folder_without_a_text_model_is_refused(tmp_path):
     with pytest.raises(PmdError, match=r"^teacher\.model: cannot load '"):
         described_teacher(settings(tmp_path))
@@ -312,3 +325,25 @@ def test_python_names_it_too(place, folder, tmp_path):
         runs=str(tmp_path),
     )
     assert run.results["large"].parameters != run.results["small"].parameters
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "xlm-r", "t5"])
+def test_vectors_are_those_of_sentence_transformers(kind, place, tmp_path):
+    """Of entities, with their prompt: what the folder was made to be read by says the same."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import models as modules
+
+    transformer = modules.Transformer(str(place(kind)))
+    pooling = modules.Pooling(WIDTH, pooling_mode="lasttoken" if kind in LAST else "mean")
+    prompts = {"query": "Query: ", "document": "Text: "}
+    theirs = SentenceTransformer(modules=[transformer, pooling, modules.Normalize()], prompts=prompts, device="cpu")
+    theirs.save(str(tmp_path / "model"))
+    config = settings(tmp_path / "model", max_length=100)
+    described = described_teacher(config)
+    assert described.model.config.prompts == ["Query: ", "Text: "]
+    text, model = described.read(tiny_graph()), load_teacher(config.teacher, described, 0)
+    rows = np.flatnonzero(text.rows.lengths[: text.num_entities] < 80)  # which are cut nowhere
+    vectors = encode_texts(model, "entity", text.entities(rows), text.pad)
+    expected = theirs.encode([entity_text(*ENTITIES[row]) for row in rows], prompt_name="document")
+    assert len(rows) > 8
+    np.testing.assert_allclose(vectors.numpy(), expected, atol=1e-5)

@@ -19,6 +19,7 @@ from transformers.utils import cached_file
 
 from pmd.core.errors import PmdError, first_line
 from pmd.core.packages import model_source
+from pmd.data.texts.frames import framing_of
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, auto_class
 from pmd.models.text.encoders import check_reading, longest_text
 from pmd.models.text.folder import TextModel
@@ -160,9 +161,12 @@ def load_teacher(teacher: TeacherConfig, described: TextModel, seed: int) -> BiE
 
 def _check_texts(model: BiEncoder, described: TextModel, teacher: TeacherConfig) -> None:
     length, longest = described.reading.max_length, longest_text(model.query_encoder)
-    if longest is not None and length > longest:
-        raise PmdError(f"teacher.max_length: {length} is more than the {longest} that '{teacher.model}' can read")
-    check_reading(model.query_encoder, described.tokenizer, length, "teacher.model")
+    prompt = framing_of(described.tokenizer, described.reading.prompts).prompt
+    if longest is not None and length + prompt > longest:
+        raise PmdError(
+            f"teacher.max_length: {length} and a prompt of {prompt} are more than the {longest} that '{teacher.model}' can read"
+        )
+    check_reading(model.query_encoder, described.tokenizer, length + prompt, "teacher.model")
 
 
 def reads_alike(teacher: TextModel, student: TextModel) -> str | None:
