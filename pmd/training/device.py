@@ -87,6 +87,14 @@ def computes_bf16() -> bool:
     return any(present for name, present in capabilities.items() if name.endswith("bf16"))
 
 
+def bf16_is_fast() -> bool:
+    """Whether large matrices are multiplied faster in bf16 on the device that runs take."""
+    device = best_device()
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and computes_bf16()
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep the memory that a step frees for the next one.
 

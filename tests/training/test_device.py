@@ -10,7 +10,7 @@ from pmd.core import cores
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
-from pmd.training.device import accelerator_for, computes_bf16, precision_of
+from pmd.training.device import accelerator_for, bf16_is_fast, computes_bf16, precision_of
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,22 @@ def test_a_cpu_computes_in_bf16_or_not_or_cannot_say(monkeypatch):
     assert computes_bf16()
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert not computes_bf16()
+
+
+def test_bf16_is_fast_where_it_is_computed_in(monkeypatch):
+    for device, cuda, cpu, fast in (
+        ("cuda", True, False, True),
+        ("cuda", False, True, False),
+        ("mps", True, True, False),
+    ):
+        monkeypatch.setattr("pmd.training.device.best_device", lambda device=device: torch.device(device))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, cuda=cuda: cuda)
+        capabilities(monkeypatch, avx512_bf16=cpu)
+        assert bf16_is_fast() == fast
+    monkeypatch.setattr("pmd.training.device.best_device", lambda: torch.device("cpu"))
+    for cpu in (True, False):
+        capabilities(monkeypatch, avx512_bf16=cpu)
+        assert bf16_is_fast() == cpu
 
 
 def test_what_is_slow_on_this_cpu_is_warned_of(monkeypatch):

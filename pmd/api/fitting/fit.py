@@ -204,6 +204,7 @@ def _described(plan: Plan) -> str:
     if plan.kind == "text":
         encoder = config.encoder
         what = f"a BERT of {encoder.layers} layers from scratch" if encoder.name == "scratch" else encoder.name
+        what += f" in {config.train.precision}" if config.train.precision != "no" else ""
     else:
         what = f"{config.model.interaction}, {config.model.dim} wide, by {config.loss.name}"
     return f"{what}; {plan.reason}"

