@@ -223,6 +223,9 @@ def test_what_is_no_embedding_model_is_refused(run, structure, tmp_path):
         pmd.shrink(run, tmp_path / "small", structure=tmp_path / "alone")
     with pytest.raises(PmdError, match=r"run: .* has no text model"):
         pmd.shrink(structure, tmp_path / "small")
+    fused = pmd.fuse(run / "grade2", structure, tmp_path / "fused", threads=1)
+    with pytest.raises(PmdError, match=r"run: .* has no text model.*that of the embedding model as --structure"):
+        pmd.shrink(fused, tmp_path / "small")
 
 
 ROWS = [

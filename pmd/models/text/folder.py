@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -83,7 +84,8 @@ def save(
 def _store_smaller(folder: Path, encoders: Encoders, vectors: Vectors) -> None:
     """Store the weights of a folder in a precision, and note how they and the entities are stored."""
     file = folder / "model.safetensors"
-    save_file(compressed(read_weights(file), encoders), file, {"format": "pt"})
+    weights = {name: weight.float().numpy() for name, weight in load_file(file).items()}  # NumPy has no bf16
+    save_file(compressed(weights, encoders), file, {"format": "pt"})
     settings = read_object(folder / "config.json", "")
     write_json(folder / "config.json", settings | {"stored": {"encoders": encoders, "vectors": vectors}})
 

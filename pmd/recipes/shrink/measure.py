@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
+from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError, nearest
 from pmd.core.files import new_folder
 from pmd.core.quiet import quiet
@@ -84,7 +86,8 @@ def text_run(folder: str) -> Run:
     if not run.loadable:
         raise PmdError(f"run: no stage of '{folder}' is finished yet; go on with --resume {folder}")
     if not stages_of(run, "text"):
-        raise PmdError(f"run: '{folder}' has no text model; give a run of text models (`pmd progressive`)")
+        fused = ", and that of the embedding model as --structure" if stages_of(run, "fused") else ""
+        raise PmdError(f"run: '{folder}' has no text model; give the run of text models (`pmd progressive`){fused}")
     return run
 
 
@@ -122,7 +125,8 @@ class Comparison:
     def candidates(self) -> list[Candidate]:
         """A row for each candidate: what it keeps on validation, and what it costs."""
         times = median_milliseconds(self.questions(), self.config.questions)
-        return [self.candidate(choice, times[timed_as(choice)]) for choice in self.choices()]
+        choices = tqdm(self.choices(), unit="candidate", disable=not shows_bars())
+        return [self.candidate(choice, times[timed_as(choice)]) for choice in choices]
 
     def candidate(self, choice: Choice, milliseconds: float) -> Candidate:
         """The row of a choice."""
@@ -135,7 +139,9 @@ class Comparison:
         config, structure, choices = self.config, self.structure, []
         for name in self.names:
             stage = self.stages[name]
-            for kinds in itertools.product(config.encoders, stage.widths(config.widths), config.vectors):
+            for kinds in itertools.product(
+                stage.precisions(config.encoders), stage.widths(config.widths), config.vectors
+            ):
                 encoders, width, vectors = kinds
                 text = Choice("text", name, stage.whole.model.depth, width, encoders, vectors)
                 choices.append(text)

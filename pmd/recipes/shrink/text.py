@@ -45,7 +45,11 @@ class TextStage:
     @cached_property
     def weights(self) -> dict[str, np.ndarray]:
         """The weights by name."""
-        return {name: weight.cpu().numpy() for name, weight in self.whole.model.state_dict().items()}
+        return {name: weight.cpu().float().numpy() for name, weight in self.whole.model.state_dict().items()}
+
+    def precisions(self, asked: list[Encoders]) -> list[Encoders]:
+        """The precisions to look at: a model that is kept in bf16 has none that is finer than fp16."""
+        return [precision for precision in asked if precision != "fp32" or not self.whole.model.config.half]
 
     def widths(self, asked: list[int] | None) -> list[int]:
         """The widths to look at."""
@@ -122,7 +126,7 @@ def cropped(whole: TextModel, width: int) -> TextModel:
 
 def question(stage: TextStage, width: int, triples: Tensor) -> Callable[[], Tensor]:
     """A call that asks the tail of the next of some triples: its text is encoded, and all entities are scored."""
-    model, text = stage.whole.model.crop(width).cpu(), stage.text
+    model, text = stage.whole.model.crop(width).cpu().float(), stage.text
     queries = itertools.cycle([text.queries(head, relation) for head, relation in triples[:, :2, None].numpy()])
     entities = torch.randn(stage.graph.num_entities, width)
 

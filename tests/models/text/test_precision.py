@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.precision import coded, compressed, decompressed, read_coded, stored_bytes, write_coded
+from pmd.models.text.start import train_wordpiece
+from pmd.recipes.shrink.text import TextStage
+
+from ...tiny import tiny_encoder
 
 
 def test_int8_has_a_scale_for_each_row():
@@ -40,3 +47,20 @@ def test_weights_are_near_what_they_were(precision, error, share):
     bytes_of = [sum(array.nbytes for array in arrays.values()) for arrays in (stored, weights)]
     assert bytes_of[0] == stored_bytes([array.shape for array in weights.values()], precision)
     assert bytes_of[0] <= share * bytes_of[1]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_model_in_bf16_is_stored_as_it_was_measured(precision, random_graph, tmp_path):
+    graph = random_graph()
+    encoder = tiny_encoder(1, 16)
+    tokenizer = train_wordpiece(graph, encoder.vocab_size)
+    model = BiEncoder(BiEncoderConfig(encoder=encoder, max_tokens=24, half=True)).halve()
+    save(tmp_path / "half", TextModel(model, tokenizer), graph)
+    stage = TextStage.load(tmp_path / "half", graph, None)
+    assert stage.precisions(["fp32", precision]) == [precision]
+    measured = stage.scorer(precision, torch.device("cpu"))
+    save(tmp_path / "small", stage.whole, graph, encoders=precision)
+    stored = load_model(tmp_path / "small").model.state_dict()
+    for name, weight in measured.model.state_dict().items():
+        assert weight.dtype == torch.float32
+        torch.testing.assert_close(stored[name], weight, rtol=0, atol=0)
