@@ -26,9 +26,25 @@ TOLERANCE = 1e-4
 """The largest allowed difference of a number in a unit vector between ONNX Runtime and PyTorch, both in fp32."""
 
 
+def exportable(folder: Path) -> TextModel:
+    """The text model of a folder, unless other programs would not read as it does."""
+    text_model = load_model(folder)
+    refuse_prompts(text_model)
+    return text_model
+
+
+def refuse_prompts(text_model: TextModel) -> None:
+    """Refuse a teacher of another kind than its students: its texts are framed by more than its tokenizer."""
+    if text_model.model.config.prompts is not None:
+        raise PmdError(
+            "to: a model of teacher.model reads prompts, and joins a query by words, which other programs would not; export "
+            "a student, or ask it with `pmd answer`"
+        )
+
+
 def export_sentence_transformers(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache: str | None) -> str:
     """Write the entity encoder as a model of sentence-transformers; returns a line about it."""
-    text_model = load_model(folder)
+    text_model = exportable(folder)
     text = text_model.read(graph, cache)
     write_folder(out, lambda new: write_sentence_transformers(new, text_model, text, graph, name))
     return f"{out}: the entity encoder, {text_model.model.depth} layers, vectors of {text_model.model.dim} dimensions"
@@ -43,7 +59,7 @@ def export_onnx(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cache
     Raises:
         PmdError: if vectors in fp32 differ from PyTorch's by more than `TOLERANCE`.
     """
-    text_model, comparison = load_model(folder), []
+    text_model, comparison = exportable(folder), []
 
     def fill(new: Path) -> None:
         values, words = _write_onnx(new, folder, text_model, graph, cache, int8=int8)
@@ -58,6 +74,7 @@ def export_fused(folder: Path, out: Path, name: str, graph: KnowledgeGraph, cach
     """Write both encoders of a fused model as ONNX graphs, both parts of all entities as one matrix, and the tables that
     make a query's structure; returns a line about them. Errors as of `export_onnx`."""
     (text_model, structure), settings = load_fused(folder), stored_settings(folder)
+    refuse_prompts(text_model)
     fusion, vectors = structure.fusion(graph)
     comparison = []
 

@@ -158,6 +158,9 @@ def test_a_run_trains_it_and_teaches_a_bert(kind, place, folder, tmp_path, capsy
         start = load_teacher(TeacherConfig(str(place(kind))), teacher, 0).state_dict()
     changed = [name for name, tensor in teacher.model.state_dict().items() if not torch.equal(tensor, start[name])]
     assert len(changed) == 1 + 2 * LAYERS - (LAYERS if kind == "modernbert" else 0), changed
+    for form in ("onnx", "sentence-transformers"):
+        with pytest.raises(PmdError, match=r"^to: a model of teacher\.model reads prompts"):
+            COMMANDS["export"]([str(run), "--stage=teacher", f"--to={form}", f"--out={tmp_path}/out"])
     graph = pmd.load_graph(folder)
     answers = pmd.load(run / "teacher").answer(head="Finland town 1", relation="lies in", top_k=graph.num_entities)
     scores = pmd.load_scorer(run / "teacher", graph).score_all(torch.tensor([[7, 0, 0]]), "tail")[0]
@@ -289,6 +292,15 @@ def test_students_begin_with_the_layers_of_their_own_encoder():
         (2, "teacher"),
         (1, "teacher"),
     ]
+
+
+def test_layers_after_the_pooling_are_left_out_with_a_word(place, tmp_path):
+    folder = checkpoint("qwen3", tmp_path / "model")
+    (folder / "modules.json").write_text(
+        json.dumps([{"type": "a.Transformer", "path": ""}, {"type": "a.Dense", "path": "2"}])
+    )
+    with pytest.warns(UserWarning, match=r"after its pooling \(Dense\) are left out"):
+        described_teacher(settings(folder))
 
 
 def test_a_text_fits_its_positions_with_the_prompt(place):

@@ -192,8 +192,8 @@ def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None, pooli
     if pooling != "mean":
         rank = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)
         rank = rank if pooling == "last" else rank.flip(0)
-        position = (attention_mask * rank).argmax(1)
-        return normalize(hidden[torch.arange(len(hidden), device=hidden.device), position, :width], dim=-1)
+        position = (attention_mask * rank).argmax(1).view(-1, 1, 1).expand(-1, 1, hidden.shape[-1])
+        return normalize(hidden.gather(1, position)[:, 0, :width], dim=-1)
     weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
     return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
 

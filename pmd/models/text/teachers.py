@@ -7,6 +7,7 @@ pooling (`Dense`) are left out: they would be trained anew anyway.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ POOLING: dict[str, Pooling] = {
 @dataclass(frozen=True)
 class Source:
     """Where a teacher comes from: a folder or Hub id, the place of the transformer in it, its pooling and its prompts, None
-    where sentence-transformers is not told."""
+    where sentence-transformers is not told. `dense`: it has layers after the pooling."""
 
     name: str
     subfolder: str = ""
+    dense: bool = False
     pooling: str | None = None
     prompts: tuple[str, str] = ("", "")
 
@@ -60,7 +62,8 @@ class Source:
                 f"teacher.pooling: '{teacher.model}' pools by {' and '.join(map(str, chosen))}; choose mean, first or last"
             )
         prompts = (_read(name, "config_sentence_transformers.json") or {}).get("prompts") or {}
-        return cls(name, paths.get("Transformer", ""), named, (prompts.get("query", ""), prompts.get("document", "")))
+        own_prompts = prompts.get("query", ""), prompts.get("document", "")
+        return cls(name, paths.get("Transformer", ""), "Dense" in paths, named, own_prompts)
 
 
 def _read(source: str, file: str) -> Any:
@@ -107,6 +110,10 @@ def described_teacher(settings: ProgressiveConfig) -> TextModel:
     """
     teacher, encoder = settings.teacher, settings.encoder
     config, source = config_of_teacher(teacher)
+    if source.dense:
+        warnings.warn(
+            f"teacher.model: the layers of '{teacher.model}' after its pooling (Dense) are left out", stacklevel=2
+        )
     prompts = zip((teacher.query_prompt, teacher.entity_prompt), source.prompts)
     bi_encoder = BiEncoderConfig(
         encoder=config,
