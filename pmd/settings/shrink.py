@@ -19,7 +19,7 @@ class ShrinkConfig:
     """Find the smallest model of a run that keeps enough of its teacher, and write it; nothing is trained.
 
     Args:
-        run: the run folder of text models.
+        run: the run folder of text models, or of a fused one (`pmd fuse`), whose parts are looked at anew.
         out: the new folder, a run with one model.
         structure: an embedding model of the same graph, whose widths are looked at alone and fused with every text model: a run
             folder, or a stage's folder in one; by default the run's own, if it has one.

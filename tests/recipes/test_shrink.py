@@ -223,9 +223,23 @@ def test_what_is_no_embedding_model_is_refused(run, structure, tmp_path):
         pmd.shrink(run, tmp_path / "small", structure=tmp_path / "alone")
     with pytest.raises(PmdError, match=r"run: .* has no text model"):
         pmd.shrink(structure, tmp_path / "small")
+
+
+@pytest.mark.parametrize("part", ["text", "structure", "fused"])
+def test_a_fused_model_is_shrunk(part, run, structure, folder, tmp_path, monkeypatch):
+    def choose_it(candidates, config):
+        assert [row.part for row in candidates] == ["text", "fused", "fused", "structure", "structure"]
+        return next(row for row in candidates if row.part == part)
+
+    monkeypatch.setattr("pmd.recipes.shrink.measure.chosen", choose_it)
     fused = pmd.fuse(run / "grade2", structure, tmp_path / "fused", threads=1)
-    with pytest.raises(PmdError, match=r"run: .* has no text model.*that of the embedding model as --structure"):
-        pmd.shrink(fused, tmp_path / "small")
+    options = {"widths": [4], "encoders": ["fp16"], "vectors": ["int8"], **QUICK}
+    small = pmd.shrink(fused, tmp_path / "small", **options)
+    graph = pmd.load_graph(folder)
+    scorer = pmd.load_scorer(tmp_path / "small" / part, graph)
+    assert pmd.rank(scorer, graph).mrr == pytest.approx(small.results[part].metrics["test"]["mrr"], abs=1e-9)
+    assert small.load().answer(head="e06", relation="r_in")
+    dispatch(["push", str(small.folder), "user/small", "--dry_run=true", f"--out={tmp_path}/sent"])
 
 
 ROWS = [

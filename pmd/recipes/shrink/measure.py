@@ -47,36 +47,43 @@ def measure_and_write(config: ShrinkConfig, draw: Callable[[Shrunk, Path], None]
 
     quiet()
     check_shrink(config)
-    run, out = text_run(config.run), new_folder(config.out)
-    names = checked_stages(run, config.stages, "stages")
-    teacher = checked_stages(run, [config.teacher] if config.teacher else None, "teacher")[0]
+    run, out = given_run(config.run), new_folder(config.out)
+    folders = text_folders(run)
+    names = checked_stages(run, folders, config.stages, "stages")
+    teacher = checked_stages(run, folders, [config.teacher] if config.teacher else None, "teacher")[0]
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
-    data = config.data or known_graph(run.folder / teacher)
-    graph = loaded(data, None if config.data else run.folder / teacher)
+    in_run = run.folder / run.loadable[0]
+    data = config.data or known_graph(in_run)
+    graph = loaded(data, None if config.data else in_run)
     if not len(graph.valid):
         raise PmdError(
             f"graph '{graph.name}' has no validation triples to compare models by; split some off: pmd data split"
         )
-    stages = {name: TextStage.load(run.folder / name, graph, data.cache) for name in dict.fromkeys([teacher, *names])}
-    if config.structure is None and (embeddings := stages_of(run, "embedding")):
-        config = replace(config, structure=str(run.folder), structure_stage=embeddings[-1])
-    structure = structure_of(config, run.folder / teacher, data) if config.structure else None
+    stages = {name: TextStage.load(folders[name], graph, data.cache) for name in dict.fromkeys([teacher, *names])}
+    structure = structure_of(config, run, folders[teacher], data)
     comparison = Comparison(config, graph, data, stages, teacher, names, accelerator.device, structure)
     candidates = comparison.candidates()
     return write(comparison, run, out, candidates, chosen(candidates, config), draw)
 
 
-def structure_of(config: ShrinkConfig, text: Path, data: DataConfig) -> StructurePart:
-    """The embedding model that the settings name, checked to be of the text's graph as `pmd fuse` does."""
-    more = {"structure_stage": config.structure_stage, "data": data}
-    fuse = FuseConfig(str(text), config.structure, config.out, **more)
+def structure_of(config: ShrinkConfig, run: Run, text: Path, data: DataConfig) -> StructurePart | None:
+    """The embedding model that the settings name, or else that of the run, checked to be of the text's graph as `pmd fuse` does."""
+    structure, stage = config.structure, config.structure_stage
+    if structure is None:
+        own = [run.folder / name for name in stages_of(run, "embedding")]
+        own = own or [run.folder / name / "structure" for name in stages_of(run, "fused")]
+        if not own:
+            return None
+        structure, stage = str(own[-1]), None
+    fuse = FuseConfig(str(text), structure, config.out, structure_stage=stage, data=data)
     parts = load_parts(fuse, torch.device("cpu"))
-    if not (parts.folders["structure"].resolve().parent / "config.yaml").is_file():
-        raise PmdError(f"structure: '{config.structure}' is in no run folder; give that of its run (`pmd train`)")
-    return StructurePart(parts, config.max_triples)
+    run = run if config.structure is None else Run(parts.folders["structure"].resolve().parent)
+    if not (run.folder / "config.yaml").is_file():
+        raise PmdError(f"structure: '{structure}' is in no run folder; give that of its run (`pmd train`)")
+    return StructurePart(parts, run, config.max_triples)
 
 
-def text_run(folder: str) -> Run:
+def given_run(folder: str) -> Run:
     """The run of a folder. PmdError if it is none, or has no text model."""
     run = Run(Path(folder).expanduser())
     if not (run.folder / "config.yaml").is_file():
@@ -85,10 +92,16 @@ def text_run(folder: str) -> Run:
         )
     if not run.loadable:
         raise PmdError(f"run: no stage of '{folder}' is finished yet; go on with --resume {folder}")
-    if not stages_of(run, "text"):
-        fused = ", and that of the embedding model as --structure" if stages_of(run, "fused") else ""
-        raise PmdError(f"run: '{folder}' has no text model; give the run of text models (`pmd progressive`){fused}")
+    if not text_folders(run):
+        raise PmdError(f"run: '{folder}' has no text model; give a run of text models (`pmd progressive`)")
     return run
+
+
+def text_folders(run: Run) -> dict[str, Path]:
+    """The folders of the text models of a run, by name; of a run of a fused model alone, that of its text."""
+    folders = {name: run.folder / name for name in stages_of(run, "text")}
+    fused = stages_of(run, "fused")
+    return {"text": run.folder / fused[-1] / "text"} if fused and not folders else folders
 
 
 def stages_of(run: Run, family: str) -> list[str]:
@@ -97,15 +110,14 @@ def stages_of(run: Run, family: str) -> list[str]:
     return [name for name, folder in folders.items() if family_of(stored_settings(folder), folder).name == family]
 
 
-def checked_stages(run: Run, asked: list[str] | None, option: str) -> list[str]:
+def checked_stages(run: Run, there: dict[str, Path], asked: list[str] | None, option: str) -> list[str]:
     """The text models of a run that are asked for, by default all. PmdError for one that it does not have."""
-    there = stages_of(run, "text")
     for name in asked or ():
         if name not in there:
             raise PmdError(
                 f"{option}: '{run.folder}' has no text model '{name}'; there are {', '.join(there)}{nearest(name, there)}"
             )
-    return asked or there
+    return asked or [*there]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmd.core.run import Run
 from pmd.evaluation.fusing import Validated, choose, cross_validated, shares_of, validate
 from pmd.models.fused.folder import Structure, fused
 from pmd.models.fused.scorer import FusedScorer
@@ -40,10 +41,12 @@ class StructurePart:
 
     Args:
         parts: its folder and that of a text model, and their graph.
+        run: that it is from.
         max_triples: validation triples that choose weights.
     """
 
     parts: Parts
+    run: Run
     max_triples: int
     weighings: dict[Any, Weighing] = field(default_factory=dict)
 

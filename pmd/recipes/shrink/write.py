@@ -48,7 +48,7 @@ def write(
 ) -> Shrunk:
     """Write a candidate as a run with one model, with what it keeps; `draw` adds to the folder."""
     if row.part == "structure":
-        run = Run(comparison.structure.parts.folders["structure"].resolve().parent)
+        run = comparison.structure.run
     choice = Choice(**{of_choice.name: getattr(row, of_choice.name) for of_choice in fields(Choice)})
     splits = EvaluationConfig(**run.settings["evaluation"]).splits
     tested = [split for split in dict.fromkeys([*splits, "test"]) if comparison.can_rank(choice, split)]
@@ -166,7 +166,8 @@ def measured_on(comparison: Comparison, run: Run) -> dict[str, Any]:
 def note(folder: Path, stage: str, choice: Choice, metrics: dict[str, RankingMetrics]) -> None:
     """Note in results.json what the written model scores; how its stage was trained stands there already."""
     run = Run(folder)
-    stored = {key: value for key, value in run.stored[stage].items() if key != "widths"}
+    # What was timed was the whole model; widths were its own.
+    stored = {key: value for key, value in run.stored[stage].items() if key not in ("widths", "rank_seconds")}
     if choice.part == "structure":
         stored["parameters"] = stored["parameters"] * choice.width // stored["dim"]
     if choice.part != "fused":
