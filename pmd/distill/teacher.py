@@ -43,6 +43,43 @@ class ScorerTeacher(nn.Module):
         return scores
 
 
+def batch_scores(scorer: TripleScorer, examples: Tensor, num_relations: int) -> Tensor:
+    """The scores (b, b) that the entities of examples (b, 3) get as answers to each other's queries; inverse relations are
+    numbered from `num_relations` on."""
+    head, relation, tail = examples.T
+    inverse = relation >= num_relations
+    scores = torch.empty(len(examples), len(examples), device=examples.device)
+    for rows, target, triples in (
+        (~inverse, "tail", examples),
+        (inverse, "head", torch.stack([tail, relation - num_relations, head], dim=1)),
+    ):
+        scores[rows] = scorer.score_all(triples[rows], target)[:, tail].to(scores)
+    return scores
+
+
+class Structure:
+    """What an embedding model adds to a text teacher's logits (`distill.structure`): where entities stand in the graph.
+
+    Args:
+        scorer: the embedding model.
+        share: its share in [0, 1] of the mixed logits.
+        num_relations: of the graph.
+    """
+
+    def __init__(self, scorer: TripleScorer, share: float, num_relations: int):
+        self.scorer, self.share, self.num_relations = scorer, share, num_relations
+
+    @torch.no_grad()
+    def mixed(self, logits: Tensor, examples: Tensor) -> Tensor:
+        """(1 − share) · logits (b, b) + share · scores, whose rows are first given the spread of the logits' rows: the scores
+        of an embedding model have another scale, and their softmax another temperature."""
+        scores = batch_scores(self.scorer, examples, self.num_relations)
+        scores = scores - scores.mean(1, keepdim=True)
+        spread = (logits - logits.mean(1, keepdim=True)).square().mean().sqrt()
+        scale = spread / scores.square().mean().sqrt().clamp(min=1e-12)
+        return (1 - self.share) * logits + self.share * scale * scores
+
+
 def bridge(student: int, teacher: int, trained: bool = True) -> nn.Module:
     """From the student's width to the teacher's, where the two are compared: learned, and thrown away after training.
 

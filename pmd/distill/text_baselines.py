@@ -17,7 +17,7 @@ from torch import Tensor
 from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
-from pmd.distill.teacher import Frozen, ScorerTeacher, bridge
+from pmd.distill.teacher import Frozen, ScorerTeacher, batch_scores, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import patient_errors, patient_layers, two_way_softened_loss
 from pmd.models.text.bi_encoder import BiEncoder
@@ -60,7 +60,7 @@ class LogitDistillation(Supervised):
         with torch.no_grad():
             theirs = self.encode(self.teacher.model, batch.for_teacher, layers=sorted(set(self.pairs.values())))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
-        logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model)
+        logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model, batch)
         terms = {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         if "similarity" in self.weights:
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
@@ -70,16 +70,7 @@ class LogitDistillation(Supervised):
 
     def teacher_scores(self, batch: TripleBatch) -> Tensor:
         """The scores (b, b) that the teacher gives the entities of the global batch as answers to its queries."""
-        examples = all_gather(batch.examples)
-        head, relation, tail = examples.T
-        inverse = relation >= self.num_relations
-        scores = torch.empty(len(examples), len(examples), device=examples.device)
-        for rows, target, triples in (
-            (~inverse, "tail", examples),
-            (inverse, "head", torch.stack([tail, relation - self.num_relations, head], dim=1)),
-        ):
-            scores[rows] = self.teacher.model.score_all(triples[rows], target)[:, tail].to(scores)
-        return scores
+        return batch_scores(self.teacher.model, all_gather(batch.examples), self.num_relations)
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         pairs = ((ours.layers[layer], theirs.layers[other]) for layer, other in self.pairs.items())

@@ -96,7 +96,7 @@ class MaskedFeatureDistillation(Supervised):
         unmasked = self.separate or "feature" not in self.weights
         ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.masked(batch)))
         vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
-        score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model)
+        score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model, batch)
         terms = {"ce": self.contrastive(vectors, batch), "score": score}
         if "similarity" in self.weights:
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)

@@ -22,6 +22,7 @@ from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
+from pmd.distill.teacher import Structure
 from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
@@ -37,7 +38,8 @@ STAGE_SETTINGS = ("method", "alpha", "beta", *FEATURES)
 class TextSetup:
     """What a stage of text models trains with; every objective takes from it what it needs (`for_stage`).
 
-    `teacher` is None for a method without one; `stage` has every setting filled in.
+    `teacher` is None for a method without one; `stage` has every setting filled in; `structure` is mixed into the teacher's
+    logits.
     """
 
     student: BiEncoder
@@ -46,6 +48,7 @@ class TextSetup:
     text: GraphText
     config: ProgressiveConfig
     stage: StageConfig
+    structure: Structure | None = None
 
     @property
     def distill(self) -> DistillConfig:
@@ -82,6 +85,8 @@ class Supervised(Objective):
         recompute: less memory for more time, see `pmd.models.text.encode.encode`.
     """
 
+    structure: Structure | None = None
+
     def __init__(
         self,
         student: BiEncoder,
@@ -109,7 +114,9 @@ class Supervised(Objective):
         graph, config = setup.graph, setup.config
         sizes = graph.num_entities, graph.num_relations
         recompute = config.train.recompute
-        return cls(setup.student, setup.contrastive, graph.train, *sizes, recompute=recompute, **options)
+        objective = cls(setup.student, setup.contrastive, graph.train, *sizes, recompute=recompute, **options)
+        objective.structure = setup.structure
+        return objective
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         query, entity = self.encode(self.student, batch)
@@ -154,14 +161,23 @@ class Supervised(Objective):
         return contrastive_loss(cosine * scale, left_out, **negatives, **options)
 
     def teacher_loss(
-        self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, theirs: Vectors, teacher: BiEncoder
+        self,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        ours: Vectors,
+        theirs: Vectors,
+        teacher: BiEncoder,
+        batch: TripleBatch,
     ) -> Tensor:
-        """A loss between the logits (b, b) of the student at each of its widths and those of its teacher.
+        """A loss between the logits (b, b) of the student at each of its widths and those of its teacher, mixed with the
+        scores of `structure` where there is one.
 
         The teacher's are of all its dimensions, its best, also for narrow widths of the student that it has too: taught
         width by width, the narrow widths of a small student ranked worse.
         """
-        return self.taught_loss(loss, ours, logits(theirs, teacher))
+        taught = logits(theirs, teacher)
+        if self.structure is not None:
+            taught = self.structure.mixed(taught, all_gather(batch.examples))
+        return self.taught_loss(loss, ours, taught)
 
     def taught_loss(self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, teacher_logits: Tensor) -> Tensor:
         """The same from the teacher's logits (b, b)."""

@@ -20,11 +20,13 @@ from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.teacher import ScorerTeacher
+from pmd.distill.teacher import ScorerTeacher, Structure
 from pmd.distill.text_supervised import TextSetup
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.families import num_parameters
+from pmd.models.families import family_of, num_parameters, stored_settings
+from pmd.models.kge.folder import load_for
+from pmd.models.kge.model import KgeModel
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
@@ -39,6 +41,7 @@ from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check_progressive, resolve_stages
+from pmd.use.locate import locate
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
@@ -61,6 +64,8 @@ class TextRun(RankingRun):
     stages: dict[str, StageConfig]
     origin: TextModel
     text: GraphText
+    structure: KgeModel | None = None
+    """The embedding model of `distill.structure`."""
     other: TextModel | None = None
     """The first stage, where it is of `teacher.model`, without its weights."""
     other_text: GraphText | None = None
@@ -84,6 +89,8 @@ class TextRun(RankingRun):
         for stage in pending:
             if stage.load:
                 check_load(stage, self.reader(stage), self.copied_with_widths(stage))
+        if config.distill.structure is not None:
+            self.structure = structure_of(config.distill.structure, graph).to(self.accelerator.device)
         if config.train.lora is not None:
             adapter_targets(self.origin.model, config.train.lora)
         return graph
@@ -151,7 +158,9 @@ class TextRun(RankingRun):
             (
                 stage.name,
                 stage.layers,
-                f"{stage.teacher}, {stage.method}" if stage.teacher != "none" else "labels only",
+                f"{stage.teacher}, {stage.method}{structure_words(stage)}"
+                if stage.teacher != "none"
+                else "labels only",
                 f"{stage.mask_rate:.0%}",
                 f"loaded from {stage.load}" if stage.load else self.beginning(stage),
                 stage.epochs,
@@ -216,7 +225,9 @@ class TextRun(RankingRun):
         if adapters:
             add_adapters(student, lora)
         text = self.text_of(stage)
-        setup = TextSetup(student, teacher, graph, text, config, stage)
+        share = stage.structure_share
+        structure = Structure(self.structure, share, graph.num_relations) if share else None
+        setup = TextSetup(student, teacher, graph, text, config, stage, structure)
         shared = config.contrastive.directions == "shared"
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
         theirs = self.other_text if self.is_taught_across(stage) else None
@@ -273,6 +284,22 @@ class TextRun(RankingRun):
             metrics=metrics,
             **({"widths": widths} if len(student.widths) > 1 else {}),
         )
+
+
+def structure_words(stage: StageConfig) -> str:
+    """How much of what teaches a stage is structure, for the banner."""
+    return f", structure {stage.structure_share:g}" if stage.structure_share else ""
+
+
+def structure_of(folder: str, graph: KnowledgeGraph) -> KgeModel:
+    """The embedding model of a run or of a stage's folder. PmdError if it is none, or of another graph."""
+    try:
+        model = locate(folder)
+        if family_of(stored_settings(model), model).name != "embedding":
+            raise PmdError(f"'{model}' is no embedding model; give the folder of one")
+        return load_for(model, graph).eval()
+    except PmdError as error:
+        raise PmdError(f"distill.structure: {error}") from None
 
 
 def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:

@@ -177,6 +177,9 @@ class DistillConfig:
         similarity: weight of a term on the similarities within a batch, beside the others: the student's entities are to be as
             similar to each other, and its queries to each other, as the teacher's are, whatever the widths of both; 0 for none.
         similarity_loss: `kl` of each text's softened similarities to all others, or `mse` of the cosines.
+        structure: folder of a trained embedding model of the graph (a run or a stage of one), whose scores are mixed into the
+            teacher's logits.
+        structure_share: its share of them, from 0 to 1.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
             attention, the mean of its word pieces' vectors.
@@ -207,6 +210,8 @@ class DistillConfig:
     temperature: float = 2.0
     similarity: float = 0.0
     similarity_loss: Literal["kl", "mse"] = "kl"
+    structure: str | None = None
+    structure_share: float = 0.4
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
@@ -239,6 +244,7 @@ class StageConfig:
         batch_size: overrides `distill.batch_size` and `train.batch_size`.
         pre_batches: overrides `distill.pre_batches` and `contrastive.pre_batches`.
         feature: overrides `distill.feature`.
+        structure_share: overrides `distill.structure_share`; 0 leaves the structure out.
         mask_choice: overrides `distill.mask_choice`.
         mask_rate_by: overrides `distill.mask_rate_by`.
     """
@@ -258,6 +264,7 @@ class StageConfig:
     lr: float | None = None
     batch_size: int | None = None
     pre_batches: int | None = None
+    structure_share: float | None = None
     feature: FeatureForm | None = None
     mask_choice: MaskChoice | None = None
     mask_rate_by: RateChoice | None = None

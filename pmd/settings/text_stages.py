@@ -116,6 +116,7 @@ def _resolve(
     taught = distill if method.teacher else config.train  # whose settings come first
     if stage.layers == 0:
         stage = replace(stage, lr=first_set(stage.lr, distill.bag_lr))
+    given = stage
     stage = replace(
         stage,
         layers=first_set(stage.layers, layers),
@@ -130,7 +131,15 @@ def _resolve(
             stage.pre_batches, distill.pre_batches if method.teacher else None, contrastive.pre_batches
         ),
         **{name: getattr(stage, name) or getattr(distill, name) for name in FEATURES},
+        structure_share=first_set(stage.structure_share, distill.structure_share)
+        if distill.structure and method.teacher
+        else 0.0,
     )
+    if given.structure_share and not distill.structure:
+        raise PmdError(
+            f"{key}.structure_share: there is no distill.structure to have one; name an embedding model there"
+        )
+    check_share(f"{key}.structure_share", stage.structure_share, "[0, 1]", "0.4 is two fifths")
     _check_stage(stage, key, earlier[teacher].layers if teacher in earlier else layers, layers)
     if distill.label_weight is None:
         _check_share_of_labels(stage, key, method)
