@@ -125,7 +125,10 @@ def test_a_stage_overrides_the_run():
         "b", 2, 0.15, method="pkd", init="teacher", alpha=0.0, beta=0.0, epochs=3, lr=1e-5, teacher_layers=[0, 3]
     )
     own = replace(own, batch_size=8, pre_batches=1, feature="pooled", mask_choice="rare", mask_rate_by="uncertainty")
-    config = ProgressiveConfig(distill=DistillConfig(init="pretrained"), stages=[StageConfig("a"), own])
+    own = replace(own, structure_share=0.2)
+    config = ProgressiveConfig(
+        distill=DistillConfig(init="pretrained", structure="runs/kge"), stages=[StageConfig("a"), own]
+    )
     assert resolve_stages(config, 4)[1] == replace(own, teacher="a", mask_rate=0.0)  # pkd masks nothing
 
 
