@@ -299,7 +299,7 @@ def structure_of(folder: str, graph: KnowledgeGraph) -> KgeModel:
             raise PmdError(f"'{model}' is no embedding model; give the folder of one")
         return load_for(model, graph).eval()
     except PmdError as error:
-        raise PmdError(f"distill.structure: {error}") from None
+        raise PmdError(f"distill.structure: {str(error).removeprefix('model: ')}") from None
 
 
 def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:
