@@ -8,12 +8,18 @@ import pmd
 from pmd.api.fitting.plan import in_words, plans, text_models
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
+from pmd.recipes.text import TextRun
 from pmd.settings.shared import DataConfig
 
 from ..says import says
 
 pytestmark = pytest.mark.filterwarnings("ignore:graph '")
 RUN = {"minutes": 0.05, "report": False}
+
+
+def checkpoints_are_slow(family, config):
+    """Seconds a step, in place of a rehearsal: what is planned does not depend on the machine."""
+    return 30.0 if family is TextRun and config.encoder.name != "scratch" else 0.02
 
 
 @pytest.fixture
@@ -39,7 +45,8 @@ def test_a_file_of_triples_becomes_a_model_that_answers(edges, tmp_path, capsys)
     assert "embedding" in result.table()
 
 
-def test_texts_are_read_where_there_are_some(folder, tmp_path):
+def test_texts_are_read_where_there_are_some(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("pmd.api.fitting.plan.seconds_per_step", checkpoints_are_slow)
     result = pmd.fit(folder, runs=str(tmp_path / "runs"), kind="both", **RUN)
     assert list(result.runs) == ["embedding", "text"]
     assert result.best == max(result.runs, key=lambda kind: result.runs[kind].metrics(split="valid")["mrr"])
@@ -81,10 +88,13 @@ def test_the_command_prints_a_table_the_report_and_a_question(edges, tmp_path, c
     assert says(out.replace("\n", " "), "| model …| embedding |…report: …report.html…ask it: pmd answer …--relation")
 
 
-def test_more_minutes_are_more_epochs_and_a_number_that_is_none_is_refused(folder, tmp_path):
+def test_more_minutes_are_more_epochs_and_a_number_that_is_none_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("pmd.api.fitting.plan.seconds_per_step", checkpoints_are_slow)
     graph, data = pmd.load_graph(folder), DataConfig(str(folder))
-    few, many = (plans(graph, data, "text", minutes, str(tmp_path), 0)[0][0] for minutes in (0.01, 0.3))
-    assert few.config.train.epochs <= many.config.train.epochs
+    few, more = (plans(graph, data, "text", minutes, str(tmp_path), 0)[0][0] for minutes in (0.02, 0.03))
+    assert few.config.encoder.name == more.config.encoder.name == "scratch"
+    assert 1 < few.config.train.epochs < more.config.train.epochs
+    assert few.seconds <= 0.02 * 60 and more.seconds <= 0.03 * 60
     with pytest.raises(PmdError, match="minutes: 0"):
         pmd.fit(folder, minutes=0)
     with pytest.raises(PmdError, match="kind"):
