@@ -103,6 +103,10 @@ class AnsweringModel:
         """The scores (b, num_entities) of all entities as answers to the questions (b)."""
         raise NotImplementedError
 
+    def answer_scores(self, questions: Sequence[Question]) -> np.ndarray:
+        """The scores (b, num_entities) by which answers are ordered."""
+        return self.scores(questions)
+
     def answer(
         self,
         *,
@@ -156,7 +160,7 @@ class AnsweringModel:
             raise PmdError(f"top_k: {top_k} answers are none; ask for at least 1")
         for start in range(0, len(questions), QUESTIONS_PER_BLOCK):
             block = questions[start : start + QUESTIONS_PER_BLOCK]
-            for question, scores in zip(block, self.scores(block)):
+            for question, scores in zip(block, self.answer_scores(block)):
                 yield self._answers(question, scores, top_k, new)
 
     def _answers(self, question: Question, scores: np.ndarray, top_k: int, new: bool) -> Answers:

@@ -20,11 +20,12 @@ ORDER = {
     "models": ("data",),
     "evaluation": ("data", "models"),
     "distill": ("data", "models", "losses"),
-    "use": ("data", "models", "evaluation", "hub"),
-    "recipes": ("data", "models", "losses", "training", "hub", "evaluation", "distill", "use"),
-    "reports": ("data", "models", "training", "evaluation", "use", "recipes"),
-    "papers": ("data", "models", "training", "evaluation", "use", "recipes", "reports"),
-    "api": ("data", "models", "training", "evaluation", "use", "recipes", "reports"),
+    "trust": ("data", "models", "evaluation"),
+    "use": ("data", "models", "evaluation", "hub", "trust"),
+    "recipes": ("data", "models", "losses", "training", "hub", "evaluation", "distill", "use", "trust"),
+    "reports": ("data", "models", "training", "evaluation", "use", "trust", "recipes"),
+    "papers": ("data", "models", "training", "evaluation", "use", "trust", "recipes", "reports"),
+    "api": ("data", "models", "training", "evaluation", "use", "trust", "recipes", "reports"),
     "cli": (),
 }
 """Which rooms each room may import, beside itself, `core` and `settings`."""
