@@ -108,7 +108,9 @@ def compare(config: CompareConfig) -> str:
 
 
 def _settings(config: CompareConfig, options: Sequence[str], seed: int) -> ProgressiveConfig:
-    return read_config(ProgressiveConfig, ["--config", config.base, *config.options, *options, f"--seed={seed}"])
+    # What is compared are grades: the embedding model that a base fuses with the last one is trained only if an option says so.
+    start = ["--config", config.base, "--structure=null"]
+    return read_config(ProgressiveConfig, [*start, *config.options, *options, f"--seed={seed}"])
 
 
 def _stages(settings: ProgressiveConfig) -> list[StageConfig]:

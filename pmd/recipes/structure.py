@@ -34,6 +34,7 @@ def embedding_settings(config: ProgressiveConfig, runs: Path) -> KgeConfig:
     if config.evaluation.rerank_hops:
         raise PmdError(
             "structure: with evaluation.rerank_hops; a fused model has no cosines to add to, leave one of the two out"
+            " (--structure null)"
         )
     settings = read_config(KgeConfig, ["--config", config.structure])
     splits = [split for split in config.evaluation.splits if not split.startswith("inductive_")]

@@ -152,6 +152,11 @@ class TextRun(RankingRun):
             "graph": self.graph_line,
             "encoder": f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
             "negatives": f"{self.negatives} per query, false ones masked",
+            **(
+                {"structure": f"{config.structure}, trained last and fused with the last grade"}
+                if config.structure
+                else {}
+            ),
             **self.describe_other(),
         }
         rows = [

@@ -107,6 +107,7 @@ def test_progressive_and_evaluate_and_crop(folder, tmp_path, runs):
         encoder=encoder,
         train={"epochs": 1, "batch_size": 16, "threads": 1},
         distill={"epochs": 1, "depths": [1], "mask_rates": [0.1]},
+        structure=None,
     )
     assert run.stages == ["teacher", "grade1"]
     first, last = pmd.evaluate([run.folder / "teacher", run.folder / "grade1"])

@@ -172,7 +172,9 @@ def test_texts_train_and_rank_without_it(method, folder, tmp_path, no_float64):
     stages = '[{"name": "teacher"}, {"name": "student", "layers": 2, "mask_rate": 0.2}]'
     options = [*(f"--encoder.{key}={value}" for key, value in sizes.items()), f"--data.path={folder}"]
     options += [f"--runs={tmp_path}", f"--stages={stages}", f"--distill.method={method}"]
-    COMMANDS["progressive"]([*SHORT, *options, "--evaluation.rerank_hops=1", "--contrastive.pre_batches=1"])
+    COMMANDS["progressive"](
+        [*SHORT, *options, "--structure=null", "--evaluation.rerank_hops=1", "--contrastive.pre_batches=1"]
+    )
     assert len(no_float64) > 6 and min(no_float64) > 10
 
 

@@ -26,6 +26,7 @@ progressive_command = COMMANDS["progressive"]
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = [
+    "--structure=null",
     "--encoder.layers=4",
     "--encoder.hidden_size=16",
     "--encoder.heads=2",
