@@ -26,6 +26,17 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def refuse_processes() -> None:
     """PmdError if several processes were started."""
     started = int(os.environ.get("WORLD_SIZE", "1"))

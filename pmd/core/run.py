@@ -5,7 +5,7 @@
     table.md       the results as tables, once all stages are finished
     data.sha256    the checksum of the data      NAME/          one folder per stage: a model that loads by itself
     ranks/         of models that complete triples: the ranks of each stage by query, for later analyses
-    checkpoint/    the state of the stage in progress, removed when its model is saved
+    checkpoint/    the state of the stage in progress, removed when its model is saved; what its teacher was asked
     tracking/      what trackers keep, where `train.report_to` names some
 
 Files are written under another name and renamed, so that a reader never sees half of one.

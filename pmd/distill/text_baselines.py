@@ -36,13 +36,17 @@ class LogitDistillation(Supervised):
     ):
         super().__init__(student, *arguments, **options)
         self.teacher, self.temperature = Frozen(teacher, student.device), distill.temperature
-        self.weights = {"ce": first_set(distill.label_weight, 1.0 - distill.alpha), "logits": distill.alpha}
-        self.distill = distill
-        if distill.similarity and not isinstance(teacher, ScorerTeacher):
+        self.weights = {"ce": first_set(distill.label_weight, 1.0 - distill.alpha)}
+        self.distill, gives_scores = distill, isinstance(teacher, ScorerTeacher)
+        if distill.alpha:
+            self.weights["logits"] = distill.alpha
+        if distill.similarity and not gives_scores:
             self.weights["similarity"] = distill.similarity
-        self.pairs = patient_layers(student.depth, teacher.depth) if self.compares_layers else {}
+        compared = self.compares_layers and distill.beta > 0
+        self.pairs = patient_layers(student.depth, teacher.depth) if compared else {}
         if self.pairs:
             self.weights["layers"] = distill.beta
+        self.asks = None if gives_scores or len(self.weights) == 1 else sorted(set(self.pairs.values()))
         hidden_size = student.hidden_size if isinstance(teacher, ScorerTeacher) else teacher.hidden_size
         self.project = bridge(student.hidden_size, hidden_size, trained=bool(self.pairs))
 
@@ -52,16 +56,15 @@ class LogitDistillation(Supervised):
 
     def forward(self, batch: TripleBatch) -> LossTerms:
         softened = partial(two_way_softened_loss, temperature=self.temperature)
-        if isinstance(self.teacher.model, ScorerTeacher):
-            vectors = gather_vectors(*self.encode(self.student, batch), batch)
-            logit_loss = self.taught_loss(softened, vectors, self.teacher_scores(batch))
-            return {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
         ours = self.encode(self.student, batch, layers=list(self.pairs))
-        with torch.no_grad():
-            theirs = self.encode(self.teacher.model, batch.for_teacher, layers=sorted(set(self.pairs.values())))
-        vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
-        logit_loss = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model, batch)
-        terms = {"ce": self.contrastive(vectors, batch), "logits": logit_loss}
+        vectors = gather_vectors(*ours, batch)
+        terms = {"ce": self.contrastive(vectors, batch)}
+        theirs = self.ask(batch) if self.asks is not None else None
+        if "logits" in self.weights and theirs is None:
+            terms["logits"] = self.taught_loss(softened, vectors, self.teacher_scores(batch))
+        elif "logits" in self.weights:
+            teacher_vectors = gather_vectors(*theirs, batch)
+            terms["logits"] = self.teacher_loss(softened, vectors, teacher_vectors, self.teacher.model, batch)
         if "similarity" in self.weights:
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if self.pairs:

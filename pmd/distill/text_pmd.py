@@ -73,12 +73,18 @@ class MaskedFeatureDistillation(Supervised):
         self.mask_rate, self.mask_choice = mask_rate, distill.mask_choice
         self.rate_by_teacher = distill.mask_rate_by == "uncertainty"
         labels = first_set(distill.label_weight, 1.0 - distill.alpha - distill.beta)
-        self.weights = {"ce": labels, "score": distill.alpha}
+        self.weights = {"ce": labels}
+        if distill.alpha:
+            self.weights["score"] = distill.alpha
         if mask_rate > 0 and distill.beta > 0:
             self.weights["feature"] = distill.beta
         self.distill = distill
         if distill.similarity:
             self.weights["similarity"] = distill.similarity
+        has_masks = "feature" in self.weights
+        self.reads_whole = self.separate or not has_masks
+        compared = self.reads_whole and not self.weights.keys().isdisjoint(("score", "similarity"))
+        self.asks = () if compared or (has_masks and self.rate_by_teacher) else None
         self.register_buffer("special", special, persistent=False)
         self.register_buffer("information", information, persistent=False)
         self.project = bridge(student.hidden_size, teacher.hidden_size, trained="feature" in self.weights)
@@ -93,11 +99,15 @@ class MaskedFeatureDistillation(Supervised):
         return super().for_stage(setup, teacher=setup.teacher, distill=setup.distill, **options)
 
     def forward(self, batch: TripleBatch) -> LossTerms:
-        unmasked = self.separate or "feature" not in self.weights
-        ours, theirs = self._encode_both(*((batch, (None, None)) if unmasked else self.masked(batch)))
-        vectors, teacher_vectors = gather_vectors(*ours, batch), gather_vectors(*theirs, batch)
-        score = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model, batch)
-        terms = {"ce": self.contrastive(vectors, batch), "score": score}
+        if self.reads_whole:
+            ours, theirs = self.encode(self.student, batch), None if self.asks is None else self.ask(batch)
+        else:
+            ours, theirs = self._encode_both(*self.masked(batch))
+        vectors = gather_vectors(*ours, batch)
+        terms = {"ce": self.contrastive(vectors, batch)}
+        if "score" in self.weights:
+            teacher_vectors = gather_vectors(*theirs, batch)
+            terms["score"] = self.teacher_loss(self._score, vectors, teacher_vectors, self.teacher.model, batch)
         if "similarity" in self.weights:
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if "feature" in self.weights:
@@ -120,8 +130,7 @@ class MaskedFeatureDistillation(Supervised):
 
     @torch.no_grad()
     def teacher_rates(self, batch: TripleBatch, whole: tuple[Encoded, Encoded] | None) -> list[Tensor]:
-        teacher = self.teacher.model
-        return rates_by_sureness(self.mask_rate, whole or self.encode(teacher, batch), teacher, batch)
+        return rates_by_sureness(self.mask_rate, whole or self.ask(batch), self.teacher.model, batch)
 
     def mask_batch(
         self, batch: TripleBatch, share: float = 1.0, rates: list[Tensor] | None = None
@@ -151,7 +160,7 @@ class MaskedFeatureDistillation(Supervised):
     def _encode_both(self, batch: TripleBatch, masks: tuple) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
         ours = self.encode(self.student, batch, masks)
         with torch.no_grad():
-            return ours, self.encode(self.teacher.model, batch.for_teacher, masks)
+            return ours, self.encode(self.teacher.model, batch, masks)
 
     def _feature(self, ours: tuple[Encoded, Encoded], theirs: tuple[Encoded, Encoded]) -> Tensor:
         """The term of queries and entities."""

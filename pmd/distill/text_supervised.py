@@ -22,7 +22,8 @@ from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.teacher import Structure
+from pmd.distill.teacher import Frozen, Structure
+from pmd.distill.teacher_vectors import as_encoded
 from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
@@ -86,6 +87,9 @@ class Supervised(Objective):
     """
 
     structure: Structure | None = None
+    asks: Sequence[int] | None = None
+    """If it wants a teacher's vectors of whole texts, the middle layers that it wants pooled besides; None if it does not."""
+    teacher: Frozen
 
     def __init__(
         self,
@@ -129,6 +133,14 @@ class Supervised(Objective):
             encode(model, "query", batch.queries, masks=masks[0], **options),
             encode(model, "entity", batch.entities, masks=masks[1], **options),
         )
+
+    def ask(self, batch: TripleBatch) -> tuple[Encoded, Encoded]:
+        """What the teacher makes of the distinct queries and entities of a batch: as it was kept, or else asked now."""
+        teacher, layers = self.teacher.model, self.asks or ()
+        if batch.teacher_vectors is not None:
+            return tuple(as_encoded(rows, teacher.dim, layers) for rows in batch.teacher_vectors)
+        with torch.no_grad():
+            return self.encode(teacher, batch.for_teacher, layers=layers)
 
     def contrastive(self, vectors: Vectors, batch: TripleBatch) -> Tensor:
         """The loss of the global batch, whose entities, in training, then join the queue of earlier ones."""

@@ -223,7 +223,7 @@ def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
         model, training = family_run.make(stage, seed)
         if run.main:
             family_run.save(folder, model, training)
-            shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+            shutil.rmtree(run.folder / "checkpoint" / stage.name, ignore_errors=True)
         family_run.accelerator.wait_for_everyone()
     result = family_run.measure(stage, model, training)
     run.add_result(stage.name, result)

@@ -21,7 +21,8 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
 from pmd.distill.teacher import ScorerTeacher, Structure
-from pmd.distill.text_supervised import TextSetup
+from pmd.distill.teacher_vectors import ask_once
+from pmd.distill.text_supervised import Supervised, TextSetup
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import family_of, num_parameters, stored_settings
@@ -42,6 +43,9 @@ from pmd.settings.shared import OWN
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check_progressive, resolve_stages
 from pmd.use.locate import locate
+
+TEACHER_VECTORS = "teacher.vectors"
+"""The folder beside those of the stages' checkpoints, whose names have no dots."""
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
@@ -237,8 +241,10 @@ class TextRun(RankingRun):
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
         theirs = self.other_text if self.is_taught_across(stage) else None
         collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
+        objective = METHODS["text"][stage.method].load_class().for_stage(setup)
+        asking = self.ask_teacher(stage, objective, collate)
         progress = self.fit(
-            METHODS["text"][stage.method].load_class().for_stage(setup),
+            objective,
             len(collate),
             collate,
             stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
@@ -248,7 +254,20 @@ class TextRun(RankingRun):
         )
         if adapters:
             merge_adapters(student)
-        return TextModel(student.halve(), self.reader(stage).tokenizer), {"train_seconds": round(progress.seconds, 1)}
+        return TextModel(student.halve(), self.reader(stage).tokenizer), {
+            "train_seconds": round(asking + progress.seconds, 1)
+        }
+
+    def ask_teacher(self, stage: StageConfig, objective: Supervised, collate: TripleCollator) -> float:
+        """Let batches have what the teacher makes of their texts, if it is to be asked once; returns how many seconds it took."""
+        if objective.asks is None or not self.config.distill.ask_once:
+            return 0.0
+        began = time.perf_counter()
+        text, layers = collate.teacher_text or self.text_of(stage), objective.asks
+        folder, label = self.run.folder / "checkpoint" / TEACHER_VECTORS, f"{stage.teacher}'s vectors"
+        with self.accelerator.autocast():
+            collate.teacher_vectors = ask_once(objective.teacher.model, text, collate, layers, folder, label=label)
+        return time.perf_counter() - began
 
     def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
         """The model that teaches a stage, or what a program gave in its place."""

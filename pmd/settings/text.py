@@ -180,6 +180,9 @@ class DistillConfig:
         structure: folder of a trained embedding model of the graph (a run or a stage of one), whose scores are mixed into the
             teacher's logits.
         structure_share: its share of them, from 0 to 1.
+        ask_once: read every text with the teacher once, before the first step, and keep its vectors in the run folder until the
+            run ends, for all epochs and for all students of that teacher; `false` reads each batch again. What is masked is drawn
+            anew in every step and always read again.
         taught_by: every student by the `grade_above`, or all by the first `teacher`.
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
             attention, the mean of its word pieces' vectors.
@@ -212,6 +215,7 @@ class DistillConfig:
     similarity_loss: Literal["kl", "mse"] = "kl"
     structure: str | None = None
     structure_share: float = 0.4
+    ask_once: bool = True
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])

@@ -17,6 +17,7 @@ from transformers import BertConfig, BertModel
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
+from pmd.distill.teacher_vectors import VectorFile
 from pmd.recipes import stages
 
 from ..says import says
@@ -153,6 +154,44 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path, cap
     for name in GRADES:
         expected, found = (load_file(path / name / "model.safetensors") for path in (run, cut))
         assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+
+
+def test_stopped_while_the_teacher_is_asked_equals_uninterrupted(run, folder, tmp_path, monkeypatch):
+    write, written = VectorFile.write, []
+
+    def stop_at_the_sixth(file, block, rows):
+        written.append(block)
+        if len(written) == 6:
+            raise KeyboardInterrupt
+        write(file, block, rows)
+
+    monkeypatch.setattr(VectorFile, "write", stop_at_the_sixth)
+    options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=cut", f"--data.cache={tmp_path}/cache"]
+    with pytest.raises(KeyboardInterrupt):
+        progressive_command(options)
+    (cut,) = tmp_path.glob("cut-*")
+    assert [path.name for path in (cut / "checkpoint").iterdir()] == ["teacher.vectors"]
+    progressive_command(["--resume", str(cut)])
+    assert len(written) == 9  # queries and entities of four grades, one of them twice
+    assert not (cut / "checkpoint").exists()
+    for name in GRADES:
+        expected, found = (load_file(path / name / "model.safetensors") for path in (run, cut))
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+
+
+def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch):
+    """And they are, but for rounding, those that ask it in every step."""
+    write, written = VectorFile.write, []
+    monkeypatch.setattr(VectorFile, "write", lambda *given: written.append(1) or write(*given))
+    taught = ["--distill.taught_by=teacher", "--distill.method=lkd", "--distill.init=teacher", "--distill.epochs=1"]
+    losses = []
+    for ask_once in ("true", "false"):
+        options = [*TINY, *taught, f"--distill.ask_once={ask_once}", f"--data.path={folder}", f"--runs={tmp_path}"]
+        progressive_command([*options, f"--name={ask_once}", f"--data.cache={tmp_path}/cache"])
+        (metrics,) = tmp_path.glob(f"{ask_once}-*/metrics.jsonl")
+        losses.append([json.loads(line)["loss"] for line in metrics.read_text().splitlines()])
+    assert len(written) == 2
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 @pytest.mark.parametrize(

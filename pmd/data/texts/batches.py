@@ -5,7 +5,7 @@ A batch holds triples in both directions, or examples of either direction; every
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -61,7 +61,8 @@ class TripleBatch:
     `examples` (b, 3) holds (head, relation, tail), with inverse relations numbered from num_relations on. For each example,
     `query` (b,) is its text among the queries, `entity` (b,) that of its answer among the entities, and `head` (b,) that of
     its own head among the entities. `confidences` (b,) are those of their triples, None for even ones. A teacher with a tokenizer
-    of its own reads `teacher_queries` and `teacher_entities`, the same texts in the same order.
+    of its own reads `teacher_queries` and `teacher_entities`, the same texts in the same order. `teacher_vectors` is what the
+    teacher made of the queries and of the entities, where it was asked before.
     """
 
     queries: list[Chunk]
@@ -73,6 +74,7 @@ class TripleBatch:
     confidences: Tensor | None = None
     teacher_queries: list[Chunk] | None = None
     teacher_entities: list[Chunk] | None = None
+    teacher_vectors: list[Tensor] | None = None
 
     def to(self, device: torch.device) -> TripleBatch:
         return moved(self, device)
@@ -95,7 +97,11 @@ class TripleCollator:
         triples: training triples (m, 3).
         confidences: (m,) of the triples.
         teacher_text: the graph in the tokens of a teacher with another tokenizer, read with the same names of neighbours.
+            Where there are `teacher_vectors`, it is not read.
     """
+
+    teacher_vectors: Sequence[Callable[[np.ndarray], Tensor]] | None = None
+    """Of queries and of entities: keys, as `distinct_texts` gives them, to what a teacher made of the texts."""
 
     def __init__(
         self,
@@ -123,16 +129,17 @@ class TripleCollator:
         chosen, text = np.asarray(positions), self.text
         if self.shared:
             chosen = np.concatenate([chosen, chosen + self.num_triples])
-        examples, num_both_ways = self.examples[chosen], 2 * text.num_relations
+        examples = self.examples[chosen]
         head_rows, answer_rows = self.head_rows[chosen], self.answer_rows[chosen]
         # Of shared directions the heads are the answers of the other direction: they are no further texts.
         rows, places = np.unique(np.concatenate([answer_rows, head_rows]), return_inverse=True)
         entity, head = np.split(places, 2)
-        keys, query = np.unique(head_rows * num_both_ways + examples[:, 1], return_inverse=True)
-        heads, relations = np.divmod(keys, num_both_ways)
-        queries, entities = self._read(text, heads, relations, rows)
-        teacher = self.teacher_text
-        theirs = (None, None) if teacher is None else self._read(teacher, heads, relations, rows)
+        keys, query = np.unique(self._query_keys(head_rows, examples), return_inverse=True)
+        queries, entities = self._read(text, keys, rows)
+        teacher, vectors = self.teacher_text, None
+        if self.teacher_vectors is not None:
+            teacher, vectors = None, [look_up(part) for look_up, part in zip(self.teacher_vectors, (keys, rows))]
+        theirs = (None, None) if teacher is None else self._read(teacher, keys, rows)
         return TripleBatch(
             queries=queries,
             entities=entities,
@@ -143,11 +150,22 @@ class TripleCollator:
             confidences=None if self.confidences is None else self.confidences[chosen % self.num_triples],
             teacher_queries=theirs[0],
             teacher_entities=theirs[1],
+            teacher_vectors=vectors,
         )
 
-    def _read(
-        self, text: GraphText, heads: np.ndarray, relations: np.ndarray, rows: np.ndarray
-    ) -> tuple[list[Chunk], list[Chunk]]:
-        """The chunks of queries, of rows of heads and of relations, and of entities' rows."""
-        texts = text.queries(heads, relations), text.entities(rows)
+    def distinct_texts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The keys of all distinct queries that batches are made of, and the rows of all distinct entities, ascending."""
+        keys = np.unique(self._query_keys(self.head_rows, self.examples))
+        return keys, np.unique(np.concatenate([self.answer_rows, self.head_rows]))
+
+    def queries_of(self, text: GraphText) -> Callable[[np.ndarray], Texts]:
+        """Keys of queries to their texts in the tokens of `text`."""
+        return lambda keys: text.queries(*np.divmod(keys, 2 * text.num_relations))
+
+    def _query_keys(self, head_rows: np.ndarray, examples: np.ndarray) -> np.ndarray:
+        return head_rows * (2 * self.text.num_relations) + examples[:, 1]
+
+    def _read(self, text: GraphText, keys: np.ndarray, rows: np.ndarray) -> tuple[list[Chunk], list[Chunk]]:
+        """The chunks of queries, by their keys, and of entities, by their rows."""
+        texts = self.queries_of(text)(keys), text.entities(rows)
         return tuple(list(chunks(part, text.pad, self.tokens)) for part in texts)
