@@ -171,6 +171,18 @@ COMMANDS = Group(
             environment={"OPENBLAS_NUM_THREADS": "1"},
             measures_load=False,
         ),
+        "classify": Command(
+            text="judge a file of triples: does each hold?",
+            config="pmd.recipes.triples.classify:ClassifyConfig",
+            function="pmd.recipes.triples.classify:classify",
+            examples=(
+                "pmd classify runs/world-… triples.tsv",
+                "pmd classify runs/world-… triples.tsv --format tsv --skip-bad",
+            ),
+            positional=("model", "file"),
+            environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
+            measures_load=False,
+        ),
         "crop": Command(
             text="cut a trained model down to its leading dimensions, without training",
             config="pmd.recipes.crop:CropConfig",

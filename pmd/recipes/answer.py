@@ -11,6 +11,7 @@ from typing import Literal
 
 from pmd.core.errors import PmdError
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
+from pmd.recipes.triples.asked import about_both_ends
 from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
 from pmd.use.load import current_index, load
@@ -21,7 +22,8 @@ from pmd.use.questions import read_questions
 
 @dataclass
 class AnswerConfig:
-    """Ask a trained text or embedding model for the missing end of a triple.
+    """Ask a trained text or embedding model for the missing end of a triple; with both ends for the relations that join them, or
+    whether a whole triple holds.
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
@@ -84,6 +86,9 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     if config.width is not None:
         whole, model = model, model.crop(config.width)
         warn_of_width(config.width, whole.widths)
+    if parts["head"] and parts["tail"]:
+        yield about_both_ends(model, parts, config.top_k, new=config.new, as_json=config.json)
+        return
     if config.batch is None:
         questions, bad = [model.question(**parts)], ""
     else:
@@ -96,16 +101,16 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         raise PmdError(f"not answered: {bad}")
 
 
-def lines_of(file: str) -> tuple[list[str], str]:
+def lines_of(file: str, option: str = "batch", holds: str = "questions") -> tuple[list[str], str]:
     """The lines of a file, or of stdin, both in UTF-8, and what to call it. PmdError if it cannot be read."""
     name = "stdin" if file == "-" else file
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
         return content.decode("utf-8-sig").split("\n"), name
     except OSError as error:
-        raise PmdError(f"batch: cannot read '{file}' ({error.strerror}); give a file of questions") from None
+        raise PmdError(f"{option}: cannot read '{file}' ({error.strerror}); give a file of {holds}") from None
     except UnicodeDecodeError as error:
-        raise PmdError(f"batch: '{name}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
+        raise PmdError(f"{option}: '{name}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
 
 
 def table(answers: Answers) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.use.index import Index
+from pmd.use.judging import JudgesTriples
 
 if TYPE_CHECKING:  # its module loads torch
     from pmd.core.types import Target
@@ -86,7 +87,7 @@ class Answers(Sequence):
         return {"target": self.target, **triple, "text": self.text, "answers": answers}
 
 
-class AnsweringModel:
+class AnsweringModel(JudgesTriples):
     """A model that answers questions; a subclass gives `scores`."""
 
     open_index: Callable[[], Index] | None
@@ -106,6 +107,11 @@ class AnsweringModel:
     def answer_scores(self, questions: Sequence[Question]) -> np.ndarray:
         """The scores (b, num_entities) by which answers are ordered."""
         return self.scores(questions)
+
+    def query_scores(self, target: Target, entities: np.ndarray, relations: np.ndarray) -> np.ndarray:
+        """The same of queries of known entities (b,) and relations (b,)."""
+        asked = zip(entities.tolist(), relations.tolist())
+        return self.answer_scores([Question(target, relation, entity) for entity, relation in asked])
 
     def answer(
         self,

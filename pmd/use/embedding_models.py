@@ -58,6 +58,10 @@ class TrainedKge(AnsweringModel):
         """The trained widths; the last one is the model's own."""
         return self.model.widths
 
+    @property
+    def is_whole(self) -> bool:
+        return self.model.dim == self.index.metadata["dim"]
+
     def crop(self, width: int) -> TrainedKge:
         """A model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
         return replace(self, model=self.model.crop(width))

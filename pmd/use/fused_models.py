@@ -84,6 +84,10 @@ class TrainedFused(AnsweringModel):
         """The trained widths of the text part."""
         return self.text.widths
 
+    @property
+    def is_whole(self) -> bool:
+        return self.text.is_whole and self.structure_dim == self.settings["structure_dim"]
+
     def crop(self, width: int | None = None, structure_width: int | None = None) -> TrainedFused:
         """The same model, answering by the leading dimensions of either part. PmdError if it does not have so many."""
         for asked, now in ((width, self.text.dim), (structure_width, self.structure_dim)):

@@ -38,6 +38,8 @@ METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "indu
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
 TEXT_METADATA = ("frame", "pad", "max_length")
 """Keys that only the index of a model that reads texts has."""
+LEARNED = ("judge",)
+"""Keys with what was learned from the model's scores on validation: a cropped model learns it anew."""
 Columns = dict[str, np.ndarray]
 FileStats = dict[str, list[int]]
 """By file name: its size in bytes, and when it was changed, in nanoseconds."""
@@ -121,6 +123,31 @@ class Index:
         first_key = (entity * self.num_relations + relation) * self.num_entities
         begin, end = np.searchsorted(keys, [first_key, first_key + self.num_entities])
         return keys[begin:end] - first_key, splits[begin:end]
+
+    def splits_of(self, triples: np.ndarray) -> np.ndarray:
+        """The splits (b,) that have each triple (b, 3): bit i stands for split i."""
+        keys, splits = self._known_triples["tail"]
+        wanted = (triples[:, 0] * self.num_relations + triples[:, 1]) * self.num_entities + triples[:, 2]
+        if not len(keys):
+            return np.zeros(len(wanted), dtype=np.int64)
+        places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where(keys[places] == wanted, splits[places], 0)
+
+    def triples(self, *names: str) -> np.ndarray:
+        """The distinct triples (m, 3) of these splits, sorted; a split that there is not has none."""
+        keys, splits = self._known_triples["tail"]
+        bits = sum(1 << i for i, name in enumerate(self.metadata["splits"]) if name in names)
+        queries, tails = np.divmod(keys[(splits & bits) > 0], self.num_entities)
+        return np.column_stack([*np.divmod(queries, self.num_relations), tails])
+
+    @cached_property
+    def valid_negatives(self) -> np.ndarray:
+        """The triples (m, 3) that the data set says are false, beside those of the validation split."""
+        return (
+            self.column("valid_negatives")
+            if "valid_negatives" in {*self._columns.keys()}
+            else np.empty((0, 3), np.int64)
+        )
 
     def split_names(self, bits: int) -> tuple[str, ...]:
         """The names of the splits whose bits are set."""

@@ -23,6 +23,7 @@ from pmd.settings.catalogue import FAMILIES, Family
 from pmd.use.index import (
     COLUMNS,
     FORMAT,
+    LEARNED,
     Columns,
     FileStats,
     Index,
@@ -69,7 +70,8 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
 
     def fill(folder: Path) -> None:
         more, own = FAMILIES[index.metadata["kind"]].load_use().crop_part(index, folder, model, width)
-        metadata = index.metadata | _model_metadata(model) | more
+        metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
+        metadata |= _model_metadata(model) | more
         if own:
             _write(folder, {**load_file(index.folder / COLUMNS), **own}, metadata)
         else:
@@ -133,6 +135,8 @@ def _triple_columns(graph: KnowledgeGraph) -> Columns:
         columns[f"{target}_keys"], positions = np.unique(keys, return_inverse=True)
         columns[f"{target}_splits"] = np.zeros(len(columns[f"{target}_keys"]), dtype=np.int64)
         np.bitwise_or.at(columns[f"{target}_splits"], positions, bits)
+    if "valid" in graph.negatives:
+        columns["valid_negatives"] = graph.negatives["valid"].to(torch.int64).numpy()
     return columns
 
 

@@ -127,6 +127,10 @@ class TrainedText(AnsweringModel):
         """The trained widths; the last one is the model's own."""
         return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
 
+    @property
+    def is_whole(self) -> bool:
+        return self.dim == width_of(self.settings)
+
     def crop(self, width: int) -> TrainedText:
         """The same model, answering by the leading `width` dimensions. PmdError if it does not have so many."""
         check_width(width, self.dim)
@@ -138,14 +142,18 @@ class TrainedText(AnsweringModel):
 
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
         """The vectors (b, d) of questions."""
-        return np.concatenate([self._encode(self._query(question)) for question in questions])
-
-    def _query(self, question: Question):
-        inverse = self.index.num_relations if question.target == "head" else 0
-        relation = np.array([question.relation + inverse])
-        if question.text is None:
-            return self.index.texts.queries(np.array([question.entity]), relation)
-        return self._described(question.text).queries(np.array([0]), relation)
+        inverse = self.index.num_relations
+        relations = np.array([question.relation + inverse * (question.target == "head") for question in questions])
+        vectors = np.empty((len(questions), width_of(self.settings)), dtype=np.float32)
+        of_graph = [row for row, question in enumerate(questions) if question.text is None]
+        if of_graph:
+            entities = np.array([questions[row].entity for row in of_graph])
+            vectors[of_graph] = self._encode(self.index.texts.queries(entities, relations[of_graph]))
+        for row, question in enumerate(questions):
+            if question.text is not None:
+                described = self._described(question.text)
+                vectors[row] = self._encode(described.queries(np.array([0]), relations[row : row + 1]))[0]
+        return vectors
 
     def _described(self, text: str) -> TokenTexts:
         """Texts with a single entity: one without a name, which has this description."""

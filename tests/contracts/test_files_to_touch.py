@@ -28,6 +28,7 @@ NAMED_ELSEWHERE = {
     "hat": "a table explains its epochs beside those of med",
     "minilm": "a student's heads must divide its teacher's width",
     "f1": "the tables of a paper have it before the accuracy",
+    "accuracy": "verdicts on triples have one",
     "mrr": "what validation goes by",
     "hits_at_1": "a card says how often the first answer is wrong",
     "hits_at_10": "tables by width show it",

@@ -1,0 +1,206 @@
+"""Questions about whole triples: does (h, r, t) hold, and which relations join two entities, in either direction?
+
+What validation chose for them (`pmd.trust.verdicts`) is learned once for a model and kept in index.json, under `judge`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pmd.core.errors import PmdError
+from pmd.trust.relations import relation_sides
+from pmd.trust.sides import measured, sides_of
+from pmd.trust.verdicts import Judge, learn
+
+if TYPE_CHECKING:
+    from pmd.use.index import Index
+
+TRIPLES_PER_BLOCK = 1024
+"""Triples that are judged together, so that each of their distinct queries is scored once."""
+UNLEARNED = "rank"
+"""How relations are compared where nothing could be learned: ranks need no scale."""
+
+Pair = tuple[str, str]
+"""The id and the name of an entity or a relation."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged triple.
+
+    Args:
+        known: the splits that have it.
+        score: the mean of its scores as an answer for the head and for the tail.
+        head_rank, tail_rank: its ranks as either, filtered.
+        value, threshold: what was compared; it `holds` if its value is not below the threshold. None where there was no
+            validation to learn from.
+    """
+
+    head: Pair
+    relation: Pair
+    tail: Pair
+    known: tuple[str, ...]
+    score: float
+    head_rank: float
+    tail_rank: float
+    value: float | None
+    threshold: float | None
+    holds: bool | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict for JSON."""
+        return {**asdict(self), **_named(head=self.head, relation=self.relation, tail=self.tail)}
+
+
+@dataclass(frozen=True)
+class RelationAnswer:
+    """A relation: its rank, from 1, its id and name; `inverse` if the tail has it to the head; the mean score of the triple
+    from both ends, the value by which relations are ordered, and the splits that have the triple."""
+
+    rank: int
+    id: str
+    name: str
+    inverse: bool
+    score: float
+    value: float
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Relations(Sequence):
+    """The relations between two entities, best first."""
+
+    head: Pair
+    tail: Pair
+    answers: tuple[RelationAnswer, ...]
+
+    def __getitem__(self, index):
+        return self.answers[index]
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def __repr__(self) -> str:
+        """A line for each relation: rank, value, the triple by names, and the splits that have it."""
+        lines = [f"Relations({self.head[1]}, {self.tail[1]})"]
+        for answer in self.answers:
+            head, tail = self.ends(answer)
+            known = f"  known: {', '.join(answer.known)}" if answer.known else ""
+            lines.append(f"{answer.rank:>4}  {answer.value:8.4g}  {head[1]}, {answer.name}, {tail[1]}{known}")
+        return "\n".join(lines)
+
+    def ends(self, answer: RelationAnswer) -> tuple[Pair, Pair]:
+        """Head and tail of an answer's triple."""
+        return (self.tail, self.head) if answer.inverse else (self.head, self.tail)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The relations for JSON."""
+        answers = [{**asdict(answer), "known": list(answer.known)} for answer in self.answers]
+        return {**_named(head=self.head, tail=self.tail), "relations": answers}
+
+
+class JudgesTriples:
+    """What a model that answers questions makes of whole triples."""
+
+    index: Index
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model answers by all of its dimensions, as the one that its index was made for."""
+        return True
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """What validation chose, learned now if the index does not have it; None without validation triples."""
+        if self.is_whole and "judge" in self.index.metadata:
+            stored = self.index.metadata["judge"]
+            return None if stored is None else Judge.read(stored)
+        print("learning on validation how triples are judged, once for this model and graph", file=sys.stderr)
+        judge = learn(self)
+        if self.is_whole:
+            self.index.update(judge=judge and judge.stored)
+        return judge
+
+    def classify(self, *, head: str, relation: str, tail: str) -> Verdict:
+        """Whether a triple holds. PmdError for a name that nothing has or that several have."""
+        return next(self.classify_all([self.triple(head=head, relation=relation, tail=tail)]))
+
+    def triple(self, *, head: str, relation: str, tail: str) -> tuple[int, int, int]:
+        """Look up the names of a triple."""
+        entities, relations = self.index.entities, self.index.relations
+        return entities.find(head, "head"), relations.find(relation, "relation"), entities.find(tail, "tail")
+
+    def classify_all(self, triples: Sequence[tuple[int, int, int]] | np.ndarray) -> Iterator[Verdict]:
+        """A verdict for each triple of positions."""
+        for start in range(0, len(triples), TRIPLES_PER_BLOCK):
+            yield from self._judged(np.asarray(triples[start : start + TRIPLES_PER_BLOCK]))
+
+    def _judged(self, triples: np.ndarray) -> Iterator[Verdict]:
+        judge, index = self.judge, self.index
+        sides = sides_of(self, triples, []) if judge is None else judge.sides(self, triples)
+        nothing = [None] * len(triples)
+        values = nothing if judge is None else judge.values(sides).tolist()
+        thresholds = nothing if judge is None else judge.thresholds_of(triples[:, 1]).tolist()
+        scores, ranks, bits = sides.scores.mean(1).tolist(), sides.ranks.tolist(), index.splits_of(triples).tolist()
+        for (head, relation, tail), *columns in zip(triples.tolist(), scores, ranks, bits, values, thresholds):
+            score, (head_rank, tail_rank), split_bits, value, threshold = columns
+            pairs = index.entities.pair(head), index.relations.pair(relation), index.entities.pair(tail)
+            holds = None if value is None else value >= threshold
+            known = index.split_names(split_bits)
+            yield Verdict(*pairs, known, score, head_rank, tail_rank, value, threshold, holds)
+
+    def relations(self, *, head: str, tail: str, top_k: int = 10, new: bool = False) -> Relations:
+        """The relations that join two entities, best first: those of the head to the tail, and of the tail to the head.
+
+        Args:
+            head, tail: by id or name.
+            top_k: how many.
+            new: leave out triples that are already in a split.
+
+        Raises:
+            PmdError: for a name that nothing has or that several have.
+        """
+        pair = self.index.entities.find(head, "head"), self.index.entities.find(tail, "tail")
+        return next(self.relations_all([pair], top_k=top_k, new=new))
+
+    def relations_all(
+        self, pairs: Iterable[tuple[int, int]], *, top_k: int = 10, new: bool = False
+    ) -> Iterator[Relations]:
+        """The relations of each pair of positions."""
+        if top_k < 1:
+            raise PmdError(f"top_k: {top_k} relations are none; ask for at least 1")
+        return (self._relations(pair, top_k, new) for pair in pairs)
+
+    def _relations(self, pair: tuple[int, int], top_k: int, new: bool) -> Relations:
+        index, number = self.index, self.index.num_relations
+        directions = np.array([pair, pair[::-1]] if pair[0] != pair[1] else [pair])
+        beta, measure = (
+            (1.0, UNLEARNED) if self.judge is None else (self.judge.inverse_temperature, self.judge.relations)
+        )
+        triples, sides = relation_sides(self, directions, beta)
+        values, scores, bits = measured(sides, measure), sides.scores.mean(1), index.splits_of(triples)
+        best = np.argsort(-values, kind="stable")
+        best = best[bits[best] == 0] if new else best
+        answers = tuple(
+            RelationAnswer(
+                rank,
+                *index.relations.pair(row % number),
+                row >= number,
+                float(scores[row]),
+                float(values[row]),
+                index.split_names(int(bits[row])),
+            )
+            for rank, row in enumerate(best[:top_k].tolist(), 1)
+        )
+        return Relations(*map(index.entities.pair, pair), answers)
+
+
+def _named(**pairs: Pair) -> dict[str, dict[str, str]]:
+    """Ids and names for JSON."""
+    return {part: {"id": pair[0], "name": pair[1]} for part, pair in pairs.items()}
