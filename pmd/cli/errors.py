@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -34,8 +35,8 @@ def run(command: Callable[[], None]) -> None:
 
     The flags of `FLAGS` are taken out of `sys.argv` first.
 
-    Exit statuses: 2 for an error that the user can correct, 1 for any other, 130 for Ctrl-C, 141 if the reader of
-    stdout has gone.
+    Exit statuses: 2 for an error that the user can correct, 1 for any other, 141 if the reader of stdout has gone, and 128
+    and its number for a signal (130 for Ctrl-C, 143 for SIGTERM).
     """
     flags = {flag for flag in FLAGS if flag in sys.argv[1:]}
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument not in flags]
@@ -46,8 +47,8 @@ def run(command: Callable[[], None]) -> None:
             if "--quiet" in flags:
                 stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
             command()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
     except BrokenPipeError:  # such as `pmd … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

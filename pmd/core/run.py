@@ -241,6 +241,26 @@ class Run:
             with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
 
+    def rewind_log(self, stage: str, count: int) -> int:
+        """Keep the first `count` lines of a stage in metrics.jsonl; returns how many later ones are removed.
+
+        They are of steps that a killed process did not save, which will be logged again.
+        """
+        file = self.folder / "metrics.jsonl"
+        if not self.main or not file.is_file():
+            return 0
+        kept, removed, number = [], 0, 0
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            is_whole = line.endswith("\n")  # the last one may have been cut
+            number += is_whole and json.loads(line)["stage"] == stage
+            if is_whole and (json.loads(line)["stage"] != stage or number <= count):
+                kept.append(line)
+            else:
+                removed += 1
+        if removed:
+            write_text(file, "".join(kept))
+        return removed
+
 
 @contextmanager
 def held(file: Path) -> Iterator[None]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from pmd.models.families import training_of
 from pmd.settings.med import as_begun
 from pmd.settings.shared import OWN
 from pmd.training.device import accelerator_for, precision_of, watch_for
-from pmd.training.loop import Interrupted, Progress, fit
+from pmd.training.loop import Progress, fit
+from pmd.training.stopping import resumable
 from pmd.training.trackers import Trackers
 
 
@@ -135,9 +136,15 @@ class FamilyRun(ABC):
             seed=seed,
             label=stage.name,
             log=self.log,
+            rewind=lambda lines: self.rewind(stage.name, lines),
             monitor=monitor,
             validate=validate,
         )
+
+    def rewind(self, stage: str, lines: int) -> None:
+        """Remove the lines that a killed process logged after its last save, and tell the user of one that saved nothing."""
+        if self.run.rewind_log(stage, lines) and not lines:
+            say(self, f"{stage} was begun, but no state of it is in '{self.run.folder}': it is trained anew")
 
     def log(self, **values: Any) -> None:
         """Log a line of values, and tell the user if the machine's load has changed."""
@@ -318,20 +325,6 @@ def say(family_run: FamilyRun, text: str) -> None:
     """Print a remark, once for all processes."""
     if family_run.accelerator.is_main_process:
         print(printable(text), file=sys.stderr, flush=True)
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Turn Ctrl-C into `Interrupted`, outside of training too: the run can be resumed from its folder.
-
-    It resumes at the step at which it was asked to stop or, after a second Ctrl-C, which does not wait, at the last save.
-    """
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted from None
 
 
 def close_run(family_run: FamilyRun) -> None:

@@ -2,15 +2,12 @@
 
 It knows neither models nor data: an `Objective` turns batches into named loss terms, and `validate` is a callable. On
 Ctrl-C the current step is finished and the state is saved; the same call with the same checkpoint folder then continues,
-to the bit as if it had never stopped.
+to the bit as if it had never stopped (`pmd.training.checkpoint`).
 """
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,9 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import RNG_STATE_NAME, broadcast_object_list, load
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -30,20 +25,15 @@ from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.training.bar import Bar
 from pmd.training.batching import epoch_batches, steps_per_epoch
+from pmd.training.checkpoint import Checkpoint
 from pmd.training.gradients import gradient_norms
 from pmd.training.optim import optimizer_for, schedule_for
-
-BEST = "best.safetensors"
-"""The file in a checkpoint's folder with the weights that validated best."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run was stopped on request; its folder holds all that is needed to resume it."""
+from pmd.training.stopping import Interrupted, Stop
 
 
 @dataclass
 class Progress:
-    """How far training has come; part of every checkpoint."""
+    """How far training has come; part of every checkpoint. `lines` counts what was logged; -1 if an older version did not."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -52,12 +42,7 @@ class Progress:
     best: float = float("-inf")
     best_epoch: int = -1
     means: dict[str, float] = field(default_factory=dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    lines: int = 0
 
 
 def fit(
@@ -71,6 +56,7 @@ def fit(
     seed: int,
     label: str = "",
     log: Callable[..., None] = lambda **values: None,
+    rewind: Callable[[int], None] = lambda lines: None,
     monitor: Callable[[], dict[str, float]] = dict,
     validate: Callable[[], dict[str, float]] | None = None,
 ) -> Progress:
@@ -83,6 +69,8 @@ def fit(
         seed: decides the order of the examples.
         label: the heading of the progress bar.
         log: called with the values of each line of the metrics file.
+        rewind: called before training begins or goes on, with how many lines were logged when the state was saved: later ones
+            will be logged again.
         monitor: further values to log, such as the temperature.
         validate: called every `valid_every` epochs, for values to log. The weights with the greatest `valid` are kept.
 
@@ -94,8 +82,8 @@ def fit(
         PmdError: if a loss term is not finite.
     """
     training = _Training(objective, num_examples, settings, accelerator, checkpoint, seed, label, log)
-    training.resume()
-    with training.bar, _Stop() as stop:
+    training.resume(rewind)
+    with training.bar, Stop() as stop:
         while not training.done:
             for batch in training.batches(collate):
                 terms, norms = training.step(batch)
@@ -124,7 +112,7 @@ class _Training:
         log: Callable[..., None],
     ):
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
-        self.checkpoint, self.label, self.log = checkpoint, label, log
+        self.label, self.log_line = label, log
         if num_examples < accelerator.num_processes:
             raise PmdError(
                 f"{num_examples} training examples are too few for {accelerator.num_processes} processes; start fewer"
@@ -134,34 +122,45 @@ class _Training:
         optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay, objective.rates)
         self.schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, self.steps // 10), self.steps)
         self.progress = Progress()
-        # A new one for the same processes and devices: what is registered for checkpoints cannot be unregistered.
+        # A new one for the same processes and devices: what one has prepared belongs to all its checkpoints.
         self.accelerator = Accelerator(mixed_precision=accelerator.mixed_precision)
-        self.accelerator.register_for_checkpointing(self.progress, self.schedule)
+        self.checkpoint = Checkpoint(checkpoint, self.accelerator)
         self.objective = objective
         self.wrapped, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.out_of_patience = False
 
-    def resume(self) -> None:
+    def resume(self, rewind: Callable[[int], None]) -> None:
         """Continue from the checkpoint, if there is one."""
-        if (self.checkpoint / "state").is_dir():
+        if self.checkpoint.exists():
             self.load_state()
+        if self.progress.lines >= 0:
+            rewind(self.progress.lines)
         self.bar = Bar(self.steps, self.progress.step, self.label, shown=self.accelerator.is_main_process)
         self.started, self.saved = time.monotonic() - self.progress.seconds, time.monotonic()
         self.wrapped.train()
 
     def load_state(self) -> None:
         """Load the checkpoint. PmdError, with the remedy, if a file of it is missing or damaged."""
-        state, numbers = self.checkpoint / "state", f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl"
         try:
-            load(state / numbers)  # without its random numbers, accelerate would go on with others
-            self.accelerator.load_state(str(state))
+            training = self.checkpoint.load()
+            self.progress = Progress(**{"lines": -1, **training["progress"]})
+            self.schedule.load_state_dict(training["schedule"])
             if self.progress.best_epoch >= 0:
-                safe_open(self.checkpoint / BEST, "pt")
+                self.checkpoint.check_best()
         except Exception as error:
-            why = first_line(error)
             raise PmdError(
-                f"'{self.checkpoint}' is damaged ({why}); restore it, or remove it to train {self.label} anew"
+                f"'{self.checkpoint.folder}' is damaged ({first_line(error)}); restore it, or remove it to train"
+                f" {self.label} anew"
             ) from None
+
+    def save_state(self) -> None:
+        self.checkpoint.save({"progress": vars(self.progress), "schedule": self.schedule.state_dict()})
+        self.saved = time.monotonic()
+
+    def log(self, **values: Any) -> None:
+        """Log a line of values, and count it."""
+        self.log_line(stage=self.label, epoch=self.progress.epoch, step=self.progress.step, **values)
+        self.progress.lines += self.progress.lines >= 0
 
     @property
     def done(self) -> bool:
@@ -226,8 +225,7 @@ class _Training:
                 )
             progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
         values = {**progress.means, **monitor()}
-        position = {"stage": self.label, "epoch": progress.epoch, "step": progress.step}
-        self.log(**position, seconds=round(progress.seconds, 3), **values, **norms, lr=self.schedule.get_last_lr()[0])
+        self.log(seconds=round(progress.seconds, 3), **values, **norms, lr=self.schedule.get_last_lr()[0])
         self.bar.show(progress.step, values)
 
     def end_epoch(self) -> None:
@@ -238,86 +236,44 @@ class _Training:
         progress, settings = self.progress, self.settings
         # All processes must continue or stop together: the main process's numbers count.
         values = broadcast_object_list([values])[0]
-        self.log(stage=self.label, epoch=progress.epoch, step=progress.step, **values)
+        self.log(**values)
         self.bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
         if values["valid"] > progress.best:
             progress.best, progress.best_epoch = values["valid"], progress.epoch
             if self.accelerator.is_main_process:
-                self.checkpoint.mkdir(parents=True, exist_ok=True)
-                weights = {name: value.contiguous().clone() for name, value in self.objective.state_dict().items()}
-                save_file(weights, self.checkpoint / BEST)
+                self.checkpoint.save_best(self.objective.state_dict())
         elif settings.patience:
             self.out_of_patience = progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
 
-    def save_when_due(self, stop: _Stop) -> None:
+    def save_when_due(self, stop: Stop) -> None:
         """Save the state if the last save is too old, or if any process was asked to stop; in that case raise Interrupted."""
         due = time.monotonic() - self.saved > 60 * self.settings.save_minutes
-        stopping, saving = _agree(self.accelerator, stop.asked, due)
-        if stopping or saving:
-            _save(self.accelerator, self.checkpoint)
-            self.saved = time.monotonic()
-        if stopping:
-            raise Interrupted
+        number, saving = _largest(self.accelerator, stop.asked, due)
+        if number or saving:
+            self.save_state()
+        if number:
+            raise Interrupted(number)
 
-    def stop_if_asked(self, stop: _Stop) -> None:
+    def stop_if_asked(self, stop: Stop) -> None:
         """Raise Interrupted if a process was asked to stop during the last validation; the state is saved as fully trained."""
-        if _agree(self.accelerator, stop.asked)[0]:
+        (number,) = _largest(self.accelerator, stop.asked)
+        if number:
             self.progress.epoch = self.settings.epochs
-            _save(self.accelerator, self.checkpoint)
-            raise Interrupted
+            self.save_state()
+            raise Interrupted(number)
 
     def finished(self) -> Progress:
         """Load the best weights into the objective; returns how far training came."""
         self.accelerator.wait_for_everyone()
         if self.progress.best_epoch >= 0:
-            self.objective.load_state_dict(load_file(self.checkpoint / BEST))  # copied to where the parameters are
+            self.objective.load_state_dict(self.checkpoint.load_best())  # copied to where the parameters are
         self.accelerator.free_memory()
         return self.progress
 
 
-def _save(accelerator: Accelerator, checkpoint: Path) -> None:
-    """Write the state to a new folder, which then replaces the last one. Every process writes its own part."""
-    new, old, current = (checkpoint / name for name in ("state.new", "state.old", "state"))
-    if accelerator.is_main_process:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(new))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        if current.exists():
-            os.replace(current, old)
-        os.replace(new, current)
-        shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
-
-
-def _agree(accelerator: Accelerator, *asked: bool) -> list[bool]:
-    """For each question whether any process says yes: all must stop or save at the same step."""
+def _largest(accelerator: Accelerator, *numbers: int) -> list[int]:
+    """The largest of each number over all processes, which must stop or save at the same step."""
     if accelerator.num_processes == 1:
-        return list(asked)
-    flags = torch.tensor(asked, dtype=torch.float, device=accelerator.device)
-    return (accelerator.reduce(flags, "sum") > 0).tolist()
-
-
-class _Stop:
-    """Ctrl-C and SIGTERM ask to stop after the current step; a second Ctrl-C stops at once."""
-
-    def __enter__(self) -> _Stop:
-        self.asked = False
-        self._old = {}
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._ask)
-        except ValueError:  # not in the main thread, where Python allows no handlers
-            pass
-        return self
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        return [int(number) for number in numbers]
+    gathered = accelerator.gather(torch.tensor([numbers], dtype=torch.int64, device=accelerator.device))
+    return gathered.amax(0).tolist()

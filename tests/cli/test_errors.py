@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 
 from pmd.cli.errors import run
 from pmd.core.errors import PmdError
+from pmd.training.stopping import Interrupted
 
 
 def command(error: BaseException | None = None):
@@ -100,11 +102,14 @@ def test_quiet_leaves_the_result(arguments, capsys):
     assert (printed.out, printed.err) == ("result a b\n", "")
 
 
-def test_ctrl_c_has_its_own_status(arguments):
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (Interrupted(), 130), (Interrupted(signal.SIGTERM), 143)]
+)
+def test_a_signal_has_its_own_status(error, status, arguments):
     arguments()
     with pytest.raises(SystemExit) as stopped:
-        run(command(KeyboardInterrupt()))
-    assert stopped.value.code == 130
+        run(command(error))
+    assert stopped.value.code == status
 
 
 def test_a_reader_that_has_enough_is_no_error():

@@ -149,3 +149,17 @@ def test_the_environment_says_how_and_where_a_run_was_started(monkeypatch):
         monkeypatch.setattr("sys.argv", [program, "--seeds=[0, 1]"])
         assert environment()["command"] == f"{called} '--seeds=[0, 1]'"
     assert environment()["processor"] == processor_name() != ""
+
+
+def test_what_will_be_logged_again_is_removed_from_the_log(tmp_path):
+    run, file = Run(tmp_path), tmp_path / "metrics.jsonl"
+    assert run.rewind_log("a", 0) == 0
+    for stage, step in (("a", 1), ("a", 2), ("b", 1), ("b", 2), ("b", 3)):
+        run.log(stage=stage, step=step)
+    whole = file.read_text()
+    assert run.rewind_log("b", 3) == run.rewind_log("c", 0) == Run(tmp_path, main=False).rewind_log("b", 0) == 0
+    assert file.read_text() == whole
+    file.write_text(whole + '{"stage": "b", "st')  # cut off by a kill
+    assert run.rewind_log("b", 2) == 2
+    assert file.read_text().splitlines() == whole.splitlines()[:4]
+    assert run.rewind_log("b", 0) == 2 and file.read_text().splitlines() == whole.splitlines()[:2]

@@ -13,7 +13,7 @@ from pmd.core.run import Run
 from pmd.models.families import write_training
 from pmd.recipes.stages import Banner, FamilyRun, run_stages
 from pmd.settings.shared import DataConfig, LoopConfig
-from pmd.training.loop import Interrupted
+from pmd.training.stopping import Interrupted
 
 
 @dataclass

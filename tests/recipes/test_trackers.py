@@ -15,7 +15,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import flat
 from pmd.recipes.kge import KgeRun
 from pmd.training import trackers
-from pmd.training.loop import Interrupted
+from pmd.training.stopping import Interrupted
 from pmd.training.trackers import Trackers, shown
 
 from ..says import says

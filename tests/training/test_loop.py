@@ -10,7 +10,8 @@ from torch import nn
 from pmd.core.errors import PmdError
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
-from pmd.training.loop import Interrupted, fit
+from pmd.training.loop import fit
+from pmd.training.stopping import Interrupted
 
 
 class Batch:
@@ -109,7 +110,7 @@ def stopped(tmp_path_factory):
     "file",
     [
         *("state/random_states_0.pkl", "state/model.safetensors", "state/optimizer.bin"),
-        *("state/custom_checkpoint_0.pkl", "state/custom_checkpoint_1.pkl", "best.safetensors"),
+        *("state/training.json", "best.safetensors"),
     ],
 )
 def test_a_damaged_checkpoint_is_one_line(file, cut, stopped, tmp_path):

@@ -26,12 +26,13 @@ from pmd.core.files import folder_name, write_json, write_text
 from pmd.core.printing import say
 from pmd.core.run import Run, as_yaml, held
 from pmd.data.graphs.sources import load_graph
-from pmd.recipes.stages import Interrupted, resumable, run_stages
+from pmd.recipes.stages import run_stages
 from pmd.reports.study import TRIALS, table_of_trials, value_text
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge_stages import SAMPLED
 from pmd.settings.tune import TuneConfig, check_tuning, kind_of
+from pmd.training.stopping import Interrupted, resumable
 
 FAMILY_RUNS = {"embedding": "pmd.recipes.kge:KgeRun", "text": "pmd.recipes.text:TextRun"}
 HOPELESS = 3
