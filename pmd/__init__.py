@@ -33,6 +33,7 @@ _HOMES = {
     "tune": "pmd.api.tuning.tune",
     "fuse": "pmd.api.runs",
     "shrink": "pmd.api.runs",
+    "update": "pmd.api.calls",
     "evaluate": "pmd.api.calls",
     "crop": "pmd.api.calls",
     "export": "pmd.api.calls",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pmd.api.graphs import in_memory
+from pmd.api.graphs import data_settings, in_memory
+from pmd.api.runs import TrainedRun
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.settings.shared import EvaluateConfig
@@ -39,6 +40,30 @@ def evaluate(model: Folder | Sequence[Folder], graph: Any = None, **settings: An
     with undisturbed():
         quiet()
         return measure_models(config, held)
+
+
+def update(model: Folder, graph: Any = None, out: Folder | None = None, **settings: Any) -> TrainedRun | Path:
+    """Bring a trained model to a newer state of its graph, as `pmd update` does; the new run, or the folder of a model that is
+    in no run.
+
+    Args:
+        model: a run folder, a stage's folder, or a Hub id.
+        graph: the newer graph, or what names one; by default what is now in the place of the run's.
+        out: the new folder; by default MODEL-updated.
+        settings: as `max_facts=0`.
+    """
+    from pmd.recipes.update.command import UpdateConfig, default_out
+    from pmd.recipes.update.command import update as write
+    from pmd.use.locate import locate
+
+    stage, revision = settings.get("stage"), settings.get("revision")
+    out = Path(out or default_out(os.fspath(model), locate(os.fspath(model), stage, revision)))
+    if graph is not None:
+        settings["data"] = data_settings(graph, os.fspath(out.parent), settings.get("data"))
+    config = settings_of(UpdateConfig, model=model, out=out, **settings)
+    with undisturbed():
+        write(config)
+    return TrainedRun(out) if (out / "config.yaml").is_file() else out
 
 
 def crop(model: Folder, width: int, out: Folder, **settings: Any) -> Path:

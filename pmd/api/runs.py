@@ -64,6 +64,12 @@ class TrainedRun:
 
         return load(self.folder / self._stage(stage))
 
+    def update(self, graph: Any = None, out: str | os.PathLike[str] | None = None, **settings: Any) -> TrainedRun:
+        """This run brought to a newer state of its graph, as `pmd.update` does."""
+        from pmd.api.calls import update
+
+        return update(self.folder, graph, out, **settings)
+
     def to_pandas(self) -> pandas.DataFrame:
         """A row for each stage, split and width, with its parameters and metrics."""
         import pandas as pd

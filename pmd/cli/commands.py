@@ -145,6 +145,16 @@ COMMANDS = Group(
             ),
             positional=("run",),
         ),
+        "update": Command(
+            text="bring a trained model to a newer state of its graph, and see how it ranks the new facts",
+            config="pmd.recipes.update.command:UpdateConfig",
+            function="pmd.recipes.update.command:update",
+            examples=(
+                "pmd update runs/my_graph-… --data.path newer --out updated",
+                "pmd update runs/my_graph-… --data.path newer --dry-run",
+            ),
+            positional=("model",),
+        ),
         "evaluate": Command(
             text="rank a split with trained text and embedding models",
             config="pmd.settings.shared:EvaluateConfig",

@@ -31,6 +31,7 @@ from pmd.hub.push import check_repo, check_token, push, sendable
 from pmd.models.families import family_of, stored_settings, width_of
 from pmd.models.text.precision import SCALE
 from pmd.recipes.glue_tables import run_table
+from pmd.recipes.update import UPDATED
 from pmd.settings.catalogue import Family, task_of
 from pmd.settings.glue import GlueDataConfig
 from pmd.settings.shared import DataConfig
@@ -218,7 +219,20 @@ def facts_of(config: PushConfig, family: Family, stage: Path, folder: Path) -> F
         base_model=hub_id((config_yaml.get("encoder") or config_yaml.get("model") or {}).get("name")),
         fused=settings if family.name == "fused" else None,
         license=config.license,
-        notes=terms_of(data),
+        notes=" ".join(filter(None, (terms_of(data), note_of_update(stage)))) or None,
+    )
+
+
+def note_of_update(stage: Path) -> str | None:
+    """That a model was brought to a newer state of its graph, for its card; None for any other."""
+    facts = read_object(stage / UPDATED, "restore it, or remove it")
+    if not facts:
+        return None
+    counts = facts["changes"]
+    new = sum(kinds["new"] for name, kinds in counts.items() if name.startswith("facts"))
+    return (
+        "The model was trained on an earlier state of this graph, and the metrics here are of that state; since then "
+        f"{counts['entities']['new']:,} entities and {new:,} facts are new (update.json)."
     )
 
 

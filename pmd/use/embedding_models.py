@@ -29,7 +29,7 @@ def open_model(folder: Path, settings: Mapping[str, Any], open_index: Callable[[
 
 
 def write_part(
-    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None
+    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None, earlier: Index | None = None
 ) -> tuple[dict[str, Any], Columns]:
     """The metadata of a new index, which holds nothing of an embedding model. PmdError if it was trained on another graph."""
     from pmd.models.kge.folder import load_for

@@ -35,10 +35,10 @@ def open_model(folder: Path, settings: dict[str, Any], open_index: Callable[[], 
 
 
 def write_part(
-    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None
+    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None, earlier: Index | None = None
 ) -> tuple[dict[str, Any], Columns]:
     """Write vectors.npy into the folder of a new index; the metadata and columns of texts and of the structure."""
-    metadata, columns = text_models.write_part(index, model / "text", graph, cache)
+    metadata, columns = text_models.write_part(index, model / "text", graph, cache, earlier)
     beside = {name: columns.pop(f"vector_{name}", None) for name in ("scales", "centre")}
     vectors = CodedVectors(np.load(index / VECTORS), **beside).decoded
     return _with_structure(index, model, graph, vectors, metadata, columns)

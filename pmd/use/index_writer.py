@@ -37,7 +37,13 @@ from pmd.use.names import Strings, folded_order
 
 
 def build_index(
-    model: Path, graph: KnowledgeGraph, stats: FileStats, *, family: Family, cache: str | None = None
+    model: Path,
+    graph: KnowledgeGraph,
+    stats: FileStats,
+    *,
+    family: Family,
+    cache: str | None = None,
+    earlier: Index | None = None,
 ) -> Index:
     """Write `index/` into a model's folder and open it.
 
@@ -46,6 +52,8 @@ def build_index(
         stats: of the files that the graph was read from.
         family: of the model, whose part of the index it writes.
         cache: folder for tokenised texts.
+        earlier: an index of an earlier state of the graph, of the same text encoders: vectors of texts that it has are taken
+            from there.
 
     Raises:
         PmdError: if an embedding model was trained on another graph.
@@ -59,7 +67,7 @@ def build_index(
         columns["parts"] = _subgraphs(graph)
 
     def fill(folder: Path) -> None:
-        more, own = family.load_use().write_part(folder, model, graph, cache)
+        more, own = family.load_use().write_part(folder, model, graph, cache, earlier)
         _write(folder, columns | own, metadata | more)
 
     return Index(write_index(model, fill), model)

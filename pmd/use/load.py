@@ -112,7 +112,7 @@ def current_index(
     if "the model" in changed:
         check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
-    return build(model, source, named=named)
+    return build(model, source, named=named, earlier=None if "the model" in changed else index)
 
 
 def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> list[str]:
@@ -212,8 +212,11 @@ def loaded(source: DataConfig, model: Path | None = None) -> KnowledgeGraph:
     return graph
 
 
-def build(model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> Index:
-    """Build the index of a model's folder. PmdError if no graph is found, or if the model is of another graph."""
+def build(
+    model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool, earlier: Index | None = None
+) -> Index:
+    """Build the index of a model's folder; of an `earlier` one of the same model, vectors of texts that are as they were are
+    taken. PmdError if no graph is found, or if the model is of another graph."""
     if source is None:
         source = known_graph(model)
     sleep_while_waiting()
@@ -225,4 +228,4 @@ def build(model: Path, source: KnowledgeGraph | DataConfig | None, *, named: boo
         (loaded(source, None if named else model), source.cache) if isinstance(source, DataConfig) else (source, None)
     )
     family = ranking_family(stored_settings(model), model)
-    return build_index(model, graph, stats, family=family, cache=cache)
+    return build_index(model, graph, stats, family=family, cache=cache, earlier=earlier)

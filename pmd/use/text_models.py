@@ -23,6 +23,7 @@ from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.models.text.precision import CodedVectors, coded
 from pmd.settings.shrink import Vectors
 from pmd.use.answers import AnsweringModel, Question
+from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, ragged_columns
 
 if TYPE_CHECKING:
@@ -42,20 +43,23 @@ def open_model(folder: Path, settings: dict[str, Any], open_index: Callable[[], 
 
 
 def write_part(
-    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None
+    index: Path, model: Path, graph: KnowledgeGraph, cache: str | None = None, earlier: Index | None = None
 ) -> tuple[dict[str, Any], Columns]:
-    """Write vectors.npy into the folder of a new index; the metadata and columns that only the index of a text has."""
+    """Write vectors.npy into the folder of a new index; the metadata and columns that only the index of a text has. Vectors of
+    texts that an `earlier` index of the same encoders has are taken from there."""
     from pmd.core.devices import best_device
     from pmd.models.text.folder import load_model, stored_codes, stored_entities, stored_precision
 
     text_model, kind = load_model(model), stored_precision(model).get("vectors", "fp32")
     encoder = text_model.model.to(best_device())
-    text = text_model.read(graph, cache)
+    # The centre of binary codes is the mean of all vectors, and that of the earlier ones is another.
+    before = EarlierTexts.of(earlier) if earlier is not None and kind != "binary" else None
+    text = text_model.read(graph, cache, before)
     if kind == "fp32":
-        write_vectors(index / "vectors.npy", encoder, text, stored_entities(model, graph))
+        write_vectors(index / "vectors.npy", encoder, text, stored_entities(model, graph), before)
         beside = {}
     else:
-        beside = write_codes(index / "vectors.npy", encoder, text, stored_codes(model, graph), kind)
+        beside = write_codes(index / "vectors.npy", encoder, text, stored_codes(model, graph), kind, before)
     metadata = {"dim": encoder.dim, "frame": asdict(text.frame), "pad": text.pad, "max_length": text.max_length}
     entity_tokens = text.rows.take(np.arange(text.num_entities))  # names of neighbours included
     tokens = ragged_columns("tokens", entity_tokens) | ragged_columns("relation_tokens", text.relations)
@@ -68,13 +72,15 @@ def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict
     return {"dim": width}, {}
 
 
-def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor | None) -> None:
+def write_vectors(
+    file: Path, model: BiEncoder, text: GraphText, stored: Tensor | None, earlier: EarlierTexts | None = None
+) -> None:
     """Write the vectors (num_entities, d) of all entities as fp32.
 
-    `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same.
+    `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same. So are
+    those of `earlier` texts, for the entities whose tokens are the same.
     """
     import torch
-    from tqdm.auto import tqdm
 
     from pmd.models.text.scorer import encode_texts
 
@@ -87,19 +93,41 @@ def write_vectors(file: Path, model: BiEncoder, text: GraphText, stored: Tensor 
             vectors[:] = stored.numpy()
             vectors.flush()
             return
-    print(f"encoding {len(vectors):,} entities, once for this model and graph", file=sys.stderr)
-    with tqdm(total=len(vectors), unit="entity", disable=not shows_bars()) as bar:
-        for start in range(0, len(vectors), ENTITIES_PER_STEP):
-            rows = longest_first[start : start + ENTITIES_PER_STEP]
-            vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
-            bar.update(len(rows))
+    fill_vectors(vectors, model, text, earlier)
     vectors.flush()
 
 
-def write_codes(file: Path, model: BiEncoder, text: GraphText, stored: CodedVectors | None, kind: Vectors) -> Columns:
+def fill_vectors(vectors: np.ndarray, model: BiEncoder, text: GraphText, earlier: EarlierTexts | None = None) -> None:
+    """Fill in the vectors (num_entities, d) of all entities: of `earlier` texts where their tokens are the same, else encoded."""
+    from tqdm.auto import tqdm
+
+    from pmd.models.text.scorer import encode_texts
+
+    longest_first = np.argsort(-text.rows.lengths[: text.num_entities], kind="stable")
+    known = np.full(len(vectors), -1) if earlier is None else earlier.rows_of(text)
+    if earlier is not None:
+        vectors[known >= 0] = earlier.vectors[known[known >= 0]]
+    to_encode = longest_first[known[longest_first] < 0]
+    of_all = "" if len(to_encode) == len(vectors) else f" of {len(vectors):,}"
+    print(f"encoding {len(to_encode):,}{of_all} entities, once for this model and graph", file=sys.stderr)
+    with tqdm(total=len(to_encode), unit="entity", disable=not shows_bars()) as bar:
+        for start in range(0, len(to_encode), ENTITIES_PER_STEP):
+            rows = to_encode[start : start + ENTITIES_PER_STEP]
+            vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
+            bar.update(len(rows))
+
+
+def write_codes(
+    file: Path,
+    model: BiEncoder,
+    text: GraphText,
+    stored: CodedVectors | None,
+    kind: Vectors,
+    earlier: EarlierTexts | None = None,
+) -> Columns:
     """Write the vectors of all entities in codes, by default those of their encodings; what belongs to them, as columns."""
     if stored is None:
-        write_vectors(file, model, text, None)
+        write_vectors(file, model, text, None, earlier)
         stored = coded(np.load(file), kind)
     np.save(file, stored.codes)
     return {f"vector_{name}": column for name, column in stored.columns.items()}

@@ -15,9 +15,10 @@ import contextlib
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from safetensors import SafetensorError
@@ -48,6 +49,16 @@ class Reading:
     prompts: tuple[str, str] | None = None
 
 
+class Named(Protocol):
+    """Anything with the names and descriptions of entities, by position."""
+
+    @property
+    def entity_names(self) -> Sequence[str]: ...
+
+    @property
+    def entity_descriptions(self) -> Sequence[str]: ...
+
+
 def entity_text(name: str, description: str) -> str:
     """`name: description`; the name alone if there is no description, the description alone if it begins with the name."""
     if not description or description.startswith(name):
@@ -55,35 +66,75 @@ def entity_text(name: str, description: str) -> str:
     return f"{name}: {description}".strip()
 
 
-def tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int, cache: Path | None) -> Ragged:
+def entity_texts(named: Named) -> list[str]:
+    """The text of each entity without neighbours."""
+    return [entity_text(name, text) for name, text in zip(named.entity_names, named.entity_descriptions)]
+
+
+def tokenise(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    longest: int,
+    cache: Path | None,
+    earlier: Sequence[str] | None = None,
+) -> Ragged:
     """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
 
-    The cache file is named after the tokenizer and the texts, so that a change of either makes a new one.
+    The cache file is named after the tokenizer and the texts, so that a change of either makes a new one. `earlier` are the
+    texts of an earlier state of the graph: what stands among them is taken from their file, if that is still there.
     """
-    file = None
-    if cache is not None:
-        digest = hashlib.sha256(f"1 {longest} {_fingerprint(tokenizer)}".encode())
-        for text in texts:
-            digest.update(text.encode())
-            digest.update(b"\0")
-        file = cache / f"tokens-{digest.hexdigest()[:32]}.safetensors"
-        with contextlib.suppress(OSError, SafetensorError):  # there is none, or it is damaged
-            stored = load_file(file)
-            return Ragged(stored["flat"], stored["offsets"])
+    if cache is None:
+        return _tokens(texts, tokenizer, longest)
+    fingerprint = _fingerprint(tokenizer)
+    file = _cache_file(texts, fingerprint, longest, cache)
+    if (stored := _cached(file)) is not None:
+        return stored
+    before = None if earlier is None else _cached(_cache_file(earlier, fingerprint, longest, cache))
+    ragged = (
+        _tokens(texts, tokenizer, longest) if before is None else _renewed(texts, earlier, before, tokenizer, longest)
+    )
+    try:
+        write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
+    except OSError as error:
+        remedy = "set PMD_CACHE to a folder that can be"
+        warnings.warn(
+            f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}", stacklevel=2
+        )
+    return ragged
+
+
+def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int) -> Ragged:
     rows: list[list[int]] = []
     for start in range(0, len(texts), 10_000):
         batch = [text[:LONGEST] for text in texts[start : start + 10_000]]
         rows += tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
-    ragged = Ragged.from_rows(rows)
-    if file is not None:
-        try:
-            write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
-        except OSError as error:
-            remedy = "set PMD_CACHE to a folder that can be"
-            warnings.warn(
-                f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}", stacklevel=2
-            )
-    return ragged
+    return Ragged.from_rows(rows)
+
+
+def _renewed(
+    texts: Sequence[str], earlier: Sequence[str], before: Ragged, tokenizer: PreTrainedTokenizerBase, longest: int
+) -> Ragged:
+    """The tokens of texts, from those of earlier ones and of the texts that are not among these."""
+    rows = {text: row for row, text in enumerate(earlier)}
+    new = [*dict.fromkeys(text for text in texts if text not in rows)]
+    rows |= {text: len(before) + row for row, text in enumerate(new)}
+    return Ragged.stack([before, _tokens(new, tokenizer, longest)]).take([rows[text] for text in texts])
+
+
+def _cache_file(texts: Sequence[str], fingerprint: str, longest: int, cache: Path) -> Path:
+    digest = hashlib.sha256(f"1 {longest} {fingerprint}".encode())
+    for text in texts:
+        digest.update(text.encode())
+        digest.update(b"\0")
+    return cache / f"tokens-{digest.hexdigest()[:32]}.safetensors"
+
+
+def _cached(file: Path) -> Ragged | None:
+    """The tokens in a file; None if there is none, or it is damaged."""
+    with contextlib.suppress(OSError, SafetensorError):
+        stored = load_file(file)
+        return Ragged(stored["flat"], stored["offsets"])
+    return None
 
 
 def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -104,6 +155,8 @@ class GraphText(TokenTexts):
     name out. `head_rows` and `tail_rows` (n,) are the rows for the head and the tail of each training triple, in which
     neither text names the other end.
 
+    `earlier` is an earlier state of the graph: of texts that it had too, no token is made anew.
+
     Example: if entity 0 of 3 has the neighbours 1 and 2, row 0 is its text and the names of 1 and 2. For the triple (0, r, 1)
     there is a row 3 without the name of 1, which is its head row.
     """
@@ -115,14 +168,19 @@ class GraphText(TokenTexts):
         reading: Reading,
         *,
         cache: Path | None = None,
+        earlier: Named | None = None,
     ):
         frame, blank, prompt = framing_of(tokenizer, reading.prompts)
         self.reading, self.num_relations, self.num_entities = reading, graph.num_relations, graph.num_entities
         self.mask, self.pad = tokenizer.mask_token_id, tokenizer.pad_token_id or 0
         length = reading.max_length + prompt  # which cuts no text
         room = length - frame.longest_before - len(frame.after)
-        texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
-        base = tokenise([frame.lead + text for text in texts], tokenizer, room, cache)
+
+        def tokens_of(texts_in: Callable[[Named], list[str]]) -> Ragged:
+            before = None if earlier is None else texts_in(earlier)
+            return tokenise(texts_in(graph), tokenizer, room, cache, before)
+
+        base = tokens_of(lambda named: [frame.lead + text for text in entity_texts(named)])
         # A relation that fills the whole text would leave none for the head.
         names = [blank + name for name in relation_texts(graph.relation_names)]
         super().__init__(base, tokenise(names, tokenizer, room // 2, cache), frame, length)
@@ -130,8 +188,8 @@ class GraphText(TokenTexts):
         owners, others = neighbours_read(graph, reading)
         if len(owners):
             blank = blank_before(tokenizer) if reading.prompts is None else blank_or_space(tokenizer)
-            names = [name and blank + name for name in map(str.strip, graph.entity_names)]
-            self._add_neighbours(base, tokenise(names, tokenizer, room, cache), owners, others)
+            names = tokens_of(lambda named: [name and blank + name for name in map(str.strip, named.entity_names)])
+            self._add_neighbours(base, names, owners, others)
 
     @property
     def special(self) -> list[int]:
@@ -183,7 +241,7 @@ def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray
 
 def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
     """The uncut text of each entity: its own text, then the names of its neighbours."""
-    texts = [[entity_text(n, d)] for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    texts = [[text] for text in entity_texts(graph)]
     for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
         texts[owner].append(graph.entity_names[other].strip())
     return [" ".join([text, *filter(None, names)]) for text, *names in texts]

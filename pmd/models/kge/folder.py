@@ -95,7 +95,8 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
             raise PmdError(
                 f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
                 f"{'in another order or with other ids' if len(stored) == len(wanted) else 'others'}; "
-                "an embedding model ranks only the graph that it was trained on: give that as the data path"
+                "an embedding model ranks only the graph that it was trained on: give that as the data path, or bring the model to a "
+                "newer state of it: pmd update"
             )
     return model
 

@@ -26,7 +26,7 @@ from pmd.core.files import default_cache, new_folder, read_object, write_folder,
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
-from pmd.data.texts.graph_text import GraphText, Reading
+from pmd.data.texts.graph_text import GraphText, Named, Reading
 from pmd.models.families import Cropped, stored_file, stored_settings
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimensions
@@ -50,9 +50,10 @@ class TextModel:
         prompts = None if config.prompts is None else tuple(config.prompts)
         return Reading(config.max_tokens, config.neighbours_below, config.max_neighbours, prompts)
 
-    def read(self, graph: KnowledgeGraph, cache: str | None = None) -> GraphText:
-        """The graph's texts, tokenised for this model."""
-        return GraphText(graph, self.tokenizer, self.reading, cache=Path(cache) if cache else default_cache())
+    def read(self, graph: KnowledgeGraph, cache: str | None = None, earlier: Named | None = None) -> GraphText:
+        """The graph's texts, tokenised for this model; `earlier` is an earlier state of the graph."""
+        folder = Path(cache) if cache else default_cache()
+        return GraphText(graph, self.tokenizer, self.reading, cache=folder, earlier=earlier)
 
 
 def save(

@@ -22,7 +22,7 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.frames import frame_of
-from pmd.data.texts.graph_text import LONGEST, entity_text, relation_texts
+from pmd.data.texts.graph_text import LONGEST, entity_texts, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import check_reading, longest_text, set_dropout
 from pmd.models.text.students import check_students
@@ -166,7 +166,7 @@ def train_wordpiece(graph: KnowledgeGraph, vocab_size: int) -> PreTrainedTokeniz
     trainer does not: merges come from there, and every piece that they make of the texts' words goes into
     the vocabulary, as the start of a word or, with `##`, as its continuation.
     """
-    texts = [entity_text(n, d) for n, d in zip(graph.entity_names, graph.entity_descriptions)]
+    texts = entity_texts(graph)
     normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words = Counter(
         word
