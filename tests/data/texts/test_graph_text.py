@@ -209,6 +209,21 @@ class TestCache:
             assert ragged.offsets.tolist() == plain.offsets.tolist()
             assert ragged.flat.dtype == plain.flat.dtype and ragged.offsets.dtype == plain.offsets.dtype
 
+    def test_texts_of_an_earlier_state_are_not_tokenised_again(self, tmp_path, monkeypatch):
+        earlier, seen, plain = self.texts[:9], [], self.read(None)
+        self.read(tmp_path, earlier)
+        monkeypatch.setattr(
+            module, "_tokens", lambda texts, *more, old=module._tokens: (seen.extend(texts), old(texts, *more))[1]
+        )
+        newer = (*self.texts[::-1], *self.texts)  # in another order, and twice
+        ragged = tokenise(newer, tiny_tokenizer(), 9, tmp_path, earlier)
+        assert sorted(seen) == sorted({*self.texts} - {*earlier})
+        rows = [plain[i].tolist() for i in range(len(self.texts))]
+        assert [ragged[i].tolist() for i in range(len(ragged))] == rows[::-1] + rows
+        del seen[:]
+        tokenise(newer[3:], tiny_tokenizer(), 9, tmp_path, ("a text whose file is gone",))
+        assert seen == [*newer[3:]]  # without the earlier file all are
+
     def test_is_read_the_second_time(self, tmp_path, monkeypatch):
         first = self.read(tmp_path)
         monkeypatch.setattr(module.Ragged, "from_rows", None)  # nothing can be tokenised any more
