@@ -36,6 +36,9 @@ class AnswerConfig:
         target: with --text, the end that is asked for: tail (default) or head.
         top_k: number of answers.
         new: leave out triples that are already in the graph.
+        coverage: instead of the best top_k, give the smallest set that holds the true answer of so many such questions: 0.9 for 90
+            in 100; learned on validation.
+        max_set: with --coverage, the largest set that is given; where more would be needed, none is sure.
         batch: a file of questions, one a line: HEAD<tab>RELATION<tab>? or ?<tab>RELATION<tab>TAIL, or a JSON object
             with relation and one of head, tail and text (with a text, perhaps target). `-` reads them from stdin.
         skip_bad: answer the good lines of such a file where others are none; the exit status is that of an error.
@@ -55,6 +58,8 @@ class AnswerConfig:
     target: Literal["head", "tail"] | None = None
     top_k: int = 10
     new: bool = False
+    coverage: float | None = None
+    max_set: int = 100
     batch: str | None = None
     skip_bad: bool = False
     json: bool = False
@@ -95,7 +100,8 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         questions, bad = read_questions(model, *lines_of(config.batch))
     if bad and not config.skip_bad:
         raise PmdError(bad + f"; --skip-bad answers the other {len(questions)}" * bool(questions))
-    for answers in model.answer_all(questions, top_k=config.top_k, new=config.new):
+    options = {"top_k": config.top_k, "new": config.new, "coverage": config.coverage, "max_set": config.max_set}
+    for answers in model.answer_all(questions, **options):
         yield json.dumps(answers.to_dict(), ensure_ascii=False) if config.json else table(answers)
     if bad:
         raise PmdError(f"not answered: {bad}")
@@ -119,9 +125,26 @@ def table(answers: Answers) -> str:
 
     text = answers.text if answers.text is None else f"“{answers.text}”"
     ends = {part: "?" if part == answers.target else text or label(getattr(answers, part)) for part in ("head", "tail")}
+    columns = {"rank": "right", "name": "left", "id": "left", "score": "right", "probability": "right", "known": "left"}
     rows = [
-        (answer.rank, answer.name, answer.id, f"{answer.score:.4f}", ", ".join(answer.known))
+        (
+            answer.rank,
+            answer.name,
+            answer.id,
+            f"{answer.score:.4f}",
+            percent(answer.probability),
+            ", ".join(answer.known),
+        )
         for answer in answers.answers
     ]
-    body = markdown(("rank", "name", "id", "score", "known"), rows, ("right", "left", "left", "right", "left"))
-    return f"({ends['head']}, {label(answers.relation)}, {ends['tail']})\n\n{body if rows else 'no answers'}\n"
+    if not any(row[4] for row in rows):  # nothing was learned
+        del columns["probability"]
+        rows = [row[:4] + row[5:] for row in rows]
+    nothing = answers.answer_set.unsure if answers.answer_set else "no answers"
+    body = markdown(tuple(columns), rows, tuple(columns.values())) if rows else nothing
+    return f"({ends['head']}, {label(answers.relation)}, {ends['tail']})\n\n{body}\n"
+
+
+def percent(probability: float | None) -> str:
+    """A probability as a table shows it; nothing for None."""
+    return "" if probability is None else f"{probability:.1%}"

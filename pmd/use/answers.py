@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pmd.core.errors import PmdError
+from pmd.trust.calibration import AnswerSet
+from pmd.use.calibrated import GivesProbabilities
 from pmd.use.index import Index
 from pmd.use.judging import JudgesTriples
 
@@ -26,13 +28,17 @@ QUESTIONS_PER_BLOCK = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """An entity: its rank, from 1, its id and name, its score, and the splits that have the completed triple."""
+    """An entity: its rank, from 1, its id and name, its score, and the splits that have the completed triple.
+
+    `probability` is how often such a triple holds (`pmd.trust.odds`); None where the index has learned none.
+    """
 
     rank: int
     id: str
     name: str
     score: float
     known: tuple[str, ...]
+    probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Question:
 class Answers(Sequence):
     """The answers to a question, best first.
 
-    `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`.
+    `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`. `answer_set` says
+    what is known of the answers as a set, where a coverage was asked for; if it says why none is sure, there are no answers.
     """
 
     target: Target
@@ -59,6 +66,7 @@ class Answers(Sequence):
     tail: tuple[str, str] | None
     text: str | None
     answers: tuple[Answer, ...]
+    answer_set: AnswerSet | None = None
 
     def __getitem__(self, index):
         return self.answers[index]
@@ -76,7 +84,10 @@ class Answers(Sequence):
         for answer in self.answers:
             entity = answer.name if answer.name == answer.id else f"{answer.name} ({answer.id})"
             known = f"  known: {', '.join(answer.known)}" if answer.known else ""
-            lines.append(f"{answer.rank:>4}  {answer.score:8.4g}  {entity}{known}")
+            odds = "" if answer.probability is None else f"  {answer.probability:6.1%}"
+            lines.append(f"{answer.rank:>4}  {answer.score:8.4g}{odds}  {entity}{known}")
+        if self.answer_set is not None and self.answer_set.unsure:
+            lines.append(self.answer_set.unsure)
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,10 +95,11 @@ class Answers(Sequence):
         pairs = {part: getattr(self, part) for part in ("head", "relation", "tail")}
         triple = {part: pair and {"id": pair[0], "name": pair[1]} for part, pair in pairs.items()}
         answers = [{**asdict(answer), "known": list(answer.known)} for answer in self.answers]
-        return {"target": self.target, **triple, "text": self.text, "answers": answers}
+        more = {} if self.answer_set is None else {"answer_set": asdict(self.answer_set)}
+        return {"target": self.target, **triple, "text": self.text, "answers": answers, **more}
 
 
-class AnsweringModel(JudgesTriples):
+class AnsweringModel(GivesProbabilities, JudgesTriples):
     """A model that answers questions; a subclass gives `scores`."""
 
     open_index: Callable[[], Index] | None
@@ -123,6 +135,8 @@ class AnsweringModel(JudgesTriples):
         target: Target | None = None,
         top_k: int = 10,
         new: bool = False,
+        coverage: float | None = None,
+        max_set: int = 100,
     ) -> Answers:
         """The best completions of (head, relation, ?) or (?, relation, tail).
 
@@ -133,12 +147,15 @@ class AnsweringModel(JudgesTriples):
             target: with `text`, the missing end: `tail` (default) or `head`.
             top_k: how many answers.
             new: leave out triples that are already in a split.
+            coverage: instead of the best `top_k`, the smallest set that holds the true answer of so many such questions, 0.9 for
+                90 in 100; no answers where none is sure.
+            max_set: with `coverage`, the largest set that is given.
 
         Raises:
             PmdError: for a name that nothing has or that several have, and unless exactly one entity is known.
         """
         question = self.question(head=head, relation=relation, tail=tail, text=text, target=target)
-        return next(self.answer_all([question], top_k=top_k, new=new))
+        return next(self.answer_all([question], top_k=top_k, new=new, coverage=coverage, max_set=max_set))
 
     def question(self, **parts: str | None) -> Question:
         """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
@@ -160,16 +177,29 @@ class AnsweringModel(JudgesTriples):
         if not text.strip():
             raise PmdError("text: it is empty; describe the entity")
 
-    def answer_all(self, questions: Sequence[Question], *, top_k: int = 10, new: bool = False) -> Iterator[Answers]:
+    def answer_all(
+        self,
+        questions: Sequence[Question],
+        *,
+        top_k: int = 10,
+        new: bool = False,
+        coverage: float | None = None,
+        max_set: int = 100,
+    ) -> Iterator[Answers]:
         """The answers to each question; questions are scored in blocks."""
-        if top_k < 1:
-            raise PmdError(f"top_k: {top_k} answers are none; ask for at least 1")
+        for name, number in (("top_k", top_k), ("max_set", max_set)):
+            if number < 1:
+                raise PmdError(f"{name}: {number} answers are none; ask for at least 1")
+        if coverage is not None:
+            self.check_coverage(questions, coverage)
         for start in range(0, len(questions), QUESTIONS_PER_BLOCK):
             block = questions[start : start + QUESTIONS_PER_BLOCK]
             for question, scores in zip(block, self.answer_scores(block)):
-                yield self._answers(question, scores, top_k, new)
+                yield self._answers(question, scores, top_k, new, coverage, max_set)
 
-    def _answers(self, question: Question, scores: np.ndarray, top_k: int, new: bool) -> Answers:
+    def _answers(
+        self, question: Question, scores: np.ndarray, top_k: int, new: bool, coverage: float | None, max_set: int
+    ) -> Answers:
         if np.isnan(scores).any():
             raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
         index, known, split_bits = self.index, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -177,17 +207,28 @@ class AnsweringModel(JudgesTriples):
             known, split_bits = index.known_answers(question.target, question.entity, question.relation)
             if index.subgraphs is not None and (subgraph := index.subgraphs[question.entity]):
                 scores = np.where(index.subgraphs == subgraph, scores, -np.inf)
+        probabilities = self.probabilities(question, scores, known)
         if new and len(known):
             scores = scores.copy()
             scores[known] = -np.inf
+        answer_set = None
+        if coverage is not None:
+            scores, answer_set = self.answer_set(question, scores, coverage, max_set, new=new)
         bits_of = dict(zip(known.tolist(), split_bits.tolist()))
         answers = tuple(
-            Answer(rank, *index.entities.pair(entity), float(scores[entity]), index.split_names(bits_of.get(entity, 0)))
-            for rank, entity in enumerate(best_entities(scores, top_k).tolist(), 1)
+            Answer(
+                rank,
+                *index.entities.pair(entity),
+                float(scores[entity]),
+                index.split_names(bits_of.get(entity, 0)),
+                None if probabilities is None else float(probabilities[entity]),
+            )
+            for rank, entity in enumerate(best_entities(scores, top_k if coverage is None else max_set).tolist(), 1)
         )
         entity = None if question.entity is None else index.entities.pair(question.entity)
         head, tail = (None, entity) if question.target == "head" else (entity, None)
-        return Answers(question.target, head, index.relations.pair(question.relation), tail, question.text, answers)
+        relation = index.relations.pair(question.relation)
+        return Answers(question.target, head, relation, tail, question.text, answers, answer_set)
 
 
 def _missing_end(known: str, target: str | None) -> Target:

@@ -38,7 +38,7 @@ METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "indu
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
 TEXT_METADATA = ("frame", "pad", "max_length")
 """Keys that only the index of a model that reads texts has."""
-LEARNED = ("judge",)
+LEARNED = ("judge", "odds")
 """Keys with what was learned from the model's scores on validation: a cropped model learns it anew."""
 Columns = dict[str, np.ndarray]
 FileStats = dict[str, list[int]]

@@ -19,7 +19,9 @@ from pmd.core.files import READ_ONLY, write_folder, write_json
 from pmd.core.types import TARGETS
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.catalogue import FAMILIES, Family
+from pmd.trust.calibration import learn_calibration
 from pmd.use.index import (
     COLUMNS,
     FORMAT,
@@ -69,6 +71,7 @@ def build_index(
     def fill(folder: Path) -> None:
         more, own = family.load_use().write_part(folder, model, graph, cache, earlier)
         _write(folder, columns | own, metadata | more)
+        _add_learned(Index(folder, model), model)
 
     return Index(write_index(model, fill), model)
 
@@ -77,21 +80,33 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
     """Write an index into the folder of a model that is the first `width` dimensions of the index's own."""
 
     def fill(folder: Path) -> None:
-        more, own = FAMILIES[index.metadata["kind"]].load_use().crop_part(index, folder, model, width)
+        family = FAMILIES[index.metadata["kind"]]
+        more, own = family.load_use().crop_part(index, folder, model, width)
         metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
-        metadata |= _model_metadata(model) | more
-        if own:
-            _write(folder, {**load_file(index.folder / COLUMNS), **own}, metadata)
-        else:
-            shutil.copyfile(index.folder / COLUMNS, folder / COLUMNS)
-            write_json(folder / "index.json", metadata)
+        columns = {name: column for name, column in load_file(index.folder / COLUMNS).items() if not _is_learned(name)}
+        _write(folder, columns | own, metadata | _model_metadata(model) | more)
+        _add_learned(Index(folder, model), model)
 
     write_index(model, fill)
 
 
+def _add_learned(index: Index, model: Path) -> None:
+    """Learn of a model, by the scores of its answers, what its index says beside them."""
+    settings = stored_settings(model)
+    answering = ranking_family(settings, model).load_use().open_model(model, settings, lambda: index)
+    facts, columns = learn_calibration(answering)
+    _write(index.folder, {**load_file(index.folder / COLUMNS), **columns}, index.metadata | {"odds": facts})
+
+
+def _is_learned(column: str) -> bool:
+    return column.partition("_")[0] in LEARNED
+
+
 def _write(folder: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
-    """Write columns and metadata, which comes last."""
-    save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, folder / COLUMNS)
+    """Write columns and metadata, which comes last. An index that is open goes on reading the columns that it had."""
+    new = folder / f"new-{COLUMNS}"
+    save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, new)
+    new.replace(folder / COLUMNS)
     write_json(folder / "index.json", metadata)
 
 

@@ -26,6 +26,7 @@ from pmd.settings.shared import DataConfig
 from pmd.use import index_writer
 from pmd.use import load as trained
 from pmd.use.embedding_models import TrainedKge
+from pmd.use.index import LEARNED
 
 from ..markdown import cells_of
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
@@ -196,7 +197,7 @@ def test_json_and_nothing_else(run, capsys):
         "text": None,
     }
     assert [answer["rank"] for answer in found["answers"]] == [1, 2, 3]
-    assert found["answers"][0].keys() == {"rank", "id", "name", "score", "known"}
+    assert found["answers"][0].keys() == {"rank", "id", "name", "score", "known", "probability"}
 
 
 def test_a_file_of_questions(run, tmp_path, capsys, monkeypatch):
@@ -471,7 +472,7 @@ def test_an_index_that_lacks_something_is_broken(run):
     first_answer(run)
     file = run / "narrow" / "index" / "index.json"
     facts = json.loads(file.read_text())
-    needed = {*facts} - {"format"}
+    needed = {*facts} - {"format", *LEARNED}
     assert len(needed) == (14 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))

@@ -1,0 +1,104 @@
+"""What the validation split teaches about a model's answers: their probabilities, and sets of a coverage.
+
+It is learned once, when an index is built, and stored there: columns whose names begin with `odds_`, and one key of index.json. Of an
+inductive data set each of the two graphs has its own, from its own validation split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pmd.trust.answer_sets import AnswerSets
+from pmd.trust.held_out import HeldOut, held_out, held_out_triples
+from pmd.trust.odds import Odds, learn, probability
+from pmd.trust.sides import Asked
+
+MAX_TRIPLES = 4096
+"""Validation triples that are asked in both directions, at most."""
+FOLDS = 5
+FEWEST = 20
+"""Validation questions that anything is learned from, at least."""
+SPLITS = ("valid", "inductive_valid")
+"""The validation splits: of the graph, and of the other one of an inductive data set."""
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class AnswerSet:
+    """What is known of the set of a question: the coverage that was asked for, its `size`, and why none of its entities is given,
+    `""` where they are."""
+
+    coverage: float
+    size: int
+    unsure: str
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Probabilities and sets. `new_sets` are those among the candidates that the graph does not know as answers, `all_sets` those
+    among all."""
+
+    odds: Odds
+    new_sets: AnswerSets
+    all_sets: AnswerSets
+
+    @classmethod
+    def of(cls, filtered: HeldOut, unfiltered: HeldOut, num_relations: int) -> Calibration:
+        """What held-out questions show."""
+        folds = np.random.default_rng(0).permutation(len(filtered)) % FOLDS
+        new, every = np.empty(len(filtered)), np.empty(len(filtered))
+        for fold in range(FOLDS):
+            rows, odds = folds == fold, learn(filtered[folds != fold], num_relations)
+            new[rows] = odds.held_out_logits(filtered[rows])[0]
+            every[rows] = odds.held_out_logits(unfiltered[rows])[0]
+        return cls(learn(filtered, num_relations), *(AnswerSets(filtered.groups, logits) for logits in (new, every)))
+
+    def probabilities(self, scores: np.ndarray, known: np.ndarray, group: int) -> np.ndarray:
+        """The probabilities (n,) of all entities, by their scores (n,), as answers to a question of which the graph knows the
+        answers `known` (k,); 0 for a score of -inf."""
+        is_rival = scores > -np.inf
+        is_rival[known] = False
+        return probability(self.odds.logits(scores, is_rival, group))
+
+    def members(self, scores: np.ndarray, group: int, coverage: float, *, new: bool) -> np.ndarray:
+        """Which entities (n,) are in the set of such a coverage, by their scores (n,); if it is of `new` ones, the scores of known
+        answers are -inf."""
+        candidates = scores > -np.inf
+        sets = self.new_sets if new else self.all_sets
+        threshold = sets.threshold(group, coverage, len(self.odds.scales) // 2)
+        return candidates & (self.odds.logits(scores, candidates, group) >= threshold)
+
+    @classmethod
+    def stored(cls, column: Callable[[str], np.ndarray], split: str) -> Calibration:
+        """That of a validation split, by the columns of an index."""
+        parts = {"odds": Odds, "new_sets": AnswerSets, "all_sets": AnswerSets}
+        names = {name: [field.name for field in fields(part)] for name, part in parts.items()}
+        return cls(*(parts[name](*(column(f"odds_{split}_{name}_{key}") for key in names[name])) for name in parts))
+
+    def columns(self, split: str) -> Columns:
+        """What `stored` reads."""
+        return {
+            f"odds_{split}_{name}_{key}": column
+            for name, part in vars(self).items()
+            for key, column in vars(part).items()
+        }
+
+
+def learn_calibration(model: Asked) -> tuple[dict[str, Any], Columns]:
+    """What the validation splits teach about a model: the value of `odds` in index.json, and columns. The value names the splits
+    that taught something, and says why others did not."""
+    index, columns = model.index, {}
+    facts: dict[str, Any] = {"splits": {}, "missing": {}}
+    for split in SPLITS if index.metadata["inductive"] else SPLITS[:1]:
+        number = 2 * len(held_out_triples(index, [split]))
+        if number < FEWEST:
+            facts["missing"][split] = f"the split {split} has {number} questions, and {FEWEST} are needed"
+            continue
+        filtered, unfiltered = held_out(model, [split], MAX_TRIPLES)
+        columns |= Calibration.of(filtered, unfiltered, index.num_relations).columns(split)
+        facts["splits"][split] = len(filtered)
+    return facts, columns

@@ -1,0 +1,79 @@
+"""Questions whose answers have a probability, and sets of a coverage (`pmd.trust.calibration`): with NumPy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pmd.core.errors import PmdError
+from pmd.trust.calibration import SPLITS, AnswerSet, Calibration
+
+if TYPE_CHECKING:
+    from pmd.use.answers import Question
+    from pmd.use.index import Index
+
+
+class GivesProbabilities:
+    """What a model that answers questions has learned of its answers on validation."""
+
+    index: Index
+    is_whole: bool
+
+    @cached_property
+    def _calibrations(self) -> dict[str, Calibration]:
+        """By validation split. None for some dimensions of a model, whose scores are others."""
+        splits = self.index.metadata.get("odds", {}).get("splits", ()) if self.is_whole else ()
+        return {split: Calibration.stored(self.index.column, split) for split in splits}
+
+    def calibration(self, question: Question) -> Calibration | None:
+        """What validation taught about such questions; None if nothing."""
+        return self._calibrations.get(self._validated_by(question)) or self._calibrations.get(SPLITS[0])
+
+    def group(self, question: Question) -> int:
+        """Relation and direction of a question, as in `pmd.trust.held_out.HeldOut`."""
+        return question.relation + self.index.num_relations * (question.target == "tail")
+
+    def probabilities(self, question: Question, scores: np.ndarray, known: np.ndarray) -> np.ndarray | None:
+        """The probabilities (n,) of all entities as answers to a question of which the graph knows the answers `known` (k,); None
+        if nothing was learned of such questions."""
+        calibration = self.calibration(question)
+        return None if calibration is None else calibration.probabilities(scores, known, self.group(question))
+
+    def check_coverage(self, questions: Sequence[Question], coverage: float) -> None:
+        """PmdError for a coverage that is none, and for a model that has learned nothing of its answers."""
+        if not 0 < coverage < 1:
+            raise PmdError(f"coverage: {coverage:g} is none; give a share between 0 and 1, such as 0.9")
+        without = next((question for question in questions if self.calibration(question) is None), None)
+        if without is not None:
+            raise PmdError(f"coverage: {self._why_uncalibrated(self._validated_by(without))}")
+
+    def answer_set(
+        self, question: Question, scores: np.ndarray, coverage: float, max_set: int, *, new: bool
+    ) -> tuple[np.ndarray, AnswerSet]:
+        """The scores (n,) of the entities in the set of a question, -inf for all others, and what is known of the set. It has none
+        where more than `max_set` would be needed, or where no entity is likely enough."""
+        calibration = self.calibration(question)
+        members = calibration.members(scores, self.group(question), coverage, new=new)
+        size, unsure = int(members.sum()), ""
+        if not size:
+            unsure = f"none is sure: no answer is likely enough for a coverage of {coverage:.0%}"
+        elif size > max_set:
+            unsure = f"none is sure: {size:,} answers would be needed for a coverage of {coverage:.0%}, more than {max_set:,}"
+        return np.where(members & (not unsure), scores, -np.inf), AnswerSet(coverage, size, unsure)
+
+    def _validated_by(self, question: Question) -> str:
+        subgraphs = self.index.subgraphs
+        is_other = subgraphs is not None and question.entity is not None and subgraphs[question.entity] == 2
+        return SPLITS[int(is_other)]
+
+    def _why_uncalibrated(self, split: str) -> str:
+        if not self.is_whole:
+            return "it was learned for all dimensions of the model; crop it (pmd crop) and ask the crop, or leave out --width"
+        rebuild = f"rebuild it with its graph: pmd answer {self.index.model} --build"
+        if "odds" not in self.index.metadata:
+            return f"{self.index.folder} is older than probabilities; {rebuild}"
+        why = self.index.metadata["odds"]["missing"].get(split, "nothing was learned")
+        return f"{why}; add validation triples to the graph and build the index anew"
