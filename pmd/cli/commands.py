@@ -81,8 +81,13 @@ COMMANDS = Group(
             text="from any file of triples to models that answer, in the time you have",
             config="pmd.api.fitting.fit:FitConfig",
             function="pmd.api.fitting.fit:fit_command",
-            examples=("pmd fit edges.tsv --minutes 10", "pmd fit kg.csv --kind text --dry-run"),
+            examples=(
+                "pmd fit edges.tsv --minutes 10",
+                "pmd fit kg.csv --kind text --dry-run",
+                "pmd fit newer --from RUN",
+            ),
             positional=("data.path",),
+            short={"--from": "--from_run"},
         ),
         "progressive": StagesCommand(
             text="distil a text model, grade by grade; by default with the config pmd/world",

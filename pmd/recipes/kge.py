@@ -76,7 +76,7 @@ class KgeRun(RankingRun):
             warn_of_untrained(graph, split, entities=True)
         for stage in pending:
             encoder_options(config, graph, stage.encoder)
-            if stage.load:
+            if stage.load or (stage.start and stage.start not in self.stages):
                 check_load(stage, graph, config)
         self.orders = {}
         return graph
@@ -120,7 +120,7 @@ class KgeRun(RankingRun):
         """Train the model of a stage; returns it, and how its training went."""
         config, graph = self.config, self.data
         set_seed(seed)
-        model = load_model(self.run.folder / stage.start) if stage.start else new_model(config, graph, stage)
+        model = self.start_of(stage)
         model.to(self.accelerator.device)
         examples = collator(config, graph, seed)
         progress = self.fit(
@@ -135,6 +135,14 @@ class KgeRun(RankingRun):
         if progress.best_epoch >= 0:
             training |= {"best_epoch": progress.best_epoch, "valid_mrr": progress.best}
         return model, training
+
+    def start_of(self, stage: KgeStageConfig) -> KgeModel:
+        """What a stage begins with: a new model, that of an earlier stage, or one of the same graph from elsewhere."""
+        if stage.start in self.stages:
+            return load_model(self.run.folder / stage.start)
+        if not stage.start:
+            return new_model(self.config, self.data, stage)
+        return load_for(stage.start, self.data)
 
     def objective(self, stage: KgeStageConfig, model: KgeModel) -> Objective:
         """The objective of a stage; its models have sparse gradients if the optimiser wants them."""
@@ -222,14 +230,14 @@ class KgeRun(RankingRun):
 
 def check_load(stage: KgeStageConfig, graph: KnowledgeGraph, config: KgeConfig) -> None:
     """Refuse a model to load that does not fit the run."""
-    key = f"stages ({stage.name}).load"
-    check_folder(key, stage.load)
-    stored, wanted = load_for(stage.load, graph), untrained(config, graph, stage)
+    key, folder = (f"stages ({stage.name}).{'load' if stage.load else 'start'}", stage.load or stage.start)
+    check_folder(key, folder)
+    stored, wanted = load_for(folder, graph), untrained(config, graph, stage)
     for name in ("name", "dim", "norm", "reciprocal", "unit_entities", "encoder"):
         ours, theirs = getattr(wanted, name), getattr(stored, name)
         if ours != theirs:
             setting = "interaction" if name == "name" else name
-            raise PmdError(f"{key}: '{stage.load}' has {setting} {theirs}, this stage {ours}; load another model")
+            raise PmdError(f"{key}: '{folder}' has {setting} {theirs}, this stage {ours}; load another model")
 
 
 def taught_by(stage: KgeStageConfig) -> str:

@@ -14,7 +14,10 @@ from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
 from pmd.core.printing import printable
 from pmd.core.run import Run
+from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.models.families import family_of, stored_settings
 from pmd.models.kge.as_products import product_tables
+from pmd.models.kge.folder import load_for
 from pmd.models.kge.model import KgeModel
 from pmd.recipes.fuse import PART, STAGE, fuse_stage, load_parts, weigh, write_table
 from pmd.recipes.kge import train_kge
@@ -23,6 +26,7 @@ from pmd.settings.kge import KgeConfig
 from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.parse import read_config
 from pmd.settings.text import ProgressiveConfig
+from pmd.use.locate import locate
 
 EMBEDDING = "embedding"
 """The folder of the run of the embedding model."""
@@ -78,3 +82,14 @@ def add_structure(config: ProgressiveConfig, run: Run) -> None:
     write_table(run, weighed, options)
     said = f"{STAGE}: {PART} and {grades[-1]} -> {run.folder / STAGE}\n\n{weighed.rules.markdown()}\n"
     print(printable(said), file=sys.stderr, flush=True)
+
+
+def structure_of(folder: str, graph: KnowledgeGraph) -> KgeModel:
+    """The embedding model of a run or of a stage's folder. PmdError if it is none, or of another graph."""
+    try:
+        model = locate(folder)
+        if family_of(stored_settings(model), model).name != "embedding":
+            raise PmdError(f"'{model}' is no embedding model; give the folder of one")
+        return load_for(model, graph).eval()
+    except PmdError as error:
+        raise PmdError(f"distill.structure: {str(error).removeprefix('model: ')}") from None

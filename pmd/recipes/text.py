@@ -5,6 +5,7 @@ PMD, section 1.3 of the method notes. A run is a list of stages (`pmd.recipes.st
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,14 +26,13 @@ from pmd.distill.teacher_vectors import ask_once
 from pmd.distill.text_supervised import Supervised, TextSetup
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.width_ranking import ranks_widths
-from pmd.models.families import family_of, num_parameters, stored_settings
-from pmd.models.kge.folder import load_for
+from pmd.models.families import num_parameters
 from pmd.models.kge.model import KgeModel
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, encode_texts
-from pmd.models.text.start import depth_of, start
+from pmd.models.text.start import depth_of, start, trained_settings
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
 from pmd.models.text.teachers import described_teacher, load_teacher, reads_alike, teacher_depth
 from pmd.recipes.ranking import RankingRun, load_data, ranking_options, write_ranks
@@ -42,7 +42,6 @@ from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.settings.text_stages import check_progressive, resolve_stages
-from pmd.use.locate import locate
 
 TEACHER_VECTORS = "teacher.vectors"
 """The folder beside those of the stages' checkpoints, whose names have no dots."""
@@ -83,7 +82,10 @@ class TextRun(RankingRun):
     def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:
         config = self.config
         graph = load_data(config)
-        self.origin = TextModel(*start(config.encoder, graph, config.seed))
+        is_trained = trained_settings(config.encoder.name) is not None
+        self.origin = (
+            load_model(config.encoder.name) if is_trained else TextModel(*start(config.encoder, graph, config.seed))
+        )
         if config.encoder.widths is not None:
             width = self.origin.model.dim
             check_widths("encoder.widths", config.encoder.widths, width, "the width of encoder.name")
@@ -94,6 +96,8 @@ class TextRun(RankingRun):
             if stage.load:
                 check_load(stage, self.reader(stage), self.copied_with_widths(stage))
         if config.distill.structure is not None:
+            from pmd.recipes.structure import structure_of
+
             self.structure = structure_of(config.distill.structure, graph).to(self.accelerator.device)
         if config.train.lora is not None:
             adapter_targets(self.origin.model, config.train.lora)
@@ -124,6 +128,12 @@ class TextRun(RankingRun):
     def reader(self, stage: StageConfig) -> TextModel:
         """A model that reads as that of a stage does."""
         return self.other if self.is_other(stage) else self.origin
+
+    def goes_on(self, stage: StageConfig) -> bool:
+        """Whether a stage begins with all of a text model that is trained already, its temperature and widths included."""
+        name, widths = self.config.encoder.name, self.config.encoder.widths
+        whole = stage.layers == self.origin.model.depth and stage.init == "pretrained" and not stage.pretrained_layers
+        return whole and widths in (None, list(self.origin.model.widths)) and trained_settings(name) is not None
 
     def text_of(self, stage: StageConfig) -> GraphText:
         """The graph's texts in the tokens of a stage."""
@@ -223,6 +233,8 @@ class TextRun(RankingRun):
         source = teacher if stage.init == "teacher" else self.origin.model
         if self.is_other(stage):
             student = load_teacher(config.teacher, self.other, seed)
+        elif self.goes_on(stage):
+            student = copy.deepcopy(self.origin.model)
         elif stage.layers:
             student = student_of(source, self.starting_layers(stage), config.encoder.widths)
         else:
@@ -313,17 +325,6 @@ class TextRun(RankingRun):
 def structure_words(stage: StageConfig) -> str:
     """How much of what teaches a stage is structure, for the banner."""
     return f", structure {stage.structure_share:g}" if stage.structure_share else ""
-
-
-def structure_of(folder: str, graph: KnowledgeGraph) -> KgeModel:
-    """The embedding model of a run or of a stage's folder. PmdError if it is none, or of another graph."""
-    try:
-        model = locate(folder)
-        if family_of(stored_settings(model), model).name != "embedding":
-            raise PmdError(f"'{model}' is no embedding model; give the folder of one")
-        return load_for(model, graph).eval()
-    except PmdError as error:
-        raise PmdError(f"distill.structure: {str(error).removeprefix('model: ')}") from None
 
 
 def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:

@@ -73,7 +73,7 @@ def check_encoders(config: KgeConfig) -> None:
 def check_encoder(stage: KgeStageConfig, key: str, config: KgeConfig, earlier: Mapping[str, KgeStageConfig]) -> None:
     """Refuse an encoder that is unknown, or that cannot do what the stage asks."""
     row = lookup(ENTITY_ENCODERS, stage.encoder, f"{key}.encoder")
-    if stage.start and earlier[stage.start].encoder != stage.encoder:
+    if stage.start in earlier and earlier[stage.start].encoder != stage.encoder:
         raise PmdError(
             f"{key}.encoder: '{stage.start}' has {earlier[stage.start].encoder}; start from one that has {row.name}"
         )

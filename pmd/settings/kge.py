@@ -136,7 +136,8 @@ class KgeStageConfig:
         name: folder in the run.
         dim: width.
         teacher: name of an earlier stage that gives soft labels; default none.
-        start: name of an earlier stage of the same width whose weights are the start; default random.
+        start: an earlier stage of the same width whose weights are the start, by name, or the folder of a trained model of
+            the same graph; default random.
         release: the teacher learns too (stage 2 of DualDE).
         method: how it is trained; default `med` where there are widths, `dualde` where there is a teacher, or else
             `supervised`: labels alone.

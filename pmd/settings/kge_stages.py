@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import INTERACTIONS, METHODS, lookup
@@ -134,10 +135,12 @@ def _epochs(key: str, epochs: float | None, usual: int) -> int:
 def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageConfig]) -> None:
     for setting in ("teacher", "start", "crop"):
         name = getattr(stage, setting)
-        if name is not None and name not in earlier and (setting, name) != ("teacher", OWN):
+        given = (setting == "teacher" and name == OWN) or (setting == "start" and is_folder(stage.start))
+        if name is not None and name not in earlier and not given:
             raise PmdError(f"{key}.{setting}: no earlier stage '{name}'; there is {', '.join(earlier) or 'none'}")
-    if stage.start and earlier[stage.start].dim != stage.dim:
-        raise PmdError(f"{key}.start: '{stage.start}' has dim {earlier[stage.start].dim}, not {stage.dim}")
+    begins = earlier.get(stage.start)
+    if begins and begins.dim != stage.dim:
+        raise PmdError(f"{key}.start: '{stage.start}' has dim {begins.dim}, not {stage.dim}")
     if stage.load and (stage.teacher or stage.start):
         raise PmdError(f"{key}.load: a loaded model is not trained; leave out teacher and start")
     if stage.crop:
@@ -146,7 +149,7 @@ def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageCon
         raise PmdError(f"{key}.order: nothing is cropped; name a stage in crop")
     if stage.widths is not None:
         check_widths(f"{key}.widths", stage.widths, stage.dim)
-        if stage.load or (stage.start and earlier[stage.start].widths != stage.widths):
+        if stage.load or (begins and begins.widths != stage.widths):
             raise PmdError(f"{key}.widths: '{stage.load or stage.start}' brings widths of its own; leave them out")
         if stage.med.draw > len(stage.widths):
             raise PmdError(f"med.draw: {stage.med.draw} of {len(stage.widths)} widths cannot be drawn; 0 takes all")
@@ -164,6 +167,11 @@ def _check_stage(stage: KgeStageConfig, key: str, earlier: dict[str, KgeStageCon
         numbers_at(stage, "constraint", "adversarial", prefix=f"{key}."),
         numbers_at(stage, "margin", prefix=f"{key}."),
     )
+
+
+def is_folder(start: str | None) -> bool:
+    """Whether a stage starts from a model's folder, and not from an earlier stage."""
+    return start is not None and (Path(start).expanduser() / "config.json").is_file()
 
 
 def _check_loss(stage: KgeStageConfig, key: str, config: KgeConfig) -> None:

@@ -25,7 +25,8 @@ class EncoderConfig:
 
     Args:
         name: `scratch` (random weights, vocabulary from the graph's texts), a Hub id, a local folder, or
-            `package:NAME/FOLDER` for weights that an installed Python package carries.
+            `package:NAME/FOLDER` for weights that an installed Python package carries. The folder of a trained text model
+            is that model, which goes on to learn and reads as it did.
         layers: depth of a `scratch` encoder; others keep their own.
         hidden_size: width of a `scratch` encoder.
         heads: attention heads of a `scratch` encoder.

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from pmd.api.fitting.go_on import model_of, plan_from
 from pmd.api.fitting.plan import Plan, in_words, plans
 from pmd.api.graphs import data_settings
 from pmd.api.runs import TrainedRun, progressive, train
@@ -29,6 +30,7 @@ from pmd.data.graphs.profile import number_named
 from pmd.data.graphs.sources import remarks_on
 from pmd.data.graphs.split import Shares
 from pmd.evaluation.tables import ranking_cells, table_of
+from pmd.recipes.update.command import newer_data
 from pmd.settings.shared import DataConfig
 
 COMMANDS = {"text": "progressive", "embedding": "train"}
@@ -46,6 +48,8 @@ class FitConfig:
             fits the time, one or both.
         runs: folder of the run folders.
         seed: of everything random.
+        from_run: (--from) a run, or a stage's folder in one, whose last model goes on to learn, by the settings that it had, for
+            a third of its epochs at most; rows of an embedding are taken by id.
         report: write a web page about the runs.
         dry_run: print the settings as YAML, and train nothing.
     """
@@ -55,6 +59,7 @@ class FitConfig:
     kind: Literal["auto", "text", "embedding", "both"] = "auto"
     runs: str = "runs"
     seed: int = 0
+    from_run: str | None = None
     report: bool = True
     dry_run: bool = False
 
@@ -125,6 +130,8 @@ def fit(graph: Any = None, config: Any = None, **settings: Any) -> FitResult:
 
 def check(config: FitConfig) -> None:
     """PmdError for settings that cannot work."""
+    if config.from_run is not None and config.kind != "auto":
+        raise PmdError("kind: a run that goes on is of its own kind; leave it out")
     if not 0 < config.minutes < float("inf"):
         raise PmdError(f"minutes: {config.minutes} is no time; give a number above 0, such as 30")
 
@@ -137,9 +144,16 @@ def fitted(config: FitConfig) -> FitResult:
         config = dataclasses.replace(config, report=False)
         say("no report is written: its pictures need matplotlib (pip install 'pmd[report]')")
     source = _source(config.data.path)
+    model = None if config.from_run is None else model_of(config.from_run)
+    if model is not None:
+        config.data = newer_data(config.data, model)
     graph, data = _read(config)
     say(f"{'source':<11}{source}{_header(source, graph)}", *_understood(graph))
-    made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
+    if model is None:
+        made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
+    else:
+        shared = (data, config.minutes, config.runs, config.seed)
+        made, remarks = [plan_from(model, graph, *shared, dry_run=config.dry_run)], []
     say(*remarks, *(f"{plan.kind + ':':<11}{_described(plan)}" for plan in made))
     settings = {plan.kind: plan.config for plan in made}
     if config.dry_run:

@@ -86,9 +86,9 @@ def _fitting(graph: KnowledgeGraph, data: DataConfig, kind: str, budget: float, 
     plan = None
     shared = {"data": data, "runs": runs, "seed": seed}
     for config, fewest, most in (text_models if kind == "text" else _embeddings)(graph, shared):
-        step = seconds_per_step(_family(kind), config)
+        step = seconds_per_step(family_of_kind(kind), config)
         steps = math.ceil(len(graph.train) / config.train.batch_size)
-        ranking = _ranking_seconds(graph, config, step) if kind == "text" else 0.0
+        ranking = ranking_seconds(graph, config, step) if kind == "text" else 0.0
         epochs = int((budget - ranking) / (steps * step))
         chosen = max(1, min(most, epochs))
         reason = f"{chosen} epochs of {steps} steps, {step:.2g} s each here"
@@ -100,7 +100,7 @@ def _fitting(graph: KnowledgeGraph, data: DataConfig, kind: str, budget: float, 
     return plan
 
 
-def _family(kind: str) -> Any:
+def family_of_kind(kind: str) -> Any:
     if kind == "text":
         from pmd.recipes.text import TextRun
 
@@ -110,7 +110,7 @@ def _family(kind: str) -> Any:
     return KgeRun
 
 
-def _ranking_seconds(graph: KnowledgeGraph, config: ProgressiveConfig, step: float) -> float:
+def ranking_seconds(graph: KnowledgeGraph, config: ProgressiveConfig, step: float) -> float:
     """Encoding all entities and the queries of two splits: a step encodes four texts a triple, and its backward pass takes
     twice as long as its forward pass."""
     texts = graph.num_entities + 2 * (len(graph.valid) + len(graph.test))

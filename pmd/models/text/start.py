@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from transformers import (
 )
 
 from pmd.core.errors import PmdError, first_line
+from pmd.core.files import read_object
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.frames import frame_of
@@ -26,6 +28,7 @@ from pmd.data.texts.graph_text import LONGEST, entity_texts, relation_texts
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encoders import check_reading, longest_text, set_dropout
 from pmd.models.text.students import check_students
+from pmd.settings.catalogue import FAMILIES
 from pmd.settings.text import EncoderConfig
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -136,7 +139,15 @@ def depth_of(config: EncoderConfig) -> int:
     """Layers of the encoder that a run starts from, read from its config alone."""
     if config.name == "scratch":
         return config.layers
+    if (settings := trained_settings(config.name)) is not None:
+        return settings["encoder"]["num_hidden_layers"]
     return _config_of(config.name).num_hidden_layers
+
+
+def trained_settings(name: str) -> dict[str, Any] | None:
+    """The config.json of a folder that holds a trained text model; None for any other encoder."""
+    settings = read_object(Path(name) / "config.json", "restore it, or give another encoder.name")
+    return settings if settings.get("model_type") == FAMILIES["text"].model_type else None
 
 
 def _config_of(name: str) -> PreTrainedConfig:

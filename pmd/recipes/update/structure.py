@@ -24,7 +24,8 @@ from pmd.models.kge.model import KgeModel
 SAMPLE = 2000
 """Known facts beside those of the new entities."""
 BATCH = 1024
-PULL = 0.0
+PULL = 0.1
+"""Weight of the squared distance from where a row began, in units of the size of a known row's numbers, for each fact."""
 RATE = 0.05
 """Step size, as a share of the size of a known row's numbers."""
 
