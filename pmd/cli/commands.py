@@ -81,11 +81,7 @@ COMMANDS = Group(
             text="from any file of triples to models that answer, in the time you have",
             config="pmd.api.fitting.fit:FitConfig",
             function="pmd.api.fitting.fit:fit_command",
-            examples=(
-                "pmd fit edges.tsv --minutes 10",
-                "pmd fit kg.csv --kind text --dry-run",
-                "pmd fit newer --from RUN",
-            ),
+            examples=("pmd fit edges.tsv --minutes 10", "pmd fit newer --from runs/my_graph-…"),
             positional=("data.path",),
             short={"--from": "--from_run"},
         ),
