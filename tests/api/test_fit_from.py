@@ -89,6 +89,25 @@ def test_a_dry_run_prints_the_settings(folder, newer, tmp_path, quick, capsys):
     assert settings["stages"][0]["name"] == "complex"
 
 
+def test_facts_of_a_file_without_splits_keep_theirs(tmp_path, quick):
+    """What the model has learned is never tested, though the splits of a newer file are drawn anew."""
+    rows = [f"{a}\tcalls\t{(a * 7 + 3) % 40}\n{a}\tknows\t{(a * 5 + 1) % 40}\n" for a in range(40)]
+    file, runs = tmp_path / "edges.tsv", tmp_path / "runs"
+    file.write_text("".join(rows))
+    old = pmd.fit(file, runs=str(runs), minutes=0.05, report=False, kind="embedding")
+    file.write_text("".join(rows[::-1]) + "".join(f"new{a}\tcalls\t{a}\n" for a in range(12)))
+    run = pmd.update(old.runs["embedding"].folder, file, runs / "newer", threads=1)
+    changes = json.loads((run.folder / "update.json").read_text())["changes"]
+    assert all(
+        changes[f"facts, {split}"]["changed"] == 0 == changes[f"facts, {split}"]["gone"]
+        for split in ("train", "valid", "test")
+    )
+    assert sum(changes[f"facts, {split}"]["new"] for split in ("train", "valid", "test")) == 12
+    assert run.load().answer(head="new3", relation="calls").answers
+    on = pmd.fit(file, from_run=str(old.runs["embedding"].folder), runs=str(runs), minutes=0.05, report=False)
+    assert on.graph.checksum() == json.loads((run.folder / "update.json").read_text())["graph"]["checksum"]
+
+
 def test_what_cannot_go_on_is_refused(folder, newer, tmp_path, quick):
     with pytest.raises(PmdError) as error:
         pmd.fit(newer, from_run=str(tmp_path), minutes=1)

@@ -24,13 +24,14 @@ from pmd.core.errors import PmdError
 from pmd.core.printing import say
 from pmd.core.quiet import quiet
 from pmd.core.run import as_yaml
-from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import number_named
 from pmd.data.graphs.sources import remarks_on
 from pmd.data.graphs.split import Shares
 from pmd.evaluation.tables import ranking_cells, table_of
-from pmd.recipes.update.command import newer_data
+from pmd.recipes.update.changes import GraphState
+from pmd.recipes.update.command import index_of, newer_data
+from pmd.recipes.update.splits import is_split_here, keep_splits
 from pmd.settings.shared import DataConfig
 
 COMMANDS = {"text": "progressive", "embedding": "train"}
@@ -147,7 +148,7 @@ def fitted(config: FitConfig) -> FitResult:
     model = None if config.from_run is None else model_of(config.from_run)
     if model is not None:
         config.data = newer_data(config.data, model)
-    graph, data = _read(config)
+    graph, data = _read(config, model)
     say(f"{'source':<11}{source}{_header(source, graph)}", *_understood(graph))
     if model is None:
         made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
@@ -169,8 +170,9 @@ def fitted(config: FitConfig) -> FitResult:
     return FitResult(graph, settings, runs, best, page, _question(graph, runs[best].folder))
 
 
-def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
-    """The graph, and settings that load it again. A folder that lacks a split is written with its splits."""
+def _read(config: FitConfig, model: Path | None) -> tuple[KnowledgeGraph, DataConfig]:
+    """The graph, and settings that load it again. A folder that lacks a split is written with its splits; facts of the graph of
+    the `model` that goes on keep theirs."""
     from pmd.data.graphs.sources import load_graph
 
     with warnings.catch_warnings():
@@ -179,7 +181,8 @@ def _read(config: FitConfig) -> tuple[KnowledgeGraph, DataConfig]:
     path = Path(config.data.path).expanduser()
     if path.exists():
         config.data.path = str(path.resolve())
-    if any(note.startswith(SPLIT_HERE) for note in graph.notes):
+    if is_split_here(graph):
+        graph = graph if model is None else keep_splits(graph, GraphState.of_index(index_of(model)))
         return graph, settings_of(DataConfig, **data_settings(graph, config.runs, {}))
     return graph, config.data
 

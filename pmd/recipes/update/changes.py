@@ -115,8 +115,8 @@ class Changes:
             """Old triples in positions of now: −1 for what is gone."""
             return np.stack([entities[triples[:, 0]], relations[triples[:, 1]], entities[triples[:, 2]]], 1)
 
-        before = {name: _keys(now(triples), *sizes) for name, triples in old.splits.items()}
-        after = {name: _keys(triples, *sizes) for name, triples in new.splits.items()}
+        before = {name: keys_of(now(triples), *sizes) for name, triples in old.splits.items()}
+        after = {name: keys_of(triples, *sizes) for name, triples in new.splits.items()}
         known, remaining = (np.concatenate([*keys.values(), [-2]]) for keys in (before, after))
         added, moved, gone = {}, {}, {}
         for name, triples in new.splits.items():
@@ -128,7 +128,7 @@ class Changes:
         return added, moved, gone
 
 
-def _keys(triples: np.ndarray, num_entities: int, num_relations: int) -> np.ndarray:
+def keys_of(triples: np.ndarray, num_entities: int, num_relations: int) -> np.ndarray:
     """A number (n,) for each triple; −1 for one of which a part is gone."""
     keys = (triples[:, 0] * num_relations + triples[:, 1]) * num_entities + triples[:, 2]
     return np.where((triples < 0).any(1), -1, keys)

@@ -66,8 +66,13 @@ def update(config: UpdateConfig) -> str:
     data = newer_data(config.data, folder)
     index = index_of(folder)
     graph = loaded(data)
+    from pmd.recipes.update.changes import GraphState
+    from pmd.recipes.update.splits import is_split_here, keep_splits, written
     from pmd.recipes.update.write import say_changes, write_update
 
+    if is_split_here(graph):
+        graph = keep_splits(graph, GraphState.of_index(index))
+        data = data if out is None else written(graph, out.parent, data)
     if out is None:
         return say_changes(graph, index)
     return write_update(config, folder, out, data, graph, index)
