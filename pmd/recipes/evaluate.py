@@ -12,14 +12,15 @@ from pmd.core.quiet import quiet
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import RankingMetrics
-from pmd.evaluation.tables import markdown, ranking_cells
+from pmd.evaluation.tables import markdown, ranking_cells, table_of
 from pmd.models.families import num_parameters, ranking_family, stored_settings
 from pmd.recipes.ranking import measure, ranked, refuse_unseen, write_ranks
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
 from pmd.training.device import accelerator_for
-from pmd.use.load import known_graph, load_scorer, loaded
+from pmd.trust.reliability import calibration_rows, coverage_rows
+from pmd.use.load import known_graph, load, load_scorer, loaded
 from pmd.use.locate import check_folder
 
 RANKING = tuple(row.title for row in METRICS["ranking"].values())
@@ -44,6 +45,8 @@ def evaluate(config: EvaluateConfig) -> str:
         PmdError: if there is no such model, graph or split.
     """
     quiet()
+    if config.trust:
+        return trust_tables(config)
     measured = measure_models(config)
     if len(config.models) == 1:
         rows = [row for result in measured for row in side_rows(result.split, result.metrics, result.rate)]
@@ -59,6 +62,32 @@ def evaluate(config: EvaluateConfig) -> str:
         for result in measured
     ]
     return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
+
+
+def trust_tables(config: EvaluateConfig) -> str:
+    """How far the probabilities and answer sets of every model can be trusted, on every split. Errors as of `evaluate`."""
+    tables = []
+    for folder in config.models:
+        check_folder("--model", folder)
+        model = load(folder, config.data)
+        for split in config.evaluation.splits:
+            measured, name = model.measure_trust(split), f"{_short(folder)}, {split}"
+            if not measured.get("questions"):
+                raise PmdError(
+                    f"--trust: {name} has no questions to measure by; {measured.get('missing', 'name another split')}"
+                )
+            relations = [row for row in measured["relations"] if row["candidates"] == "filtered"]
+            tables += [
+                table_of(
+                    calibration_rows(measured),
+                    f"{name}: expected calibration error (ten bins) and log loss of a question",
+                ),
+                table_of(coverage_rows(measured["coverage"]), f"{name}: coverage of answer sets", left=("candidates",)),
+                table_of(
+                    coverage_rows(relations), f"{name}: by relation and direction", left=("asks for the", "candidates")
+                ),
+            ]
+    return "\n\n".join(table.markdown() for table in tables)
 
 
 def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) -> list[ModelMetrics]:

@@ -99,6 +99,25 @@ class Measured:
             details[stage] = kept[stage]
         return details
 
+    def trust(self, stages: Sequence[str], split: str) -> dict[str, dict[str, Any]]:
+        """By stage, how far its probabilities and answer sets can be trusted (`pmd.trust.reliability`)."""
+        kept, trust = self.facts.setdefault("trust", {}), {}
+        for stage, model in self.models(stages).items():
+            key = {"split": split, "model": model}
+            if kept.get(stage, {}).get("of") != key:
+                if self.note:
+                    continue
+                from pmd.use.load import load
+
+                print(f"asking {stage} the questions of {split}, for its probabilities", file=sys.stderr, flush=True)
+                try:
+                    kept[stage] = {"of": key, **load(self.record.folder / stage, self.graph).measure_trust(split)}
+                except PmdError as error:  # no index can be built
+                    kept[stage] = {"of": key, "missing": str(error)}
+                self._keep()
+            trust[stage] = kept[stage]
+        return trust
+
     def latency(self, split: str, rounds: int) -> dict[str, Any]:
         """Milliseconds of one query by stage and width, with the machine and the date; empty for no rounds, or where
         nothing can be measured.

@@ -24,6 +24,7 @@ from pmd.reports.figure_methods import by_method, by_retention, retention_table
 from pmd.reports.page import Block, Picture, Section, Text
 from pmd.reports.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
 from pmd.reports.record import OF_WIDTH, RunRecord, gradient_norms, terms, validation
+from pmd.reports.trust import trust_section
 from pmd.settings.catalogue import task_of
 
 Files = Callable[[str], Path]
@@ -42,6 +43,7 @@ def sections_of(
     sizes: Mapping[str, Any],
     details: Mapping[str, Any],
     latency: Mapping[str, Any],
+    trust: Mapping[str, Any],
 ) -> list[Section]:
     """All that there is to say about a run, from its record and what was measured of its models."""
     sections = [run_section(record, sizes)]
@@ -56,6 +58,7 @@ def sections_of(
             training_section(record, files),
             directions_section(record, details, files),
             relations_section(record, details, min_queries, files),
+            trust_section(trust, files),
             examples_section(record, details),
         ]
     return [section for section in sections if section]

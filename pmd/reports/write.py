@@ -105,14 +105,16 @@ def page_of(config: ReportConfig, folder: Path) -> Path:
 
 
 def measure(record: RunRecord, stages: Sequence[str], config: ReportConfig) -> dict[str, dict[str, Any]]:
-    """`sizes` of the graph, `details` of the stages whose relations and examples are shown, and `latency`, as far as they
-    can be measured; what cannot be, and what has changed since the run, is added to the notes of the record."""
+    """`sizes` of the graph, `details` and `trust` of the stages whose relations and examples are shown, and `latency`, as far as
+    they can be measured; what cannot be, and what has changed since the run, is added to the notes of the record."""
     if not record.splits or not config.rank:
-        return {"sizes": {}, "details": {}, "latency": {}}
-    measured, details, latency = Measured(record, data=config.data, threads=config.threads, fresh=config.fresh), {}, {}
+        return {"sizes": {}, "details": {}, "latency": {}, "trust": {}}
+    measured = Measured(record, data=config.data, threads=config.threads, fresh=config.fresh)
+    details, latency, trust = {}, {}, {}
     if record.ranked():
         split = record.splits[0]
         details, latency = measured.details(stages, split), measured.latency(split, config.latency_rounds)
+        trust = measured.trust(stages, next((name for name in record.splits if "valid" not in name), "test"))
         for name, now in details.items():
             noted, mrr = record.results[name].metrics[split]["mrr"], now["metrics"]["mrr"]
             if abs(noted - mrr) > TOLERANCE:
@@ -123,7 +125,7 @@ def measure(record: RunRecord, stages: Sequence[str], config: ReportConfig) -> d
         if measured.note:
             left_out = "What no earlier report measured of it (relations, examples, latency) is left out."
             record.notes.append(f"{measured.note} {left_out}")
-    return {"sizes": measured.facts.get("sizes", {}), "details": details, "latency": latency}
+    return {"sizes": measured.facts.get("sizes", {}), "details": details, "latency": latency, "trust": trust}
 
 
 def shown_stages(record: RunRecord, asked: Sequence[str] | None) -> list[str]:

@@ -141,6 +141,8 @@ class EvaluateConfig:
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
         keep_ranks: write the ranks by query of every width to RUN/ranks/STAGE.safetensors, as runs do themselves, for paired
             comparisons of runs that have none; queries/s is then of all widths together.
+        trust: instead, measure how far the probabilities of the models and their answer sets can be trusted: calibration error, and
+            the coverage of sets by relation and direction.
     """
 
     model: str | list[str]
@@ -148,6 +150,7 @@ class EvaluateConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     threads: int = 0
     keep_ranks: bool = False
+    trust: bool = False
 
     @property
     def models(self) -> list[str]:

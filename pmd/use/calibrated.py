@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,12 +21,25 @@ class GivesProbabilities:
 
     index: Index
     is_whole: bool
+    logit_scale = 1.0
+    """What makes logits of the scores, as they were trained."""
 
     @cached_property
     def _calibrations(self) -> dict[str, Calibration]:
         """By validation split. None for some dimensions of a model, whose scores are others."""
         splits = self.index.metadata.get("odds", {}).get("splits", ()) if self.is_whole else ()
         return {split: Calibration.stored(self.index.column, split) for split in splits}
+
+    def measure_trust(self, split: str) -> dict[str, Any]:
+        """How far the probabilities and sets can be trusted on a split (`pmd.trust.reliability`), as JSON; `missing` says why where
+        nothing was learned."""
+        from pmd.trust.reliability import measure_trust
+
+        learned_from = SPLITS[int(split.startswith("inductive"))]
+        calibration = self._calibrations.get(learned_from) or self._calibrations.get(SPLITS[0])
+        if calibration is None:
+            return {"missing": self._why_uncalibrated(learned_from)}
+        return measure_trust(self, calibration, split)
 
     def calibration(self, question: Question) -> Calibration | None:
         """What validation taught about such questions; None if nothing."""

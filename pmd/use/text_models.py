@@ -155,6 +155,14 @@ class TrainedText(AnsweringModel):
         """The trained widths; the last one is the model's own."""
         return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
 
+    @cached_property
+    def logit_scale(self) -> float:
+        """The inverse of the temperature that the model was trained at."""
+        from safetensors import safe_open
+
+        with safe_open(self.folder / "model.safetensors", "numpy") as weights:
+            return float(np.exp(weights.get_tensor("log_inverse_temperature").astype(np.float64)))
+
     @property
     def is_whole(self) -> bool:
         return self.dim == width_of(self.settings)

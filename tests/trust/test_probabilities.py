@@ -159,3 +159,16 @@ def test_from_the_shell(asked, capsys):
     assert found["answer_set"] == {"coverage": 0.5, "size": len(found["answers"]), "unsure": ""}
     dispatch([*ask, "--max_set", "1", "--coverage", "0.9"])
     assert "none is sure" in capsys.readouterr().out
+
+
+def test_the_trust_of_a_model_is_measured_from_the_shell(asked, capsys):
+    model, _ = asked
+    model.answer(head="e3", relation="by")
+    folder = str(model.index.model)
+    measured = model.measure_trust("test")
+    assert measured["questions"] == 120
+    capsys.readouterr()
+    dispatch(["evaluate", folder, "--trust", "true", "--evaluation.split", "test"])
+    table = capsys.readouterr().out
+    assert f"{measured['calibration']['after']['first']['ece']:.3f}" in table
+    assert all(f"{row['coverage']:.1%}" in table for row in measured["coverage"])
