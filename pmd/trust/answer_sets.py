@@ -5,7 +5,7 @@ n validation questions have, so that a further question, drawn like them, has it
 asked for. Between two of them it is interpolated: rounded down, it would be exceeded by up to 1 / (n + 1), 5 points of 20 questions.
 
 The n questions are those of the same relation and direction where there are enough (Mondrian), else those of all the relations of that
-direction that have too few, else of the whole direction, else all. The logits are those of odds that were learned without the question.
+direction that have too few, else of the whole direction, else all.
 
 Example, 19 questions and a coverage of 0.9: 20 · 0.1 = 2, so the second smallest logit is the threshold.
 """

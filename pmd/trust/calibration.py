@@ -19,7 +19,6 @@ from pmd.trust.sides import Asked
 
 MAX_TRIPLES = 4096
 """Validation triples that are asked in both directions, at most."""
-FOLDS = 5
 FEWEST = 20
 """Validation questions that anything is learned from, at least."""
 SPLITS = ("valid", "inductive_valid")
@@ -48,14 +47,11 @@ class Calibration:
 
     @classmethod
     def of(cls, filtered: HeldOut, unfiltered: HeldOut, num_relations: int) -> Calibration:
-        """What held-out questions show."""
-        folds = np.random.default_rng(0).permutation(len(filtered)) % FOLDS
-        new, every = np.empty(len(filtered)), np.empty(len(filtered))
-        for fold in range(FOLDS):
-            rows, odds = folds == fold, learn(filtered[folds != fold], num_relations)
-            new[rows] = odds.held_out_logits(filtered[rows])[0]
-            every[rows] = odds.held_out_logits(unfiltered[rows])[0]
-        return cls(learn(filtered, num_relations), *(AnswerSets(filtered.groups, logits) for logits in (new, every)))
+        """What held-out questions show. The sets take the logits of the odds that were learned from the same questions: out of
+        fold, thresholds came out too low, for odds of fewer questions are less sure of the true answers."""
+        odds = learn(filtered, num_relations)
+        new, every = (odds.held_out_logits(questions)[0] for questions in (filtered, unfiltered))
+        return cls(odds, AnswerSets(filtered.groups, new), AnswerSets(filtered.groups, every))
 
     def probabilities(self, scores: np.ndarray, known: np.ndarray, group: int) -> np.ndarray:
         """The probabilities (n,) of all entities, by their scores (n,), as answers to a question of which the graph knows the
