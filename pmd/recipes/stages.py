@@ -34,6 +34,7 @@ from pmd.evaluation.tables import markdown, ranking_tables
 from pmd.models.families import training_of
 from pmd.settings.med import as_begun
 from pmd.settings.shared import OWN
+from pmd.training.batching import Order
 from pmd.training.device import accelerator_for, precision_of, watch_for
 from pmd.training.loop import Progress, fit
 from pmd.training.stopping import resumable
@@ -123,6 +124,7 @@ class FamilyRun(ABC):
         seed: int,
         validate: Callable[[], dict[str, float]],
         monitor: Callable[[], dict[str, float]] = dict,
+        order: Order | None = None,
     ) -> Progress:
         """Train the objective of a stage, whose own settings override those of the run."""
         stage_settings = {key: getattr(stage, key) for key in ("epochs", "batch_size", "lr") if hasattr(stage, key)}
@@ -139,6 +141,7 @@ class FamilyRun(ABC):
             rewind=lambda lines: self.rewind(stage.name, lines),
             monitor=monitor,
             validate=validate,
+            order=order,
         )
 
     def rewind(self, stage: str, lines: int) -> None:

@@ -9,16 +9,17 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate.utils import set_seed
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.walks import walk_order
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
 from pmd.distill.teacher import ScorerTeacher, Structure
@@ -31,7 +32,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
-from pmd.models.text.scorer import TextScorer, encode_texts
+from pmd.models.text.scorer import TextScorer, timed_scorer
 from pmd.models.text.start import depth_of, start, trained_settings
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
 from pmd.models.text.teachers import described_teacher, load_teacher, reads_alike, teacher_depth
@@ -262,6 +263,7 @@ class TextRun(RankingRun):
             stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
             validate=lambda: self.validate(TextScorer(student, text), student.widths),
+            order=partial(walk_order, graph.train.numpy()) if config.contrastive.batches == "walks" else None,
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         )
         if adapters:
@@ -344,13 +346,3 @@ def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:
             f"{where} is {sizes[0]} wide, the last of encoder.widths {sizes[1]}; leave encoder.widths out, "
             "or start its students from pretrained weights (init: pretrained)"
         )
-
-
-def timed_scorer(model: BiEncoder, text: GraphText) -> tuple[TextScorer, float]:
-    """The scorer of a model, and how many entities per second it encoded after warming up."""
-    first_entities = text.entities(np.arange(min(512, text.num_entities)))
-    float(encode_texts(model, "entity", first_entities, text.pad).sum())  # warms up
-    began = time.perf_counter()
-    scorer = TextScorer(model, text)
-    float(scorer.entities.sum())  # waits for the device
-    return scorer, text.num_entities / (time.perf_counter() - began)

@@ -75,6 +75,8 @@ class ContrastiveConfig:
         pre_batch_weight: factor on the logits of those.
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
             examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
+        batches: of `random` triples, or of `walks` over the graph, whose triples share entities: fewer texts, and negatives
+            that are harder to tell from the answer.
     """
 
     margin: float = 0.02
@@ -83,6 +85,7 @@ class ContrastiveConfig:
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
     directions: Literal["shared", "independent"] = "shared"
+    batches: Literal["random", "walks"] = "random"
 
 
 @dataclass

@@ -24,7 +24,7 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.training.bar import Bar
-from pmd.training.batching import epoch_batches, steps_per_epoch
+from pmd.training.batching import Order, epoch_batches, steps_per_epoch
 from pmd.training.checkpoint import Checkpoint
 from pmd.training.gradients import gradient_norms
 from pmd.training.optim import optimizer_for, schedule_for
@@ -59,6 +59,7 @@ def fit(
     rewind: Callable[[int], None] = lambda lines: None,
     monitor: Callable[[], dict[str, float]] = dict,
     validate: Callable[[], dict[str, float]] | None = None,
+    order: Order | None = None,
 ) -> Progress:
     """Train an objective in place.
 
@@ -73,6 +74,7 @@ def fit(
             will be logged again.
         monitor: further values to log, such as the temperature.
         validate: called every `valid_every` epochs, for values to log. The weights with the greatest `valid` are kept.
+        order: of the examples; by default a random one.
 
     Returns:
         How far training came; `means` holds the last running means of the loss terms.
@@ -85,7 +87,7 @@ def fit(
     training.resume(rewind)
     with training.bar, Stop() as stop:
         while not training.done:
-            for batch in training.batches(collate):
+            for batch in training.batches(collate, order):
                 terms, norms = training.step(batch)
                 if training.logs(training.progress.step):
                     training.note(terms, norms, monitor)
@@ -175,7 +177,7 @@ class _Training:
         epoch, every = self.progress.epoch, self.settings.valid_every
         return every > 0 and (epoch % every == 0 or epoch == self.settings.epochs)
 
-    def batches(self, collate: Callable[[list[int]], Any]) -> DataLoader:
+    def batches(self, collate: Callable[[list[int]], Any], order: Order | None) -> DataLoader:
         """The rest of this process's batches of the epoch."""
         positions = epoch_batches(
             self.num_examples,
@@ -184,6 +186,7 @@ class _Training:
             epoch=self.progress.epoch,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
+            order=order,
         )
         # Iterating a DataLoader draws from the global generator, unless it has one of its own.
         return DataLoader(

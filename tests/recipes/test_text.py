@@ -17,6 +17,7 @@ from transformers import BertConfig, BertModel
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
+from pmd.data.graphs.walks import walk_order
 from pmd.distill.teacher_vectors import VectorFile
 from pmd.recipes import stages
 
@@ -179,6 +180,14 @@ def test_stopped_while_the_teacher_is_asked_equals_uninterrupted(run, folder, tm
         assert all(torch.equal(found[key], value) for key, value in expected.items()), name
 
 
+def test_batches_may_be_walks(folder, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("pmd.recipes.text.walk_order", lambda *given: calls.append(given) or walk_order(*given))
+    options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache"]
+    progressive_command([*options, "--contrastive.batches=walks", "--stages=[{name: teacher}]"])
+    assert [epoch for _, _, epoch in calls] == [0, 1, 2]
+
+
 def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch):
     """And they are, but for rounding, those that ask it in every step."""
     write, written = VectorFile.write, []
@@ -218,6 +227,7 @@ def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch
         (["--encoder.layers=0"], "encoder.layers: 0"),
         (["--evaluation.rerank_hops=-1"], "evaluation.rerank_hops"),
         (["--contrastive.pre_batches=-1"], "contrastive.pre_batches"),
+        (["--contrastive.batches=walks", "--contrastive.directions=independent"], "contrastive.batches"),
         (["--name=a/b"], "name: 'a/b'"),
         (['--stages=[{"name": "a", "load": "nowhere"}]'], "text…'nowhere'"),
     ],

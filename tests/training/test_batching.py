@@ -19,6 +19,11 @@ def test_two_processes_see_the_halves_of_one():
     assert [a + b for a, b in zip(*halves)] == [batch[: len(batch) // 2 * 2] for batch in whole]
 
 
+def test_another_order_is_kept():
+    batches = epoch_batches(10, 4, seed=2, epoch=3, order=lambda seed, epoch: [seed, epoch, *range(4, 12)])
+    assert batches == [[2, 3, 4], [5, 6, 7], [8, 9, 10]]
+
+
 def test_seed_and_epoch_decide_the_order():
     first = epoch_batches(50, 10, seed=0, epoch=0)
     assert first == epoch_batches(50, 10, seed=0, epoch=0)
