@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import read_object
+from pmd.core.manifest import check_manifest
 from pmd.settings.catalogue import FAMILIES, Family
 
 HIDDEN_SIZE = ("hidden_size", "dim", "d_model", "emb_dim")
@@ -59,7 +60,9 @@ def warn_of_width(width: int, widths: Sequence[int]) -> None:
 
 
 def stored_settings(folder: str | Path) -> dict[str, Any]:
-    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, or if it is broken."""
+    """The config.json of a model's folder, or of its Hub repository. PmdError if there is none, if it is broken, and if a file
+    of the folder is missing or of another size than when it was written."""
+    check_manifest(Path(folder))
     return read_object(stored_file(folder, "config.json"), "restore it, or give the folder of another model")
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from pmd.core.errors import PmdError
+from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.recipes.triples.asked import about_both_ends
 from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
+from pmd.use.index import index_folder
 from pmd.use.load import current_index, load
 from pmd.use.locate import locate
 from pmd.use.names import label
@@ -43,6 +45,7 @@ class AnswerConfig:
             with relation and one of head, tail and text (with a text, perhaps target). `-` reads them from stdin.
         skip_bad: answer the good lines of such a file where others are none; the exit status is that of an error.
         json: print a JSON object for each question instead of a table.
+        verify: compare the checksums of the model's and the index's files first.
         build: rebuild the index in the model's folder; without a question, do nothing else.
         width: number of leading dimensions to answer by; by default all.
         data: the graph, needed if the model's folder is not in a run and has no index.
@@ -63,6 +66,7 @@ class AnswerConfig:
     batch: str | None = None
     skip_bad: bool = False
     json: bool = False
+    verify: bool = False
     build: bool = False
     width: int | None = None
     data: DataConfig | None = None
@@ -81,6 +85,9 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     folder = locate(config.model, config.stage, config.revision)
     if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
         print(f"asking {folder.name}, the last stage that is finished", file=sys.stderr)
+    if config.verify:
+        for part in (folder, index_folder(folder)):
+            check_manifest(part, checksums=True)
     if config.build:
         ranking_family(stored_settings(folder), folder)
         index = current_index(folder, config.data, rebuild=True)

@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, read_object, write_folder
+from pmd.core.manifest import check_manifest, write_manifest
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.data.graphs.sources import terms_of
@@ -159,6 +160,7 @@ def asked_stage(config: PushConfig, given: Path) -> Path:
 def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
     """Write the folder that is sent."""
     family = family_of(stored_settings(stage), stage)
+    check_manifest(stage, checksums=True)
     check_weights(stage)
     settings = stored_settings(stage)
     whole = settings.get("text_dim") or width_of(settings)
@@ -186,6 +188,7 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
                 "of that one; name its own by --data.path, or start a new run"
             )
         index.update(graph_files={})  # the names of neighbouring files are not published
+    write_manifest(folder)
     (folder / "README.md").write_text(card(facts_of(config, family, stage, folder)), encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import default_cache, write_json
+from pmd.core.manifest import check_manifest
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.text.precision import CodedVectors
@@ -33,6 +34,7 @@ from pmd.settings.catalogue import FAMILIES
 from pmd.use.names import Names, Strings
 
 FORMAT = 1
+INDEX_JSON = "index.json"
 COLUMNS = "columns.safetensors"
 METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "inductive", "model", "model_files")
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
@@ -64,16 +66,17 @@ class Index:
     def __init__(self, folder: Path, model: Path | None = None):
         self.folder, self.model = folder, model or folder.parent
         try:
-            self.metadata: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            self.metadata: dict[str, Any] = json.loads((folder / INDEX_JSON).read_text(encoding="utf-8"))
             if self.metadata["format"] != FORMAT:
                 raise ValueError(f"it has format {self.metadata['format']}, this version reads {FORMAT}")
+            check_manifest(folder)
             self.num_entities, self.num_relations = self.metadata["num_entities"], self.metadata["num_relations"]
             if "cls" in self.metadata:  # older than `frame`: special tokens were BERT's, whatever the encoder
                 self.metadata["frame"] = asdict(Frame.of_bert(self.metadata["cls"], self.metadata["sep"]))
             for key in (*METADATA, *(TEXT_METADATA if FAMILIES[self.metadata["kind"]].reads else ())):
                 self.metadata[key]  # a KeyError names the missing one
             self._columns = safe_open(folder / COLUMNS, "numpy")
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, PmdError) as error:
             raise self._broken(error) from None
 
     def column(self, name: str) -> np.ndarray:
@@ -163,7 +166,7 @@ class Index:
         """Change values of the metadata, on disk too unless the folder is read-only."""
         self.metadata |= metadata
         with contextlib.suppress(OSError):
-            write_json(self.folder / "index.json", self.metadata)
+            write_json(self.folder / INDEX_JSON, self.metadata)
 
     @cached_property
     def _known_triples(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -196,7 +199,7 @@ def index_folder(model: Path) -> Path:
 def has_index(model: Path, *, any_format: bool = False) -> bool:
     """Whether a model's folder has an index of this version's format, or of any; a broken one counts."""
     try:
-        metadata = json.loads((index_folder(model) / "index.json").read_text(encoding="utf-8"))
+        metadata = json.loads((index_folder(model) / INDEX_JSON).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError):

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from pmd.core.errors import PmdError
 from pmd.core.files import READ_ONLY, write_folder, write_json
+from pmd.core.manifest import write_manifest
 from pmd.core.types import TARGETS
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -25,6 +26,7 @@ from pmd.trust.calibration import learn_calibration
 from pmd.use.index import (
     COLUMNS,
     FORMAT,
+    INDEX_JSON,
     LEARNED,
     Columns,
     FileStats,
@@ -107,7 +109,8 @@ def _write(folder: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
     new = folder / f"new-{COLUMNS}"
     save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, new)
     new.replace(folder / COLUMNS)
-    write_json(folder / "index.json", metadata)
+    write_manifest(folder, without=(INDEX_JSON,))
+    write_json(folder / INDEX_JSON, metadata)
 
 
 def write_index(model: Path, fill: Callable[[Path], None]) -> Path:

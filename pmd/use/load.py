@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError
+from pmd.core.manifest import check_manifest
 from pmd.core.run import Run
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
@@ -228,4 +229,5 @@ def build(
         (loaded(source, None if named else model), source.cache) if isinstance(source, DataConfig) else (source, None)
     )
     family = ranking_family(stored_settings(model), model)
+    check_manifest(model, checksums=True)
     return build_index(model, graph, stats, family=family, cache=cache, earlier=earlier)

@@ -47,6 +47,11 @@ def locate(model: str, stage: str | None = None, revision: str | None = None) ->
 def stage_folder(run: Path, stage: str | None) -> Path:
     """The folder of a finished stage of a run, by default the last one. PmdError if there is none."""
     finished = Run(run).loadable
+    there = [name for name in Run(run).finished if (run / name).is_dir()]
+    wanted = there[-1:] if stage is None else [name for name in there if name == stage]
+    if damaged := set(wanted) - set(finished):
+        folder = run / damaged.pop()
+        raise PmdError(f"'{folder}' has no config.json, so it is damaged; restore it, or remove it and --resume {run}")
     if not finished:
         raise PmdError(f"'{run}': no stage is finished yet; go on with --resume {run}")
     if stage is None:

@@ -15,6 +15,7 @@ import torch
 import yaml
 
 import pmd
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.models.kge.folder import load_named
@@ -342,7 +343,7 @@ def test_an_index_is_built_once_and_used(run, builds):
     first = first_answer(run)
     assert builds == {"built": 1, "encoded": int(text)}
     index = {path.name: path.stat().st_mtime_ns for path in (run / "narrow" / "index").iterdir()}
-    assert index.keys() == {"index.json", "columns.safetensors", *(["vectors.npy"] if text else [])}
+    assert index.keys() == {"index.json", "manifest.json", "columns.safetensors", *(["vectors.npy"] if text else [])}
     assert first_answer(run) == first and first_answer(run / "narrow") == first
     for file in (*(run.parent / "towns").iterdir(), run / "narrow" / "model.safetensors"):
         os.utime(file)  # another time, the same content
@@ -386,6 +387,7 @@ def test_an_index_of_other_weights_is_built_anew(run, builds, capsys):
         tiny_model(seed=7, max_tokens=24, neighbours_below=6, max_neighbours=3).save_pretrained(model)
     else:
         pmd.KgeModel("rotate", num_entities=48, num_relations=2, dim=16, widths=(4, 16)).save_pretrained(model)
+    (model / "manifest.json").unlink(missing_ok=True)
     again = first_answer(run)
     assert builds["built"] == 2 and [a.score for a in again] != [a.score for a in first]
     assert capsys.readouterr().err.count("the model changed since its index was built; building it anew") == 1
@@ -535,8 +537,32 @@ def test_weights_that_are_cut_off_are_named(run):
     first_answer(run)
     weights = run / "narrow" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(PmdError, match=rf"{weights}: has .* so it is damaged"):
+        first_answer(run)
+    (weights.parent / "manifest.json").unlink()  # as of an older version
     with pytest.raises(PmdError, match=rf"{weights.parent}.*incomplete metadata"):
         first_answer(run)
+
+
+def test_files_that_are_lost_or_damaged_are_named(run, capsys):
+    first_answer(run)
+    stage = run / "narrow"
+    files = ["config.json", "model.safetensors", "index/columns.safetensors"]
+    files += ["tokenizer.json", "index/vectors.npy"] if (stage / "tokenizer.json").is_file() else []
+    for file in files:
+        content = (stage / file).read_bytes()
+        (stage / file).write_bytes(content[:-40] + b"x" * 50 + content[-40:])
+        with pytest.raises(PmdError, match=f"{file.rpartition('/')[2]}: has .* so it is damaged"):
+            first_answer(run)
+        (stage / file).unlink()
+        if "/" not in file:  # an index is built anew
+            with pytest.raises(PmdError, match=r"is missing|has no config\.json, so it is damaged"):
+                first_answer(run)
+        (stage / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(PmdError, match=f"{file.rpartition('/')[2]}: has another checksum"):
+            COMMANDS["answer"]([str(run), "--head=e08", "--relation=lies in", "--verify"])
+        (stage / file).write_bytes(content)
+    COMMANDS["answer"]([str(run), "--head=e08", "--relation=lies in", "--verify"])
 
 
 def test_an_answer_of_a_text_model_loads_nothing_heavy(folder, tmp_path):

@@ -9,7 +9,8 @@ from typing import Any
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import new_folder, write_folder
+from pmd.core.files import new_folder
+from pmd.core.manifest import write_model
 from pmd.core.packages import model_source
 from pmd.core.quiet import quiet
 from pmd.models.bert.croppable import (
@@ -71,7 +72,7 @@ def save(
         save_tokenizer(tokenizer, aside)
         write_training(aside, training)
 
-    write_folder(folder, fill)
+    write_model(folder, fill)
 
 
 def load_model(folder: str | Path, *, plain: bool = False) -> Model:

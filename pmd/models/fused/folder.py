@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import new_folder, write_folder, write_json
+from pmd.core.files import new_folder, write_json
+from pmd.core.manifest import write_model
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
 from pmd.models.families import Cropped, check_width, stored_settings
@@ -35,7 +36,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.models.text import folder as text
 from pmd.settings.catalogue import FAMILIES
 
-NOT_COPIED = ("index", ".*")
+NOT_COPIED = ("index", ".*", "manifest.json")
 """Files in the folders of both models that a fused one has no use for."""
 
 
@@ -94,7 +95,7 @@ def save(
         )
         write_vocabulary(aside, structure.vocabulary)
 
-    write_folder(folder, fill)
+    write_model(folder, fill)
 
 
 def write_settings(folder: Path, structure: Structure, facts: Mapping[str, Any]) -> None:
@@ -142,7 +143,7 @@ def crop(folder: str | Path, width: int | None, out: str | Path, structure_width
         write_vocabulary(aside, structure.vocabulary)
 
     text_widths: list[Any] = []
-    write_folder(out, fill)
+    write_model(out, fill)
     words = f"{width} of {settings['text_dim']} dimensions of the text, {structure_width} of {settings['structure_dim']} of the structure"
     return Cropped(text_widths[0], words)
 

@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import new_folder, write_folder
+from pmd.core.files import new_folder
+from pmd.core.manifest import write_model
 from pmd.data.graphs.files.tsv import read_columns
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
@@ -46,7 +47,7 @@ def save(
         write_vocabulary(aside, graph)
         write_training(aside, training)
 
-    write_folder(folder, fill)
+    write_model(folder, fill)
 
 
 def load_model(folder: str | Path) -> KgeModel:

@@ -22,7 +22,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pmd.core.errors import PmdError, first_line
-from pmd.core.files import default_cache, new_folder, read_object, write_folder, write_json
+from pmd.core.files import default_cache, new_folder, read_object, write_json
+from pmd.core.manifest import write_model
 from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
@@ -79,7 +80,7 @@ def save(
         if (encoders, vectors) != ("fp32", "fp32"):
             _store_smaller(aside, encoders, vectors)
 
-    write_folder(folder, fill)
+    write_model(folder, fill)
 
 
 def _store_smaller(folder: Path, encoders: Encoders, vectors: Vectors) -> None:

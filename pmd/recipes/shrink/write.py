@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pmd.core.cores import processor_name
 from pmd.core.files import write_folder, write_json, write_text
+from pmd.core.manifest import write_manifest
 from pmd.core.run import Run, environment
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import ranking_tables
@@ -70,6 +71,7 @@ def write(
             write_part(comparison, choice, folder, run)
         note(folder, stage, choice, metrics)
         write_json(folder / stage / FACTS, shrunk.summary())
+        write_manifest(folder / stage)
         write_json(folder / FACTS, shrunk.stored())
         tables = ranking_tables(Run(folder).results, splits)
         texts = [f"{comparison.graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]

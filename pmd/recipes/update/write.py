@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pmd.core.files import read_object, write_folder, write_json, write_text
+from pmd.core.manifest import MANIFEST, write_manifest
 from pmd.core.quiet import quiet
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -81,6 +82,7 @@ def write_model(update: Update, out: Path) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     stats = graph_file_stats(data) or {}
     facts = WRITE[family.name](source, out)
+    (out / MANIFEST).unlink(missing_ok=True)  # of the old model
     index = build_index(out, graph, stats, family=family, cache=data.cache, earlier=update.index)
     if family.reads:
         keep_entities(out, index, graph)
@@ -92,6 +94,7 @@ def write_model(update: Update, out: Path) -> dict[str, Any]:
         facts["new_facts"] = new.measured(scorers, config.max_facts, config.batch_size)
     facts = {**origin(update), "changes": update.changes.counts, "num_entities": graph.num_entities, **facts}
     write_json(out / UPDATED, facts)
+    write_manifest(out)
     return facts
 
 

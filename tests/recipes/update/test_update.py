@@ -72,7 +72,7 @@ def test_an_updated_index_is_that_of_a_new_one(made, newer, tmp_path, name, caps
     folder, graph = updated(made, name, newer, tmp_path / "out"), pmd.load_graph(newer)
     assert "encoding 48 entities" not in capsys.readouterr().err
     fresh = shutil.copytree(folder, tmp_path / "fresh")
-    for path in (fresh / "index", *fresh.glob("**/entities.safetensors")):
+    for path in (fresh / "index", fresh / "manifest.json", *fresh.glob("**/entities.safetensors")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     ours, theirs = pmd.load(folder, graph).index, pmd.load(fresh, graph).index
     assert "encoding 48 entities" in capsys.readouterr().err
