@@ -157,12 +157,12 @@ COMMANDS = Group(
             positional=("model",),
         ),
         "evaluate": Command(
-            text="rank a split with trained text and embedding models",
+            text="rank a split with trained text and embedding models, predict relations, judge triples",
             config="pmd.settings.shared:EvaluateConfig",
             function="pmd.recipes.evaluate:evaluate",
             examples=(
                 "pmd evaluate runs/world-…/grade1",
-                "pmd evaluate RUN/grade1 RUN/rotate --evaluation.split valid",
+                "pmd evaluate RUN/grade1 RUN/rotate --tasks relations,triples",
             ),
             positional=("model",),
             repeated=True,

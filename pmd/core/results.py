@@ -65,6 +65,8 @@ class StageResult(Record):
     parameters: int | None
     metrics: dict[str, Metrics] | None
     widths: dict[str, Any] | None
+    relations: dict[str, Metrics] | None  # by split, where `pmd evaluate --tasks` measured them
+    triples: dict[str, Metrics] | None
 
     # Text models and BERTs.
     layers: int | None

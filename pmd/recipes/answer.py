@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Literal
 from pmd.core.errors import PmdError
 from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
-from pmd.recipes.triples.asked import about_both_ends
+from pmd.recipes.triples.asked import about_both_ends, as_line, reasons_text, with_reasons
 from pmd.settings.shared import DataConfig
 from pmd.use.answers import Answers
 from pmd.use.index import index_folder
@@ -44,6 +43,8 @@ class AnswerConfig:
         batch: a file of questions, one a line: HEAD<tab>RELATION<tab>? or ?<tab>RELATION<tab>TAIL, or a JSON object
             with relation and one of head, tail and text (with a text, perhaps target). `-` reads them from stdin.
         skip_bad: answer the good lines of such a file where others are none; the exit status is that of an error.
+        why: say what speaks for each answer: training facts like it, short paths between both entities, and the parts of a
+            fused model's score.
         json: print a JSON object for each question instead of a table.
         verify: compare the checksums of the model's and the index's files first.
         build: rebuild the index in the model's folder; without a question, do nothing else.
@@ -65,6 +66,7 @@ class AnswerConfig:
     max_set: int = 100
     batch: str | None = None
     skip_bad: bool = False
+    why: bool = False
     json: bool = False
     verify: bool = False
     build: bool = False
@@ -99,7 +101,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         whole, model = model, model.crop(config.width)
         warn_of_width(config.width, whole.widths)
     if parts["head"] and parts["tail"]:
-        yield about_both_ends(model, parts, config.top_k, new=config.new, as_json=config.json)
+        yield about_both_ends(model, parts, config.top_k, new=config.new, why=config.why, as_json=config.json)
         return
     if config.batch is None:
         questions, bad = [model.question(**parts)], ""
@@ -109,7 +111,11 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         raise PmdError(bad + f"; --skip-bad answers the other {len(questions)}" * bool(questions))
     options = {"top_k": config.top_k, "new": config.new, "coverage": config.coverage, "max_set": config.max_set}
     for answers in model.answer_all(questions, **options):
-        yield json.dumps(answers.to_dict(), ensure_ascii=False) if config.json else table(answers)
+        reasons = model.why_answers(answers) if config.why else []
+        if config.json:
+            yield as_line(with_reasons(answers.to_dict(), "answers", reasons))
+        else:
+            yield table(answers) + reasons_text([answer.name for answer in answers], reasons)
     if bad:
         raise PmdError(f"not answered: {bad}")
 

@@ -15,6 +15,7 @@ from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import markdown, ranking_cells, table_of
 from pmd.models.families import num_parameters, ranking_family, stored_settings
 from pmd.recipes.ranking import measure, ranked, refuse_unseen, write_ranks
+from pmd.recipes.triples.measure import task_table
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
 from pmd.settings.text import TrainConfig
@@ -38,15 +39,24 @@ class ModelMetrics:
 
 
 def evaluate(config: EvaluateConfig) -> str:
-    """A Markdown table. Of one model: head, tail and both sides of every split asked for. Of several: a row
-    for each and every split, with its parameters and how many queries a second it answers.
+    """A Markdown table for each task.
 
     Raises:
-        PmdError: if there is no such model, graph or split.
+        PmdError: if there is no such task, model, graph or split.
     """
     quiet()
     if config.trust:
         return trust_tables(config)
+    names = config.task_names
+    tables = [entities_table(config)] if "entities" in names else []
+    for model in config.models:  # before any graph is read
+        check_folder("--model", model)
+    return "\n\n".join([*tables, *(task_table(config, name).markdown() for name in names if name != "entities")])
+
+
+def entities_table(config: EvaluateConfig) -> str:
+    """How well entities are ranked. Of one model: head, tail and both sides of every split asked for. Of several: a row
+    for each and every split, with its parameters and how many queries a second it answers."""
     measured = measure_models(config)
     if len(config.models) == 1:
         rows = [row for result in measured for row in side_rows(result.split, result.metrics, result.rate)]

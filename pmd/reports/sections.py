@@ -24,6 +24,7 @@ from pmd.reports.figure_methods import by_method, by_retention, retention_table
 from pmd.reports.page import Block, Picture, Section, Text
 from pmd.reports.pictures import SHOWN, evenly_spaced, lines, marks, numbered, points
 from pmd.reports.record import OF_WIDTH, RunRecord, gradient_norms, terms, validation
+from pmd.reports.triples import triples_section
 from pmd.reports.trust import trust_section
 from pmd.settings.catalogue import task_of
 
@@ -60,6 +61,7 @@ def sections_of(
             relations_section(record, details, min_queries, files),
             trust_section(trust, files),
             examples_section(record, details),
+            triples_section(record),
         ]
     return [section for section in sections if section]
 

@@ -16,6 +16,8 @@ GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
 Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb"]
 
 
+TASKS = ("entities", "relations", "triples")
+"""What `pmd evaluate` measures."""
 OWN = "own"
 """The teacher of a stage that a program gives."""
 
@@ -143,6 +145,10 @@ class EvaluateConfig:
             comparisons of runs that have none; queries/s is then of all widths together.
         trust: instead, measure how far the probabilities of the models and their answer sets can be trusted: calibration error, and
             the coverage of sets by relation and direction.
+        tasks: what is measured, one or several between commas: `entities` ranks entities, as runs do; `relations` ranks the
+            relations between two entities; `triples` tells true triples from false ones. The last two are noted in the run's
+            results.json.
+        max_triples: at most so many triples of a split, drawn, for the last two; 0 for all.
     """
 
     model: str | list[str]
@@ -151,6 +157,17 @@ class EvaluateConfig:
     threads: int = 0
     keep_ranks: bool = False
     trust: bool = False
+    tasks: str = "entities"
+    max_triples: int = 0
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks by name, each once. PmdError for one that there is not."""
+        names = [*dict.fromkeys(name.strip() for name in self.tasks.split(","))]
+        for name in names:
+            if name not in TASKS:
+                raise PmdError(f"--tasks: there is no task '{name}'; there are {', '.join(TASKS)}")
+        return names
 
     @property
     def models(self) -> list[str]:

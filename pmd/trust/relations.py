@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pmd.trust.sides import MEASURES, Asked, Sides, measured, sides_of
+from pmd.trust.sides import MEASURES, Asked, Probability, Sides, measured, sides_of
 
-PAIRS = 60
+PAIRS = 100
 """Validation triples whose relations are ranked to choose a measure."""
 CANDIDATES = 24
 """Relations, the true one among them, that are tried for each of these; all of them if there are no more."""
@@ -23,10 +23,12 @@ def with_relations(pairs: np.ndarray, relations: np.ndarray) -> np.ndarray:
     return np.column_stack([heads, relations.reshape(-1), tails])
 
 
-def relation_sides(model: Asked, pairs: np.ndarray, inverse_temperature: float) -> tuple[np.ndarray, Sides]:
+def relation_sides(
+    model: Asked, pairs: np.ndarray, inverse_temperature: float, probability: Probability | None = None
+) -> tuple[np.ndarray, Sides]:
     """The triples (n · num_relations, 3) of pairs (n, 2) with every relation, and both their sides."""
     triples = with_relations(pairs, np.tile(np.arange(model.index.num_relations), (len(pairs), 1)))
-    return triples, sides_of(model, triples, [inverse_temperature])
+    return triples, sides_of(model, triples, [inverse_temperature], probability)
 
 
 def relation_ranks(values: np.ndarray, true: np.ndarray, known: np.ndarray) -> np.ndarray:

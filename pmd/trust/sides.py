@@ -10,7 +10,7 @@ the others its rank is 1.5 (it ties with one), its share 1 / (1 + 1 + e^-1) = 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,11 @@ COLUMNS = {"head": (2, 0), "tail": (0, 2)}
 """By target: the columns of the known entity and of the answer."""
 MEASURES = ("score", "share", "rank")
 """What makes one number of both sides (`measured`)."""
+
+
+Probability = Callable[[str, int, int, np.ndarray, np.ndarray], np.ndarray | None]
+"""From a query (target, known entity, relation), its scores (num_entities,) and its known answers (k,) to the probabilities of all
+entities; None if nothing was learned of such queries."""
 
 
 class Asked(Protocol):
@@ -45,20 +50,21 @@ class Sides:
         scores: (n, 2).
         shares: (n, 2, k) logarithms of the shares, at k inverse temperatures.
         ranks: (n, 2) realistic and filtered.
+        probabilities: (n, 2) as answers to either query, NaN where they are not asked for, or nothing was learned of such queries.
     """
 
     scores: np.ndarray
     shares: np.ndarray
     ranks: np.ndarray
-
-    def __getitem__(self, rows: Any) -> Sides:
-        return Sides(self.scores[rows], self.shares[rows], self.ranks[rows])
+    probabilities: np.ndarray
 
 
-def sides_of(model: Asked, triples: np.ndarray, inverse_temperatures: Sequence[float]) -> Sides:
+def sides_of(
+    model: Asked, triples: np.ndarray, inverse_temperatures: Sequence[float], probability: Probability | None = None
+) -> Sides:
     """Both sides of triples (n, 3). PmdError for a model that gives NaN."""
     shape, betas = (len(triples), 2), np.asarray(inverse_temperatures, dtype=np.float64)
-    sides = Sides(np.empty(shape), np.empty((*shape, len(betas))), np.empty(shape))
+    sides = Sides(np.empty(shape), np.empty((*shape, len(betas))), np.empty(shape), np.full(shape, np.nan))
     for side, (target, (known_column, answer_column)) in enumerate(COLUMNS.items()):
         for rows, scores in scored_queries(model, triples, target):
             entity, relation = triples[rows[0], known_column], triples[rows[0], 1]
@@ -67,6 +73,9 @@ def sides_of(model: Asked, triples: np.ndarray, inverse_temperatures: Sequence[f
             sides.scores[rows, side] = scores[answers]
             sides.ranks[rows, side] = realistic_ranks(scores, answers, known)
             sides.shares[rows, side] = log_shares(scores, answers, known, betas)
+            every = probability and probability(target, entity, relation, scores, known)
+            if every is not None:
+                sides.probabilities[rows, side] = every[answers]
     return sides
 
 

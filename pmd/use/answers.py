@@ -16,6 +16,7 @@ import numpy as np
 from pmd.core.errors import PmdError
 from pmd.trust.calibration import AnswerSet
 from pmd.use.calibrated import GivesProbabilities
+from pmd.use.explaining import Explains
 from pmd.use.index import Index
 from pmd.use.judging import JudgesTriples
 
@@ -99,7 +100,7 @@ class Answers(Sequence):
         return {"target": self.target, **triple, "text": self.text, "answers": answers, **more}
 
 
-class AnsweringModel(GivesProbabilities, JudgesTriples):
+class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
     """A model that answers questions; a subclass gives `scores`."""
 
     open_index: Callable[[], Index] | None
@@ -124,6 +125,13 @@ class AnsweringModel(GivesProbabilities, JudgesTriples):
         """The same of queries of known entities (b,) and relations (b,)."""
         asked = zip(entities.tolist(), relations.tolist())
         return self.answer_scores([Question(target, relation, entity) for entity, relation in asked])
+
+    def query_probabilities(
+        self, target: Target, entity: int, relation: int, scores: np.ndarray, known: np.ndarray
+    ) -> np.ndarray | None:
+        """The probabilities (num_entities,) of all entities as answers to a query with these scores and known answers; None if
+        nothing was learned of such."""
+        return self.probabilities(Question(target, int(relation), int(entity)), scores, known)
 
     def answer(
         self,

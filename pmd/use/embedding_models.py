@@ -13,6 +13,7 @@ import numpy as np
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
 from pmd.use.answers import AnsweringModel, Question
+from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class TrainedKge(AnsweringModel):
                 with torch.no_grad():
                     scores[rows] = self.model.eval().score_all(torch.tensor(triples), target).numpy()
         return scores
+
+    def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            return normalised(self.model.entity_vectors(torch.from_numpy(entities)).numpy())
 
     def check_text(self, text: str) -> None:
         raise PmdError("text: an embedding model knows the entities of its graph alone; ask a text model")

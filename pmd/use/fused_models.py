@@ -19,10 +19,12 @@ from pmd.models.fused.fusion import Fusion
 from pmd.models.text.precision import CodedVectors
 from pmd.use import text_models
 from pmd.use.answers import AnsweringModel, Question
+from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index, crop_vectors
 from pmd.use.text_models import TrainedText
 
 if TYPE_CHECKING:
+    from pmd.core.types import Target
     from pmd.data.graphs.graph import KnowledgeGraph
 
 VECTORS = "vectors.npy"
@@ -106,18 +108,38 @@ class TrainedFused(AnsweringModel):
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
         """The weighted sums (b, num_entities) of both parts' scores of all entities as answers."""
+        return np.concatenate(self._queries(questions), 1) @ self._vectors.T
+
+    def _queries(self, questions: Sequence[Question]) -> list[np.ndarray]:
+        """The two parts (b, d) of the vectors of questions, weighted."""
         inverse = self.index.num_relations
         entities = np.array([-1 if question.entity is None else question.entity for question in questions])
         rows = np.array([question.relation + inverse * (question.target == "head") for question in questions])
-        vectors, text_dim = self._vectors, self.text.dim
-        parts = (
+        text, structure = self._parts
+        queries = (
             crop_vectors(self.text.queries(questions), self.width),
-            self._fusion.queries(vectors[:, text_dim:], entities, rows),
+            self._fusion.queries(structure, entities, rows),
         )
-        factors = self._fusion.factors(
-            entities, rows, lambda: (parts[0] @ vectors[:, :text_dim].T, parts[1] @ vectors[:, text_dim:].T)
-        )
-        return np.concatenate([part * factor[:, None] for part, factor in zip(parts, factors.T)], 1) @ vectors.T
+        factors = self._fusion.factors(entities, rows, lambda: (queries[0] @ text.T, queries[1] @ structure.T))
+        return [query * factor[:, None] for query, factor in zip(queries, factors.T)]
+
+    def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
+        """Half of a cosine is that of the texts, half that of the structure."""
+        text, structure = (part[entities] for part in self._parts)
+        embeddings = self._fusion.tables.entities(structure).reshape(len(entities), -1)
+        return np.concatenate([normalised(text), normalised(embeddings)], 1) * np.float32(np.sqrt(0.5))
+
+    def score_parts(
+        self, target: Target, entity: int | None, relation: int, answer: int, text: str | None
+    ) -> dict[str, float]:
+        queries = self._queries([Question(target, relation, entity, text)])
+        scores = [(vectors @ query[0]).astype(np.float64) for query, vectors in zip(queries, self._parts)]
+        return {name: float(part[answer] - part.mean()) for name, part in zip(("text", "structure"), scores)}
+
+    @property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The two parts (num_entities, d) of the vectors of all entities."""
+        return self._vectors[:, : self.text.dim], self._vectors[:, self.text.dim :]
 
     @cached_property
     def _whole(self) -> Fusion:

@@ -5,6 +5,7 @@ What validation chose for them (`pmd.trust.verdicts`) is learned once for a mode
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ class Verdict:
     Args:
         known: the splits that have it.
         score: the mean of its scores as an answer for the head and for the tail.
+        probability: the mean of the probabilities as either; None where validation has taught nothing of such questions.
         head_rank, tail_rank: its ranks as either, filtered.
         value, threshold: what was compared; it `holds` if its value is not below the threshold. None where there was no
             validation to learn from.
@@ -47,6 +49,7 @@ class Verdict:
     tail: Pair
     known: tuple[str, ...]
     score: float
+    probability: float | None
     head_rank: float
     tail_rank: float
     value: float | None
@@ -61,13 +64,14 @@ class Verdict:
 @dataclass(frozen=True)
 class RelationAnswer:
     """A relation: its rank, from 1, its id and name; `inverse` if the tail has it to the head; the mean score of the triple
-    from both ends, the value by which relations are ordered, and the splits that have the triple."""
+    from both ends, and of its probabilities (None if there are none), the value by which relations are ordered, and the splits that have the triple."""
 
     rank: int
     id: str
     name: str
     inverse: bool
     score: float
+    probability: float | None
     value: float
     known: tuple[str, ...]
 
@@ -143,17 +147,22 @@ class JudgesTriples:
 
     def _judged(self, triples: np.ndarray) -> Iterator[Verdict]:
         judge, index = self.judge, self.index
-        sides = sides_of(self, triples, []) if judge is None else judge.sides(self, triples)
+        betas = [] if judge is None else [judge.inverse_temperature]
+        sides = sides_of(self, triples, betas, self.query_probabilities)
         nothing = [None] * len(triples)
         values = nothing if judge is None else judge.values(sides).tolist()
         thresholds = nothing if judge is None else judge.thresholds_of(triples[:, 1]).tolist()
         scores, ranks, bits = sides.scores.mean(1).tolist(), sides.ranks.tolist(), index.splits_of(triples).tolist()
-        for (head, relation, tail), *columns in zip(triples.tolist(), scores, ranks, bits, values, thresholds):
-            score, (head_rank, tail_rank), split_bits, value, threshold = columns
+        probabilities = sides.probabilities.mean(1).tolist()
+        columns = (triples.tolist(), scores, probabilities, ranks, bits, values, thresholds)
+        for (head, relation, tail), score, probability, (head_rank, tail_rank), split_bits, value, threshold in zip(
+            *columns
+        ):
             pairs = index.entities.pair(head), index.relations.pair(relation), index.entities.pair(tail)
             holds = None if value is None else value >= threshold
             known = index.split_names(split_bits)
-            yield Verdict(*pairs, known, score, head_rank, tail_rank, value, threshold, holds)
+            likely = None if math.isnan(probability) else probability
+            yield Verdict(*pairs, known, score, likely, head_rank, tail_rank, value, threshold, holds)
 
     def relations(self, *, head: str, tail: str, top_k: int = 10, new: bool = False) -> Relations:
         """The relations that join two entities, best first: those of the head to the tail, and of the tail to the head.
@@ -183,8 +192,9 @@ class JudgesTriples:
         beta, measure = (
             (1.0, UNLEARNED) if self.judge is None else (self.judge.inverse_temperature, self.judge.relations)
         )
-        triples, sides = relation_sides(self, directions, beta)
+        triples, sides = relation_sides(self, directions, beta, self.query_probabilities)
         values, scores, bits = measured(sides, measure), sides.scores.mean(1), index.splits_of(triples)
+        likely = [None if math.isnan(value) else value for value in sides.probabilities.mean(1).tolist()]
         best = np.argsort(-values, kind="stable")
         best = best[bits[best] == 0] if new else best
         answers = tuple(
@@ -193,6 +203,7 @@ class JudgesTriples:
                 *index.relations.pair(row % number),
                 row >= number,
                 float(scores[row]),
+                likely[row],
                 float(values[row]),
                 index.split_names(int(bits[row])),
             )

@@ -176,6 +176,9 @@ class TrainedText(AnsweringModel):
         """The cosines (b, num_entities) of all entities as answers."""
         return crop_vectors(self.queries(questions), self.width) @ self._candidates.T
 
+    def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
+        return self._candidates[entities]
+
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
         """The vectors (b, d) of questions."""
         inverse = self.index.num_relations

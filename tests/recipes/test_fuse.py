@@ -22,6 +22,7 @@ from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
 from pmd.models.text.start import train_wordpiece
 from pmd.recipes.ranking import read_ranks
+from pmd.use.answers import Question
 
 from ..tiny import tiny_encoder
 from ..trained import made_once
@@ -361,3 +362,14 @@ def test_what_it_cannot_rank_is_refused(options, message, made, tmp_path):
     models = [str(made.base / name) for name in ("text", "complex")]
     with pytest.raises(PmdError, match=message):
         dispatch(["fuse", *models, f"--data.path={made.base / 'towns'}", f"--out={tmp_path}/out", *options])
+
+
+def test_the_parts_of_a_fused_score_are_what_is_above_the_mean(run):
+    model = pmd.load(run)
+    question = Question("tail", 0, 8)
+    scores = model.scores([question])[0].astype(float)
+    for answer in (0, 3):
+        parts = model.score_parts("tail", 8, 0, answer, None)
+        assert {*parts} == {"text", "structure"}
+        assert np.linalg.norm(model.unit_vectors(np.array([answer]))) == pytest.approx(1, abs=1e-5)
+        assert sum(parts.values()) == pytest.approx(scores[answer] - scores.mean(), abs=1e-4)

@@ -86,13 +86,15 @@ def test_lines_for_programs(asked, tmp_path, capsys, monkeypatch, form):
     printed = capsys.readouterr()
     assert "accuracy" in printed.err and "accuracy" not in printed.out
     lines = printed.out.splitlines()
-    verdict = model.classify(head="e3", relation="r1", tail="e4")
+    _, verdict, _ = model.classify_all([(1, 0, 2), (3, 1, 4), (5, 2, 6)])
     if form == "json":
         assert json.loads(lines[1]) == {**json.loads(json.dumps(verdict.to_dict())), "label": False}
         return
     header, *rows = (line.split("\t") for line in lines)
     assert len(rows) == 3 and header[:3] == ["head", "relation", "tail"]
-    assert rows[1][:3] == ["e3", "r1", "e4"] and float(rows[1][4]) == pytest.approx(verdict.value, abs=1e-4)
+    assert rows[1][:3] == ["e3", "r1", "e4"] and [float(cell) for cell in rows[1][4:6]] == pytest.approx(
+        [verdict.probability, verdict.value], abs=1e-4
+    )
 
 
 def test_bad_lines_are_named_and_the_others_judged_if_asked(asked, tmp_path, capsys):

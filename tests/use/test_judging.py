@@ -11,6 +11,7 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.trust.sides import measured
 from pmd.use import judging
+from pmd.use.answers import Question
 
 from ..recipes.test_answer import own_cache, write_model  # noqa: F401
 from ..trust.tabled import tabled
@@ -43,6 +44,11 @@ def test_a_verdict_says_what_it_rests_on(folder, random_graph):
         if "tokenizer.json" not in files:  # entities share texts, and the last bits of cosines may differ
             expected = ranks.head.realistic[row], ranks.tail.realistic[row]
             assert (verdict.head_rank, verdict.tail_rank) == expected
+        likely = []
+        for target, entity, answer, side in (("head", tail, head, scores[0]), ("tail", head, tail, scores[1])):
+            known = model.index.known_answers(target, entity, relation)[0]
+            likely.append(model.probabilities(Question(target, relation, entity), side.detach().numpy(), known)[answer])
+        assert verdict.probability == pytest.approx(np.mean(likely), abs=1e-4)
         assert verdict.threshold == judge.thresholds.get(relation, judge.threshold)
         assert verdict.holds == (verdict.value >= verdict.threshold)
     one = model.classify(head="e3", relation="relation 1", tail="e5")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pmd.core.errors import PmdError
+from pmd.use.explaining import Why
 from pmd.use.judging import Relations, Verdict
 from pmd.use.names import label
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def about_both_ends(
-    model: AnsweringModel, parts: Mapping[str, str | None], top_k: int, *, new: bool, as_json: bool
+    model: AnsweringModel, parts: Mapping[str, str | None], top_k: int, *, new: bool, why: bool, as_json: bool
 ) -> str:
     """The answer to a question with head and tail: a table, or a line of JSON. PmdError for parts that do not go together."""
     for part in ("text", "target"):
@@ -23,10 +24,32 @@ def about_both_ends(
             raise PmdError(f"{part}: both ends are known, so leave it out, or leave out one of head and tail")
     ends = {"head": parts["head"], "tail": parts["tail"]}
     if parts["relation"]:
-        result, shown = model.classify(relation=parts["relation"], **ends), verdict_text
-    else:
-        result, shown = model.relations(top_k=top_k, new=new, **ends), relations_table
-    return json.dumps(result.to_dict(), ensure_ascii=False) if as_json else shown(result)
+        verdict = model.classify(relation=parts["relation"], **ends)
+        reasons = model.why(relation=parts["relation"], **ends) if why else None
+        if as_json:
+            return as_line(verdict.to_dict() | ({"why": reasons.to_dict()} if why else {}))
+        return verdict_text(verdict) + f"\n{reasons}\n" * why
+    relations = model.relations(top_k=top_k, new=new, **ends)
+    reasons = [model.why_relation(relations, answer) for answer in relations] if why else []
+    if as_json:
+        return as_line(with_reasons(relations.to_dict(), "relations", reasons))
+    return relations_table(relations) + reasons_text([answer.name for answer in relations], reasons)
+
+
+def with_reasons(shown: dict[str, Any], key: str, reasons: Sequence[Why]) -> dict[str, Any]:
+    """The JSON of answers, which are at a key, each with its reasons; as it is without any."""
+    if reasons:
+        shown[key] = [{**answer, "why": why.to_dict()} for answer, why in zip(shown[key], reasons)]
+    return shown
+
+
+def reasons_text(names: Sequence[str], reasons: Sequence[Why]) -> str:
+    """The reasons for each of the answers with these names, below each other."""
+    return "".join(f"\n{rank}. {name}\n{why}\n" for rank, (name, why) in enumerate(zip(names, reasons), 1))
+
+
+def as_line(shown: Mapping[str, Any]) -> str:
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def relations_table(relations: Relations) -> str:
@@ -37,9 +60,20 @@ def relations_table(relations: Relations) -> str:
     for answer in relations:
         head, tail = relations.ends(answer)
         known = ", ".join(answer.known)
-        rows.append((answer.rank, head[1], answer.name, tail[1], answer.id, f"{answer.value:.4f}", known))
-    columns = ("rank", "head", "relation", "tail", "id", "value", "known")
-    body = markdown(columns, rows, ("right", "left", "left", "left", "left", "right", "left"))
+        rows.append(
+            (
+                answer.rank,
+                head[1],
+                answer.name,
+                tail[1],
+                answer.id,
+                likely(answer.probability),
+                f"{answer.value:.4f}",
+                known,
+            )
+        )
+    columns = ("rank", "head", "relation", "tail", "id", "probability", "value", "known")
+    body = markdown(columns, rows, ("right", *["left"] * 4, "right", "right", "left"))
     return f"({label(relations.head)}, ?, {label(relations.tail)})\n\n{body if rows else 'no relations'}\n"
 
 
@@ -47,6 +81,7 @@ def verdict_text(verdict: Verdict) -> str:
     """The triple on a line, the verdict, and what it rests on."""
     lines = [f"({label(verdict.head)}, {label(verdict.relation)}, {label(verdict.tail)})", "", says(verdict)]
     lines += [f"known: {', '.join(verdict.known)}"] if verdict.known else []
+    lines += [f"probability {likely(verdict.probability)}"] if verdict.probability is not None else []
     if verdict.value is not None:
         lines += [f"value {verdict.value:.4f}, threshold {verdict.threshold:.4f}"]
     lines += [f"score {verdict.score:.4f}, rank {verdict.head_rank:g} among heads, {verdict.tail_rank:g} among tails"]
@@ -58,3 +93,8 @@ def says(verdict: Verdict) -> str:
     if verdict.holds is None:
         return "no verdict: the graph has no validation triples to choose a threshold by"
     return "holds" if verdict.holds else "does not hold"
+
+
+def likely(probability: float | None) -> str:
+    """A probability in percent; nothing for none."""
+    return "" if probability is None else f"{probability:.1%}"

@@ -19,7 +19,19 @@ from pmd.use.load import load
 from pmd.use.locate import locate
 from pmd.use.questions import LabelledTriple, read_triples
 
-COLUMNS = ("head", "relation", "tail", "verdict", "value", "score", "head rank", "tail rank", "known", "label")
+COLUMNS = (
+    "head",
+    "relation",
+    "tail",
+    "verdict",
+    "probability",
+    "value",
+    "score",
+    "head rank",
+    "tail rank",
+    "known",
+    "label",
+)
 
 
 @dataclass
@@ -74,7 +86,7 @@ def classify(config: ClassifyConfig) -> Iterator[str]:
         from pmd.evaluation.tables import markdown
 
         rows = [cells(verdict, line.label, names=True) for verdict, line in zip(verdicts, labelled)]
-        yield markdown(COLUMNS, rows, [*["left"] * 4, *["right"] * 4, "left", "left"]) + "\n"
+        yield markdown(COLUMNS, rows, [*["left"] * 4, *["right"] * 5, "left", "left"]) + "\n"
     measured = metrics(verdicts, labelled)
     if measured:
         text = ", ".join(f"{key} {value:.4f}" for key, value in measured.items() if isinstance(value, float))
@@ -91,7 +103,8 @@ def cells(verdict: Verdict, label: bool | None, *, names: bool) -> list[str]:
     ends = [pair[1 if names else 0] for pair in (verdict.head, verdict.relation, verdict.tail)]
     ranks = [f"{rank:g}" for rank in (verdict.head_rank, verdict.tail_rank)]
     given = "" if label is None else str(label).lower()
-    return [*ends, holds, value, f"{verdict.score:.4f}", *ranks, ", ".join(verdict.known), given]
+    chance = "" if verdict.probability is None else f"{verdict.probability:.4f}"
+    return [*ends, holds, chance, value, f"{verdict.score:.4f}", *ranks, ", ".join(verdict.known), given]
 
 
 def metrics(verdicts: Sequence[Verdict], labelled: Sequence[LabelledTriple]) -> dict[str, float]:
