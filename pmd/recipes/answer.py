@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.recipes.triples.asked import about_both_ends, as_line, reasons_text, with_reasons
 from pmd.settings.shared import DataConfig
-from pmd.use.answers import Answers
+from pmd.use.answers import Answer, Answers
 from pmd.use.index import index_folder
 from pmd.use.load import current_index, load
 from pmd.use.locate import locate
@@ -35,8 +35,12 @@ class AnswerConfig:
         tail: the known entity of (?, relation, tail), by id or name.
         text: a description of a known entity that is not in the graph; for text models.
         target: with --text, the end that is asked for: tail (default) or head.
-        top_k: number of answers.
-        new: leave out triples that are already in the graph.
+        top_k: number of answers, and of known ones that are listed before them.
+        new: leave out what is in the graph already.
+        all: one list of known and new answers, best first.
+        types: `soft` favours entities that fit the open end of the question, by their types and by what stands there in
+            training, as far as that helped on validation; `strict` leaves out the others too; `off` takes the model's scores.
+        candidates: a file of the only entities that may answer, by id or name, one a line; `-` reads them from stdin.
         coverage: instead of the best top_k, give the smallest set that holds the true answer of so many such questions: 0.9 for 90
             in 100; learned on validation.
         max_set: with --coverage, the largest set that is given; where more would be needed, none is sure.
@@ -62,6 +66,9 @@ class AnswerConfig:
     target: Literal["head", "tail"] | None = None
     top_k: int = 10
     new: bool = False
+    all: bool = False
+    types: Literal["off", "soft", "strict"] = "soft"
+    candidates: str | None = None
     coverage: float | None = None
     max_set: int = 100
     batch: str | None = None
@@ -101,6 +108,8 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         whole, model = model, model.crop(config.width)
         warn_of_width(config.width, whole.widths)
     if parts["head"] and parts["tail"]:
+        if config.candidates is not None:
+            raise PmdError("candidates: both ends are given, so no entity is asked for; leave it out")
         yield about_both_ends(model, parts, config.top_k, new=config.new, why=config.why, as_json=config.json)
         return
     if config.batch is None:
@@ -109,8 +118,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         questions, bad = read_questions(model, *lines_of(config.batch))
     if bad and not config.skip_bad:
         raise PmdError(bad + f"; --skip-bad answers the other {len(questions)}" * bool(questions))
-    options = {"top_k": config.top_k, "new": config.new, "coverage": config.coverage, "max_set": config.max_set}
-    for answers in model.answer_all(questions, **options):
+    for answers in model.answer_all(questions, **listing_of(config)):
         reasons = model.why_answers(answers) if config.why else []
         if config.json:
             yield as_line(with_reasons(answers.to_dict(), "answers", reasons))
@@ -118,6 +126,16 @@ def answer(config: AnswerConfig) -> Iterator[str]:
             yield table(answers) + reasons_text([answer.name for answer in answers], reasons)
     if bad:
         raise PmdError(f"not answered: {bad}")
+
+
+def listing_of(config: AnswerConfig) -> dict[str, Any]:
+    """Which answers are listed, as options of `answer_all`. PmdError if the file of candidates cannot be read."""
+    names = ("top_k", "new", "all", "types", "coverage", "max_set")
+    options = {name: getattr(config, name) for name in names}
+    if config.candidates is not None:
+        lines, _ = lines_of(config.candidates, "candidates", "entities")
+        options["candidates"] = [line.strip() for line in lines if line.strip()]
+    return options
 
 
 def lines_of(file: str, option: str = "batch", holds: str = "questions") -> tuple[list[str], str]:
@@ -133,29 +151,38 @@ def lines_of(file: str, option: str = "batch", holds: str = "questions") -> tupl
 
 
 def table(answers: Answers) -> str:
-    """The question on a line, and its answers, best first."""
-    from pmd.evaluation.tables import markdown
-
+    """The question on a line, the answers that the graph has, and the model's, best first."""
     text = answers.text if answers.text is None else f"“{answers.text}”"
     ends = {part: "?" if part == answers.target else text or label(getattr(answers, part)) for part in ("head", "tail")}
-    columns = {"rank": "right", "name": "left", "id": "left", "score": "right", "probability": "right", "known": "left"}
+    parts = [f"({ends['head']}, {label(answers.relation)}, {ends['tail']})"]
+    if answers.known:
+        more = answers.num_known - len(answers.known)
+        parts += ["known:", _rows(answers.known, "rank of all"), *[f"and {more:,} more"] * bool(more), "new:"]
+    nothing = answers.answer_set.unsure if answers.answer_set else "no answers"
+    parts.append(_rows(answers.answers, "rank") if answers.answers else nothing)
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(answers: Sequence[Answer], rank: str) -> str:
+    """Answers as a table, with the columns that any of them fills."""
+    from pmd.evaluation.tables import markdown
+
+    columns = {rank: "right", "name": "left", "id": "left", "score": "right", "probability": "right", "known": "left"}
     rows = [
         (
             answer.rank,
             answer.name,
             answer.id,
-            f"{answer.score:.4f}",
+            "" if answer.score is None else f"{answer.score:.4f}",
             percent(answer.probability),
             ", ".join(answer.known),
         )
-        for answer in answers.answers
+        for answer in answers
     ]
-    if not any(row[4] for row in rows):  # nothing was learned
-        del columns["probability"]
-        rows = [row[:4] + row[5:] for row in rows]
-    nothing = answers.answer_set.unsure if answers.answer_set else "no answers"
-    body = markdown(tuple(columns), rows, tuple(columns.values())) if rows else nothing
-    return f"({ends['head']}, {label(answers.relation)}, {ends['tail']})\n\n{body}\n"
+    filled = [column for column in range(len(columns)) if column < 4 or any(row[column] for row in rows)]
+    titles = [[*columns.items()][column] for column in filled]
+    cells = [[row[column] for column in filled] for row in rows]
+    return markdown([title for title, _ in titles], cells, [side for _, side in titles])
 
 
 def percent(probability: float | None) -> str:

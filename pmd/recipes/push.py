@@ -276,7 +276,7 @@ def example_of(folder: Path, index: Index) -> Example | None:
             ("relation", index.relations, query % index.num_relations),
         )
     }
-    answers = load(folder).answer(**question, top_k=3)
+    answers = load(folder).answer(**question, top_k=3, all=True)
     return Example(question, tuple((answer.name, answer.score) for answer in answers))
 
 

@@ -1,7 +1,7 @@
 """Questions to a trained model: which entities complete (h, r, ?) or (?, r, t), best first.
 
-An answer names the splits that already have its triple. Models of every family answer through this module; they differ
-in `scores`.
+What the graph already says comes first, by split, then what the model proposes beyond it. Models of every family answer through
+this module; they differ in `scores`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.trust.calibration import AnswerSet
+from pmd.trust.types import Mode, Types
 from pmd.use.calibrated import GivesProbabilities
 from pmd.use.explaining import Explains
 from pmd.use.index import Index
@@ -31,13 +32,13 @@ QUESTIONS_PER_BLOCK = 64
 class Answer:
     """An entity: its rank, from 1, its id and name, its score, and the splits that have the completed triple.
 
-    `probability` is how often such a triple holds (`pmd.trust.odds`); None where the index has learned none.
+    A known answer that is listed by itself has its rank among all entities; strict types may leave it without a score. `probability` is how often such a triple holds (`pmd.trust.odds`); None where the index has learned none.
     """
 
     rank: int
     id: str
     name: str
-    score: float
+    score: float | None
     known: tuple[str, ...]
     probability: float | None = None
 
@@ -55,9 +56,10 @@ class Question:
 
 @dataclass(frozen=True, repr=False)
 class Answers(Sequence):
-    """The answers to a question, best first.
+    """The answers to a question, best first: those that are new to the graph, unless all were asked for.
 
-    `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`. `answer_set` says
+    `known` are the first of the `num_known` answers that the graph has, by split, then by score; none where new ones alone or all
+    were asked for. `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`. `answer_set` says
     what is known of the answers as a set, where a coverage was asked for; if it says why none is sure, there are no answers.
     """
 
@@ -68,6 +70,8 @@ class Answers(Sequence):
     text: str | None
     answers: tuple[Answer, ...]
     answer_set: AnswerSet | None = None
+    known: tuple[Answer, ...] = ()
+    num_known: int = 0
 
     def __getitem__(self, index):
         return self.answers[index]
@@ -82,11 +86,10 @@ class Answers(Sequence):
             self.text if pair is None and part != self.target else pair and pair[1] for part, pair in asked.items()
         ]
         lines = [f"Answers({', '.join(name or '?' for name in names)})"]
-        for answer in self.answers:
-            entity = answer.name if answer.name == answer.id else f"{answer.name} ({answer.id})"
-            known = f"  known: {', '.join(answer.known)}" if answer.known else ""
-            odds = "" if answer.probability is None else f"  {answer.probability:6.1%}"
-            lines.append(f"{answer.rank:>4}  {answer.score:8.4g}{odds}  {entity}{known}")
+        lines += [_line("=", answer) for answer in self.known]
+        if self.known and (more := self.num_known - len(self.known)):
+            lines.append(f"   … and {more:,} more known")
+        lines += [_line(str(answer.rank), answer) for answer in self.answers]
         if self.answer_set is not None and self.answer_set.unsure:
             lines.append(self.answer_set.unsure)
         return "\n".join(lines)
@@ -95,9 +98,46 @@ class Answers(Sequence):
         """The answers for JSON; the missing end is null."""
         pairs = {part: getattr(self, part) for part in ("head", "relation", "tail")}
         triple = {part: pair and {"id": pair[0], "name": pair[1]} for part, pair in pairs.items()}
-        answers = [{**asdict(answer), "known": list(answer.known)} for answer in self.answers]
+        known, answers = (
+            [{**asdict(answer), "known": list(answer.known)} for answer in listed]
+            for listed in (self.known, self.answers)
+        )
         more = {} if self.answer_set is None else {"answer_set": asdict(self.answer_set)}
-        return {"target": self.target, **triple, "text": self.text, "answers": answers, **more}
+        asked = {"target": self.target, **triple, "text": self.text}
+        return {**asked, "num_known": self.num_known, "known": known, "answers": answers, **more}
+
+
+def _line(mark: str, answer: Answer) -> str:
+    entity = answer.name if answer.name == answer.id else f"{answer.name} ({answer.id})"
+    known = f"  known: {', '.join(answer.known)}" if answer.known else ""
+    odds = "" if answer.probability is None else f"  {answer.probability:6.1%}"
+    score = "" if answer.score is None else f"{answer.score:.4g}"
+    return f"{mark:>4}  {score:>8}{odds}  {entity}{known}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which answers are listed; `AnsweringModel.answer` describes the fields. PmdError for what cannot be."""
+
+    top_k: int = 10
+    new: bool = False
+    all: bool = False
+    types: Mode = "soft"
+    candidates: Sequence[str] | None = None
+    coverage: float | None = None
+    max_set: int = 100
+
+    def __post_init__(self):
+        for name in ("top_k", "max_set"):
+            if getattr(self, name) < 1:
+                raise PmdError(f"{name}: {getattr(self, name)} answers are none; ask for at least 1")
+        if self.new and self.all:
+            raise PmdError("new, all: new answers alone, or all in one list; leave one of the two out")
+        if self.candidates is not None and not self.candidates:
+            raise PmdError("candidates: there are none; name an entity, or leave it out")
+        if self.coverage is not None and (self.types != "soft" or self.candidates is not None):
+            option = "candidates" if self.types == "soft" else "types"
+            raise PmdError(f"coverage: was learned of answers among all entities, by soft types; leave {option} out")
 
 
 class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
@@ -117,9 +157,26 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
         """The scores (b, num_entities) of all entities as answers to the questions (b)."""
         raise NotImplementedError
 
-    def answer_scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The scores (b, num_entities) by which answers are ordered."""
-        return self.scores(questions)
+    @cached_property
+    def types(self) -> Types | None:
+        """Which entities fit which questions; None where the index was written by a version that did not learn it."""
+        facts = self.index.metadata.get("types")
+        return None if facts is None else Types.stored(self.index.column, facts)
+
+    def answer_scores(self, questions: Sequence[Question], types: Mode = "soft") -> np.ndarray:
+        """The scores (b, num_entities) by which answers are ordered: `scores` after types; −∞ for what cannot answer.
+
+        Raises:
+            PmdError: for strict types, if the index has none.
+        """
+        scores = self.scores(questions)
+        if types == "off" or (self.types is None and types == "soft"):
+            return scores
+        if self.types is None:
+            raise PmdError(f"types: {self.index.folder} has none; rebuild it: pmd answer {self.index.model} --build")
+        inverse = self.index.num_relations
+        rows = np.array([question.relation + inverse * (question.target == "head") for question in questions])
+        return self.types.adjusted(scores, rows, types)
 
     def query_scores(self, target: Target, entities: np.ndarray, relations: np.ndarray) -> np.ndarray:
         """The same of queries of known entities (b,) and relations (b,)."""
@@ -143,18 +200,25 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
         target: Target | None = None,
         top_k: int = 10,
         new: bool = False,
+        all: bool = False,
+        types: Mode = "soft",
+        candidates: Sequence[str] | None = None,
         coverage: float | None = None,
         max_set: int = 100,
     ) -> Answers:
-        """The best completions of (head, relation, ?) or (?, relation, tail).
+        """The best completions of (head, relation, ?) or (?, relation, tail): known ones by themselves, and new ones.
 
         Args:
             head, tail: the known entity, by id or name; give one of the two.
             relation: by id or name.
             text: for text models, a description of a known entity that is not in the graph.
             target: with `text`, the missing end: `tail` (default) or `head`.
-            top_k: how many answers.
-            new: leave out triples that are already in a split.
+            top_k: how many answers, and how many known ones beside them.
+            new: leave out what is known.
+            all: one list of both, best first; known answers name their splits.
+            types: `soft` favours entities that fit the open end of the question, as far as that helped on validation;
+                `strict` leaves out the others too; `off` takes the model's own scores.
+            candidates: ids or names of the only entities that may answer.
             coverage: instead of the best `top_k`, the smallest set that holds the true answer of so many such questions, 0.9 for
                 90 in 100; no answers where none is sure.
             max_set: with `coverage`, the largest set that is given.
@@ -163,7 +227,8 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
             PmdError: for a name that nothing has or that several have, and unless exactly one entity is known.
         """
         question = self.question(head=head, relation=relation, tail=tail, text=text, target=target)
-        return next(self.answer_all([question], top_k=top_k, new=new, coverage=coverage, max_set=max_set))
+        listing = Listing(top_k, new, all, types, candidates, coverage, max_set)
+        return next(self._answer_listed([question], listing))
 
     def question(self, **parts: str | None) -> Question:
         """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
@@ -185,29 +250,23 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
         if not text.strip():
             raise PmdError("text: it is empty; describe the entity")
 
-    def answer_all(
-        self,
-        questions: Sequence[Question],
-        *,
-        top_k: int = 10,
-        new: bool = False,
-        coverage: float | None = None,
-        max_set: int = 100,
-    ) -> Iterator[Answers]:
-        """The answers to each question; questions are scored in blocks."""
-        for name, number in (("top_k", top_k), ("max_set", max_set)):
-            if number < 1:
-                raise PmdError(f"{name}: {number} answers are none; ask for at least 1")
-        if coverage is not None:
-            self.check_coverage(questions, coverage)
+    def answer_all(self, questions: Sequence[Question], **options: Any) -> Iterator[Answers]:
+        """The answers to each question; questions are scored in blocks. The options are those of `answer`."""
+        return self._answer_listed(questions, Listing(**options))
+
+    def _answer_listed(self, questions: Sequence[Question], listing: Listing) -> Iterator[Answers]:
+        if listing.coverage is not None:
+            self.check_coverage(questions, listing.coverage)
+        allowed = None
+        if listing.candidates is not None:
+            allowed = np.zeros(self.index.num_entities, dtype=bool)
+            allowed[[self.index.entities.find(name, "candidates") for name in listing.candidates]] = True
         for start in range(0, len(questions), QUESTIONS_PER_BLOCK):
             block = questions[start : start + QUESTIONS_PER_BLOCK]
-            for question, scores in zip(block, self.answer_scores(block)):
-                yield self._answers(question, scores, top_k, new, coverage, max_set)
+            for question, scores in zip(block, self.answer_scores(block, listing.types)):
+                yield self._answers(question, scores, listing, allowed)
 
-    def _answers(
-        self, question: Question, scores: np.ndarray, top_k: int, new: bool, coverage: float | None, max_set: int
-    ) -> Answers:
+    def _answers(self, question: Question, scores: np.ndarray, listing: Listing, allowed: np.ndarray | None) -> Answers:
         if np.isnan(scores).any():
             raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
         index, known, split_bits = self.index, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -215,28 +274,44 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
             known, split_bits = index.known_answers(question.target, question.entity, question.relation)
             if index.subgraphs is not None and (subgraph := index.subgraphs[question.entity]):
                 scores = np.where(index.subgraphs == subgraph, scores, -np.inf)
-        probabilities = self.probabilities(question, scores, known)
-        if new and len(known):
-            scores = scores.copy()
-            scores[known] = -np.inf
-        answer_set = None
-        if coverage is not None:
-            scores, answer_set = self.answer_set(question, scores, coverage, max_set, new=new)
+        # They were learned of scores after soft types, of all candidates.
+        probabilities = self.probabilities(question, scores, known) if listing.types == "soft" else None
+        if allowed is not None:
+            scores = np.where(allowed, scores, -np.inf)
+            known, split_bits = known[allowed[known]], split_bits[allowed[known]]
+        first = [] if listing.new or listing.all else _by_split(known, split_bits, scores)[: listing.top_k].tolist()
         bits_of = dict(zip(known.tolist(), split_bits.tolist()))
-        answers = tuple(
-            Answer(
-                rank,
-                *index.entities.pair(entity),
-                float(scores[entity]),
-                index.split_names(bits_of.get(entity, 0)),
-                None if probabilities is None else float(probabilities[entity]),
-            )
-            for rank, entity in enumerate(best_entities(scores, top_k if coverage is None else max_set).tolist(), 1)
-        )
+        ranked, answer_set, number = scores, None, listing.top_k
+        if not listing.all:
+            ranked = scores.copy()
+            ranked[known] = -np.inf
+        if listing.coverage is not None:
+            number = listing.max_set
+            ranked, answer_set = self.answer_set(question, ranked, listing.coverage, number, new=not listing.all)
+
+        def answer(rank: int, entity: int) -> Answer:
+            score = None if np.isneginf(scores[entity]) else float(scores[entity])
+            splits = index.split_names(bits_of.get(entity, 0))
+            likely = None if probabilities is None else float(probabilities[entity])
+            return Answer(rank, *index.entities.pair(entity), score, splits, likely)
+
         entity = None if question.entity is None else index.entities.pair(question.entity)
-        head, tail = (None, entity) if question.target == "head" else (entity, None)
-        relation = index.relations.pair(question.relation)
-        return Answers(question.target, head, relation, tail, question.text, answers, answer_set)
+        return Answers(
+            question.target,
+            None if question.target == "head" else entity,
+            index.relations.pair(question.relation),
+            entity if question.target == "head" else None,
+            question.text,
+            tuple(answer(rank, entity) for rank, entity in enumerate(best_entities(ranked, number).tolist(), 1)),
+            answer_set,
+            tuple(answer(1 + int((scores > scores[entity]).sum()), entity) for entity in first),
+            len(known),
+        )
+
+
+def _by_split(known: np.ndarray, split_bits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The known answers (m,) by the first split that has each, then by score."""
+    return known[np.lexsort((-scores[known], split_bits & -split_bits))]
 
 
 def _missing_end(known: str, target: str | None) -> Target:

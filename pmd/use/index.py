@@ -40,6 +40,8 @@ METADATA = ("kind", "dim", "graph", "graph_name", "graph_files", "splits", "indu
 """Keys of index.json beside its format and sizes; `graph` and `model` are checksums."""
 TEXT_METADATA = ("frame", "pad", "max_length")
 """Keys that only the index of a model that reads texts has."""
+COMPLETED = ("types",)
+"""Keys with what is learned when an index is written. An older one lacks them, and is completed where its graph is at hand."""
 LEARNED = ("judge", "odds")
 """Keys with what was learned from the model's scores on validation: a cropped model learns it anew."""
 Columns = dict[str, np.ndarray]

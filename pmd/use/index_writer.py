@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.files import READ_ONLY, write_folder, write_json
 from pmd.core.manifest import write_manifest
-from pmd.core.types import TARGETS
+from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.catalogue import FAMILIES, Family
 from pmd.trust.calibration import learn_calibration
+from pmd.trust.type_learning import chosen, learn_types
+from pmd.trust.validation import ValidationScores
+from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import (
     COLUMNS,
     FORMAT,
@@ -73,9 +77,75 @@ def build_index(
     def fill(folder: Path) -> None:
         more, own = family.load_use().write_part(folder, model, graph, cache, earlier)
         _write(folder, columns | own, metadata | more)
+        _add_types(Index(folder, model), model, graph)
         _add_learned(Index(folder, model), model)
 
     return Index(write_index(model, fill), model)
+
+
+def complete_index(index: Index, model: Path, graph: KnowledgeGraph) -> Index:
+    """Add what an older index lacks of what is learned of a model. PmdError if no folder for it can be written."""
+
+    def fill(folder: Path) -> None:
+        for file in index.folder.iterdir():
+            shutil.copyfile(file, folder / file.name)
+        _add_types(Index(folder, model), model, graph)
+        _add_learned(Index(folder, model), model)
+
+    return Index(write_index(model, fill), model)
+
+
+def _add_types(index: Index, model: Path, graph: KnowledgeGraph) -> None:
+    """Learn what fits which questions, and how much that counts for the answers of a model. What was learned of answers in
+    another order is left out."""
+    types = learn_types(graph, ValidationScores(AsScorer(_answering(index, model)), graph))
+    columns = {name: column for name, column in load_file(index.folder / COLUMNS).items() if not _is_learned(name)}
+    metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
+    _write(index.folder, columns | types.columns(), metadata | {"types": dict(types.facts)})
+
+
+def _choose_again(index: Index, model: Path) -> None:
+    """Choose how much types count for the answers of another model than that of the index."""
+    answering, graph = _answering(index, model), IndexedGraph(index)
+    if answering.types is not None:
+        types = chosen(answering.types, graph, ValidationScores(AsScorer(answering), graph))
+        columns = load_file(index.folder / COLUMNS) | types.columns()
+        _write(index.folder, columns, index.metadata | {"types": dict(types.facts)})
+
+
+def _answering(index: Index, model: Path) -> AnsweringModel:
+    """The model of a folder, by an index that is not there yet."""
+    settings = stored_settings(model)
+    return ranking_family(settings, model).load_use().open_model(model, settings, lambda: index)
+
+
+class IndexedGraph:
+    """The graph of an index, for `pmd.trust.validation`."""
+
+    def __init__(self, index: Index):
+        self.index, self.num_entities, self.num_relations = index, index.num_entities, index.num_relations
+        self.train, self.valid = (torch.from_numpy(index.triples(name)) for name in ("train", "valid"))
+
+    def known_triples(self, split: str) -> Tensor:
+        """All triples (n, 3) of the graph of training."""
+        names = [name for name in self.index.metadata["splits"] if not name.startswith("inductive_")]
+        return torch.from_numpy(self.index.triples(*names))
+
+    def candidates(self, split: str) -> Tensor | None:
+        """Its entities, where there is another graph."""
+        subgraphs = self.index.subgraphs
+        return None if subgraphs is None else torch.from_numpy(np.flatnonzero(subgraphs == 1))
+
+
+class AsScorer:
+    """A model that answers, as a scorer of its own graph."""
+
+    def __init__(self, model: AnsweringModel):
+        self.model = model
+
+    def score_all(self, triples: Tensor, target: Target) -> Tensor:
+        known = triples[:, [KNOWN_COLUMN[target], 1]].tolist()
+        return torch.from_numpy(self.model.scores([Question(target, relation, entity) for entity, relation in known]))
 
 
 def crop_index(index: Index, model: Path, width: int | None) -> None:
@@ -87,6 +157,7 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
         metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
         columns = {name: column for name, column in load_file(index.folder / COLUMNS).items() if not _is_learned(name)}
         _write(folder, columns | own, metadata | _model_metadata(model) | more)
+        _choose_again(Index(folder, model), model)
         _add_learned(Index(folder, model), model)
 
     write_index(model, fill)
@@ -94,9 +165,7 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
 
 def _add_learned(index: Index, model: Path) -> None:
     """Learn of a model, by the scores of its answers, what its index says beside them."""
-    settings = stored_settings(model)
-    answering = ranking_family(settings, model).load_use().open_model(model, settings, lambda: index)
-    facts, columns = learn_calibration(answering)
+    facts, columns = learn_calibration(_answering(index, model))
     _write(index.folder, {**load_file(index.folder / COLUMNS), **columns}, index.metadata | {"odds": facts})
 
 

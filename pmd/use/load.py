@@ -20,6 +20,7 @@ from pmd.core.run import Run
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.index import (
+    COMPLETED,
     FileStats,
     Index,
     file_stats,
@@ -109,11 +110,30 @@ def current_index(
     index = Index(index_folder(model), model)
     changed = changes(index, model, source, named=named)
     if not changed:
-        return index
+        return completed(index, model, source, named=named)
     if "the model" in changed:
         check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)
     return build(model, source, named=named, earlier=None if "the model" in changed else index)
+
+
+def completed(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> Index:
+    """The index with all that this version learns of a model; as it is where it has that, where its graph is not at hand, and
+    where nothing can be written."""
+    missing = [name for name in COMPLETED if name not in index.metadata]
+    at_hand = graph_file_stats(source) is not None if isinstance(source, DataConfig) else source is not None
+    if not missing or not at_hand:
+        return index
+    sleep_while_waiting()
+    from pmd.use.index_writer import complete_index
+
+    print(f"{model}: its index is of an older version, without {' and '.join(missing)}; completing it", file=sys.stderr)
+    graph = loaded(source, None if named else model) if isinstance(source, DataConfig) else source
+    try:
+        return complete_index(index, model, graph)
+    except PmdError as error:
+        print(f"{model}: {error}; it answers without", file=sys.stderr)
+        return index
 
 
 def changes(index: Index, model: Path, source: KnowledgeGraph | DataConfig | None, *, named: bool) -> list[str]:

@@ -139,7 +139,7 @@ def test_how_to_load_and_what_it_answers():
     said = body(text())
     code = said[said.index("```python") : said.index("```", said.index("```python") + 3)]
     assert 'model = pmd.load("user/towns-grade3")\n' in code
-    assert 'model.answer(head="the \\"Hub\\"", relation="lies in", top_k=2)' in code
+    assert 'model.answer(head="the \\"Hub\\"", relation="lies in", top_k=2, all=True)' in code
     assert code.endswith("# 1 Finland 0.812\n# 2 Öland -1.500\n")
     compile(code.removeprefix("```python"), "card", "exec")
 

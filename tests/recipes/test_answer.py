@@ -81,7 +81,7 @@ def test_scores_are_those_that_are_ranked(asked, target, width):
         model.question(**{known: graph.entity_ids[entity], "relation": graph.relation_ids[relation]})
         for entity, relation in queries
     ]
-    for row, answers in enumerate(model.answer_all(questions, top_k=99)):
+    for row, answers in enumerate(model.answer_all(questions, top_k=99, types="off", all=True)):
         assert len(answers) == graph.num_entities and [answer.rank for answer in answers] == [*range(1, 14)]
         scores = torch.tensor([answer.score for answer in answers])
         found = [graph.entity_ids.index(answer.id) for answer in answers]
@@ -110,7 +110,7 @@ def test_a_described_entity_is_read_like_one_of_the_graph(target, tmp_path):
         entity_descriptions=[*graph.entity_descriptions, new],
     )
     expected = pmd.load_scorer(folder, larger).score_all(torch.tensor([[13, 1, 13]]), target)[0, :13]
-    answers = pmd.load(folder, graph).answer(text=new, relation="r1", target=target, top_k=13)
+    answers = pmd.load(folder, graph).answer(text=new, relation="r1", target=target, top_k=13, types="off")
     assert answers.text == new and answers.head is answers.tail is None and answers.target == target
     for answer in answers:
         assert answer.score == pytest.approx(float(expected[int(answer.id[1:])]), abs=5e-6)
@@ -126,7 +126,7 @@ def test_known_answers_are_marked_with_their_splits(seed, random_graph, tmp_path
     for entity, relation in all_queries(graph):
         for known in ("head", "tail"):
             asked = {known: graph.entity_ids[entity], "relation": graph.relation_ids[relation]}
-            answers, new = model.answer(**asked, top_k=99), model.answer(**asked, top_k=99, new=True)
+            answers, new = (model.answer(**asked, top_k=99, **{which: True}) for which in ("all", "new"))
             assert len(answers) == graph.num_entities
             for answer in answers:
                 other = graph.entity_ids.index(answer.id)
@@ -134,6 +134,11 @@ def test_known_answers_are_marked_with_their_splits(seed, random_graph, tmp_path
                 assert list(answer.known) == [name for name, triples in splits.items() if triple in triples]
                 marks += len(answer.known)
             assert [answer.id for answer in new] == [answer.id for answer in answers if not answer.known]
+            apart, marked = model.answer(**asked, top_k=99), [answer for answer in answers if answer.known]
+            assert apart.answers == new.answers and (answers.known, new.known) == ((), ())
+            first = {answer.id: min(map([*splits].index, answer.known)) for answer in marked}
+            assert list(apart.known) == sorted(marked, key=lambda answer: (first[answer.id], answer.rank))
+            assert apart.num_known == len(marked)
     assert marks == 2 * sum(len({tuple(triple) for triple in triples}) for triples in splits.values())
 
 
@@ -145,8 +150,8 @@ def test_the_two_graphs_of_an_inductive_data_set_stay_apart(random_graph, tmp_pa
     model = pmd.load(write_model("rotate", tmp_path / "model", graph), graph)
     for split, entity in (("test", 2), ("inductive_test", 8)):
         ids = {graph.entity_ids[place] for place in graph.candidates(split).tolist()}
-        assert {answer.id for answer in model.answer(head=f"e{entity}", relation="r0", top_k=99)} == ids
-    assert len(model.answer(head="e13", relation="r0", top_k=99)) == 14  # of neither
+        assert {answer.id for answer in model.answer(head=f"e{entity}", relation="r0", top_k=99, all=True)} == ids
+    assert len(model.answer(head="e13", relation="r0", top_k=99, all=True)) == 14  # of neither
 
 
 @pytest.fixture(params=["text", "rotate"])
@@ -169,18 +174,65 @@ QUESTION = ("--head=Finland town 2", "--relation=lies in")
 
 
 def test_a_table(run, capsys):
-    ask(run, *QUESTION, "-k", "48")
+    ask(run, *QUESTION, "-k", "48", "--all")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "(Finland town 2 (e08), lies in (r_in), ?)"
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line]
     assert header == ["rank", "name", "id", "score", "known"] and len(rows) == 48
     assert [row[1:3] for row in rows if row[4]] == [["Finland", "e00"]]
     assert [row[4] for row in rows if row[4]] == ["train, test"]
-    answers = pmd.load(run / "narrow").answer(head="e08", relation="r_in", top_k=48)
+    answers = pmd.load(run / "narrow").answer(head="e08", relation="r_in", top_k=48, all=True)
     assert [[row[2], row[3]] for row in rows] == [[answer.id, f"{answer.score:.4f}"] for answer in answers]
     ask(run, *QUESTION, "-k", "48", "--new")
     new = [line.split("|")[3].strip() for line in capsys.readouterr().out.splitlines()[4:] if line]
     assert new == [row[2] for row in rows if row[2] != "e00"]
+
+
+def test_what_is_known_comes_first_and_is_limited(run, capsys):
+    ask(run, "--tail=e00", "--relation=lies in", "-k", "4")
+    known, new = capsys.readouterr().out.split("\n\nnew:\n\n")
+    assert known.startswith("(?, lies in (r_in), Finland (e00))\n\nknown:\n\n") and known.endswith("\n\nand 2 more")
+    towns = [cells_of(line) for line in known.splitlines() if "town" in line]
+    assert len(towns) == 4 and all(town[1].startswith("Finland town") for town in towns)
+    assert [town[4].split(",")[0] for town in towns] == ["train"] * 4
+    proposed = [cells_of(line) for line in new.splitlines()[2:] if line]
+    assert [row[0] for row in proposed] == ["1", "2", "3", "4"]
+    assert not any(row[1].startswith("Finland town") for row in proposed)
+    answers = pmd.load(run).answer(tail="e00", relation="r_in", top_k=4)
+    assert (len(answers.known), answers.num_known) == (4, 6) and "… and 2 more known" in repr(answers)
+    ask(run, "--tail=e00", "--relation=lies in", "-k", "4", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["num_known"] == 6 and [answer["id"] for answer in found["known"]] == [town[2] for town in towns]
+
+
+def test_candidates_are_the_only_ones_to_answer(run, tmp_path, capsys):
+    file = tmp_path / "candidates.txt"
+    file.write_text("Finland town 1\n\n e13 \nIceland\n")
+    ask(run, "--tail=e00", "--relation=lies in", f"--candidates={file}", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert [answer["id"] for answer in found["known"]] == ["e07"] and found["num_known"] == 1
+    assert sorted(answer["id"] for answer in found["answers"]) == ["e01", "e13"]
+    model = pmd.load(run)
+    with pytest.raises(PmdError, match=r"^candidates: no entity 'Icland'; did you mean Iceland"):
+        model.answer(tail="e00", relation="r_in", candidates=["Icland"])
+    with pytest.raises(PmdError, match=r"^candidates: there are none"):
+        model.answer(tail="e00", relation="r_in", candidates=[])
+    with pytest.raises(PmdError, match=r"^candidates: cannot read .*gone.*give a file of entities"):
+        ask(run, "--tail=e00", "--relation=r_in", "--candidates=gone")
+    with pytest.raises(PmdError, match=r"^candidates: both ends are given"):
+        ask(run, "--tail=e00", "--head=e01", f"--candidates={file}")
+    with pytest.raises(PmdError, match=r"^new, all: .*leave one of the two out"):
+        ask(run, *QUESTION, "--new", "--all")
+
+
+def test_strict_types_leave_out_what_never_stands_there(folder, types_file, tmp_path):
+    data = shutil.copytree(folder, tmp_path / "typed")
+    shutil.copy(types_file, data)
+    graph = pmd.load_graph(data)
+    model = pmd.load(write_model("rotate", tmp_path / "model", graph), graph)
+    asked = {"head": "e08", "relation": "r_in", "top_k": 48, "all": True}
+    assert {answer.id for answer in model.answer(**asked, types="strict")} == {f"e0{i}" for i in range(6)}
+    assert len(model.answer(**asked)) == len(model.answer(**asked, types="off")) == 48
 
 
 def test_json_and_nothing_else(run, capsys):
@@ -326,14 +378,14 @@ def builds(monkeypatch):
 
 
 def first_answer(run):
-    return pmd.load(run).answer(head="Finland town 2", relation="lies in")
+    return pmd.load(run).answer(head="Finland town 2", relation="lies in", all=True)
 
 
 def test_bars_in_names_do_not_end_a_cell(tmp_path, capsys):
     graph = replace(tiny_graph(), entity_names=[f"a|b {key}" for key in tiny_graph().entity_ids])
     folder = write_model("rotate", tmp_path / "model", graph)
     pmd.load(folder, graph).answer(head="e7", relation="r0")
-    ask(folder, "--head=e7", "--relation=r0", "-k", "2")
+    ask(folder, "--head=e7", "--relation=r0", "-k", "2", "--all")
     rows = [cells_of(line) for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert [len(row) for row in rows] == [5] * 4 and all(row[1] == f"a|b {row[2]}" for row in rows[2:])
 
@@ -372,7 +424,7 @@ def test_only_the_name_of_a_bundled_graph_is_its_folder(tmp_path, monkeypatch):
 
 def test_a_graph_that_is_named_must_be_there(run, builds):
     first = first_answer(run)
-    named = pmd.load(run, str(run.parent / "towns")).answer(head="Finland town 2", relation="lies in")
+    named = pmd.load(run, str(run.parent / "towns")).answer(head="Finland town 2", relation="lies in", all=True)
     assert named == first and builds["built"] == 1
     for wrong in ("towsn", str(run.parent / "nowhere")):
         with pytest.raises(PmdError, match="neither a folder"):
@@ -394,7 +446,8 @@ def test_an_index_of_other_weights_is_built_anew(run, builds, capsys):
     graph = pmd.load_graph(run.parent / "towns")
     with torch.no_grad():
         scores = pmd.load_scorer(model, graph).score_all(torch.tensor([[8, 0, 8]]), "tail")[0]
-    assert [a.score for a in again] == pytest.approx(scores.topk(10).values.tolist(), abs=5e-6)
+    plain = pmd.load(run).answer(head="e08", relation="r_in", types="off", all=True)
+    assert [a.score for a in plain] == pytest.approx(scores.topk(10).values.tolist(), abs=5e-6)
 
 
 def test_stored_entities_are_taken_only_if_they_are_the_model_s(folder, tmp_path, builds):
@@ -474,7 +527,7 @@ def test_an_index_that_lacks_something_is_broken(run):
     first_answer(run)
     file = run / "narrow" / "index" / "index.json"
     facts = json.loads(file.read_text())
-    needed = {*facts} - {"format", *LEARNED}
+    needed = {*facts} - {"format", "types", *LEARNED}
     assert len(needed) == (14 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
@@ -491,6 +544,25 @@ def test_an_index_of_before_the_special_tokens_were_noted_has_those_of_bert(run,
         file.write_text(json.dumps(facts | {"cls": 2, "sep": 3}))
         built = len(builds)
         assert first_answer(run) == first and len(builds) == built
+
+
+def test_an_older_index_learns_what_it_lacks_where_the_graph_is_at_hand(run, builds, capsys, tmp_path):
+    first, model = first_answer(run), run / "narrow"
+    written = model / "index" / "index.json"
+    facts = json.loads(written.read_text())
+    types = facts.pop("types")
+    plain = pmd.load(run).answer(head="e08", relation="r_in", types="off")
+    written.write_text(json.dumps(facts))
+    alone = shutil.copytree(model, tmp_path / "alone")
+    assert pmd.load(alone).answer(head="e08", relation="r_in") == plain
+    with pytest.raises(PmdError, match=r"types:.*has none.*--build"):
+        pmd.load(alone).answer(head="e08", relation="r_in", types="strict")
+    written.write_text(json.dumps(facts))
+    capsys.readouterr()
+    assert first_answer(run) == first and builds["built"] == 1
+    assert "older version, without types; completing it" in capsys.readouterr().err
+    assert json.loads(written.read_text())["types"] == types
+    assert first_answer(run) == first and not capsys.readouterr().err
 
 
 def test_an_index_of_another_format_is_built_anew_where_the_graph_is_known(run, builds):
@@ -522,7 +594,7 @@ def test_a_crop_has_no_index_of_another_model_or_graph(run, tmp_path, builds):
         file.write(f"e08\tr_in\t{first[0].id}\n")
     dispatch(["crop", str(run / "narrow"), "--width=4", f"--out={tmp_path}/other"])
     assert builds["built"] == 2
-    found = pmd.load(tmp_path / "other").answer(head="e08", relation="r_in", top_k=48)
+    found = pmd.load(tmp_path / "other").answer(head="e08", relation="r_in", top_k=48, all=True)
     assert "valid" in next(answer for answer in found if answer.id == first[0].id).known
     graph.rename(tmp_path / "gone")
     index = run / "narrow" / "index" / "index.json"

@@ -189,9 +189,9 @@ def test_the_card_of_a_grade_has_the_runs_numbers(grades, tmp_path):
     table = (grades / "table.md").read_text()
     assert next(line for line in table.splitlines() if line.startswith("| grade2 ")) in card
     assert str(grades.parent) not in card and str(tmp_path) not in card
-    question = re.search(r'head="(.*?)", relation="(.*?)", top_k=3', card)
+    question = re.search(r'head="(.*?)", relation="(.*?)", top_k=3, all=True', card)
     shown = re.findall(r"^# (\d) (.*) (-?\d\.\d{3})$", card, flags=re.MULTILINE)
-    answers = pmd.load(grades / "grade1").answer(head=question[1], relation=question[2], top_k=3)
+    answers = pmd.load(grades / "grade1").answer(head=question[1], relation=question[2], top_k=3, all=True)
     assert shown == [(str(answer.rank), answer.name, f"{answer.score:.3f}") for answer in answers]
 
 

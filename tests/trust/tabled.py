@@ -10,7 +10,9 @@ from ..evaluation.oracle import tied_scorer
 
 
 class Tabled(AnsweringModel):
-    """Answers by the scores of a `TripleScorer`."""
+    """Answers by the scores of a `TripleScorer`, as they are."""
+
+    types = None
 
     def __init__(self, index, scorer):
         self.open_index, self.scorer = lambda: index, scorer

@@ -50,7 +50,7 @@ def asked(tmp_path):
 def test_a_probability_by_its_definition(asked, target):
     model, _ = asked
     known_end = "head" if target == "tail" else "tail"
-    answers = model.answer(**{known_end: "e3"}, relation="by", top_k=ENTITIES)
+    answers = model.answer(**{known_end: "e3"}, relation="by", top_k=ENTITIES, all=True)
     group = 1 + RELATIONS * (target == "tail")
     odds = Calibration.stored(model.index.column, "valid").odds
     inverse_temperature = odds.inverse_temperatures[int(target == "tail")]
@@ -79,7 +79,10 @@ def test_what_was_learned_is_in_the_index(asked):
 @pytest.mark.parametrize("new", [True, False])
 def test_a_set_is_what_reaches_the_threshold(asked, new):
     model, _ = asked
-    calibration, options = Calibration.stored(model.index.column, "valid"), {"head": "e3", "relation": "by", "new": new}
+    calibration, options = (
+        Calibration.stored(model.index.column, "valid"),
+        {"head": "e3", "relation": "by", "new": new, "all": not new},
+    )
     answers = model.answer(**options, coverage=0.5, max_set=ENTITIES)
     every = model.answer(**options, top_k=ENTITIES)
     scores = np.full(ENTITIES, -np.inf)
@@ -113,7 +116,7 @@ def test_none_is_sure_where_nothing_reaches(asked, monkeypatch):
 
 def test_too_few_questions_for_a_coverage(asked):
     model, _ = asked
-    answers = model.answer(head="e3", relation="by", coverage=0.999, max_set=ENTITIES)
+    answers = model.answer(head="e3", relation="by", coverage=0.999, max_set=ENTITIES, all=True)
     assert answers.answer_set.size == ENTITIES  # all that there are
 
 
@@ -124,6 +127,11 @@ def test_a_coverage_that_cannot_be_given_is_refused(asked, tmp_path):
             model.answer(head="e3", relation="by", coverage=coverage)
     with pytest.raises(PmdError, match="max_set: 0"):
         model.answer(head="e3", relation="by", coverage=0.9, max_set=0)
+    with pytest.raises(PmdError, match=r"coverage: .*soft types; leave types out"):
+        model.answer(head="e3", relation="by", coverage=0.9, types="off")
+    with pytest.raises(PmdError, match=r"coverage: .*leave candidates out"):
+        model.answer(head="e3", relation="by", coverage=0.9, candidates=["e4"])
+    assert model.answer(head="e3", relation="by", types="off")[0].probability is None
     with pytest.raises(PmdError, match="pmd crop"):
         model.crop(4).answer(head="e3", relation="by", coverage=0.9)
     assert model.crop(4).answer(head="e3", relation="by")[0].probability is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import pmd
 from pmd.cli.main import dispatch
@@ -30,10 +31,24 @@ def learned(monkeypatch):
     return calls
 
 
+class AfterTypes:
+    """A scorer whose scores are those after types."""
+
+    def __init__(self, scorer, types):
+        self.scorer, self.types = scorer, types
+
+    def score_all(self, triples, target):
+        questions = triples[:, 1] + 3 * (target == "head")
+        with torch.no_grad():
+            scores = self.scorer.score_all(triples, target).numpy()
+        return torch.from_numpy(self.types.adjusted(scores, questions.numpy()))
+
+
 def test_a_verdict_says_what_it_rests_on(folder, random_graph):
     graph = random_graph(0, valid=30)
     model = pmd.load(folder, graph)
-    scorer, ranks = pmd.load_scorer(folder, graph), pmd.ranks(pmd.load_scorer(folder, graph), graph, "valid")
+    scorer = AfterTypes(pmd.load_scorer(folder, graph), model.types)
+    ranks = pmd.ranks(scorer, graph, "valid")
     judge, files = model.judge, {path.name for path in folder.iterdir()}
     for row, verdict in enumerate(model.classify_all(graph.valid.tolist())):
         head, relation, tail = graph.valid[row].tolist()
