@@ -68,6 +68,9 @@ class StageResult(Record):
     relations: dict[str, Metrics] | None  # by split, where `pmd evaluate --tasks` measured them
     triples: dict[str, Metrics] | None
 
+    # The same, where types are not off: `soft` or `strict`.
+    types: str | None
+
     # Text models and BERTs.
     layers: int | None
 

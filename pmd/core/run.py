@@ -185,13 +185,14 @@ class Run:
         files = [self.folder / name for name in CHECKSUMS]
         return next((file.read_text(encoding="utf-8").strip() for file in files if file.is_file()), None)
 
-    def refuse_other_data(self, checksum: str) -> None:
-        """Note the checksum of the data on the first call; PmdError if that of a later call differs."""
+    def refuse_other_data(self, checksum: str, older: str | None = None) -> None:
+        """Note the checksum of the data on the first call; PmdError if that of a later call differs. An older version may have noted
+        another one of the same data."""
         noted = self.data_checksum
         if noted is None:
             if self.main:
                 write_text(self.folder / CHECKSUMS[0], checksum + "\n")
-        elif noted != checksum:
+        elif noted not in (checksum, older):
             raise PmdError(
                 f"'{self.folder}' was run on other data than data.path holds now; name its own by --data.path, or start a new run"
             )

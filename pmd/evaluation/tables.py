@@ -197,6 +197,7 @@ def stage_cells(
         **size,
         "taught by": result.teacher if result.teacher not in (None, "none") else "",
         "parameters": f"{parameters_at(result, width or result.dim):,}",
+        **({"types": result.types} if result.types else {}),
         **ranking_cells(result.by_width(split)[width] if width else result.metrics[split]),
         "training": duration(result.train_seconds) if result.train_seconds else "",
         **{column: f"{value:,.0f}" if value else "" for column, value in speed.items()},

@@ -36,6 +36,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 from pmd.evaluation.rank_counter import RankCounter
 from pmd.evaluation.ranking import (
+    Rerank,
     by_query,
     check_options,
     check_sizes,
@@ -110,13 +111,13 @@ def ranks_widths(
     batch_size: int = 256,
     max_triples: int | None = None,
     seed: int = 0,
-    rerank: NeighbourRerank | None = None,
+    rerank: Rerank | None = None,
     progress: bool = False,
 ) -> dict[int, Ranks]:
     """Rank the true answer of every query of a split with every sub-model.
 
     Args:
-        model: with `widths`. Where its scores are not running sums, widths are ranked one after the other by `ranks`; texts
+        model: with `widths`. Where its scores are not running sums, and with `rerank`, widths are ranked one after the other by `ranks`; texts
             are encoded once for all of them.
         batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
             on it (on a CPU exactly; elsewhere as `ranks` says). They need double precision: a device without it leaves
@@ -127,20 +128,20 @@ def ranks_widths(
         `Ranks` by width, on the CPU, in the order of the split.
 
     Raises:
-        PmdError: unknown split or target, a model for another graph, a score that is NaN, or `rerank` where scores are
-            running sums.
+        PmdError: unknown split or target, a model for another graph, a score that is NaN, or a bonus for neighbours where scores
+            are running sums.
     """
     check_options(targets, batch_size, max_triples)
     check_sizes(model, graph)
     triples = subsample(graph.split(split), max_triples, seed)
-    if not model.has_running_sums:
+    if model.has_running_sums and isinstance(rerank, NeighbourRerank):
+        raise PmdError("rerank: is added to cosines, and this model has none; leave it out")
+    if not model.has_running_sums or rerank is not None:
         if hasattr(model, "prepare"):
             model.prepare(triples, tuple(targets))
         options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
         options |= {"max_triples": max_triples, "seed": seed, "rerank": rerank, "progress": progress}
         return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
-    if rerank is not None:
-        raise PmdError("rerank: is added to cosines, and this model has none; leave it out")
     if not supports_float64(model.device):
         model = copy.deepcopy(model).cpu()
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None

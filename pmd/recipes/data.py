@@ -123,6 +123,7 @@ def numbers(graph: KnowledgeGraph, facts: Profile) -> dict[str, Any]:
         "degrees": distribution(facts.degrees),
         "described": facts.described,
         "named": facts.named,
+        "types": dict(facts.types),
         "words": distribution(facts.words) if len(facts.words) else None,
         "suspects": suspects,
         "checksum": graph.checksum(),
@@ -165,11 +166,19 @@ def tables(graph: KnowledgeGraph, facts: Profile) -> str:
         markdown(columns, rows),
         f"{facts.named / n:.1%} of the entities have a name that says more than their id, {facts.described / n:.1%} a description; "
         f"{alone:,} are in no training triple",
+        *[types_line(facts)] * bool(facts.types),
         markdown(("", "least", "median", "mean", "greatest"), count_rows),
         relations_table(graph),
         suspects_table(graph, facts),
     ]
     return "\n\n".join(parts)
+
+
+def types_line(facts: Profile) -> str:
+    """How many declared types there are, and the most frequent ones."""
+    listed = ", ".join(f"{name} ({count:,})" for name, count in [*facts.types.items()][:LARGEST])
+    more = f" and {len(facts.types) - LARGEST:,} more" if len(facts.types) > LARGEST else ""
+    return f"{len(facts.types):,} declared types: {listed}{more}"
 
 
 def relations_table(graph: KnowledgeGraph) -> str:

@@ -14,7 +14,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.tables import markdown, ranking_cells, table_of
 from pmd.models.families import num_parameters, ranking_family, stored_settings
-from pmd.recipes.ranking import measure, ranked, refuse_unseen, write_ranks
+from pmd.recipes.ranking import measure, ranked, refuse_unseen, types_used, write_ranks
 from pmd.recipes.triples.measure import task_table
 from pmd.settings.catalogue import METRICS, Family
 from pmd.settings.shared import EvaluateConfig
@@ -58,20 +58,23 @@ def entities_table(config: EvaluateConfig) -> str:
     """How well entities are ranked. Of one model: head, tail and both sides of every split asked for. Of several: a row
     for each and every split, with its parameters and how many queries a second it answers."""
     measured = measure_models(config)
+    used = types_used(config.evaluation)
     if len(config.models) == 1:
         rows = [row for result in measured for row in side_rows(result.split, result.metrics, result.rate)]
-        return markdown(("split", "side", *RANKING, "queries", "queries/s"), rows)
+        rows = [[*row[:2], *used.values(), *row[2:]] for row in rows]
+        return markdown(("split", "side", *used, *RANKING, "queries", "queries/s"), rows)
     rows = [
         [
             _short(result.model),
             result.split,
             f"{result.parameters:,}",
+            *used.values(),
             *ranking_cells(result.metrics.to_dict()).values(),
             f"{result.rate:,.0f}",
         ]
         for result in measured
     ]
-    return markdown(("model", "split", "parameters", *RANKING, "queries/s"), rows)
+    return markdown(("model", "split", "parameters", *used, *RANKING, "queries/s"), rows)
 
 
 def trust_tables(config: EvaluateConfig) -> str:

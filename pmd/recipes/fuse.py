@@ -30,7 +30,7 @@ from pmd.models.fused.scorer import FusedScorer
 from pmd.models.fused.weights import FusionWeights
 from pmd.models.kge import folder as kge
 from pmd.models.kge.as_products import product_tables
-from pmd.recipes.ranking import ranked, write_ranks
+from pmd.recipes.ranking import ranked, types_used, write_ranks
 from pmd.recipes.stages import place_of
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.fuse import FuseConfig
@@ -90,7 +90,7 @@ def fuse(config: FuseConfig) -> str:
     def fill(folder: Path) -> None:
         run = Run(folder)
         run.start(replace(config, data=parts.data, out=str(out)))
-        run.refuse_other_data(parts.graph.checksum())
+        run.refuse_other_data(parts.graph.checksum(), parts.graph.checksum(types=False))
         noted = environment(
             device=str(accelerator.device), threads=torch.get_num_threads(), processes=1, data=place_of(parts.data.path)
         )
@@ -148,7 +148,7 @@ def load_parts(config: FuseConfig, device: Any) -> Parts:
     data = config.data or known_graph(folders["text"])
     graph = loaded(data, None if config.data else folders["text"])
     for part, checksum in checksums.items():
-        if checksum not in (None, graph.checksum()):
+        if checksum is not None and not graph.has_checksum(checksum):
             raise PmdError(
                 f"{part}: '{folders[part]}' was trained on another graph than '{data.path}' holds now; say where its own is: "
                 "--data.path FOLDER"
@@ -213,4 +213,5 @@ def result_of(name: str, scorer: TripleScorer, parts: Parts, config: FuseConfig,
         write_ranks(run.folder / name, split, by_width)
         metrics[split] = RankingMetrics.from_ranks(by_width[max(by_width)]).to_dict()
     parameters = num_parameters(getattr(scorer, "model", scorer))
-    return StageResult(**sizes[name], parameters=parameters, teacher="none", metrics=metrics)
+    used = types_used(config.evaluation)
+    return StageResult(**sizes[name], parameters=parameters, teacher="none", metrics=metrics, **used)

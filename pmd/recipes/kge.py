@@ -16,7 +16,6 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
@@ -33,7 +32,15 @@ from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import num_parameters
 from pmd.models.kge.folder import load_for, load_model, save
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.ranking import RankingRun, load_data, ranking_options, refuse_unseen, warn_of_untrained, write_ranks
+from pmd.recipes.ranking import (
+    RankingRun,
+    load_data,
+    ranking_options,
+    refuse_unseen,
+    types_used,
+    warn_of_untrained,
+    write_ranks,
+)
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import ENTITY_ENCODERS, METHODS
 from pmd.settings.entity_encoders import TABLE
@@ -195,8 +202,7 @@ class KgeRun(RankingRun):
             full_ranks, seconds[split] = self.timed_ranks(model, split)
             metrics[split], by_width = RankingMetrics.from_ranks(full_ranks).to_dict(), {model.dim: full_ranks}
             if stage.widths:
-                shown = shows_bars()
-                by_width = ranks_widths(model, self.data, split, batch_size=config.batch_size, progress=shown)
+                by_width = ranks_widths(model, self.data, split, **ranking_options(model, self.data, config, split))
                 widths[split] = {
                     width: RankingMetrics.from_ranks(width_ranks).to_dict() for width, width_ranks in by_width.items()
                 }
@@ -214,13 +220,14 @@ class KgeRun(RankingRun):
             **training,
             rank_seconds=seconds,
             metrics=metrics,
+            **types_used(config),
             **({"widths": widths} if stage.widths else {}),
         )
 
     def timed_ranks(self, model: KgeModel, split: str) -> tuple[Ranks, float]:
         """The ranks of a split and the seconds they took; of up to three short rankings, the fastest counts."""
         seconds: list[float] = []
-        options = ranking_options(self.data, self.config.evaluation, split)
+        options = ranking_options(model, self.data, self.config.evaluation, split)
         while len(seconds) < 3 and sum(seconds) < 1:
             began = time.perf_counter()
             split_ranks = ranks(model, self.data, split, **options)

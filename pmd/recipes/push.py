@@ -182,7 +182,8 @@ def assemble(config: PushConfig, stage: Path, folder: Path) -> None:
                 (part / "entities.safetensors").unlink(missing_ok=True)
     if family.ranks:
         index = Index(folder / "index")
-        if Run(stage.parent).data_checksum not in (None, index.metadata["graph"]):
+        graphs = (index.metadata["graph"], index.metadata.get("graph_without_types"))
+        if Run(stage.parent).data_checksum not in (None, *graphs):
             raise PmdError(
                 f"'{stage.parent}' was run on another graph than the index holds that would be sent, and its metrics are "
                 "of that one; name its own by --data.path, or start a new run"

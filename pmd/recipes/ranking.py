@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.width_ranking import Croppable, rank_widths, ranks_widths
 from pmd.recipes.stages import FamilyRun
 from pmd.settings.shared import EvaluationConfig
+from pmd.trust.typed_ranking import AfterTypes
 
 SHOWN = 5
 """How many relations or entities a warning lists."""
@@ -48,6 +50,10 @@ class RankingRun(FamilyRun):
         return self.data.name
 
     @property
+    def older_checksum(self) -> str:
+        return self.data.checksum(types=False)
+
+    @property
     def graph_line(self) -> str:
         """The graph's name and sizes, for the banner."""
         graph = self.data
@@ -56,7 +62,8 @@ class RankingRun(FamilyRun):
 
     def validate(self, scorer: TripleScorer, widths: Sequence[int] | None) -> dict[str, float]:
         """The MRR on the validation triples, for several widths their mean and each."""
-        graph, config, triples = self.data, self.config.evaluation, self.config.train.valid_triples
+        graph, triples = self.data, self.config.train.valid_triples
+        config = replace(self.config.evaluation, types="off")  # their weight is chosen by this very split
         if not widths or len(widths) == 1:
             return {"valid": measure(scorer, graph, config, "valid", triples=triples).mrr}
         by_width = measure_widths(scorer, graph, config, "valid", triples=triples)
@@ -113,7 +120,7 @@ def measure(
     """Rank a split as the settings say; `triples` > 0 takes a fixed sample of so many."""
     if not triples and hasattr(scorer, "prepare"):  # a sample is encoded as it is ranked
         scorer.prepare(graph.split(split))
-    return rank(scorer, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
+    return rank(scorer, graph, split, max_triples=triples or None, **ranking_options(scorer, graph, config, split))
 
 
 def measure_widths(
@@ -121,22 +128,36 @@ def measure_widths(
 ) -> dict[int, RankingMetrics]:
     """The same of every width of a croppable model: from one pass over the candidates, or from one encoding of the
     queries and one of the entities."""
-    return rank_widths(model, graph, split, max_triples=triples or None, **ranking_options(graph, config, split))
+    return rank_widths(model, graph, split, max_triples=triples or None, **ranking_options(model, graph, config, split))
 
 
-def ranking_options(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[str, Any]:
+def ranking_options(
+    scorer: TripleScorer, graph: KnowledgeGraph, config: EvaluationConfig, split: str
+) -> dict[str, Any]:
     """How the settings say that a split is ranked, as options of `ranks`."""
-    rerank = None
-    if config.rerank_hops:
-        seen = graph.visible_triples(split)
-        rerank = NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
+    rerank = neighbour_rerank(graph, config, split)
+    if config.types != "off":
+        rerank = AfterTypes.of(scorer, graph, config.types, neighbour_rerank(graph, config, "valid"), rerank)
     return {"batch_size": config.batch_size, "rerank": rerank, "progress": shows_bars()}
+
+
+def neighbour_rerank(graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> NeighbourRerank | None:
+    """What the settings add to the scores of entities that are near in the graph that a split may see."""
+    if not config.rerank_hops:
+        return None
+    seen = graph.visible_triples(split)
+    return NeighbourRerank(seen, graph.num_entities, config.rerank_hops, config.rerank_weight)
+
+
+def types_used(config: EvaluationConfig) -> dict[str, str]:
+    """What results say of types: nothing where they are off."""
+    return {} if config.types == "off" else {"types": config.types}
 
 
 def ranked(scorer: Any, graph: KnowledgeGraph, config: EvaluationConfig, split: str) -> dict[int, Ranks]:
     """The ranks of a split by every width of a model, as its run ranks it."""
     widths = tuple(getattr(scorer, "widths", ()))
-    options = ranking_options(graph, config, split)
+    options = ranking_options(scorer, graph, config, split)
     if len(widths) > 1:
         return ranks_widths(scorer, graph, split, **options)
     if hasattr(scorer, "prepare"):

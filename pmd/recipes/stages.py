@@ -83,6 +83,11 @@ class FamilyRun(ABC):
         """Load and return the data, and load what the pending stages begin with. PmdError for what does not fit."""
 
     @property
+    def older_checksum(self) -> str | None:
+        """The checksum that older versions noted of the same data, where it is another one."""
+        return None
+
+    @property
     @abstractmethod
     def run_name(self) -> str:
         """The run's name if the settings give none."""
@@ -288,7 +293,7 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
         folder = Run.create(config.runs, name, config).folder if accelerator.is_main_process else None
         run = Run(broadcast_object_list([folder])[0])
     run.main = accelerator.is_main_process
-    run.refuse_other_data(family_run.data.checksum())
+    run.refuse_other_data(family_run.data.checksum(), family_run.older_checksum)
     return run
 
 

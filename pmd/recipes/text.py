@@ -36,7 +36,7 @@ from pmd.models.text.scorer import TextScorer, timed_scorer
 from pmd.models.text.start import depth_of, start, trained_settings
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
 from pmd.models.text.teachers import described_teacher, load_teacher, reads_alike, teacher_depth
-from pmd.recipes.ranking import RankingRun, load_data, ranking_options, write_ranks
+from pmd.recipes.ranking import RankingRun, load_data, ranking_options, types_used, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
@@ -302,7 +302,7 @@ class TextRun(RankingRun):
         metrics, widths = {}, {}
         for split in self.config.evaluation.splits:
             by_width = ranks_widths(
-                scorer, self.data, split, **ranking_options(self.data, self.config.evaluation, split)
+                scorer, self.data, split, **ranking_options(scorer, self.data, self.config.evaluation, split)
             )
             widths[split] = {width: RankingMetrics.from_ranks(ranks).to_dict() for width, ranks in by_width.items()}
             metrics[split] = widths[split][student.dim]
@@ -320,6 +320,7 @@ class TextRun(RankingRun):
             train_seconds=training.get("train_seconds", 0.0),
             entities_per_second=rate,
             metrics=metrics,
+            **types_used(self.config.evaluation),
             **({"widths": widths} if len(student.widths) > 1 else {}),
         )
 

@@ -67,7 +67,8 @@ class Measured:
         if "graph" in self.facts and stats in (None, self.facts["graph_files"]):
             return
         graph_checksum = self.graph.checksum()
-        if Run(self.record.folder).data_checksum not in (None, graph_checksum):
+        noted = Run(self.record.folder).data_checksum
+        if noted is not None and not self.graph.has_checksum(noted):
             self.note = "The graph has changed since this run."
             return
         if self.facts.get("graph") != graph_checksum:

@@ -117,12 +117,15 @@ class EvaluationConfig:
         batch_size: triples that are ranked at a time; the memory needed grows with it.
         rerank_hops: add `rerank_weight` to the score of entities at most this many hops from the query's; 0 for none.
         rerank_weight: what is added, in units of the cosine.
+        types: `soft` adds to the scores of entities that fit the open end of a question (docs/trust.md), by a weight that the
+            validation split chooses; `strict` also leaves out those that do not fit.
     """
 
     split: str | list[str] = "test"
     batch_size: int = 256
     rerank_hops: int = 0
     rerank_weight: float = 0.05
+    types: Literal["off", "soft", "strict"] = "off"
 
     @property
     def splits(self) -> list[str]:

@@ -70,6 +70,8 @@ def build_index(
     metadata |= {"graph_files": stats, "splits": graph.split_names, **_model_metadata(model)}
     metadata |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "kind": family.name}
     metadata["inductive"] = graph.candidates("train") is not None
+    if graph.types:
+        metadata["graph_without_types"] = graph.checksum(types=False)
     columns = _name_columns(graph) | _triple_columns(graph)
     if metadata["inductive"]:
         columns["parts"] = _subgraphs(graph)

@@ -228,7 +228,8 @@ def loaded(source: DataConfig, model: Path | None = None) -> KnowledgeGraph:
     except PmdError as error:
         raise PmdError(f"{error} ({origin}; say where that is now: --data.path FOLDER)") from None
     path = Path(source.path).expanduser()
-    if path.exists() and path != run.data_place and run.data_checksum not in (None, graph.checksum()):
+    noted = run.data_checksum
+    if path.exists() and path != run.data_place and noted is not None and not graph.has_checksum(noted):
         raise PmdError(f"{origin}, and '{source.path}' here is another graph; say which is meant: --data.path FOLDER")
     return graph
 

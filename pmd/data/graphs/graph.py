@@ -103,8 +103,9 @@ class KnowledgeGraph(ToFrames):
             return None
         return torch.unique(self.known_triples(split)[:, [0, 2]])
 
-    def checksum(self) -> str:
-        """SHA-256 of ids, texts, triples and their weights, by which caches and indexes recognise the graph."""
+    def checksum(self, *, types: bool = True) -> str:
+        """SHA-256 of ids, texts, triples, their weights and types, by which caches and indexes recognise the graph. Older versions
+        left out the types."""
         digest = hashlib.sha256()
         entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
         for column in (*entities, self.relation_ids, self.relation_names):
@@ -118,7 +119,13 @@ class KnowledgeGraph(ToFrames):
         for name, weights in self.weights.items():
             digest.update(f"weights of {name}".encode())
             digest.update(weights.contiguous().numpy().tobytes())
+        if types and any(self.types.values()):
+            digest.update(repr([sorted(self.types.get(key, ())) for key in self.entity_ids]).encode())
         return digest.hexdigest()
+
+    def has_checksum(self, noted: str | None) -> bool:
+        """Whether a checksum that was noted once, perhaps by an older version, is that of this graph."""
+        return noted == self.checksum() or (bool(self.types) and noted == self.checksum(types=False))
 
 
 def relation_texts(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,8 @@ triple.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,8 @@ class Profile:
     """A graph at a glance.
 
     `degrees` (num_entities,) count the training triples of each entity, at either end; `described` and `named` are numbers of
-    entities with a description, and with a name that is more than their id in words; `words` (described,) are the lengths of descriptions.
+    entities with a description, and with a name that is more than their id in words; `words` (described,) are the lengths of descriptions;
+    `types` say how many entities have each declared type, the most frequent first.
     """
 
     splits: dict[str, SplitProfile]
@@ -72,6 +74,7 @@ class Profile:
     named: int
     words: np.ndarray
     suspects: list[Suspect]
+    types: Mapping[str, int]
 
 
 def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST) -> Profile:
@@ -92,6 +95,7 @@ def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST)
         named=number_named(graph),
         words=words[words > 0],
         suspects=suspects["train"],
+        types=dict(Counter(kind for kinds in graph.types.values() for kind in {*kinds}).most_common()),
     )
 
 

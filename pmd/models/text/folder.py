@@ -156,13 +156,13 @@ def stored_codes(folder: Path, graph: KnowledgeGraph) -> CodedVectors | None:
     """The encoded entities of a folder as they are stored, unless they are missing or of another graph."""
     file = folder / "entities.safetensors"
     vectors, checksum = read_coded(file) if file.is_file() else (None, None)
-    return vectors if checksum == graph.checksum() else None
+    return vectors if graph.has_checksum(checksum) else None
 
 
 def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
     """The encoded entities of a folder, unless they are missing or of another graph."""
     entities, checksum = encoded_entities(Path(folder))
-    return entities if checksum == graph.checksum() else None
+    return entities if graph.has_checksum(checksum) else None
 
 
 def scorer(

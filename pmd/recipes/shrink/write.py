@@ -108,7 +108,7 @@ def write_fused(comparison: Comparison, choice: Choice, folder: Path, out: Path,
     )
     run = Run(folder)
     run.start(settings)
-    run.refuse_other_data(comparison.graph.checksum())
+    run.refuse_other_data(comparison.graph.checksum(), comparison.graph.checksum(types=False))
     noted = {"device": str(comparison.device), "threads": torch.get_num_threads(), "processes": 1}
     write_json(folder / "env.json", environment(**noted, data=place_of(comparison.data.path)))
     weighing, model = structure.weighing(choice, text), structure.structure(choice, text)

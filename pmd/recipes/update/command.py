@@ -119,7 +119,7 @@ def graph_trained_on(folder: Path) -> KnowledgeGraph:
     """The graph that a run was trained on. PmdError if it has changed, or is gone."""
     source, noted = known_graph(folder), run_of(folder).data_checksum
     graph = loaded(source, folder)
-    if noted not in (None, graph.checksum()):
+    if noted is not None and not graph.has_checksum(noted):
         raise PmdError(
             f"'{folder}' has no index yet, and '{source.path}' has changed since it was trained, so nothing tells what is new; "
             f"build the index with the graph as it was: pmd answer {folder} --build --data.path OLD"

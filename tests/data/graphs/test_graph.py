@@ -80,6 +80,18 @@ def test_the_checksum_sees_every_part_but_the_name(inductive):
     assert len({replace(inductive, **change).checksum() for change in changes} | {inductive.checksum()}) == 9
 
 
+def test_types_are_part_of_the_checksum_where_there_are_any(inductive):
+    plain = inductive.checksum()
+    assert replace(inductive, types={}).checksum() == replace(inductive, types={"e0": ()}).checksum() == plain
+    first, second = inductive.entity_ids[:2]
+    typed = replace(inductive, types={first: ["Town", "Place"], second: ["Place"]})
+    again = replace(inductive, types={second: ["Place"], first: ["Place", "Town"]})
+    assert typed.checksum() == again.checksum() != plain == typed.checksum(types=False)
+    assert typed.checksum() != replace(inductive, types={first: ["Town"], second: ["Place"]}).checksum()
+    assert typed.has_checksum(plain) and typed.has_checksum(typed.checksum())
+    assert not inductive.has_checksum(typed.checksum()) and not typed.has_checksum(None)
+
+
 def test_the_checksum_does_not_depend_on_the_layout_in_memory(inductive):
     columns = torch.stack([inductive.train, inductive.train], dim=0)[0].T.contiguous().T
     assert replace(inductive, train=columns).checksum() == inductive.checksum()
