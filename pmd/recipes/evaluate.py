@@ -47,10 +47,9 @@ def evaluate(config: EvaluateConfig) -> str:
     quiet()
     if config.trust:
         return trust_tables(config)
+    _check_models(config)
     names = config.task_names
     tables = [entities_table(config)] if "entities" in names else []
-    for model in config.models:  # before any graph is read
-        check_folder("--model", model)
     return "\n\n".join([*tables, *(task_table(config, name).markdown() for name in names if name != "entities")])
 
 
@@ -105,11 +104,9 @@ def trust_tables(config: EvaluateConfig) -> str:
 
 def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) -> list[ModelMetrics]:
     """The metrics of every model on every split; `graph` stands for that of the settings. Errors as of `evaluate`."""
-    if not config.models:
-        raise PmdError("--model: the list is empty; name a stage's folder in a run")
+    _check_models(config)
     families: dict[str, Family] = {}
     for model in config.models:  # before any graph is read
-        check_folder("--model", model)
         families[model] = ranking_family(stored_settings(model), model)
         if config.evaluation.rerank_hops and not families[model].cosines:
             raise PmdError(f"--evaluation.rerank_hops: '{model}' has no cosines to add to; leave it out")
@@ -159,6 +156,14 @@ def side_rows(split: str, metrics: RankingMetrics, rate: float) -> list[list[Any
         queries = [str(values.num_queries), f"{rate:,.0f}" if side == "both" else ""]
         rows.append([split, side, *ranking_cells(values.to_dict()).values(), *queries])
     return rows
+
+
+def _check_models(config: EvaluateConfig) -> None:
+    """PmdError unless there are models, each in a folder."""
+    if not config.models:
+        raise PmdError("--model: the list is empty; name a stage's folder in a run")
+    for model in config.models:
+        check_folder("--model", model)
 
 
 def _short(model: str) -> str:
