@@ -26,7 +26,8 @@ class Interrupted(KeyboardInterrupt):
 class Stop:
     """While it is entered, the signals of `SIGNALS` are noted in `asked` (0 for none); a second Ctrl-C stops at once.
 
-    A signal that the process was started to ignore (`nohup`) stays ignored.
+    A process that was started to ignore the end of its terminal (`nohup`) goes on ignoring that. Ctrl-C is noted even where
+    it is ignored, as it is in what a script starts with `&`: there, only `kill -INT` sends it.
     """
 
     def __enter__(self) -> Stop:
@@ -34,7 +35,7 @@ class Stop:
         self._old = {}
         try:
             for number in SIGNALS:
-                if signal.getsignal(number) != signal.SIG_IGN:
+                if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                     self._old[number] = signal.signal(number, self._ask)
         except ValueError:  # not in the main thread, where Python allows no handlers
             pass

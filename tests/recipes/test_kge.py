@@ -194,6 +194,9 @@ def test_a_model_without_its_vocabulary_or_with_another_order_is_refused(run, fo
     alone = tmp_path / "alone"
     shutil.copytree(run / "teacher", alone)
     (alone / "entities.tsv").unlink()
+    with pytest.raises(PmdError, match=r"entities\.tsv: is missing"):
+        pmd.load_scorer(alone, graph)
+    (alone / "manifest.json").unlink()  # as of an older version
     with pytest.raises(PmdError, match=r"has no entities\.tsv"):
         pmd.load_scorer(alone, graph)
     turned = tmp_path / "turned"

@@ -146,7 +146,10 @@ def depth_of(config: EncoderConfig) -> int:
 
 def trained_settings(name: str) -> dict[str, Any] | None:
     """The config.json of a folder that holds a trained text model; None for any other encoder."""
-    settings = read_object(Path(name) / "config.json", "restore it, or give another encoder.name")
+    try:
+        settings = read_object(Path(name) / "config.json", "restore it")
+    except PmdError as error:
+        raise _cannot_load(name, error) from None
     return settings if settings.get("model_type") == FAMILIES["text"].model_type else None
 
 

@@ -219,9 +219,11 @@ def test_a_checkpoint_that_lacks_weights_is_an_error(tmp_path):
 
 
 def test_a_whole_bi_encoder_is_no_encoder(tmp_path):
+    """A run begins with it as it is, so only its depth is read here."""
     tiny_model().save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
-    assert "load" in begin(str(tmp_path))
+    config = EncoderConfig(name=str(tmp_path))
+    assert depth_of(config) == tiny_model().depth and "load" in error(start, config, tiny_graph(), 0)
 
 
 def test_texts_without_end_are_cut_before_they_are_tokenised():
