@@ -194,6 +194,15 @@ COMMANDS = Group(
             environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
             measures_load=False,
         ),
+        "serve": Command(
+            text="answer over HTTP: a JSON API of a trained model",
+            config="pmd.serve.command:ServeConfig",
+            function="pmd.serve.command:serve",
+            examples=("pmd serve runs/world-…", "pmd serve runs/world-… --port 8080 --workers 2"),
+            positional=("model",),
+            environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
+            measures_load=False,
+        ),
         "crop": Command(
             text="cut a trained model down to its leading dimensions, without training",
             config="pmd.recipes.crop:CropConfig",

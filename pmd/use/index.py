@@ -138,6 +138,20 @@ class Index:
         places = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where(keys[places] == wanted, splits[places], 0)
 
+    def facts_of(self, entity: int) -> tuple[np.ndarray, np.ndarray]:
+        """The known triples (m, 3) of an entity, first those that it is the head of, and for each the splits (m,)."""
+        triples, splits = [], []
+        for target in ("tail", "head"):
+            keys, bits = self._known_triples[target]
+            begin, end = np.searchsorted(keys, np.array([entity, entity + 1]) * self.num_relations * self.num_entities)
+            queries, others = np.divmod(keys[begin:end], self.num_entities)
+            same, relations = np.full(len(others), entity), queries % self.num_relations
+            heads, tails = (same, others) if target == "tail" else (others, same)
+            kept = (heads != tails) | (target == "tail")  # a loop is listed once
+            triples.append(np.column_stack([heads, relations, tails])[kept])
+            splits.append(bits[begin:end][kept])
+        return np.concatenate(triples), np.concatenate(splits)
+
     def triples(self, *names: str) -> np.ndarray:
         """The distinct triples (m, 3) of these splits, sorted; a split that there is not has none."""
         keys, splits = self._known_triples["tail"]

@@ -23,6 +23,7 @@ ORDER = {
     "trust": ("data", "models", "evaluation"),
     "use": ("data", "models", "evaluation", "hub", "trust"),
     "recipes": ("data", "models", "losses", "training", "hub", "evaluation", "distill", "use", "trust"),
+    "serve": ("data", "models", "evaluation", "use", "trust"),
     "reports": ("data", "models", "training", "evaluation", "use", "trust", "recipes"),
     "papers": ("data", "models", "training", "evaluation", "use", "trust", "recipes", "reports"),
     "api": ("data", "models", "training", "evaluation", "use", "trust", "recipes", "reports"),
