@@ -2,76 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pkgutil import resolve_name
-from typing import Any
-
-from jsonargparse import ArgumentParser
-
 from pmd.cli.command import Command, Group
 from pmd.cli.errors import FLAGS
+from pmd.cli.stages import StagesCommand
 from pmd.cli.tuning import TuneCommand
-from pmd.core.errors import PmdError
-from pmd.core.printing import printable
-from pmd.core.run import Run
 from pmd.settings.glue_stages import check_glue
 from pmd.settings.kge_stages import check_kge_run
-from pmd.settings.parse import instantiate, parse
 from pmd.settings.text_stages import check_progressive
-
-RESUME_OPTIONS = ("--resume", "--runs", "--data.path")
-"""The options that may be given with --resume; the others are those of the run. Its data may have been moved."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StagesCommand(Command):
-    """A command that trains the stages of a run, or with `--resume` goes on with a run.
-
-    Args:
-        key: a setting that only the runs of this command have.
-        default: the name of the bundled config that is used without --config.
-        check: raises PmdError for a config that cannot work.
-    """
-
-    key: str
-    short: Mapping[str, str] = field(default_factory=lambda: {"--report_to": "--train.report_to"})
-    default: str | None = None
-    check: Callable[[Any], None] = lambda config: None
-
-    stopped = "go on with --resume"
-
-    def parser(self, prog: str | None = None) -> ArgumentParser:
-        parser = super().parser(prog)
-        text = "the run folder to go on with; without a value, the newest one"
-        parser.add_argument("--resume", nargs="?", const="latest", help=text)
-        return parser
-
-    def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:
-        names = {argument.split("=")[0]: argument for argument in arguments if argument.startswith("--")}
-        # The default config is used whole or not at all: one that is named does not inherit from it.
-        use_default = self.default is not None and "--config" not in names
-        options = parse(parser, ["--config", self.default, *arguments] if use_default else arguments)
-        run, finished = None, None
-        if options.resume:
-            others = [argument for name, argument in names.items() if name not in RESUME_OPTIONS]
-            if others:
-                raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
-            run = Run.open(options.resume, runs=options.runs, key=self.key)
-            path = options.data.path if "--data.path" in names else None
-            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.loadable
-            options.data.path = path or run.data_path(options.data.path)
-        config = instantiate(parser, options, resolve_name(self.config))
-        self.check(config)
-        # torch is imported only now, after wrong options have been refused.
-        run = resolve_name(self.function)(config, run)
-        if run.main:
-            if finished == run.loadable:
-                print("all stages were finished before; nothing was trained\n", file=sys.stderr)
-            print(printable((run.folder / "table.md").read_text(encoding="utf-8")))
-            print(f"run folder: {run.folder}", file=sys.stderr)
-
 
 COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
