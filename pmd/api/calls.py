@@ -76,8 +76,8 @@ def crop(model: Folder, width: int, out: Folder, **settings: Any) -> Path:
 
 def export(model: Folder, to: str, out: Folder, **settings: Any) -> Path:
     """A model for other programs, as `pmd export` writes it; returns the folder."""
-    from pmd.recipes.export import ExportConfig
-    from pmd.recipes.export import export as write
+    from pmd.recipes.exporting.export import ExportConfig
+    from pmd.recipes.exporting.export import export as write
 
     return _folder(write, settings_of(ExportConfig, model=model, to=to, out=out, **settings), out)
 

@@ -169,7 +169,7 @@ def progressive(
         PmdError: for settings or data that cannot be used.
     """
     from pmd.recipes.text import progressive as run
-    from pmd.settings.text_stages import check_progressive
+    from pmd.settings.stages.text import check_progressive
 
     if isinstance(teacher, Mapping):
         settings["teacher"], teacher = dict(teacher), None
@@ -200,7 +200,7 @@ def train(
     if teacher is not None and config is None and "stages" not in settings and resume is None:
         settings["stages"] = [{"name": "taught", "teacher": "own"}]
     from pmd.recipes.kge import train_kge as run
-    from pmd.settings.kge_stages import check_kge_run
+    from pmd.settings.stages.kge import check_kge_run
 
     chosen = (run, check_kge_run, KgeConfig, graph, config, resume, settings)
     return _trained(*chosen, key="loss", callback=callback, teacher=teacher)
@@ -212,7 +212,7 @@ def glue(
     """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does; the config is a `GlueConfig`, by default
     `glue/bert_base`."""
     from pmd.recipes.glue import train_glue as run
-    from pmd.settings.glue_stages import check_glue
+    from pmd.settings.stages.glue import check_glue
 
     settings |= {"task": task} if task else {}
     chosen = (run, check_glue, GlueConfig, None, config, resume, settings)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from pmd.core.errors import PmdError
-from pmd.settings.parse import instantiate, parse, parser_for
-from pmd.settings.parse_errors import explain
+from pmd.settings.parsing.parse import instantiate, parse, parser_for
+from pmd.settings.parsing.parse_errors import explain
 
 Config = TypeVar("Config")
 

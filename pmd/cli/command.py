@@ -1,6 +1,6 @@
 """A command line made of a config class and a function: options, help, and what is printed.
 
-`jsonargparse` makes the parser (`pmd.settings.parse`). It is made only for the command that is run, so that `pmd` starts
+`jsonargparse` makes the parser (`pmd.settings.parsing.parse`). It is made only for the command that is run, so that `pmd` starts
 without importing the others.
 """
 
@@ -21,7 +21,7 @@ from pmd.cli.errors import FLAGS
 from pmd.core.cores import sleep_while_waiting
 from pmd.core.errors import PmdError, nearest
 from pmd.core.printing import printable
-from pmd.settings.parse import instantiate, parse, parser_for, type_of
+from pmd.settings.parsing.parse import instantiate, parse, parser_for, type_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

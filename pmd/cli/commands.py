@@ -6,9 +6,9 @@ from pmd.cli.command import Command, Group
 from pmd.cli.errors import FLAGS
 from pmd.cli.stages import StagesCommand
 from pmd.cli.tuning import TuneCommand
-from pmd.settings.glue_stages import check_glue
-from pmd.settings.kge_stages import check_kge_run
-from pmd.settings.text_stages import check_progressive
+from pmd.settings.stages.glue import check_glue
+from pmd.settings.stages.kge import check_kge_run
+from pmd.settings.stages.text import check_progressive
 
 COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
@@ -152,8 +152,8 @@ COMMANDS = Group(
         ),
         "export": Command(
             text="convert a trained model for other programs: ONNX, sentence-transformers, or plain tables",
-            config="pmd.recipes.export:ExportConfig",
-            function="pmd.recipes.export:export",
+            config="pmd.recipes.exporting.export:ExportConfig",
+            function="pmd.recipes.exporting.export:export",
             examples=(
                 "pmd export runs/world-… --to onnx",
                 "pmd export runs/world-rotate-… --to embeddings --out tables",

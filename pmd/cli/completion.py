@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from pmd.cli.command import Group
 from pmd.cli.commands import COMMANDS
 from pmd.settings.catalogue import choices
-from pmd.settings.parse import is_flag, type_of
+from pmd.settings.parsing.parse import is_flag, type_of
 
 PATHS = ("config", "path", "data_path", "model", "run", "runs", "out", "batch", "cache", "types", "load", "resume")
 """Options that take files or folders: the last part of their names."""

@@ -14,7 +14,7 @@ from pmd.cli.command import Command
 from pmd.core.errors import PmdError
 from pmd.core.printing import printable
 from pmd.core.run import Run
-from pmd.settings.parse import instantiate, parse
+from pmd.settings.parsing.parse import instantiate, parse
 
 RESUME_OPTIONS = ("--resume", "--runs", "--data.path")
 """The options that may be given with --resume; the others are those of the run. Its data may have been moved."""

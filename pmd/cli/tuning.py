@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 
 from pmd.cli.command import Command
 from pmd.core.printing import printable
-from pmd.settings.parse import instantiate, parse
+from pmd.settings.parsing.parse import instantiate, parse
 from pmd.settings.tune import DEFAULTS, KINDS, TuneConfig, kind_of
 
 

@@ -39,7 +39,7 @@ class BertMutualEvolution(CroppableObjective):
 
     Args:
         model: the model to train.
-        med: what is learned together, every choice made (`pmd.settings.glue_stages.resolve_bert_med`).
+        med: what is learned together, every choice made (`pmd.settings.stages.glue.resolve_bert_med`).
     """
 
     def __init__(self, model: CroppableBertForSequenceClassification, med: MedConfig):

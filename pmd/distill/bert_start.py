@@ -17,7 +17,7 @@ from pmd.models.bert.importance import magnitude, reorder_, taylor
 from pmd.models.text.students import shallower
 from pmd.settings.catalogue import GlueTask
 from pmd.settings.glue import GlueModelConfig, GlueStageConfig
-from pmd.settings.glue_stages import is_croppable
+from pmd.settings.stages.glue import is_croppable
 
 ORDER_EXAMPLES, ORDER_BATCH = 512, 32
 """Examples, and examples at a time, that importance is judged by (`order: taylor`), whatever the batches of the stage are."""

@@ -21,7 +21,7 @@ from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
 from pmd.models.kge.model import Comparison, KgeModel
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
-from pmd.settings.kge_stages import SHIFT_FREE
+from pmd.settings.stages.kge import SHIFT_FREE
 
 
 @dataclass(frozen=True, eq=False)

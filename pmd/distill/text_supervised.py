@@ -28,8 +28,8 @@ from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
 from pmd.models.text.encode import Encoded, encode
+from pmd.settings.stages.text import FEATURES
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import FEATURES
 
 STAGE_SETTINGS = ("method", "alpha", "beta", *FEATURES)
 """What a stage says of `distill` once it is resolved."""

@@ -27,7 +27,7 @@ from pmd.settings.catalogue import (
     task_of,
 )
 from pmd.settings.entity_encoders import TABLE
-from pmd.settings.kge_stages import usual_method
+from pmd.settings.stages.kge import usual_method
 
 Metrics = Mapping[str, Any]
 

@@ -21,9 +21,9 @@ from pmd.models.text.start import depth_of
 from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.text import FEATURES, LOOP, resolve_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import FEATURES, LOOP, resolve_stages
 
 
 @dataclass

@@ -22,8 +22,8 @@ from pmd.evaluation.tables import Table, seeds_table, write_tables
 from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.kge import train_kge
 from pmd.settings.kge import KgeConfig, KgeStageConfig
-from pmd.settings.kge_stages import check_kge, resolve_kge_stages
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import check_kge, resolve_kge_stages
 
 TABLE_3 = {"MRR": "mrr", "H10": "hits_at_10", "H3": "hits_at_3", "H1": "hits_at_1"}
 TABLE_6 = {"MRR": "mrr", "H10": "hits_at_10"}

@@ -26,8 +26,8 @@ from pmd.reports.pictures import SHOWN, draw_lines, evenly_spaced, figure, lines
 from pmd.reports.record import OF_WIDTH, Curve, curves
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import resolve_kge_stages
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import resolve_kge_stages
 
 USERS = {"dim": ["epochs"], "widths": ["tsne"], "rows": ["methods", "retention", "tsne"], "types": ["tsne"]}
 """The pictures that have a use for an option."""

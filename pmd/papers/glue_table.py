@@ -22,8 +22,8 @@ from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.catalogue import TASKS, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.glue_stages import check_glue, resolve_glue_stages
 from pmd.settings.med import RECIPES
+from pmd.settings.stages.glue import check_glue, resolve_glue_stages
 
 
 @dataclass

@@ -32,8 +32,8 @@ from pmd.reports.figure_methods import retention_table
 from pmd.settings.catalogue import METRICS, Metric
 from pmd.settings.entity_encoders import EarlConfig, NodePieceConfig
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import ORDERS, TITLES, MedTableConfig, assistant_stages, check_table, run_settings
+from pmd.settings.stages.kge import check_kge_run
 from pmd.training.device import accelerator_for
 
 Results = dict[str, dict[int, list[StageResult]]]

@@ -42,7 +42,7 @@ from pmd.recipes.glue_tables import run_table
 from pmd.recipes.stages import Banner, FamilyRun, run_stages
 from pmd.settings.catalogue import AX, METHODS, GlueTask, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.glue_stages import PRETRAINED, check_glue, is_croppable, resolve_glue_stages
+from pmd.settings.stages.glue import PRETRAINED, check_glue, is_croppable, resolve_glue_stages
 
 SPEED_BATCH = 32
 """Texts in the batch that is timed, as in the paper's Table 6."""

@@ -45,8 +45,8 @@ from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import ENTITY_ENCODERS, METHODS
 from pmd.settings.entity_encoders import TABLE
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig
-from pmd.settings.kge_stages import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
 from pmd.settings.shared import OWN
+from pmd.settings.stages.kge import SAMPLED, SHIFT_FREE, check_kge, resolve_kge_stages
 from pmd.use.locate import check_folder
 
 EXAMPLES = 1024

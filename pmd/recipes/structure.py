@@ -23,8 +23,8 @@ from pmd.recipes.fuse import PART, STAGE, fuse_stage, load_parts, weigh, write_t
 from pmd.recipes.kge import train_kge
 from pmd.settings.fuse import FuseConfig
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import check_kge_run
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import check_kge_run
 from pmd.settings.text import ProgressiveConfig
 from pmd.use.locate import locate
 

@@ -41,8 +41,8 @@ from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
+from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
-from pmd.settings.text_stages import check_progressive, resolve_stages
 
 TEACHER_VECTORS = "teacher.vectors"
 """The folder beside those of the stages' checkpoints, whose names have no dots."""

@@ -15,7 +15,7 @@ from pmd.reports.pictures import DASHES, MARKS, figure, look, name_axes, width_a
 from pmd.settings.catalogue import INTERACTIONS
 from pmd.settings.kge import KgeConfig
 from pmd.settings.med_table import TITLES
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
 
 GREYS = ("#000000", "#707070")
 """Of what is trained alone or cropped, and of what is taught; both dark enough for a projector."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import RankingMetric
 from pmd.settings.checks import check_numbers
-from pmd.settings.config_files import config_file, read_yaml
 from pmd.settings.kge import KgeConfig
+from pmd.settings.parsing.config_files import config_file, read_yaml
 from pmd.settings.text import ProgressiveConfig
 
 Kind = Literal["embedding", "text"]

@@ -36,7 +36,7 @@ from pmd.models.text.scorer import encode_texts
 from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
 from pmd.settings.text import EncoderConfig
-from pmd.use.onnx import OnnxEncoders, write_encoders
+from pmd.use.exporting.onnx import OnnxEncoders, write_encoders
 
 Runtime = Literal["fp32", "bf16", "onnx", "onnx-int8"]
 NAMES = {"fp32": "PyTorch fp32", "bf16": "PyTorch bf16", "onnx": "ONNX fp32", "onnx-int8": "ONNX int8"}

@@ -18,7 +18,7 @@ from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.batches import TripleCollator
 from pmd.models.text.cost import shapes_of, step_cost
 from pmd.models.text.teachers import described_teacher
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
 from pmd.settings.text import ProgressiveConfig
 
 

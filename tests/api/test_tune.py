@@ -13,8 +13,8 @@ from pmd.api.tuning.space import read_space, space_file
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.run import held
-from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import KgeConfig
+from pmd.settings.parsing.config_files import CONFIGS
 from pmd.settings.text import ProgressiveConfig
 from pmd.settings.tune import kind_of
 

@@ -15,7 +15,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig
-from pmd.settings.parse import instantiate, parse, read_config
+from pmd.settings.parsing.parse import instantiate, parse, read_config
 
 ROOT = Path(__file__).parents[2]
 

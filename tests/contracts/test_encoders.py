@@ -28,7 +28,7 @@ from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
 from pmd.settings.catalogue import ENCODERS
 from pmd.settings.text import ContrastiveConfig, DistillConfig, EncoderConfig, LoraConfig
-from pmd.use.onnx import OnnxEncoders, write_encoders
+from pmd.use.exporting.onnx import OnnxEncoders, write_encoders
 
 from .. import slow
 from ..tiny import ENTITIES, READING, TRAIN, supervised_arguments, tiny_graph

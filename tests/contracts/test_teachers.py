@@ -20,8 +20,8 @@ from pmd.models.text.folder import load_model
 from pmd.models.text.scorer import encode_texts
 from pmd.models.text.teachers import described_teacher, load_teacher
 from pmd.recipes.text import TextRun
+from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import DistillConfig, EncoderConfig, LoraConfig, ProgressiveConfig, StageConfig, TeacherConfig
-from pmd.settings.text_stages import check_progressive, resolve_stages
 
 from ..says import says
 from ..tiny import ENTITIES, RELATIONS, TRAIN, tiny_graph, tiny_text

@@ -8,8 +8,8 @@ from torch.nn.functional import cross_entropy, huber_loss
 
 from pmd.distill.bert_finetune import FineTuning, Supernet
 from pmd.distill.bert_med import BertMutualEvolution, true_first
-from pmd.settings.glue_stages import resolve_bert_med
 from pmd.settings.med import MedConfig
+from pmd.settings.stages.glue import resolve_bert_med
 
 from ..tiny_glue import WIDTHS, tiny_batch, tiny_classifier
 

@@ -9,9 +9,9 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.distill.teacher import Structure, batch_scores
 from pmd.models.kge.model import KgeModel
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.text import resolve_stages
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import resolve_stages
 
 from ..recipes.test_text import TINY
 from ..tiny import tiny_batch, tiny_graph

@@ -7,9 +7,9 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.papers.compare import CompareConfig, comparison_tables
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.text import resolve_stages
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import resolve_stages
 
 compare_command = COMMANDS["table"]["compare"]
 

@@ -9,10 +9,10 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.evaluation.tables import Strong
 from pmd.papers.dualde import DualdeConfig, dual_table, row_of, taught_by
-from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import resolve_kge_stages
-from pmd.settings.parse import parse, parser_for, read_config
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import parse, parser_for, read_config
+from pmd.settings.stages.kge import resolve_kge_stages
 
 from ..recipes.test_kge import TINY
 

@@ -8,8 +8,8 @@ from pmd.papers.glue_table import recipe_titles
 from pmd.recipes.glue_tables import COLUMNS, run_table
 from pmd.settings.catalogue import task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
-from pmd.settings.glue_stages import resolve_glue_stages
 from pmd.settings.med import MedConfig
+from pmd.settings.stages.glue import resolve_glue_stages
 
 
 def result(score, method="med", constant=(), width="8", **more):

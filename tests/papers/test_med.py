@@ -13,9 +13,7 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.distill.kge_dimension_order import dimension_order
 from pmd.papers.figures import curves
-from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import LossConfig
-from pmd.settings.kge_stages import check_kge_run, resolve_kge_stages
 from pmd.settings.med_table import (
     MedTableConfig,
     WidthConfig,
@@ -25,7 +23,9 @@ from pmd.settings.med_table import (
     rival_stages,
     run_settings,
 )
-from pmd.settings.parse import instantiate, parse, parser_for
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import instantiate, parse, parser_for
+from pmd.settings.stages.kge import check_kge_run, resolve_kge_stages
 
 from ..recipes.test_kge import TINY, train
 

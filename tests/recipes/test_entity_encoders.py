@@ -10,8 +10,8 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import ENTITY_ENCODERS
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import check_kge_run
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import check_kge_run
 
 from .test_kge import TINY
 

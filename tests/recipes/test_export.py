@@ -16,8 +16,8 @@ from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save as save_kge
 from pmd.models.text.folder import TextModel, load_model
 from pmd.models.text.folder import save as save_text
-from pmd.recipes import export_text
-from pmd.use.onnx import OnnxEncoders, OnnxScorer
+from pmd.recipes.exporting import text as export_text
+from pmd.use.exporting.onnx import OnnxEncoders, OnnxScorer
 
 from ..tiny import tiny_model, tiny_tokenizer
 

@@ -13,9 +13,9 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.data.graphs.sources import load_graph
 from pmd.models.text.scorer import TextScorer
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.text import resolve_stages
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import resolve_stages
 
 from .test_text import TINY
 

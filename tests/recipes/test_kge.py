@@ -18,10 +18,10 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.figures import curves
 from pmd.recipes import stages
-from pmd.settings.config_files import CONFIGS
 from pmd.settings.kge import KgeConfig, KgeStageConfig
-from pmd.settings.kge_stages import resolve_kge_stages
-from pmd.settings.parse import instantiate, parse, parser_for
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import instantiate, parse, parser_for
+from pmd.settings.stages.kge import resolve_kge_stages
 
 evaluate_command = COMMANDS["evaluate"]
 progressive_command = COMMANDS["progressive"]

@@ -21,11 +21,11 @@ from pmd.models.text import scorer as module
 from pmd.models.text.bi_encoder import leading_dimensions
 from pmd.papers.figures import curves
 from pmd.recipes.ranking import measure_widths
-from pmd.settings.config_files import CONFIGS
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import read_config
 from pmd.settings.shared import EvaluationConfig
+from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import check_progressive, resolve_stages
 
 from .test_text import TINY
 

@@ -4,10 +4,10 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.papers.compare import CompareConfig
-from pmd.settings.config_files import CONFIGS, config_file
 from pmd.settings.glue import GlueConfig
 from pmd.settings.kge import KgeConfig
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.config_files import CONFIGS, config_file
+from pmd.settings.parsing.parse import read_config
 from pmd.settings.text import ProgressiveConfig
 
 PROGRESSIVE = {*ProgressiveConfig.__dataclass_fields__}

@@ -5,11 +5,11 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.papers.glue_table import GlueTableConfig
 from pmd.settings.catalogue import TASKS, task_of
-from pmd.settings.config_files import CONFIGS
 from pmd.settings.glue import GlueConfig, GlueModelConfig, GlueStageConfig
-from pmd.settings.glue_stages import check_glue, resolve_bert_med, resolve_glue_stages
 from pmd.settings.med import MedConfig
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.glue import check_glue, resolve_bert_med, resolve_glue_stages
 
 
 def config(*stages: GlueStageConfig, **settings) -> GlueConfig:

@@ -6,7 +6,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig, KgeTrainConfig, LossConfig, ModelConfig
-from pmd.settings.kge_stages import check_kge, resolve_kge_stages
+from pmd.settings.stages.kge import check_kge, resolve_kge_stages
 
 from ..says import says
 

@@ -6,8 +6,8 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.kge import KgeConfig, KgeStageConfig, LossConfig, ModelConfig
-from pmd.settings.kge_stages import check_kge_run, resolve_kge_stages
 from pmd.settings.med import RECIPES, MedConfig, as_begun, resolve_med
+from pmd.settings.stages.kge import check_kge_run, resolve_kge_stages
 
 
 def config(widths=(4, 8), dim=8, loss="softmax", stages=None, med=None, **options):

@@ -8,7 +8,7 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.papers.glue_table import GlueTableConfig
 from pmd.settings.kge import KgeConfig
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
 from pmd.settings.text import ProgressiveConfig
 
 from ..says import says

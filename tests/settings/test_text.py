@@ -5,6 +5,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.shared import EvaluationConfig
+from pmd.settings.stages.text import check_progressive, grade_depths, resolve_stages
 from pmd.settings.text import (
     ContrastiveConfig,
     DistillConfig,
@@ -14,7 +15,6 @@ from pmd.settings.text import (
     StageConfig,
     TrainConfig,
 )
-from pmd.settings.text_stages import check_progressive, grade_depths, resolve_stages
 
 from ..says import says
 

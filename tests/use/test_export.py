@@ -20,9 +20,9 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, pool
 from pmd.models.text.folder import TextModel
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import save_tokenizer
-from pmd.use import onnx
-from pmd.use.export import check_texts, template_values, write_embeddings
-from pmd.use.onnx import OnnxEncoders, OnnxScorer, write_encoders
+from pmd.use.exporting import onnx
+from pmd.use.exporting.export import check_texts, template_values, write_embeddings
+from pmd.use.exporting.onnx import OnnxEncoders, OnnxScorer, write_encoders
 
 from .. import slow
 from ..tiny import READING, RELATIONS, tiny_graph, tiny_model, tiny_text, tiny_tokenizer

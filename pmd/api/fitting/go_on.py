@@ -17,9 +17,9 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.models.families import ranking_family, stored_settings
 from pmd.recipes.update.command import UpdateConfig, update
 from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
-from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.med import MedConfig
 from pmd.settings.shared import DataConfig
+from pmd.settings.stages.kge import resolve_kge_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.use.load import run_of
 from pmd.use.locate import locate

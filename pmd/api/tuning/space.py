@@ -14,8 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 from pmd.api.settings import parser_of, settings_of
 from pmd.core.errors import PmdError, nearest
-from pmd.settings.config_files import CONFIGS, read_yaml
-from pmd.settings.parse import type_of
+from pmd.settings.parsing.config_files import CONFIGS, read_yaml
+from pmd.settings.parsing.parse import type_of
 
 FIXED = ("name", "runs", "seed", "data", "evaluation.split", "train.report_to", "train.threads")
 """Options, or groups of them, that do not vary: what is learned from, what is compared, and how it is written down."""

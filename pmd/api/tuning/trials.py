@@ -29,8 +29,8 @@ from pmd.data.graphs.sources import load_graph
 from pmd.recipes.stages import run_stages
 from pmd.reports.study import TRIALS, table_of_trials, value_text
 from pmd.settings.catalogue import FAMILIES
-from pmd.settings.config_files import CONFIGS
-from pmd.settings.kge_stages import SAMPLED
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.stages.kge import SAMPLED
 from pmd.settings.tune import TuneConfig, check_tuning, kind_of
 from pmd.training.stopping import Interrupted, resumable
 

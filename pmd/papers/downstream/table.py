@@ -45,10 +45,10 @@ from pmd.papers.seeds import announce, finished_run
 from pmd.recipes.kge import train_kge
 from pmd.settings.checks import check_numbers, check_share
 from pmd.settings.kge import KgeConfig, KgeTrainConfig, LossConfig, ModelConfig
-from pmd.settings.kge_stages import check_kge_run
 from pmd.settings.med_table import TITLES as MED_TITLES
 from pmd.settings.med_table import CroppableConfig, MedTableConfig, check_table, run_settings
 from pmd.settings.shared import DataConfig
+from pmd.settings.stages.kge import check_kge_run
 
 Task = Literal["labelling", "recommendation"]
 RowName = Literal["pca", "ext", "ext_l", "ext_v", "bkd", "dualde", "iterde"]

@@ -23,9 +23,9 @@ from pmd.papers.dualde import row_of
 from pmd.papers.seeds import folder_name
 from pmd.settings.catalogue import INTERACTIONS, TASKS
 from pmd.settings.kge import KgeConfig
-from pmd.settings.kge_stages import resolve_kge_stages
 from pmd.settings.med_table import ORDERS, TITLES
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import resolve_kge_stages
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.text import resolve_stages
 from pmd.settings.text import ProgressiveConfig
-from pmd.settings.text_stages import resolve_stages
 
 
 @dataclass(frozen=True)

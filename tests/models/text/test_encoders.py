@@ -9,7 +9,7 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.start import start
 from pmd.models.text.students import student_of
 from pmd.settings.text import EncoderConfig
-from pmd.use.export import check_plain
+from pmd.use.exporting.export import check_plain
 
 from ...tiny import tiny_graph
 from ...tiny_encoders import config_of, encoder_of, tokenizer_of

@@ -11,9 +11,9 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.papers.downstream import table as recipe
 from pmd.papers.downstream.labelling import LabellingConfig, prefix_labels, train_labelling
-from pmd.settings.config_files import CONFIGS
-from pmd.settings.kge_stages import resolve_kge_stages
-from pmd.settings.parse import read_config
+from pmd.settings.parsing.config_files import CONFIGS
+from pmd.settings.parsing.parse import read_config
+from pmd.settings.stages.kge import resolve_kge_stages
 
 downstream_command = COMMANDS["table"]["downstream"]
 

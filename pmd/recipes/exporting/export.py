@@ -59,7 +59,7 @@ def export(config: ExportConfig) -> str:
         need_package(package, "export to ONNX needs", "export")
     source = config.data or known_graph(folder)
     graph = loaded(source, None if config.data else folder)
-    from pmd.recipes.export_text import export_fused, export_onnx, export_sentence_transformers
+    from pmd.recipes.exporting.text import export_fused, export_onnx, export_sentence_transformers
 
     if family.name == "fused":
         return export_fused(folder, out, name, graph, source.cache)
@@ -79,7 +79,7 @@ def name_of(model: str, folder: Path) -> str:
 def export_embeddings(folder: Path, out: Path, name: str) -> str:
     """Write the tables of an embedding model; returns a line about them."""
     from pmd.models.kge.folder import load_named
-    from pmd.use.export import write_embeddings
+    from pmd.use.exporting.export import write_embeddings
 
     model, vocabulary = load_named(folder)
     write_folder(out, lambda new: write_embeddings(new, model, vocabulary, name))

@@ -1,6 +1,6 @@
 """Trained models as folders that other programs read without this package.
 
-A text model becomes ONNX graphs (`pmd.use.onnx`) or, for its entities, a model of sentence-transformers; an embedding model
+A text model becomes ONNX graphs (`pmd.use.exporting.onnx`) or, for its entities, a model of sentence-transformers; an embedding model
 becomes tables in safetensors and TSV. The README.md in a folder says what its files hold and how to use them.
 """
 
@@ -86,7 +86,7 @@ def template_values(text_model: TextModel, graph: KnowledgeGraph) -> dict[str, A
 
 def write_readme(folder: Path, template: str, **values: Any) -> None:
     """Write README.md from a template of this package."""
-    environment = Environment(loader=PackageLoader("pmd.use", "."), undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(loader=PackageLoader("pmd.use.exporting", "."), undefined=StrictUndefined, trim_blocks=True)
     write_text(folder / "README.md", environment.get_template(template).render(values) + "\n")
 
 

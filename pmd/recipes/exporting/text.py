@@ -19,8 +19,8 @@ from pmd.models.fused.folder import load_model as load_fused
 from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.scorer import TextScorer
 from pmd.settings.catalogue import INTERACTIONS
-from pmd.use.export import SAMPLE, template_values, write_readme, write_sentence_transformers, write_texts
-from pmd.use.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
+from pmd.use.exporting.export import SAMPLE, template_values, write_readme, write_sentence_transformers, write_texts
+from pmd.use.exporting.onnx import METADATA_FILE, OnnxEncoders, OnnxScorer, write_encoders
 
 TOLERANCE = 1e-4
 """The largest allowed difference of a number in a unit vector between ONNX Runtime and PyTorch, both in fp32."""

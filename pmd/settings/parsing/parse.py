@@ -1,6 +1,6 @@
 """From a config class to a parser, and from arguments and YAML files to an object of the class.
 
-`jsonargparse` does the work; the messages about wrong options are rewritten (`pmd.settings.parse_errors`).
+`jsonargparse` does the work; the messages about wrong options are rewritten (`pmd.settings.parsing.parse_errors`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Defaul
 
 from pmd.core.errors import PmdError
 from pmd.settings.catalogue import choices
-from pmd.settings.config_files import check_config, config_file
-from pmd.settings.parse_errors import explain
+from pmd.settings.parsing.config_files import check_config, config_file
+from pmd.settings.parsing.parse_errors import explain
 
 FLAG_VALUES = ("true", "false", "yes", "no", "on", "off", "null", "none")
 """What may follow a flag as its value."""

@@ -13,7 +13,7 @@ import yaml
 from pmd.core.errors import PmdError, first_line, nearest
 from pmd.settings.catalogue import FAMILIES
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def config_file(value: str, options: Collection[str]) -> str:
