@@ -86,7 +86,9 @@ def template_values(text_model: TextModel, graph: KnowledgeGraph) -> dict[str, A
 
 def write_readme(folder: Path, template: str, **values: Any) -> None:
     """Write README.md from a template of this package."""
-    environment = Environment(loader=PackageLoader("pmd.use.exporting", "."), undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("pmd.use.exporting", "."), undefined=StrictUndefined, trim_blocks=True
+    )
     write_text(folder / "README.md", environment.get_template(template).render(values) + "\n")
 
 
