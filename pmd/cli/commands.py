@@ -132,10 +132,10 @@ COMMANDS = Group(
             measures_load=False,
         ),
         "serve": Command(
-            text="answer over HTTP: a JSON API of a trained model",
+            text="answer over HTTP, or as tools of an agent: a trained model for others to ask",
             config="pmd.serve.command:ServeConfig",
             function="pmd.serve.command:serve",
-            examples=("pmd serve runs/world-…", "pmd serve runs/world-… --port 8080 --workers 2"),
+            examples=("pmd serve runs/world-… --port 8080 --workers 2", "pmd serve runs/world-… --mcp"),
             positional=("model",),
             environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
             measures_load=False,

@@ -1,4 +1,4 @@
-"""The JSON API of a served model, with its description by OpenAPI.
+"""The JSON API of a served model, with its description by OpenAPI, and a page to ask it on.
 
 One question is asked by GET, several by POST as `{"questions": […], …}`, which answers `{"results": […]}` in their order.
 Whatever cannot be answered is a status from 400 and `{"error": "one line"}`.
@@ -34,6 +34,9 @@ from pmd.serve.service import Service
 JSON = "application/json"
 PAGE = Path(__file__).parent / "page"
 PAGES = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/picture.js": ("picture.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
     "/docs": ("docs.html", "text/html"),
     "/docs.js": ("docs.js", "text/javascript"),

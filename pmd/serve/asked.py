@@ -52,8 +52,11 @@ class Listing(Request):
 
 
 class AnswerListing(Listing):
-    """With `coverage`, the smallest set that holds the true answer of so many such questions, of at most `max_set`."""
+    """Known answers stand by themselves unless `all` are asked for in one list; `types` says how answers that do not fit the open
+    end are treated. With `coverage`, the smallest set that holds the true answer of so many such questions, of at most `max_set`."""
 
+    all: bool = False
+    types: Literal["soft", "strict", "off"] = "soft"
     coverage: float | None = Field(None, gt=0, lt=1)
     max_set: int = Field(100, ge=1, le=MAX_LISTED)
 

@@ -1,4 +1,4 @@
-"""`pmd serve`: a trained model behind a JSON API."""
+"""`pmd serve`: a trained model behind a JSON API, or as tools of an agent (MCP)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from pmd.core.errors import PmdError, need_package
-from pmd.serve.limits import LOOPBACK, MAX_BYTES, MAX_CONNECTIONS
+from pmd.serve.limits import LOOPBACK, MAX_BYTES, MAX_CONNECTIONS, Limits
+from pmd.serve.service import Service
 from pmd.settings.shared import DataConfig
 from pmd.use.load import load
 from pmd.use.locate import locate
@@ -21,7 +23,7 @@ SETTINGS = "PMD_SERVE"
 
 @dataclass
 class ServeConfig:
-    """Serve a trained model: a JSON API.
+    """Serve a trained model: a JSON API, or tools for agents.
 
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
@@ -31,6 +33,7 @@ class ServeConfig:
         port: of the address; 0 takes a free one.
         workers: processes that answer; they share the entities' vectors.
         seconds: how long a request may take.
+        mcp: serve tools for agents by the Model Context Protocol instead: over stdin and stdout, or over `http` at /mcp.
         data: the graph, needed if the model's folder is not in a run and has no index.
     """
 
@@ -41,6 +44,7 @@ class ServeConfig:
     port: int = 8000
     workers: int = 1
     seconds: float = 10.0
+    mcp: Literal["http"] | bool = False
     data: DataConfig | None = None
 
 
@@ -50,20 +54,26 @@ def serve(config: ServeConfig) -> Iterator[str]:
     Raises:
         PmdError: for a model that cannot be used, options that cannot work, and an address that is not free.
     """
-    for package in ("fastapi", "uvicorn"):
+    for package in ("fastapi", "uvicorn", *(["mcp"] if config.mcp else [])):
         need_package(package, "pmd serve needs", "serve")
-    import uvicorn
-
     if config.workers < 1 or config.seconds <= 0:
         name = "workers" if config.workers < 1 else "seconds"
         raise PmdError(f"{name}: {getattr(config, name)} is too few; give at least 1")
+    if config.mcp is True:
+        from pmd.serve.tools import make_tools
+
+        make_tools(service_of(config)).run("stdio")
+        return
+    import uvicorn
+
     listening = listen(config.host, config.port)
     # Before others start: an index that is missing is built once, and workers find what was learned.
     app = application(config)
     host, port = listening.getsockname()[:2]
     if config.host not in LOOPBACK:
         print(f"warning: {config.host} is not this machine alone: whoever reaches port {port} can ask", file=sys.stderr)
-    yield f"http://{f'[{host}]' if ':' in host else host}:{port} answers; /docs lists what it can be asked (Ctrl-C stops it)"
+    where = "/mcp is for agents" if config.mcp else "/docs lists what it can be asked"
+    yield f"http://{f'[{host}]' if ':' in host else host}:{port} answers; {where} (Ctrl-C stops it)"
     sys.stdout.flush()
     limits = {
         "limit_concurrency": MAX_CONNECTIONS,
@@ -93,12 +103,23 @@ def worker():
 
 def application(config: ServeConfig):
     """The application that a config describes, ready to answer."""
-    from pmd.serve.app import make_app
-    from pmd.serve.service import Service
+    service, local = service_of(config), config.host in LOOPBACK
+    if config.mcp:
+        from pmd.serve.tools import make_tools
 
+        app = make_tools(service).streamable_http_app(host=config.host, stateless_http=True, json_response=True)
+        app.add_middleware(Limits, seconds=config.seconds, local=local)
+        return app
+    from pmd.serve.app import make_app
+
+    return make_app(service, seconds=config.seconds, local=local)
+
+
+def service_of(config: ServeConfig) -> Service:
+    """The model that a config names, ready to answer."""
     service = Service(load(locate(config.model, config.stage, config.revision), config.data))
     service.warm_up()
-    return make_app(service, seconds=config.seconds, local=config.host in LOOPBACK)
+    return service
 
 
 def listen(host: str, port: int) -> socket.socket:

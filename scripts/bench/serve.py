@@ -39,7 +39,7 @@ def random_student(data: str, out: Path) -> str:
         from pmd.settings.text import EncoderConfig
 
         graph = pmd.load_graph(data)
-        save(out, TextModel(*start(EncoderConfig(layers=1), graph)), graph)
+        save(out, TextModel(*start(EncoderConfig(layers=1), graph, seed=0)), graph)
         pmd.load(out, graph).judge  # noqa: B018
     return str(out)
 

@@ -138,6 +138,10 @@ def test_a_flag_needs_no_value():
     for words, expected in ((["--new"], True), (["--new", "true"], True), (["--new=false"], False), ([], False)):
         asked = options("answer", "--model=run", *words, "-k", "3")
         assert (asked.new, asked.top_k, asked.model) == (expected, 3, "run")
+    for words, expected in ((["--mcp"], True), (["--mcp", "http"], "http"), (["--mcp=http"], "http"), ([], False)):
+        for order in ([*words, "run"], ["run", *words]):
+            served = options("serve", *order)
+            assert (served.mcp, served.model) == (expected, "run")
 
 
 def test_flags_are_in_no_written_config(capsys):

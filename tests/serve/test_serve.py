@@ -6,33 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.models.text.folder import TextModel, save
 from pmd.serve.app import make_app
 from pmd.serve.command import ServeConfig, listen, serve
 from pmd.serve.limits import MAX_BATCH, MAX_BYTES
 from pmd.serve.service import Service
 
-from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
-from ..trained import made_once
+from ..tiny import tiny_graph
 from .serving import Client, serving
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory):
-    """The folder of a text model of random weights, with its index."""
-
-    def make(folder: Path) -> None:
-        settings = {"max_tokens": 24, "neighbours_below": 6, "max_neighbours": 3}
-        save(folder, TextModel(tiny_model(**settings), tiny_tokenizer()), tiny_graph())
-        pmd.load(folder, tiny_graph()).index  # noqa: B018
-
-    return made_once(tmp_path_factory, "served", make)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +39,8 @@ def client(port):
 
 
 def test_it_answers_as_python_does(client, model):
+    both = model.answer(head="e7", relation="near", all=True, types="off").to_dict()
+    assert client.get("/answer", head="e7", relation="near", all=True, types="off") == (200, both)
     options = {"top_k": 4, "new": True}
     expected = model.answer(head="e7", relation="near", **options).to_dict()
     assert client.get("/answer", head="e7", relation="near", tail="", **options) == (200, expected)

@@ -83,6 +83,11 @@ def is_flag(action: argparse.Action) -> bool:
     return bool in (hint, *get_args(hint))
 
 
+def values_of(flag: argparse.Action) -> set[str]:
+    """What may follow a flag as its value: `FLAG_VALUES`, and the names that it takes beside true and false."""
+    return {*FLAG_VALUES, *(name for part in get_args(type_of(flag)) for name in get_args(part))}
+
+
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     """The parsed options.
 
@@ -97,12 +102,12 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
 
 def _flags_alone(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
     """The arguments with `--name` as `--name=true` where what follows is no value of the flag but a positional option."""
-    flags = {name for name, action in parser._option_string_actions.items() if is_flag(action)}
+    flags = {name: values_of(action) for name, action in parser._option_string_actions.items() if is_flag(action)}
     if all(action.option_strings for action in parser._actions):
         return [*arguments]
     following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in flags and after.lower() not in FLAG_VALUES else argument
+        f"{argument}=true" if argument in flags and after.lower() not in flags[argument] else argument
         for argument, after in zip(arguments, following)
     ]
 
