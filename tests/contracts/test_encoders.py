@@ -320,7 +320,7 @@ def test_questions_are_answered(family, tmp_path, monkeypatch):
     assert can_read(place, settings) == (family == "bert")
     trained = pmd.load(place, graph)
     assert trained.dim == 16 and trained.widths == (16,)
-    answers = trained.answer(head="Hub", relation="größer als", top_k=len(ENTITIES))
+    answers = trained.answer(head="Hub", relation="größer als", top_k=len(ENTITIES), all=True, types="off")
     triple = torch.tensor([[7, 2, 0]])
     scores = pmd.load_scorer(place, graph).score_all(triple, "tail")[0]
     assert len(answers) == len(ENTITIES)

@@ -162,7 +162,9 @@ def test_a_run_trains_it_and_teaches_a_bert(kind, place, folder, tmp_path, capsy
         with pytest.raises(PmdError, match=r"^to: a model of teacher\.model reads prompts"):
             COMMANDS["export"]([str(run), "--stage=teacher", f"--to={form}", f"--out={tmp_path}/out"])
     graph = pmd.load_graph(folder)
-    answers = pmd.load(run / "teacher").answer(head="Finland town 1", relation="lies in", top_k=graph.num_entities)
+    answers = pmd.load(run / "teacher").answer(
+        head="Finland town 1", relation="lies in", top_k=graph.num_entities, all=True, types="off"
+    )
     scores = pmd.load_scorer(run / "teacher", graph).score_all(torch.tensor([[7, 0, 0]]), "tail")[0]
     for answer in answers:
         assert answer.score == pytest.approx(scores[graph.entity_ids.index(answer.id)].item(), abs=1e-3)

@@ -209,11 +209,11 @@ def test_a_changed_graph_has_a_new_index(made, tmp_path, capsys):
     """A new entity has its text alone; relations and entities are told by id and name."""
     run = shutil.copytree(made.base / "complex-common", tmp_path / "run")
     shutil.copytree(made.base / "towns", tmp_path / "towns")
-    before = pmd.load(run / "fused", str(tmp_path / "towns")).answer(**ASKED, top_k=49)
+    before = pmd.load(run / "fused", str(tmp_path / "towns")).answer(**ASKED, top_k=49, all=True, types="off")
     with open(tmp_path / "towns" / "entities.tsv", "a") as file:
         file.write("e49\tNewland\ta new country\n")
     model = pmd.load(run / "fused", str(tmp_path / "towns"))
-    after = model.answer(**ASKED, top_k=50)
+    after = model.answer(**ASKED, top_k=50, all=True, types="off")
     assert "the graph changed" in capsys.readouterr().err
     scores = {answer.id: answer.score for answer in after}
     assert len(scores) == 50 and all(scores[a.id] == pytest.approx(a.score, abs=1e-4) for a in before)
@@ -315,7 +315,7 @@ def test_its_export_answers_alike_without_torch(run, made, tmp_path):
     ).stdout
     head, relation, _ = made.graph.test[0].tolist()
     names = {"head": made.graph.entity_ids[head], "relation": made.graph.relation_ids[relation]}
-    answers = {answer.id: answer.score for answer in pmd.load(run).answer(**names, top_k=10)}
+    answers = {answer.id: answer.score for answer in pmd.load(run).answer(**names, top_k=10, all=True, types="off")}
     found = dict(line.split() for line in printed.splitlines())
     assert found.keys() == answers.keys()
     assert {key: float(score) for key, score in found.items()} == pytest.approx(answers, abs=2e-4)

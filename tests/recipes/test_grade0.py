@@ -53,7 +53,7 @@ def test_it_answers_without_torch(run, folder):
     )  # builds the index
     program = (
         "import sys, json, pmd\n"
-        "answers = pmd.load(sys.argv[1]).answer(head=sys.argv[2], relation=sys.argv[3], top_k=5)\n"
+        "answers = pmd.load(sys.argv[1]).answer(head=sys.argv[2], relation=sys.argv[3], top_k=5, all=True, types='off')\n"
         "print(json.dumps([[answer.id, answer.score] for answer in answers]))\n"
         "assert 'torch' not in sys.modules, 'torch was loaded'\n"
     )

@@ -100,7 +100,7 @@ def test_answers_without_torch_are_those_that_were_ranked(run, folder, tmp_path)
         assert stored.dtype == (np.uint8 if choice[3] == "binary" else np.int8)
         program = (
             "import sys, json, pmd\n"
-            "answers = pmd.load(sys.argv[1]).answer(**json.loads(sys.argv[2]), top_k=5)\n"
+            "answers = pmd.load(sys.argv[1]).answer(**json.loads(sys.argv[2]), top_k=5, all=True, types='off')\n"
             "print(json.dumps([[answer.id, answer.score] for answer in answers]))\n"
             "assert 'torch' not in sys.modules, 'torch was loaded'\n"
         )
@@ -189,7 +189,9 @@ def test_structure_and_fused_models_score_as_measured(
     files = [load_file(file) for file in model.rglob("*.safetensors") if file.parent.name != "index"]
     assert row.megabytes * 1e6 == pytest.approx(sum(array.nbytes for file in files for array in file.values()))
     head, relation, _ = graph.test[0].tolist()
-    answers = written.load().answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
+    answers = written.load().answer(
+        head=graph.entity_ids[head], relation=graph.relation_ids[relation], all=True, types="off"
+    )
     with torch.no_grad():
         expected = scorer.score_all(graph.test[:1], "tail")[0]
     for answer in answers:
