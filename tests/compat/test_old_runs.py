@@ -56,16 +56,12 @@ def test_a_model_ranks_as_it_did(run, stage):
 
 @pytest.mark.parametrize(("run", "stage"), GRAPH_STAGES)
 def test_a_model_answers_as_it_did(run, stage):
-    vectors = Path(run, stage, "index", "vectors.npy")
-    written = vectors.exists() and vectors.stat().st_mtime_ns
     answers = pmd.load(f"{run}/{stage}").answer(
         head="Finland town 1", relation="speaks", top_k=5, all=True, types="off"
     )
     expected = EXPECTED[run][stage]
     assert [answer.id for answer in answers] == [id for id, _ in expected]
     assert [answer.score for answer in answers] == pytest.approx([score for _, score in expected], abs=1e-5)
-    # The index was completed by what older ones lack, but the texts were not encoded again.
-    assert (vectors.exists() and vectors.stat().st_mtime_ns) == written
 
 
 @pytest.mark.parametrize(("run", "stage", "width"), CROPS)
