@@ -129,11 +129,20 @@ def write_table(run: Run, weighed: Weighed, config: FuseConfig) -> None:
     write_text(run.folder / "table.md", "\n".join([*texts, weighed.rules.markdown() + "\n"]))
 
 
+def last_of_family(family: str, model: str, stage: str | None) -> Path:
+    """The folder of a model; of a run, by default the last stage that is of a family, for it may end in a fused one."""
+    run = Path(model).expanduser()
+    if stage is None and (run / "config.yaml").is_file():
+        fitting = [name for name in Run(run).loadable if family_of(stored_settings(run / name), name).name == family]
+        stage = fitting[-1] if fitting else None
+    return locate(model, stage)
+
+
 def load_parts(config: FuseConfig, device: Any) -> Parts:
     """Both models, checked to be of one graph."""
     folders = {
-        "text": locate(config.text, config.text_stage),
-        "structure": locate(config.structure, config.structure_stage),
+        "text": last_of_family("text", config.text, config.text_stage),
+        "structure": last_of_family("embedding", config.structure, config.structure_stage),
     }
     for part, family in (("text", "text"), ("structure", "embedding")):
         found = family_of(stored_settings(folders[part]), folders[part])

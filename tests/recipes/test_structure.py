@@ -49,6 +49,10 @@ def test_a_run_has_its_structure_and_goes_on(folder, tmp_path, capsys):
     again = pmd.rank(pmd.load_scorer(run.folder / "fused", graph), graph, "valid").mrr
     assert run.results["fused"].metrics["valid"]["mrr"] == pytest.approx(again, abs=1e-6)
     assert pmd.load(run.folder).answer(tail="Icelandish", relation="speaks", top_k=2)[1].rank == 2
+    fused = pmd.fuse(
+        run.folder, run.folder, tmp_path / "both"
+    )  # of a run that ends in a fused model, its last text model
+    assert fused.metrics()["mrr"] == pytest.approx(run.results["fused"].metrics["test"]["mrr"], abs=1e-6)
     before = run.stored
     COMMANDS["progressive"]([f"--resume={run.folder}"])
     assert run.stored == before and "all stages were finished before" in capsys.readouterr().err
