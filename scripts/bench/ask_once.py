@@ -19,7 +19,7 @@ import torch
 from jsonargparse import auto_cli
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import MINILM, machine, note
+from common import MINILM, TrainingStep, machine, note
 from timing import clocked
 
 from pmd.cli.errors import run
@@ -117,7 +117,7 @@ def spread(keys: np.ndarray, count: int) -> np.ndarray:
     return keys[np.linspace(0, len(keys) - 1, count).astype(int)]
 
 
-class Steps:
+class Steps(TrainingStep):
     """Training steps of a student."""
 
     def __init__(self, graph, origin: TextModel, text, layers: int, method, changes: dict):
@@ -132,12 +132,6 @@ class Steps:
         ).train()
         self.collate = TripleCollator(graph.train, text, 4096)
         self.optimizer = optimizer_for("adamw", self.objective, 1e-5, 1e-4)
-
-    def __call__(self, positions: list[int]) -> None:
-        loss = self.objective.total(self.objective(self.collate(positions)))
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ def open_data(path: str, encoder: str) -> tuple[KnowledgeGraph, TextModel]:
     return graph, TextModel(*start(EncoderConfig(name=encoder, neighbours_below=0), graph, seed=0))
 
 
+class TrainingStep:
+    """Forward, backward and AdamW on a batch of triples: `objective`, `collate` and `optimizer` are a subclass's."""
+
+    def __call__(self, positions: list[int]) -> None:
+        loss = self.objective.total(self.objective(self.collate(positions)))
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
 def machine() -> str:
     """One line about the machine that gave the numbers."""
     return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"

@@ -21,7 +21,7 @@ from jsonargparse import auto_cli
 from torch.nn.functional import cross_entropy, mse_loss
 
 sys.path.insert(0, str(Path(__file__).parent))
-from common import MINILM, machine, note, open_data
+from common import MINILM, TrainingStep, machine, note, open_data
 
 from pmd.cli.errors import run
 from pmd.data.texts.batches import TripleCollator
@@ -71,7 +71,7 @@ def main(
     print(f"\n{examples // 2} triples in both directions, median of {rounds}; {machine()}")
 
 
-class Fast:
+class Fast(TrainingStep):
     """The step as this package does it."""
 
     def __init__(self, graph, origin, text, layers: int):
@@ -87,12 +87,6 @@ class Fast:
         ).train()
         self.collate = TripleCollator(graph.train, text, 4096)
         self.optimizer = optimizer_for("adamw", self.objective, 1e-5, 1e-4)
-
-    def __call__(self, positions: list[int]) -> None:
-        loss = self.objective.total(self.objective(self.collate(positions)))
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 class Plain:

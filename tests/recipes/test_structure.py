@@ -53,6 +53,10 @@ def test_a_run_has_its_structure_and_goes_on(folder, tmp_path, capsys):
         run.folder, run.folder, tmp_path / "both"
     )  # of a run that ends in a fused model, its last text model
     assert fused.metrics()["mrr"] == pytest.approx(run.results["fused"].metrics["test"]["mrr"], abs=1e-6)
+    with pytest.raises(
+        PmdError, match="exports to onnx, not to sentence-transformers; of its run, these do: teacher, grade1"
+    ):
+        pmd.export(run.folder, "sentence-transformers", tmp_path / "out")
     before = run.stored
     COMMANDS["progressive"]([f"--resume={run.folder}"])
     assert run.stored == before and "all stages were finished before" in capsys.readouterr().err

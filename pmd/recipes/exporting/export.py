@@ -8,6 +8,7 @@ from typing import Literal
 
 from pmd.core.errors import PmdError, need_package
 from pmd.core.files import new_folder, write_folder
+from pmd.core.run import Run
 from pmd.models.families import family_of, stored_settings
 from pmd.settings.shared import DataConfig
 from pmd.use.load import known_graph, loaded
@@ -50,7 +51,9 @@ def export(config: ExportConfig) -> str:
         raise PmdError(f"to: '{folder}' is {family.title}, which transformers loads as it is; it needs no export")
     if config.to not in family.exports:
         formats = ", ".join(family.exports)
-        raise PmdError(f"to: '{folder}' is {family.title}; it exports to {formats}, not to {config.to}")
+        others = ", ".join(stages_that_export(folder.parent, config.to))
+        remedy = f"; of its run, these do: {others}" if others else ""
+        raise PmdError(f"to: '{folder}' is {family.title}; it exports to {formats}, not to {config.to}{remedy}")
     name = name_of(config.model, folder)
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
@@ -84,3 +87,9 @@ def export_embeddings(folder: Path, out: Path, name: str) -> str:
     model, vocabulary = load_named(folder)
     write_folder(out, lambda new: write_embeddings(new, model, vocabulary, name))
     return f"{out}: {model.num_entities:,} entities and {model.num_relations:,} relations in safetensors and TSV"
+
+
+def stages_that_export(run: Path, to: str) -> list[str]:
+    """The stages of a run that have a format; empty for a folder that is no run."""
+    stages = Run(run).loadable if (run / "config.yaml").is_file() else []
+    return [stage for stage in stages if to in family_of(stored_settings(run / stage), stage).exports]
