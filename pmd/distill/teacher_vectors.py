@@ -165,7 +165,7 @@ def checksum(teacher: BiEncoder, text: GraphText, *others: Sequence[int] | np.nd
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     for ragged in (text.rows, text.relations):
-        for part in (ragged.flat, ragged.offsets):
+        for part in ragged.columns:
             digest.update(np.ascontiguousarray(part))
     for numbers in others:
         digest.update(np.ascontiguousarray(numbers, dtype=np.int64))

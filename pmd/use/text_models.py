@@ -85,7 +85,7 @@ def write_vectors(
     from pmd.models.text.scorer import encode_texts
 
     vectors = np.lib.format.open_memmap(file, "w+", dtype=np.float32, shape=(text.num_entities, model.dim))
-    longest_first = np.argsort(-text.rows.lengths[: text.num_entities], kind="stable")
+    longest_first = np.argsort(-text.rows.lengths, kind="stable")
     if stored is not None and stored.shape == vectors.shape:
         sample = longest_first[:: max(1, len(longest_first) // 8)]
         encoded = encode_texts(model, "entity", text.entities(sample), text.pad).cpu()
@@ -103,7 +103,7 @@ def fill_vectors(vectors: np.ndarray, model: BiEncoder, text: GraphText, earlier
 
     from pmd.models.text.scorer import encode_texts
 
-    longest_first = np.argsort(-text.rows.lengths[: text.num_entities], kind="stable")
+    longest_first = np.argsort(-text.rows.lengths, kind="stable")
     known = np.full(len(vectors), -1) if earlier is None else earlier.rows_of(text)
     if earlier is not None:
         vectors[known >= 0] = earlier.vectors[known[known >= 0]]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.types import moved
-from pmd.data.graphs.answers import inverse_triples
+from pmd.data.graphs.answers import distinct, inverse_triples
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
 
@@ -115,11 +115,7 @@ class TripleCollator:
     ):
         self.teacher_text = teacher_text
         self.text, self.tokens, self.confidences, self.shared = text, tokens_per_chunk, confidences, shared
-        triples = triples.numpy()
-        self.num_triples = len(triples)
-        self.examples = np.concatenate([triples, inverse_triples(triples, text.num_relations)])
-        self.head_rows = np.concatenate([text.head_rows, text.tail_rows])
-        self.answer_rows = np.concatenate([text.tail_rows, text.head_rows])
+        self.triples, self.num_triples = triples.numpy(), len(triples)
 
     def __len__(self) -> int:
         """How many positions there are."""
@@ -129,8 +125,7 @@ class TripleCollator:
         chosen, text = np.asarray(positions), self.text
         if self.shared:
             chosen = np.concatenate([chosen, chosen + self.num_triples])
-        examples = self.examples[chosen]
-        head_rows, answer_rows = self.head_rows[chosen], self.answer_rows[chosen]
+        examples, head_rows, answer_rows = self._examples(chosen)
         # Of shared directions the heads are the answers of the other direction: they are no further texts.
         rows, places = np.unique(np.concatenate([answer_rows, head_rows]), return_inverse=True)
         entity, head = np.split(places, 2)
@@ -155,12 +150,21 @@ class TripleCollator:
 
     def distinct_texts(self) -> tuple[np.ndarray, np.ndarray]:
         """The keys of all distinct queries that batches are made of, and the rows of all distinct entities, ascending."""
-        keys = np.unique(self._query_keys(self.head_rows, self.examples))
-        return keys, np.unique(np.concatenate([self.answer_rows, self.head_rows]))
+        examples, head_rows, answer_rows = self._examples(np.arange(2 * self.num_triples))
+        keys = distinct(self._query_keys(head_rows, examples))
+        return keys, distinct(np.concatenate([answer_rows, head_rows]))
 
     def queries_of(self, text: GraphText) -> Callable[[np.ndarray], Texts]:
         """Keys of queries to their texts in the tokens of `text`."""
         return lambda keys: text.queries(*np.divmod(keys, 2 * text.num_relations))
+
+    def _examples(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The examples (b, 3) at positions (b,) among all triples and then all inverse ones, and the rows (b,) of the texts of
+        their heads and of their answers."""
+        examples, inverse = self.triples[positions % self.num_triples], positions >= self.num_triples
+        examples[inverse] = inverse_triples(examples[inverse], self.text.num_relations)
+        heads, answers = examples[:, 0], examples[:, 2]
+        return examples, self.text.rows_of(heads, answers), self.text.rows_of(answers, heads)
 
     def _query_keys(self, head_rows: np.ndarray, examples: np.ndarray) -> np.ndarray:
         return head_rows * (2 * self.text.num_relations) + examples[:, 1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pmd.data.texts.neighbours import NeighbourTexts
 from pmd.data.texts.ragged import Ragged
 
 
@@ -76,7 +77,7 @@ class TokenTexts:
         max_length: of a composed text, special tokens included.
     """
 
-    def __init__(self, rows: Ragged, relations: Ragged, frame: Frame, max_length: int):
+    def __init__(self, rows: Ragged | NeighbourTexts, relations: Ragged, frame: Frame, max_length: int):
         self.rows, self.relations, self.frame, self.max_length = rows, relations, frame, max_length
 
     @property

@@ -30,7 +30,8 @@ from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.frames import blank_before, blank_or_space, framing_of
-from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.neighbours import NeighbourTexts
+from pmd.data.texts.ragged import Ragged, row_blocks
 
 LONGEST = 50_000
 """Characters of a text that are looked at: more than any encoder reads, and a tokenizer may take minutes for a million."""
@@ -152,13 +153,12 @@ class GraphText(TokenTexts):
     """The tokenised texts of a graph.
 
     Row e < num_entities is the text of entity e with the names of all its neighbours. Further rows, its variants, leave one
-    name out. `head_rows` and `tail_rows` (n,) are the rows for the head and the tail of each training triple, in which
-    neither text names the other end.
+    name out (`pmd.data.texts.neighbours`): in training neither text of a triple names the other end.
 
     `earlier` is an earlier state of the graph: of texts that it had too, no token is made anew.
 
     Example: if entity 0 of 3 has the neighbours 1 and 2, row 0 is its text and the names of 1 and 2. For the triple (0, r, 1)
-    there is a row 3 without the name of 1, which is its head row.
+    its head is read by row 3 + 0 · 3 + 1 = 4, without the name of 1.
     """
 
     def __init__(
@@ -184,12 +184,13 @@ class GraphText(TokenTexts):
         # A relation that fills the whole text would leave none for the head.
         names = [blank + name for name in relation_texts(graph.relation_names)]
         super().__init__(base, tokenise(names, tokenizer, room // 2, cache), frame, length)
-        self.head_rows, self.tail_rows = graph.train[:, 0].numpy().copy(), graph.train[:, 2].numpy().copy()
+        self.train = graph.train.numpy()
         owners, others = neighbours_read(graph, reading)
         if len(owners):
             blank = blank_before(tokenizer) if reading.prompts is None else blank_or_space(tokenizer)
             names = tokens_of(lambda named: [name and blank + name for name in map(str.strip, named.entity_names)])
-            self._add_neighbours(base, names, owners, others)
+            self.rows = NeighbourTexts(base, names, owners * self.num_entities + others, room)
+            self.rows.check_keys(self.num_relations)
 
     @property
     def special(self) -> list[int]:
@@ -199,36 +200,26 @@ class GraphText(TokenTexts):
 
     def sample(self, count: int) -> np.ndarray:
         """About so many entities (≤ 2 · count,), whose texts are of all lengths."""
-        by_length = np.argsort(self.rows.lengths[: self.num_entities], kind="stable")
+        by_length = np.argsort(self.rows.lengths, kind="stable")
         return by_length[:: max(1, len(by_length) // count)]
 
-    def _add_neighbours(self, base: Ragged, names: Ragged, owners: np.ndarray, others: np.ndarray) -> None:
-        """Append the tokens of neighbours' names to the texts, and add the variants that training triples need.
+    def rows_of(self, entities: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The rows (k,) of the texts of entities (k,) that do not name others (k,), the other ends of their triples."""
+        return self.rows.without(entities, others) if isinstance(self.rows, NeighbourTexts) else entities
 
-        Args:
-            base, names: tokens (num_entities,) of the entities' own texts and of their names.
-            owners, others: pairs of an entity and a neighbour, from `neighbours_read`.
-        """
-        n = self.num_entities
-        # The pairs (h, t) and (t, h) of training triples whose first text would name the second.
-        listed = owners * n + others  # ascending
-        wanted = np.concatenate([self.head_rows * n + self.tail_rows, self.tail_rows * n + self.head_rows])
-        named = listed[np.searchsorted(listed, wanted).clip(max=len(listed) - 1)] == wanted
-        variants, variant_of = np.unique(wanted[named], return_inverse=True)
-        rows = np.concatenate([self.head_rows, self.tail_rows])
-        rows[named] = n + variant_of
-        self.head_rows, self.tail_rows = np.split(rows, 2)
-        # A text is a list of pieces: piece e is the own text of entity e, piece n + e its name.
-        order = np.argsort(np.concatenate([np.arange(n), owners]), kind="stable")
-        pieces = np.concatenate([np.arange(n), n + others])[order]
-        whole = Ragged.from_lengths(pieces, 1 + np.bincount(owners, minlength=n))  # (n,) rows
-        listing = whole.take(np.concatenate([np.arange(n), variants // n]))
-        left_out = np.concatenate([np.full(n, -1), n + variants % n])  # the piece that each row leaves out
-        row = np.repeat(np.arange(len(listing)), listing.lengths)
-        kept = listing.flat != left_out[row]
-        listing = Ragged.from_lengths(listing.flat[kept], np.bincount(row[kept], minlength=len(listing)))
-        texts = Ragged.stack([base, names]).join(listing)
-        self.rows = texts.take(np.arange(len(texts)), self.room)
+    def counts(self, *, variants: bool = False, size: int = 0) -> np.ndarray:
+        """How often each token id stands in the texts of entities and relations, and in the variants that are read in training:
+        (ids,), at least `size`."""
+        counts = np.bincount(self.relations.flat, minlength=size)
+        rows = np.arange(self.num_entities)
+        if variants:
+            heads, tails = self.train[:, 0], self.train[:, 2]
+            read = distinct(np.concatenate([self.rows_of(heads, tails), self.rows_of(tails, heads)]))
+            rows = np.concatenate([rows, read[read >= self.num_entities]])
+        for part in row_blocks(len(rows)):
+            more = np.bincount(self.rows.take(rows[part]).flat, minlength=len(counts))
+            counts = more + np.pad(counts, (0, len(more) - len(counts)))
+        return counts
 
 
 def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray, np.ndarray]:

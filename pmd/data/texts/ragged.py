@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+
+BLOCK = 8192
+"""Rows that are copied at a time: the positions of their items take several times the memory of the items."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,11 @@ class Ragged:
         """Row lengths (n,)."""
         return np.diff(self.offsets)
 
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """The arrays that make up all rows."""
+        return [self.flat, self.offsets]
+
     @classmethod
     def from_lengths(cls, flat: np.ndarray, lengths: np.ndarray) -> Ragged:
         return cls(flat, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
@@ -40,9 +50,13 @@ class Ragged:
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         if longest is not None:
             lengths = np.minimum(lengths, longest)
-        starts = np.cumsum(lengths) - lengths
-        within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-        return Ragged.from_lengths(self.flat[np.repeat(self.offsets[rows], lengths) + within], lengths)
+        taken = Ragged.from_lengths(np.empty(lengths.sum(), dtype=self.flat.dtype), lengths)
+        for part in row_blocks(len(rows)):
+            starts = taken.offsets[:-1][part]
+            within = np.arange(starts[0], taken.offsets[part.stop]) - np.repeat(starts, lengths[part])
+            positions = np.repeat(self.offsets[rows[part]], lengths[part]) + within
+            taken.flat[starts[0] : taken.offsets[part.stop]] = self.flat[positions]
+        return taken
 
     def join(self, pieces: Ragged) -> Ragged:
         """Row i of the result is the rows of `self` that `pieces[i]` lists, one after the other."""
@@ -53,3 +67,8 @@ class Ragged:
     def stack(cls, parts: list[Ragged]) -> Ragged:
         """The rows of several, one after the other."""
         return cls.from_lengths(np.concatenate([p.flat for p in parts]), np.concatenate([p.lengths for p in parts]))
+
+
+def row_blocks(rows: int) -> Iterator[slice]:
+    """Slices of at most `BLOCK` of so many rows."""
+    return (slice(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))

@@ -50,7 +50,7 @@ def bag_of(source: BiEncoder, text: GraphText, widths: list[int] | None = None) 
     encoder = BagConfig(vocab_size, source.dim, 1 + source.reads_types, text.special)
     settings = {**source.config.to_dict(), "layers": [], "widths": widths, "width": None}
     student = BiEncoder(BiEncoderConfig(**settings | {"encoder": encoder}))
-    counts = np.bincount(np.concatenate([text.rows.flat, text.relations.flat]), minlength=vocab_size)
+    counts = text.counts(variants=True, size=vocab_size)
     rarity = torch.from_numpy(COMMON / (COMMON + counts / counts.sum())).float()
     alone = text.frame.around(Ragged.from_rows([[piece] for piece in range(vocab_size)]))
     with torch.no_grad():

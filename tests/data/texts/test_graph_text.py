@@ -81,12 +81,18 @@ def test_texts_of_words_and_neighbours_equal_minilm(shared_data):
     slow.assert_as_tokenised(part, tokenizer, Reading(), [*range(0, len(positions), 4)])
 
 
+def training_texts(text):
+    """The texts of the heads and of the tails of all training triples."""
+    heads, tails = text.train[:, 0], text.train[:, 2]
+    return text.entities(text.rows_of(heads, tails)), text.entities(text.rows_of(tails, heads))
+
+
 @pytest.mark.parametrize("below", [0, 2, 6, 99])
 @pytest.mark.parametrize("at_most", [0, 1, 3, 10])
 def test_training_texts_leave_out_their_own_answer(below, at_most):
     graph, reading = tiny_graph(), Reading(60, below, at_most)
     text = GraphText(graph, tiny_tokenizer(), reading)
-    heads, tails = slow.found(text.entities(text.head_rows)), slow.found(text.entities(text.tail_rows))
+    heads, tails = map(slow.found, training_texts(text))
     for position, (head, _, tail) in enumerate(graph.train.tolist()):
         for row, entity, answer in ((heads[position], head, tail), (tails[position], tail, head)):
             string = slow.text_of(graph, entity, reading, without=answer)
@@ -105,7 +111,7 @@ def test_no_text_in_training_names_the_other_end():
     )
     tokenizer = train_wordpiece(graph, 500)
     text = GraphText(graph, tokenizer, READING)
-    heads, tails = text.entities(text.head_rows), text.entities(text.tail_rows)
+    heads, tails = training_texts(text)
     for position, (head, _, tail) in enumerate(graph.train.tolist()):
         assert graph.entity_names[tail] not in tokenizer.decode(heads.ids[position]).split()
         assert graph.entity_names[head] not in tokenizer.decode(tails.ids[position]).split()
@@ -270,5 +276,5 @@ class TestCache:
     def test_gives_the_same_graph_text(self, tmp_path):
         for _ in range(2):
             text = GraphText(tiny_graph(), tiny_tokenizer(), READING, cache=tmp_path)
-            assert text.rows.flat.tolist() == tiny_text().rows.flat.tolist()
-            assert text.head_rows.tolist() == tiny_text().head_rows.tolist()
+            for texts, expected in zip(training_texts(text), training_texts(tiny_text())):
+                assert texts.ids.flat.tolist() == expected.ids.flat.tolist()
