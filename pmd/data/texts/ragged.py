@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 BLOCK = 8192
 """Rows that are copied at a time: the positions of their items take several times the memory of the items."""
 
