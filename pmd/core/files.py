@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from pmd.core.errors import PmdError
 
 ABANDONED_AFTER = 24 * 3600
 """Seconds after which a temporary folder is assumed to be left by a killed process, and removed."""
+ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
+"""The names that files and folders have until they are complete."""
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of the operating system where a folder may be read and not written."""
 
@@ -100,6 +102,30 @@ def _move(new: Path, path: Path, old: Path) -> bool:
             return False
         raise
     return True
+
+
+def tidy(folder: Path, without: Collection[str] = ()) -> None:
+    """Remove what killed processes left in a folder that no other process writes to, and finish what they began to move.
+
+    Args:
+        without: names of files and folders that are left alone.
+    """
+    for path in sorted(folder.rglob(".*")):
+        aside = ASIDE.fullmatch(path.name)
+        if aside is None or {aside[1], *path.relative_to(folder).parts} & {*without} or not path.exists():
+            continue
+        if path.is_dir():
+            _finish_move(path, path.with_name(aside[1]))
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def _finish_move(temporary: Path, path: Path) -> None:
+    """Move what `write_folder` has written completely to its path, if nothing is there."""
+    if any(temporary.glob("tmp*")) and not path.exists():  # made for the old content once the new is complete
+        content = [temporary / "new", *temporary.glob("tmp*/old")]
+        os.replace(next(part for part in content if part.is_dir()), path)
 
 
 def new_folder(path: str | os.PathLike[str]) -> Path:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from pmd.core.cores import Watch, cores_at_start, described
 from pmd.core.devices import device_name
 from pmd.core.errors import PmdError
-from pmd.core.files import folder_name, write_json, write_text
+from pmd.core.files import folder_name, tidy, write_json, write_text
 from pmd.core.printing import printable
 from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
@@ -206,6 +206,8 @@ def run_stages(
         resumable(),
         trackers_of(family_run) as family_run.trackers,
     ):
+        if run:
+            tidy_run(family_run)
         if pending:
             note_environment(family_run)
         if banner:
@@ -295,6 +297,13 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
     run.main = accelerator.is_main_process
     run.refuse_other_data(family_run.data.checksum(), family_run.older_checksum)
     return run
+
+
+def tidy_run(family_run: FamilyRun) -> None:
+    """Remove what a killed process left in the run folder. An index may be written by a program that answers meanwhile."""
+    if family_run.run.main:
+        tidy(family_run.run.folder, without=("checkpoint", "index", "tracking"))
+    family_run.accelerator.wait_for_everyone()
 
 
 def trackers_of(family_run: FamilyRun) -> Trackers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder, write_folder
+from pmd.core.files import new_folder, tidy, write_folder
 
 
 def test_a_folder_is_written_in_the_place_of_another(tmp_path):
@@ -102,3 +102,33 @@ def test_the_current_folder_is_not_new(tmp_path, monkeypatch):
     with pytest.raises(PmdError, match=r"^\.: is the current folder"):
         new_folder(".")
     assert new_folder("other") == Path("other")
+
+
+def test_what_killed_processes_left_is_removed_or_finished(tmp_path):
+    def left(name, *parts):
+        for part in parts:
+            (tmp_path / name / part).mkdir(parents=True)
+            (tmp_path / name / part / "file").write_text(part)
+
+    for name in ("there", "index"):
+        (tmp_path / name).mkdir()
+    left(".there.abcdefgh", "new", "tmp12345678")  # complete, but what is there counts
+    left(".moved.abcdefgh", "new", "tmp12345678/old")  # killed between two moves
+    left(".first.abcdefgh", "new", "tmp12345678")  # nothing was there before
+    left(".put_back.abcdefgh", "tmp12345678/old")
+    left(".cut.abcdefgh", "new")  # not complete
+    left(".index.abcdefgh", "new")
+    (tmp_path / "there" / ".results.json.abcdefgh").touch()
+    (tmp_path / ".hidden").touch()
+    tidy(tmp_path, without=("index",))
+    assert sorted(os.listdir(tmp_path)) == [
+        ".hidden",
+        ".index.abcdefgh",
+        "first",
+        "index",
+        "moved",
+        "put_back",
+        "there",
+    ]
+    assert os.listdir(tmp_path / "there") == [] and (tmp_path / "moved" / "file").read_text() == "new"
+    assert (tmp_path / "put_back" / "file").read_text() == "tmp12345678/old"

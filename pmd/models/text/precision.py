@@ -16,6 +16,7 @@ Example: (0.6, −0.8) in int8 has the scale 0.8 / 127 and the codes (95, −127
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,6 +118,18 @@ def write_coded(file: Path, vectors: CodedVectors, metadata: dict[str, str]) -> 
     """Write entity vectors to a file, as `read_coded` reads them."""
     columns = {"entities": vectors.codes, **vectors.columns}
     save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, file, metadata)
+    _sort_metadata(file)
+
+
+def _sort_metadata(file: Path) -> None:
+    """Put the metadata of a file of safetensors, whose order is another one in each process, in the order of the keys."""
+    with open(file, "r+b") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        opened.seek(8)
+        opened.write(written)
 
 
 def read_coded(file: Path) -> tuple[CodedVectors, str | None]:
