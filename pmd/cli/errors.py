@@ -11,8 +11,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from pmd.core.errors import PmdError
+from pmd.core.files import FULL, full_disk, is_full
 from pmd.core.printing import plain_output, printable
 
 FLAGS = {
@@ -26,8 +28,6 @@ PATH_ERRORS = (
     *(errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.EBUSY, errno.ELOOP, errno.EXDEV, errno.EFBIG),
 )
 """Errors of the operating system that the user can correct, usually by choosing another path."""
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(command: Callable[[], None]) -> None:
@@ -68,16 +68,21 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, PmdError):
         return str(error), 2
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
-    if number in DISK_FULL and getattr(error, "filename2", None) is not None:  # of a copy: where it was to be
+    if number in FULL and getattr(error, "filename2", None) is not None:  # of a copy: where it was to be
         path = error.filename2
     # safetensors and others pass the words on, but not the number and the path.
     if in_words := re.search(r'\(os error (\d+)\) at path "([^"]*)"', str(error)):
         number, path = int(in_words[1]), in_words[2]
-    if number in DISK_FULL or os.strerror(errno.ENOSPC) in str(error):
-        return f"{path or 'writing'}: the disk is full; free some space, or choose another folder", 2
+    if number in FULL or is_full(error):
+        return full_disk(Path(path)) if path else "the disk is full; free some space, or choose another folder", 2
     if path is not None and number in PATH_ERRORS:
         reason = getattr(error, "strerror", None) or os.strerror(number)
         return f"{path}: {reason}; correct it, or choose another path", 2
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1 and re.search(r"Connection (closed|reset) by peer", str(error)):
+        return (
+            "another process of this run has ended; its own message says why, and --resume goes on from the last save",
+            2,
+        )
     first_line = next(iter(str(error).strip().splitlines()), "")
     return f"unexpected {type(error).__name__}: {first_line}", 1
 

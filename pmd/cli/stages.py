@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from pmd.cli.command import Command
 from pmd.core.errors import PmdError
+from pmd.core.launch import is_restarted, launch
 from pmd.core.printing import printable
 from pmd.core.run import Run
 from pmd.settings.parsing.parse import instantiate, parse
@@ -39,7 +41,8 @@ class StagesCommand(Command):
 
     def parser(self, prog: str | None = None) -> ArgumentParser:
         parser = super().parser(prog)
-        text = "the run folder to go on with; without a value, the newest one"
+        text = "the run folder to go on with; without a value, the newest one; `auto`: the newest one that this command has"
+        text += " begun, or a new one"
         parser.add_argument("--resume", nargs="?", const="latest", help=text)
         return parser
 
@@ -48,17 +51,12 @@ class StagesCommand(Command):
         # The default config is used whole or not at all: one that is named does not inherit from it.
         use_default = self.default is not None and "--config" not in names
         options = parse(parser, ["--config", self.default, *arguments] if use_default else arguments)
-        run, finished = None, None
-        if options.resume:
-            others = [argument for name, argument in names.items() if name not in RESUME_OPTIONS]
-            if others:
-                raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
-            run = Run.open(options.resume, runs=options.runs, key=self.key)
-            path = options.data.path if "--data.path" in names else None
-            options, finished = parse(parser, ["--config", str(run.folder / "config.yaml")]), run.loadable
-            options.data.path = path or run.data_path(options.data.path)
-        config = instantiate(parser, options, resolve_name(self.config))
-        self.check(config)
+        if options.resume in (None, "auto"):
+            config = self.checked(parser, options)
+            run = begun_before(config, auto=options.resume == "auto")
+        else:
+            run, config = self.named_run(parser, options, names)
+        finished = run.loadable if run else None
         # torch is imported only now, after wrong options have been refused.
         run = resolve_name(self.function)(config, run)
         if run.main:
@@ -66,3 +64,33 @@ class StagesCommand(Command):
                 print("all stages were finished before; nothing was trained\n", file=sys.stderr)
             print(printable((run.folder / "table.md").read_text(encoding="utf-8")))
             print(f"run folder: {run.folder}", file=sys.stderr)
+
+    def named_run(self, parser: ArgumentParser, options: Namespace, names: Mapping[str, str]) -> tuple[Run, Any]:
+        """The run that --resume names, and its config; `names` are the options that are given."""
+        others = [argument for name, argument in names.items() if name not in RESUME_OPTIONS]
+        if others:
+            raise PmdError(f"--resume goes on with the run's own settings; leave out {others[0]}")
+        run = Run.open(options.resume, runs=options.runs, key=self.key)
+        path = options.data.path if "--data.path" in names else None
+        options = parse(parser, ["--config", str(run.folder / "config.yaml")])
+        options.data.path = path or run.data_path(options.data.path)
+        return run, self.checked(parser, options)
+
+    def checked(self, parser: ArgumentParser, options: Namespace) -> Any:
+        """The config of options. PmdError if it cannot work."""
+        config = instantiate(parser, options, resolve_name(self.config))
+        self.check(config)
+        return config
+
+
+def begun_before(config: Any, *, auto: bool) -> Run | None:
+    """The run that goes on in place of a new one: what this command began before a launcher started it again or, with
+    `auto`, the newest run that has its settings. None if there is none."""
+    run = Run.alike(config, launch()) if is_restarted() and launch() else None
+    if run is None and auto:
+        run = Run.alike(config)
+    if run is not None:
+        config.data.path = run.data_path(config.data.path)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"goes on with {run.folder}", file=sys.stderr)
+    return run

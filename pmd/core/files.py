@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ ABANDONED_AFTER = 24 * 3600
 """Seconds after which a temporary folder is assumed to be left by a killed process, and removed."""
 ASIDE = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 """The names that files and folders have until they are complete."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the operating system where a disk, or a user's share of it, is full."""
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors of the operating system where a folder may be read and not written."""
 
@@ -30,13 +32,65 @@ def default_cache() -> Path:
     return Path(os.environ.get("PMD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pmd")
 
 
+@contextlib.contextmanager
+def room_for(folder: Path, needed: int | None = None) -> Iterator[None]:
+    """Where something is written to a folder. PmdError if the disk is full.
+
+    Args:
+        needed: about how many bytes, where that is known. PyTorch does not say why it cannot write: there the disk counts as full
+            if it has not so many left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, PmdError) or not (is_full(error) or _free(folder) < (needed or 0)):
+            raise
+        raise PmdError(full_disk(folder, needed)) from None
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that there is no room; safetensors has the words alone."""
+    words = any(os.strerror(number) in str(error) for number in FULL)
+    return words or (isinstance(error, OSError) and error.errno in FULL)
+
+
+def full_disk(folder: Path, needed: int | None = None) -> str:
+    """What is said where a folder has no room for so many bytes."""
+    wanted = f"about {_size(needed)} are needed and " if needed else ""
+    return f"{folder}: the disk is full: {wanted}{_size(_free(folder))} are left; free some space, or choose another folder"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count:,} bytes"
+
+
+def _free(folder: Path) -> int:
+    """The bytes that are left for a folder, which need not be there yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def reserve(file: Path) -> None:
+    """Take the room of a file on the disk: to write through a map where there is none ends the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with open(file, "r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file: whoever reads it meanwhile gets the old content or the new, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    """Write a file: whoever reads it meanwhile gets the old content or the new, never a part of it. PmdError if the disk is
+    full."""
+    with room_for(path.parent, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.close()
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,10 +118,15 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a temporary folder beside `path`, then move that to `path`.
 
     If several processes write the same folder at once, the last one wins. If `fill` or the move fails, the old content
-    of `path` remains.
+    of `path` remains. PmdError if the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
+    with room_for(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        _write_aside(path, fill)
+
+
+def _write_aside(path: Path, fill: Callable[[Path], None]) -> None:
     # tempfile makes a folder for its owner only; the one inside it gets the usual permissions.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", ignore_cleanup_errors=True) as temporary:
         new = Path(temporary) / "new"

@@ -13,6 +13,7 @@ Files are written under another name and renamed, so that a reader never sees ha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -33,7 +34,7 @@ import yaml
 
 from pmd.core.cores import processor_name
 from pmd.core.errors import PmdError
-from pmd.core.files import read_object, write_json, write_text
+from pmd.core.files import read_object, room_for, write_json, write_text
 from pmd.core.results import StageResult
 
 CHECKSUMS = ("data.sha256", "graph.sha256")
@@ -114,18 +115,27 @@ class Run:
             PmdError: if there is no such run, or if it is of another command.
         """
         if folder == "latest":
-            newest_first = sorted(Path(runs).glob("*/config.yaml"), key=lambda file: _stamp(file.parent), reverse=True)
-            config = next((file for file in newest_first if _has(file, key)), None)
-            if config is None:
+            latest = next((found for found in newest_first(runs) if _has(found / "config.yaml", key)), None)
+            if latest is None:
                 raise PmdError(
                     f"--resume: no run of this script under '{runs}'; name a run folder, or start one without --resume"
                 )
-            return cls(config.parent)
+            return cls(latest)
         if not (Path(folder) / "config.yaml").is_file():
             raise PmdError(f"--resume: '{folder}' is not a run folder (it has no config.yaml)")
         if not _has(Path(folder) / "config.yaml", key):
             raise PmdError(f"--resume: '{folder}' is a run of another script; resume it with that one")
         return cls(Path(folder))
+
+    @classmethod
+    def alike(cls, config: Any, launch: str | None = None) -> Run | None:
+        """The newest run with a name and settings; where there is a `launch`, one that it has begun. None if there is none."""
+        for run in map(cls, newest_first(config.runs)):
+            with contextlib.suppress(PmdError):
+                if launch in (None, run.environment.get("launch")) and run.settings.get("name") == config.name:
+                    run.refuse_other_settings(config)
+                    return run
+        return None
 
     def data_path(self, path: str) -> str:
         """Where the run's data are, which its settings call `path`. PmdError if they were in a place that is gone."""
@@ -239,7 +249,7 @@ class Run:
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
         if self.main:
-            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+            with room_for(self.folder), open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
 
     def rewind_log(self, stage: str, count: int) -> int:
@@ -261,6 +271,12 @@ class Run:
         if removed:
             write_text(file, "".join(kept))
         return removed
+
+
+def newest_first(runs: str) -> list[Path]:
+    """The run folders in a folder."""
+    folders = (config.parent for config in Path(runs).glob("*/config.yaml"))
+    return sorted(folders, key=_stamp, reverse=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,19 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
-from pmd.core.cores import Watch, cores_at_start, described
+from pmd.core.cores import Watch, cores_at_start
 from pmd.core.devices import device_name
 from pmd.core.errors import PmdError
 from pmd.core.files import folder_name, tidy, write_json, write_text
-from pmd.core.printing import printable
+from pmd.core.launch import launch
 from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
 from pmd.core.run import Run, environment
 from pmd.core.types import Objective
 from pmd.data.graphs.sources import registered_names
-from pmd.evaluation.tables import markdown, ranking_tables
+from pmd.evaluation.tables import ranking_tables
 from pmd.models.families import training_of
+from pmd.recipes.banner import Banner, say
 from pmd.settings.med import as_begun
 from pmd.settings.shared import OWN
 from pmd.training.batching import Order
@@ -39,16 +40,6 @@ from pmd.training.device import accelerator_for, precision_of, watch_for
 from pmd.training.loop import Progress, fit
 from pmd.training.stopping import resumable
 from pmd.training.trackers import Trackers
-
-
-@dataclass(frozen=True)
-class Banner:
-    """What a run prints first: lines by their headings, and a table of the stages."""
-
-    lines: Mapping[str, str]
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    align: Sequence[str] | None = None
 
 
 class FamilyRun(ABC):
@@ -152,7 +143,9 @@ class FamilyRun(ABC):
     def rewind(self, stage: str, lines: int) -> None:
         """Remove the lines that a killed process logged after its last save, and tell the user of one that saved nothing."""
         if self.run.rewind_log(stage, lines) and not lines:
-            say(self, f"{stage} was begun, but no state of it is in '{self.run.folder}': it is trained anew")
+            say(
+                self.accelerator, f"{stage} was begun, but no state of it is in '{self.run.folder}': it is trained anew"
+            )
 
     def log(self, **values: Any) -> None:
         """Log a line of values, and tell the user if the machine's load has changed."""
@@ -211,7 +204,7 @@ def run_stages(
         if pending:
             note_environment(family_run)
         if banner:
-            say(family_run, banner_text(family_run))
+            say(family_run.accelerator, family_run.banner().text(family_run.run.folder, family_run.accelerator))
         for position, (name, stage) in enumerate(family_run.stages.items()):
             if name not in finished:
                 run_stage(family_run, stage, config.seed * 1000 + position)
@@ -246,7 +239,7 @@ def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
     run.add_result(stage.name, result)
     family_run.trackers.result(stage.name, result)
     best = f" (best epoch {result.best_epoch})" if result.best_epoch is not None else ""
-    say(family_run, f"{stage.name}: {family_run.summary(result)}{best} -> {folder}\n")
+    say(family_run.accelerator, f"{stage.name}: {family_run.summary(result)}{best} -> {folder}\n")
     family_run.accelerator.wait_for_everyone()
 
 
@@ -281,9 +274,9 @@ def ready_to_resume(family_run: FamilyRun, run: Run) -> list[str]:
         changed = f"'{run.folder}' was trained by {before[0]} process(es) on {before[1]}, not by {now[0]} on {now[1]}"
         if begun:
             raise PmdError(f"{changed}; start as many there, or remove '{begun.parent}' to train that stage anew")
-        say(family_run, f"{changed}: the remaining stages get other random numbers")
+        say(family_run.accelerator, f"{changed}: the remaining stages get other random numbers")
     for name in run.results.keys() - set(run.loadable):
-        say(family_run, f"{name} is finished, but its model is not in '{run.folder}': it is trained anew")
+        say(family_run.accelerator, f"{name} is finished, but its model is not in '{run.folder}': it is trained anew")
     return run.loadable
 
 
@@ -323,25 +316,10 @@ def note_environment(family_run: FamilyRun) -> None:
         threads = {"threads": torch.get_num_threads(), "free_cores": cores_at_start().free}
         config, processes = family_run.config, accelerator.num_processes
         data = {"data": place_of(config.data.path)}
+        if started := launch():
+            data |= {"launch": started}
         noted = environment(**device, processes=processes, **threads, seed=config.seed, **data)
         write_json(family_run.run.folder / "env.json", noted)
-
-
-def banner_text(family_run: FamilyRun) -> str:
-    """The first lines that a run prints, and the table of its stages."""
-    banner, accelerator = family_run.banner(), family_run.accelerator
-    threads = described(torch.get_num_threads(), cores_at_start())
-    precision = "" if accelerator.mixed_precision == "no" else f", {precision_of(accelerator)}"
-    machine = f"{accelerator.device}, {accelerator.num_processes} process(es), {threads}{precision}"
-    lines = {"run": str(family_run.run.folder), **banner.lines, "device": machine}
-    text = "\n".join(f"{heading:<11}{line}" for heading, line in lines.items())
-    return f"{text}\n\n{markdown(banner.columns, banner.rows, banner.align)}\n"
-
-
-def say(family_run: FamilyRun, text: str) -> None:
-    """Print a remark, once for all processes."""
-    if family_run.accelerator.is_main_process:
-        print(printable(text), file=sys.stderr, flush=True)
 
 
 def close_run(family_run: FamilyRun) -> None:

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pmd.core.files import write_json
+from pmd.core.files import room_for, write_json
 
 TRAINING = "training.json"
 PICKLED = "custom_checkpoint_*.pkl"
@@ -49,12 +49,20 @@ class Checkpoint:
         self.accelerator.wait_for_everyone()
         return self.state.is_dir()
 
-    def save(self, training: dict[str, Any]) -> None:
+    def save(self, training: dict[str, Any], needed: int = 0) -> None:
         """Write the state to a new folder, which then replaces the last one. Every process writes its own part.
 
         Args:
             training: progress and schedule, for training.json.
+            needed: about how many bytes that takes.
+
+        Raises:
+            PmdError: if the disk is full; the last state is still there.
         """
+        with room_for(self.folder, needed):
+            self._save(training)
+
+    def _save(self, training: dict[str, Any]) -> None:
         accelerator, current = self.accelerator, self.state
         new, old = self.folder / "state.new", self.folder / "state.old"
         if accelerator.is_main_process:
@@ -93,11 +101,12 @@ class Checkpoint:
         safe_open(self.best, "pt")
 
     def save_best(self, weights: dict[str, Tensor]) -> None:
-        """Keep the weights that validated best; the main process calls it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Keep the weights that validated best; the main process calls it. PmdError if the disk is full."""
         aside = self.best.with_suffix(".new")
-        save_file({name: value.contiguous().clone() for name, value in weights.items()}, aside)
-        os.replace(aside, self.best)
+        with room_for(self.folder, sum(value.nbytes for value in weights.values())):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({name: value.contiguous().clone() for name, value in weights.items()}, aside)
+            os.replace(aside, self.best)
 
     def load_best(self) -> dict[str, Tensor]:
         return load_file(self.best)

@@ -16,6 +16,7 @@ from pmd.core.devices import best_device
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
+from pmd.training.meeting import group_options, meeting
 
 UNNOTED = (
     *("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_DEEPSPEED"),
@@ -33,10 +34,12 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
     environment; else the number of free cores.
 
     Raises:
-        PmdError: if the launcher started several processes that are not connected, or changes the results.
+        PmdError: if the launcher started several processes that do not meet or are not connected, or changes the results.
     """
     refuse_unnoted()
-    accelerator = Accelerator(mixed_precision=config.precision, cpu=best_device().type == "cpu")
+    on_cpu = best_device().type == "cpu"
+    with meeting():
+        accelerator = Accelerator(mixed_precision=config.precision, cpu=on_cpu, kwargs_handlers=group_options())
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:
         raise PmdError(

@@ -156,7 +156,9 @@ class _Training:
             ) from None
 
     def save_state(self) -> None:
-        self.checkpoint.save({"progress": vars(self.progress), "schedule": self.schedule.state_dict()})
+        weights = sum(parameter.nbytes for parameter in self.parameters)  # an optimiser keeps two numbers for each
+        state = {"progress": vars(self.progress), "schedule": self.schedule.state_dict()}
+        self.checkpoint.save(state, 3 * weights)
         self.saved = time.monotonic()
 
     def log(self, **values: Any) -> None:

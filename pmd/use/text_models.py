@@ -15,6 +15,7 @@ import numpy as np
 
 from pmd.core.bars import shows_bars
 from pmd.core.errors import PmdError
+from pmd.core.files import reserve
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.ragged import Ragged
 from pmd.models.families import check_width, width_of
@@ -85,6 +86,7 @@ def write_vectors(
     from pmd.models.text.scorer import encode_texts
 
     vectors = np.lib.format.open_memmap(file, "w+", dtype=np.float32, shape=(text.num_entities, model.dim))
+    reserve(file)
     longest_first = np.argsort(-text.rows.lengths, kind="stable")
     if stored is not None and stored.shape == vectors.shape:
         sample = longest_first[:: max(1, len(longest_first) // 8)]

@@ -31,7 +31,8 @@ def arguments(monkeypatch):
     return lambda *given: monkeypatch.setattr("sys.argv", ["pmd", *given])
 
 
-FULL = "writing: the disk is full; "
+FULL = "the disk is full; "
+LEFT = ": the disk is full: "
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,8 @@ FULL = "writing: the disk is full; "
         (FileNotFoundError(2, "No such file", "a.tsv"), "a.tsv: No such file; "),
         (SafetensorError('I/O error: Permission denied (os error 13) at path "a/.x"'), "a/.x: Permission denied; "),
         (OSError(errno.ENOSPC, "No space left on device"), FULL),
-        (OSError(errno.ENOSPC, "No space left on device", "from", None, "to"), "to: the disk is full; "),
-        (OSError(errno.EDQUOT, "Disk quota exceeded", "out"), "out: the disk is full; "),
+        (OSError(errno.ENOSPC, "No space left on device", "from", None, "to"), f"to{LEFT}"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "out"), f"out{LEFT}"),
         (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), FULL),
     ],
 )

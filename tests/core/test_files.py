@@ -1,14 +1,19 @@
 """Folders are written completely or not at all, whoever else writes them."""
 
+import errno
 import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder, tidy, write_folder
+from pmd.core.files import new_folder, reserve, room_for, tidy, write_bytes, write_folder
+
+FULL = "Error while serializing: I/O error: No space left on device (os error 28)"
 
 
 def test_a_folder_is_written_in_the_place_of_another(tmp_path):
@@ -132,3 +137,38 @@ def test_what_killed_processes_left_is_removed_or_finished(tmp_path):
     ]
     assert os.listdir(tmp_path / "there") == [] and (tmp_path / "moved" / "file").read_text() == "new"
     assert (tmp_path / "put_back" / "file").read_text() == "tmp12345678/old"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError(FULL)])
+def test_a_full_disk_is_told_with_what_is_needed_and_left(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("pmd.core.files.shutil.disk_usage", lambda path: SimpleNamespace(free=2_000_000))
+    folder = tmp_path / "runs" / "new"
+    with pytest.raises(PmdError, match=rf"^{tmp_path}/runs: the disk is full: 2.0 MB are left; free some space, or"):
+        write_folder(folder, fail)
+    assert os.listdir(tmp_path / "runs") == []
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PmdError, match=r"runs: the disk is full: about 3.0 MB are needed and 2.0 MB are left; free"):
+        write_bytes(folder, bytes(3_000_000))
+    assert os.listdir(tmp_path / "runs") == []
+
+
+def test_pytorch_does_not_say_that_the_disk_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr("pmd.core.files.shutil.disk_usage", lambda path: SimpleNamespace(free=1_000))
+    for needed, expected in ((2_000, PmdError), (500, RuntimeError)):
+        with pytest.raises(expected), room_for(tmp_path / "not" / "there", needed):
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    with pytest.raises(PmdError, match=r"^lr: 1"), room_for(tmp_path, 2_000):
+        raise PmdError("lr: 1")
+
+
+def test_the_room_of_a_file_is_taken_before_it_is_written(tmp_path):
+    file = tmp_path / "vectors"
+    with open(file, "wb") as opened:
+        opened.truncate(1 << 20)
+    before = file.stat().st_blocks
+    reserve(file)
+    assert file.stat().st_size == 1 << 20 and file.read_bytes() == bytes(1 << 20)
+    assert before == 0 and file.stat().st_blocks >= (1 << 20) // 512

@@ -1,5 +1,6 @@
 """The state on disk: nothing in it runs, and a replacement that was cut short is finished."""
 
+import errno
 import json
 import os
 import pickle
@@ -121,3 +122,24 @@ def test_lines_that_will_be_logged_again_are_named(tmp_path):
     cut(tmp_path / "cut")  # 13 steps and two validations
     train(tmp_path / "cut", **options)
     assert counts == [0, 15]
+
+
+@pytest.mark.parametrize(("aside", "kept"), [("state.new", "state/training.json"), ("best.new", "best.safetensors")])
+def test_a_full_disk_leaves_the_last_state(aside, kept, stopped, tmp_path, monkeypatch):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    before, replace = (tmp_path / "checkpoint" / kept).read_bytes(), os.replace
+
+    def full(source, target):
+        if aside in str(source):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    options = {"validate": lambda: {"valid": 2.0}, "settings": settings(valid_every=1, save_minutes=0)}
+    with pytest.raises(
+        PmdError, match=rf"^{tmp_path}/checkpoint.*: the disk is full: about [\d,]+ bytes are needed and "
+    ):
+        train(tmp_path, **options)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint" / kept).read_bytes() == before
+    assert train(tmp_path, **options)[1].step == 20
