@@ -45,6 +45,10 @@ def check_manifest(folder: Path, *, checksums: bool = False) -> None:
     remedy = f"copy or download it anew, or remove {folder / MANIFEST} if you changed it"
     for name, noted in read_object(folder / MANIFEST, "remove it, or restore the folder").items():
         path = folder / name
+        if not isinstance(noted, dict) or not noted.keys() >= {"size", "sha256"}:
+            raise PmdError(
+                f"{folder / MANIFEST}: says no size and checksum of {name}; remove it, or restore the folder"
+            )
         try:
             size = path.stat().st_size
         except OSError:

@@ -157,14 +157,17 @@ def write_graph(graph: KnowledgeGraph, folder: str | os.PathLike[str]) -> Path:
     `load_graph(folder, weight="4")` reads.
 
     Raises:
-        PmdError: if the folder exists and is not empty, a text contains a tab or a line break, or a split is empty or has a
-            name that the layout does not know.
+        PmdError: if the folder exists and is not empty, a text contains a tab or a line break, an entity has neither name nor
+            description, or a split is empty or has a name that the layout does not know.
     """
     for split in graph.split_names:
         if split not in ("train", "valid", "test", *INDUCTIVE):
             raise PmdError(f"split '{split}' has no file in the TSV layout; drop it, or call it {', '.join(INDUCTIVE)}")
         if not len(graph.split(split)):
             raise PmdError(f"split '{split}' of graph '{graph.name}' is empty; such a folder could not be loaded")
+    texts = zip(graph.entity_ids, graph.entity_names, graph.entity_descriptions)
+    if (bare := next((key for key, name, text in texts if not (name or text)), None)) is not None:
+        raise PmdError(f"entity {quote(bare)} of graph '{graph.name}' has neither name nor description; give it one")
     folder = new_folder(folder)
     write_folder(folder, lambda temporary: _write_files(graph, temporary))
     return folder

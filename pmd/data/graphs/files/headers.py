@@ -111,7 +111,8 @@ def _count(tables: Mapping[str, pa.Table], column: int, word: str) -> int:
     """How often a word stands in a column of all files."""
     import pyarrow.compute as pc
 
-    return sum(pc.sum(pc.equal(table.column(column), word)).as_py() or 0 for table in tables.values())
+    columns = [table.column(column) for table in tables.values() if column < table.num_columns]
+    return sum(pc.sum(pc.equal(values, word)).as_py() or 0 for values in columns)
 
 
 def _distinct(tables: Mapping[str, pa.Table], column: int) -> int:

@@ -71,6 +71,8 @@ def read_table(path: Path, encoded: bool = False, skip: int = 0) -> pa.Table:
                 table = as_text(_read_json(file), str(path))
             else:
                 return _read_delimited(path, file, name.endswith(".csv"), encoded, skip)
+    except UnicodeDecodeError:  # in the name of a column
+        raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
     except (pa.ArrowException, OSError, EOFError) as error:
         packing = {".gz": "gzip ", ".zst": "zstd ", ".bz2": "bzip2 "}.get(path.suffix.lower(), "")
         raise PmdError(f"{path}: damaged {packing}file ({_one_line(error)}); download it again, or mend it") from None
@@ -96,13 +98,17 @@ def _read_parquet(path: Path, file: IO[bytes]) -> pa.Table:
 
     if path.suffix.lower() in PACKINGS:
         raise PmdError(f"{path}: a compressed Parquet file; unpack it first, Parquet compresses its columns itself")
-    return parquet.read_table(str(path))
+    table = parquet.read_table(str(path))
+    table.validate(full=True)
+    return table
 
 
 def _read_json(file: IO[bytes]) -> pa.Table:
     from pyarrow import json
 
-    return json.read_json(file)
+    table = json.read_json(file)
+    table.validate(full=True)  # which alone looks at the text's bytes
+    return table
 
 
 def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, skip: int) -> pa.Table:
@@ -155,6 +161,8 @@ def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, ski
             raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
         raise
     table = _without_blank_end(table.unify_dictionaries() if encoded else table)
+    if not len(table):
+        raise PmdError(f"{path}: is empty; every file needs at least one line")
     return _trimmed(table) if delimiter in _QUOTED else table
 
 
