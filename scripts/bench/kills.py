@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from families import FAMILIES, command_of, write_data
@@ -292,6 +293,7 @@ def kills(
         fresh: the run that never stops is a process of its own, not a fork.
         out: a new folder where what went wrong stays; by default a temporary one.
     """
+    tqdm.set_lock(RLock())  # not the one that forks share: who is killed would keep it
     place = (out or Path(tempfile.mkdtemp(prefix="kills-"))).resolve()
     write_data(place / "data")
     rows = []
