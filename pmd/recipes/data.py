@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.answers import distinct_triples
 from pmd.data.graphs.build import SPLIT_HERE
 from pmd.data.graphs.files.layouts import convert
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -183,7 +184,7 @@ def types_line(facts: Profile) -> str:
 
 def relations_table(graph: KnowledgeGraph) -> str:
     """The relations with the most training triples: how many tails a head has on average, and heads a tail."""
-    train = np.unique(graph.train.numpy(), axis=0)
+    train = distinct_triples(graph.train.numpy(), graph.num_relations)
     counts = np.bincount(train[:, 1], minlength=graph.num_relations)
     rows = []
     for relation in np.argsort(-counts, kind="stable")[:LARGEST].tolist():

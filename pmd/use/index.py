@@ -29,9 +29,10 @@ from pmd.core.files import default_cache, write_json
 from pmd.core.manifest import check_manifest
 from pmd.data.texts.compose import Frame, TokenTexts
 from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.strings import Strings
 from pmd.models.text.precision import CodedVectors
 from pmd.settings.catalogue import FAMILIES
-from pmd.use.names import Names, Strings
+from pmd.use.names import Names
 
 FORMAT = 1
 INDEX_JSON = "index.json"

@@ -21,6 +21,7 @@ from pmd.core.manifest import write_manifest
 from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.strings import Strings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.catalogue import FAMILIES, Family
 from pmd.trust.calibration import learn_calibration
@@ -41,7 +42,7 @@ from pmd.use.index import (
     model_files,
     ragged_columns,
 )
-from pmd.use.names import Strings, folded_order
+from pmd.use.names import folded_order
 
 
 def build_index(

@@ -1,44 +1,25 @@
 """From what a person types to an entity or a relation: by id, by name, or with a proposal.
 
 Texts are UTF-8 bytes in one array, and their order by folded spelling is stored beside them: a name is found by bisection,
-and a vocabulary of millions opens at once. Only a misspelt name makes all names be read.
+and a vocabulary of millions opens at once. Only a misspelt name makes all names be looked at, and those be read whose letters
+are much the same.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.strings import Strings
 
+SIMILAR = 70
+"""The least similarity, of 100, at which a name is proposed."""
 SHOWN_IDS = 5
 """How many ids an error lists for a name that several have."""
-
-
-class Strings:
-    """A sequence of texts, stored as the rows of one array of UTF-8 bytes."""
-
-    def __init__(self, rows: Ragged):
-        self.rows = rows
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Strings:
-        encoded = [text.encode() for text in texts]
-        lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-        return cls(Ragged.from_lengths(np.frombuffer(b"".join(encoded), dtype=np.uint8), lengths))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, row: int) -> str:
-        return self.rows[row].tobytes().decode()
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[row] for row in range(len(self)))
 
 
 def fold(text: str) -> str:
@@ -115,9 +96,10 @@ class Names:
 
         best: dict[int, float] = {}
         for column in (self.names, self.ids):
-            folded = [fold(known) for known in column]
-            for _, score, row in process.extract(fold(text), folded, scorer=fuzz.ratio, limit=3, score_cutoff=70):
-                best[row] = max(score, best.get(row, 0))
+            rows = column.rows_like(fold(text), SIMILAR)
+            folded = [fold(column[row]) for row in rows]
+            for _, score, i in process.extract(fold(text), folded, scorer=fuzz.ratio, limit=3, score_cutoff=SIMILAR):
+                best[rows[i]] = max(score, best.get(rows[i], 0))
         rows = sorted(best, key=lambda row: (-best[row], row))[:3]
         if rows:
             return f"; did you mean {' or '.join(self.label(row) for row in rows)}?"

@@ -1,7 +1,8 @@
 import numpy as np
 
+from pmd.data.texts.strings import Strings
 from pmd.serve.completion import Completion
-from pmd.use.names import Names, Strings, fold, folded_order
+from pmd.use.names import Names, fold, folded_order
 
 
 def completion(texts):

@@ -1,7 +1,8 @@
 import pytest
 
 from pmd.core.errors import PmdError
-from pmd.use.names import Names, Strings, fold, folded_order
+from pmd.data.texts.strings import Strings
+from pmd.use.names import Names, fold, folded_order
 
 from ..says import says
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.files.triples import TripleTable
+from pmd.data.graphs.files.triples import Positions, TripleTable
 from pmd.data.graphs.files.tsv import quote, words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.split import Shares
+from pmd.data.texts.strings import Strings
 
 SPLIT_HERE = "the triples are split"
 """How the note of a graph begins whose splits were made here."""
@@ -27,7 +28,8 @@ class Texts:
     """Names and descriptions by id, and what else stands beside the triples.
 
     `aliases` are further names. `entity_ids` and `relation_ids` are the ids in the order of the source, which may list more
-    than triples mention; where they are None, the ids are those of the triples, sorted.
+    than triples mention; where they are None, the ids are those of the triples, sorted. `entity_names` and
+    `entity_descriptions` are the texts in the order of `entity_ids`, where the source gives them so.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -37,6 +39,8 @@ class Texts:
     types: dict[str, Sequence[str]] = field(default_factory=dict)
     entity_ids: Sequence[str] | None = None
     relation_ids: Sequence[str] | None = None
+    entity_names: Sequence[str] | None = None
+    entity_descriptions: Sequence[str] | None = None
 
     def add_columns(self, tables: Mapping[str, TripleTable]) -> None:
         """Adds the texts that stand in columns of the triples; the first text of an id counts."""
@@ -77,7 +81,7 @@ def graph_of(
     relation_ids = texts.relation_ids or _sorted_ids(tables, "relation")
     if doubt_order:
         _refuse_other_order(source, entity_ids, relation_ids, tables["train"])
-    entities, relations = ({key: index for index, key in enumerate(ids)} for ids in (entity_ids, relation_ids))
+    entities, relations = Positions(entity_ids), Positions(relation_ids)
     triples, negatives, weights = {}, {}, {}
     for split, table in tables.items():
         encoded = torch.from_numpy(table.encode(entities, relations))
@@ -101,14 +105,18 @@ def graph_of(
     notes += [
         note for ids, kind in ((entity_ids, "entities"), (relation_ids, "relations")) for note in _alike(ids, kind)
     ]
-    if not texts.names:
+    names, descriptions = texts.entity_names, texts.entity_descriptions
+    if names is None:
+        names = [texts.names.get(key) or words_of(key) for key in entity_ids]
+        descriptions = [texts.descriptions.get(key, "") for key in entity_ids]
+    if not texts.names and texts.entity_names is None:
         notes.append(f"there are no names of entities: ids serve as names{_example(entity_ids)}")
     own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
     return KnowledgeGraph(
         name,
         entity_ids,
-        [texts.names.get(key) or words_of(key) for key in entity_ids],
-        [texts.descriptions.get(key, "") for key in entity_ids],
+        names,
+        descriptions,
         relation_ids,
         [texts.relations.get(key) or words_of(key) for key in relation_ids],
         *own_splits,
@@ -155,6 +163,8 @@ def _check_splits(source: str, splits: Sequence[str] | Mapping[str, object]) -> 
 
 def _alike(ids: Sequence[str], kind: str) -> Iterator[str]:
     """A note of ids that a reader would take for the same."""
+    if isinstance(ids, Strings) and (ids.rows.flat > ord(" ")).all() and (ids.rows.flat < 127).all():
+        return
     if all(_looks(key) == key for key in ids):
         return
     first: dict[str, str] = {}
@@ -179,7 +189,7 @@ def _refuse_other_order(
     source: str, entity_ids: Sequence[str], relation_ids: Sequence[str], train: TripleTable
 ) -> None:
     """PmdError if most relations are heads as well, or if there are more relations than entities."""
-    shared = len(train.ids("head").intersection(relation_ids))
+    shared = train.number_of_heads(relation_ids)
     if len(train) > FEWEST_TO_DOUBT and (shared > len(relation_ids) / 2 or len(relation_ids) > len(entity_ids)):
         raise PmdError(
             f"{source}: {len(relation_ids):,} relations, {shared:,} of them heads as well, and {len(entity_ids):,} entities: the "

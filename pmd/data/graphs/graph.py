@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.to_frames import ToFrames
+from pmd.data.texts.ragged import row_blocks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,9 +110,8 @@ class KnowledgeGraph(ToFrames):
         digest = hashlib.sha256()
         entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
         for column in (*entities, self.relation_ids, self.relation_names):
-            for text in column:
-                digest.update(text.encode())
-                digest.update(b"\0")
+            for part in row_blocks(len(column)):
+                digest.update("".join(f"{text}\0" for text in column[part]).encode())
             digest.update(b"\1")
         for name in self.split_names:
             digest.update(name.encode())

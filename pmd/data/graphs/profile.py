@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from pmd.data.graphs.answers import KnownAnswers, triple_keys
+from pmd.data.graphs.answers import KnownAnswers, distinct_triples, triple_keys
 from pmd.data.graphs.files.tsv import words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 
@@ -110,7 +110,7 @@ def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, f
     A relation that is its own inverse is symmetric. Loops, which are their own inverses, do not count. Those with the most
     triples come first.
     """
-    triples = np.unique(triples[triples[:, 0] != triples[:, 2]], axis=0)
+    triples = distinct_triples(triples[triples[:, 0] != triples[:, 2]], num_relations)
     counts = np.bincount(triples[:, 1], minlength=num_relations).tolist()
     suspects = []
     for inverse in (True, False):

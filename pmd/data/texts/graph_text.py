@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.files import write_bytes
@@ -32,9 +32,14 @@ from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.frames import blank_before, blank_or_space, framing_of
 from pmd.data.texts.neighbours import NeighbourTexts
 from pmd.data.texts.ragged import Ragged, row_blocks
+from pmd.data.texts.strings import Composed
 
 LONGEST = 50_000
 """Characters of a text that are looked at: more than any encoder reads, and a tokenizer may take minutes for a million."""
+PART = 1 << 18
+"""Texts that are tokenised and kept at a time."""
+MAPPED = 1 << 26
+"""Bytes of tokens from which they are memory-mapped."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ def entity_text(name: str, description: str) -> str:
     return f"{name}: {description}".strip()
 
 
-def entity_texts(named: Named) -> list[str]:
-    """The text of each entity without neighbours."""
-    return [entity_text(name, text) for name, text in zip(named.entity_names, named.entity_descriptions)]
+def entity_texts(named: Named) -> Sequence[str]:
+    """The text of each entity without neighbours, made when it is read."""
+    return Composed(entity_text, named.entity_names, named.entity_descriptions)
 
 
 def tokenise(
@@ -79,10 +84,12 @@ def tokenise(
     cache: Path | None,
     earlier: Sequence[str] | None = None,
 ) -> Ragged:
-    """Token ids of every text without special tokens, at most `longest` of each, cached on disk.
+    """Token ids of every text without special tokens, at most `longest` of each, cached on disk and memory-mapped where they are
+    many.
 
     The cache file is named after the tokenizer and the texts, so that a change of either makes a new one. `earlier` are the
-    texts of an earlier state of the graph: what stands among them is taken from their file, if that is still there.
+    texts of an earlier state of the graph: what stands among them is taken from their file, if that is still there. More than
+    `PART` texts are kept part by part, so that it goes on where it was stopped.
     """
     if cache is None:
         return _tokens(texts, tokenizer, longest)
@@ -91,9 +98,18 @@ def tokenise(
     if (stored := _cached(file)) is not None:
         return stored
     before = None if earlier is None else _cached(_cache_file(earlier, fingerprint, longest, cache))
-    ragged = (
-        _tokens(texts, tokenizer, longest) if before is None else _renewed(texts, earlier, before, tokenizer, longest)
-    )
+    parts = []
+    if before is not None:
+        ragged = _renewed(texts, earlier, before, tokenizer, longest)
+    elif len(texts) <= PART:
+        ragged = _tokens(texts, tokenizer, longest)
+    else:
+        rows = []
+        for start in range(0, len(texts), PART):
+            part = texts[start : start + PART]
+            rows.append(tokenise(part, tokenizer, longest, cache))
+            parts.append(_cache_file(part, fingerprint, longest, cache))
+        ragged = Ragged.stack(rows)
     try:
         write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
     except OSError as error:
@@ -101,15 +117,19 @@ def tokenise(
         warnings.warn(
             f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}", stacklevel=2
         )
-    return ragged
+        return ragged
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return (_cached(file) or ragged) if ragged.flat.nbytes > MAPPED else ragged
 
 
 def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int) -> Ragged:
-    rows: list[list[int]] = []
-    for start in range(0, len(texts), 10_000):
+    parts = []
+    for start in range(0, max(1, len(texts)), 10_000):
         batch = [text[:LONGEST] for text in texts[start : start + 10_000]]
-        rows += tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
-    return Ragged.from_rows(rows)
+        rows = tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
+        parts.append(Ragged.from_rows(rows))
+    return Ragged.stack(parts)
 
 
 def _renewed(
@@ -132,10 +152,19 @@ def _cache_file(texts: Sequence[str], fingerprint: str, longest: int, cache: Pat
 
 def _cached(file: Path) -> Ragged | None:
     """The tokens in a file; None if there is none, or it is damaged."""
-    with contextlib.suppress(OSError, SafetensorError):
-        stored = load_file(file)
-        return Ragged(stored["flat"], stored["offsets"])
+    with contextlib.suppress(OSError, SafetensorError), safe_open(file, "numpy") as stored:
+        is_large = file.stat().st_size > MAPPED
+        flat = _mapped(file, "flat") if is_large else stored.get_tensor("flat")
+        return Ragged(flat, stored.get_tensor("offsets"))
     return None
+
+
+def _mapped(file: Path, name: str) -> np.ndarray:
+    """A column of integers in a safetensors file, read where it is looked at."""
+    with open(file, "rb") as stored:
+        start = 8 + int.from_bytes(stored.read(8), "little")
+        begin, end = json.loads(stored.read(start - 8))[name]["data_offsets"]
+    return np.asarray(np.memmap(file, np.int32, "r", start + begin, ((end - begin) // 4,)))
 
 
 def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -176,11 +205,11 @@ class GraphText(TokenTexts):
         length = reading.max_length + prompt  # which cuts no text
         room = length - frame.longest_before - len(frame.after)
 
-        def tokens_of(texts_in: Callable[[Named], list[str]]) -> Ragged:
+        def tokens_of(texts_in: Callable[[Named], Sequence[str]]) -> Ragged:
             before = None if earlier is None else texts_in(earlier)
             return tokenise(texts_in(graph), tokenizer, room, cache, before)
 
-        base = tokens_of(lambda named: [frame.lead + text for text in entity_texts(named)])
+        base = tokens_of(lambda named: Composed(frame.lead.__add__, entity_texts(named)))
         # A relation that fills the whole text would leave none for the head.
         names = [blank + name for name in relation_texts(graph.relation_names)]
         super().__init__(base, tokenise(names, tokenizer, room // 2, cache), frame, length)
@@ -188,7 +217,9 @@ class GraphText(TokenTexts):
         owners, others = neighbours_read(graph, reading)
         if len(owners):
             blank = blank_before(tokenizer) if reading.prompts is None else blank_or_space(tokenizer)
-            names = tokens_of(lambda named: [name and blank + name for name in map(str.strip, named.entity_names)])
+            names = tokens_of(
+                lambda named: Composed(lambda name: name.strip() and blank + name.strip(), named.entity_names)
+            )
             self.rows = NeighbourTexts(base, names, owners * self.num_entities + others, room)
             self.rows.check_keys(self.num_relations)
 
@@ -226,7 +257,8 @@ def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray
     """Pairs (owner, neighbour), sorted: an entity with a short description, and a neighbour whose name its text has."""
     visible = [graph.train.numpy(), *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
     owners, others = _neighbours(np.concatenate(visible), graph.num_entities, reading.max_neighbours)
-    short = np.array([len(text.split()) < reading.neighbours_below for text in graph.entity_descriptions])
+    below = reading.neighbours_below  # no more words than that are looked for
+    short = np.array([len(text.split(None, below)) < below for text in graph.entity_descriptions])
     return owners[short[owners]], others[short[owners]]
 
 

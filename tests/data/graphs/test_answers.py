@@ -1,10 +1,11 @@
 """`KnownAnswers` against a double loop over sets."""
 
+import numpy as np
 import pytest
 import torch
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.answers import KnownAnswers, triple_keys
+from pmd.data.graphs.answers import KnownAnswers, distinct_triples, triple_keys
 
 from ...says import says
 
@@ -61,6 +62,12 @@ def test_hand_computed_values():
     assert pairs_of(*answers.lookup(queries, "tail")) == [(0, 1), (0, 2), (2, 3)]
     assert pairs_of(*answers.lookup(queries, "head")) == [(0, 0), (0, 3), (1, 0)]
     assert answers.contains(queries).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_distinct_triples_are_those_of_numpy(count):
+    triples = np.random.default_rng(0).integers(0, [9, 4, 9], size=(count, 3))
+    assert distinct_triples(triples, 4).tolist() == np.unique(triples, axis=0).tolist()
 
 
 def test_the_entry_at_the_target_is_not_read():

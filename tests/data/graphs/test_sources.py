@@ -10,8 +10,10 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs import sources
+from pmd.data.graphs.files import tsv
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph, registered_names, write_graph
+from pmd.data.texts.strings import Strings
 
 from ...says import says
 
@@ -25,6 +27,13 @@ FILES = {
 }
 
 
+@pytest.fixture(params=[tsv.BLOCK, 12], ids=["whole", "in blocks"])
+def block(request, monkeypatch):
+    """Files of entities are read whole, as lists, or as large ones are: in blocks, as arrays."""
+    monkeypatch.setattr(tsv, "BLOCK", request.param)
+
+
+@pytest.mark.usefixtures("block")
 def test_a_folder_becomes_a_graph(tmp_path, write_files):
     graph = load_graph(write_files(tmp_path / "mine", FILES))
     assert graph.name == "mine"
@@ -38,6 +47,15 @@ def test_a_folder_becomes_a_graph(tmp_path, write_files):
     assert graph.splits == {} and graph.candidates() is None
 
 
+def test_a_large_graph_is_the_same_in_arrays(monkeypatch):
+    small = load_graph("world")
+    monkeypatch.setattr(tsv, "BLOCK", 999)
+    large = load_graph("world")
+    assert isinstance(large.entity_ids, Strings) and isinstance(large.entity_descriptions, Strings)
+    assert large.checksum() == small.checksum() and large.notes == small.notes
+    assert large.entity_names == small.entity_names and large.types == small.types
+
+
 def test_gzipped_equals_plain(tmp_path, write_files):
     plain = load_graph(write_files(tmp_path / "plain", FILES))
     zipped = load_graph(
@@ -46,12 +64,14 @@ def test_gzipped_equals_plain(tmp_path, write_files):
     assert zipped.checksum() == plain.checksum()
 
 
+@pytest.mark.usefixtures("block")
 def test_last_line_may_lack_its_line_feed_and_a_byte_order_mark_is_ignored(tmp_path, write_files):
     plain = load_graph(write_files(tmp_path / "plain", FILES))
     odd = {name: b"\xef\xbb\xbf" + text.removesuffix("\n").encode() for name, text in FILES.items()}
     assert load_graph(write_files(tmp_path / "odd", odd)).checksum() == plain.checksum()
 
 
+@pytest.mark.usefixtures("block")
 def test_windows_line_ends_are_read(tmp_path, write_files):
     plain = load_graph(write_files(tmp_path / "plain", FILES))
     windows = {name: text.replace("\n", "\r\n") for name, text in FILES.items()}
@@ -150,6 +170,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.usefixtures("block")
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_folders_say_file_line_and_remedy(tmp_path, case, write_files, load_error):
     changes, expected = BROKEN[case]

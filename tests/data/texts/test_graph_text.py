@@ -267,6 +267,27 @@ class TestCache:
         file.write_bytes(content[:-9])
         assert self.read(tmp_path).flat.tolist() == whole.flat.tolist() and file.read_bytes() == content
 
+    def test_many_texts_are_kept_part_by_part_and_memory_mapped(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "PART", 3)
+        monkeypatch.setattr(module, "MAPPED", 0)
+        tokens, plain, left = module._tokens, self.read(None), [2]
+
+        def stopping(texts, *more):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return tokens(texts, *more)
+
+        monkeypatch.setattr(module, "_tokens", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            self.read(tmp_path)
+        assert len([*tmp_path.iterdir()]) == 2
+        left[0] = -(-len(self.texts) // 3) - 2  # the first two parts are there
+        for ragged in (self.read(tmp_path), self.read(tmp_path)):
+            assert ragged.flat.tolist() == plain.flat.tolist() and ragged.offsets.tolist() == plain.offsets.tolist()
+            assert ragged.flat.dtype == plain.flat.dtype and isinstance(ragged.flat.base, np.memmap)
+        assert left == [0] and len([*tmp_path.iterdir()]) == 1
+
     def test_leaves_only_finished_files(self, tmp_path):
         GraphText(tiny_graph(), tiny_tokenizer(), READING, cache=tmp_path / "new")
         names = [path.name for path in (tmp_path / "new").iterdir()]

@@ -12,6 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.core.packages import model_source
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.graph_text import LONGEST, tokenise
+from pmd.models.text import start as module
 from pmd.models.text.start import depth_of, save_tokenizer, start, train_wordpiece
 from pmd.settings.text import EncoderConfig
 
@@ -80,6 +81,17 @@ def test_no_word_of_the_graph_is_unknown():
     tokenizer = train_wordpiece(tiny_graph(), 10)  # fewer pieces than letters: all letters stay
     for name, description in ENTITIES:
         assert tokenizer.unk_token_id not in tokenizer(f"{name} {description}")["input_ids"]
+
+
+def test_the_vocabulary_of_a_large_graph_is_made_from_some_of_its_texts_and_says_so(monkeypatch, capsys):
+    graph, chosen = tiny_graph(), [0, 4, 8, 12]
+    names, descriptions = ([column[i] for i in chosen] for column in (graph.entity_names, graph.entity_descriptions))
+    part = replace(graph, entity_ids=chosen, entity_names=names, entity_descriptions=descriptions)
+    expected = train_wordpiece(part, 300).get_vocab()
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(module, "TEXTS_FOR_VOCABULARY", 4)
+    assert train_wordpiece(graph, 300).get_vocab() == expected
+    assert "texts of 4 of 13 entities, evenly taken" in capsys.readouterr().err
 
 
 def test_the_vocabulary_keeps_to_its_size():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmd.core.errors import PmdError
-from pmd.data.graphs.files.columns import PARTS, bare, dictionary_of, kinds_of
+from pmd.data.graphs.files.columns import PARTS, bare, kinds_of, one_chunk
 from pmd.data.graphs.files.tables import read_table
 from pmd.data.graphs.files.triples import Options, TripleTable, add_note, refuse_unknown_columns, triples_of
 from pmd.data.graphs.files.tsv import SPELLINGS, at, quote
@@ -111,12 +111,16 @@ def _count(tables: Mapping[str, pa.Table], column: int, word: str) -> int:
     """How often a word stands in a column of all files."""
     import pyarrow.compute as pc
 
-    columns = [table.column(column) for table in tables.values() if column < table.num_columns]
-    return sum(pc.sum(pc.equal(values, word)).as_py() or 0 for values in columns)
+    count = 0
+    for table in (table for table in tables.values() if column < table.num_columns):
+        words = one_chunk(table.column(column))
+        if (position := pc.index(words.dictionary, word).as_py()) >= 0:
+            count += pc.sum(pc.equal(words.indices, position)).as_py()
+    return count
 
 
 def _distinct(tables: Mapping[str, pa.Table], column: int) -> int:
-    return sum(len(dictionary_of(table.column(column))) for table in tables.values())
+    return sum(len(one_chunk(table.column(column)).dictionary) for table in tables.values())
 
 
 def _distinct_names(header: Sequence[str]) -> list[str]:

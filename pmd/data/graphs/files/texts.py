@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
 from pmd.data.graphs.files.tables import read_table, stem_of, visible_files
@@ -18,14 +20,17 @@ from pmd.data.graphs.files.text_folders import is_text_folder, read_text_folder
 from pmd.data.graphs.files.triples import Options, TripleTable, list_in_note
 from pmd.data.graphs.files.tsv import (
     at,
+    check_ids,
     find_file,
-    index_ids,
+    lengths_of,
     need_file,
     quote,
     read_columns,
     read_lines,
     refuse_header,
 )
+from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.strings import Strings
 
 _NAMES = re.compile(r".*entity2text(short)?")
 _DESCRIPTIONS = re.compile(r".*entity2textlong|wikidata5m_text")
@@ -74,26 +79,36 @@ def _read_own(folder: Path, tables: Mapping[str, TripleTable]) -> Texts:
     path = need_file(folder, "entities.tsv")
     ids, names, descriptions = read_columns(path, ("id", "name", "description"))
     refuse_header(path, ids, names, lambda: set().union(*(table.ids("head", "tail") for table in tables.values())))
-    index_ids(path, "entity", ids)
-    for index, (key, *texts) in enumerate(zip(ids, names, descriptions)):
-        if not any(texts):
-            raise PmdError(f"{at(path, index)}: entity {quote(key)} has neither name nor description; write one")
+    check_ids(path, "entity", ids)
+    nameless = np.flatnonzero(lengths_of(names) == 0)
+    if (lengths_of(descriptions)[nameless] == 0).any():
+        index = next(index for index in nameless.tolist() if not descriptions[index])
+        raise PmdError(f"{at(path, index)}: entity {quote(ids[index])} has neither name nor description; write one")
     path = need_file(folder, "relations.tsv")
     relation_ids, relation_names = read_columns(path, ("id", "name"))
     refuse_header(
         path, relation_ids, relation_names, lambda: set().union(*(table.ids("relation") for table in tables.values()))
     )
-    index_ids(path, "relation", relation_ids)
+    check_ids(path, "relation", relation_ids)
     return Texts(
         # An id stands for a missing name as it is: the layout is ours, and what was written is read back.
-        {key: name or key for key, name in zip(ids, names)},
-        dict(zip(ids, descriptions)),
-        {key: name or key for key, name in zip(relation_ids, relation_names)},
+        relations={key: name or key for key, name in zip(relation_ids, relation_names)},
         aliases=_grouped(folder, "aliases.tsv"),
         types=_grouped(folder, "types.tsv"),
         entity_ids=ids,
         relation_ids=relation_ids,
+        entity_names=_named(names, ids, nameless),
+        entity_descriptions=descriptions,
     )
+
+
+def _named(names: Sequence[str], ids: Sequence[str], nameless: np.ndarray) -> Sequence[str]:
+    """The names, and ids where there is none."""
+    if isinstance(names, Strings) and len(nameless):
+        rows = np.arange(len(names))
+        rows[nameless] = len(names) + np.arange(len(nameless))
+        return Strings(Ragged.stack([names.rows, Strings.of(ids).rows.take(nameless)]).take(rows))
+    return [name or key for name, key in zip(names, ids)] if len(nameless) else names
 
 
 def _grouped(folder: Path, file: str) -> dict[str, list[str]]:

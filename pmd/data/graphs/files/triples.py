@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from pmd.data.graphs.files.columns import (
 )
 from pmd.data.graphs.files.tsv import at, closest, quote
 from pmd.data.graphs.split import Shares
+from pmd.data.texts.strings import Strings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +66,29 @@ class Options:
 DEFAULTS = Options()
 
 
+class Positions:
+    """Where each of the ids of a graph stands in their list."""
+
+    def __init__(self, ids: Sequence[str]):
+        self.ids = ids
+
+    @cached_property
+    def _by_id(self) -> dict[str, int]:
+        return {key: position for position, key in enumerate(self.ids)}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_id
+
+    def of(self, ids: pa.Array) -> np.ndarray:
+        """The positions (n,) of ids (n,), −1 for those that are not in the list."""
+        if not isinstance(self.ids, Strings):
+            return np.array([self._by_id.get(key, -1) for key in ids.to_pylist()], dtype=np.int64)
+        import pyarrow.compute as pc
+
+        positions = pc.index_in(ids.cast("large_string"), value_set=self.ids.arrow())
+        return positions.fill_null(-1).to_numpy().astype(np.int64)
+
+
 @dataclass(frozen=True)
 class TripleTable:
     """The triples of a split, as columns of dictionaries.
@@ -91,11 +116,23 @@ class TripleTable:
         """The distinct ids of some columns."""
         return set().union(*(values_of(self.columns[part]) for part in parts))
 
+    def number_of_heads(self, ids: Sequence[str]) -> int:
+        """How many of the ids are heads."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        heads = one_chunk(self.columns["head"]).dictionary
+        return pc.sum(pc.is_in(pa.array(ids, heads.type), value_set=heads)).as_py() or 0
+
     def refuse_breaks(self) -> None:
         """PmdError for an id with a tab or a line break, which the files of a trained model cannot hold."""
+        import pyarrow.compute as pc
+
         for part, column in self.columns.items():
-            broken = next((value for value in values_of(column) if {"\t", "\n", "\r"} & {*value}), None)
-            if broken is not None:
+            ids = one_chunk(column).dictionary
+            is_broken = pc.match_substring_regex(ids, "[\t\n\r]")
+            if pc.any(is_broken).as_py():
+                broken = ids.filter(is_broken)[0].as_py()
                 row = _row(self.place, self.first_line + column.to_pylist().index(broken))
                 raise PmdError(f"{row}: the {part} {quote(broken)} holds a tab or a line break; replace it by a blank")
 
@@ -125,20 +162,18 @@ class TripleTable:
         is_true = np.concatenate([is_true, nothing.astype(bool)])
         return replace(self, columns=columns, is_true=is_true, weights=weights)
 
-    def encode(self, entities: Mapping[str, int], relations: Mapping[str, int]) -> np.ndarray:
+    def encode(self, entities: Positions, relations: Positions) -> np.ndarray:
         """Positions of the ids, int64 (n, 3). PmdError at the first id that is not known."""
         encoded = np.empty((len(self), 3), dtype=np.int64)
         for column, (part, known) in enumerate(zip(PARTS, (entities, relations, entities))):
             array = one_chunk(self.columns[part])
-            ids = array.dictionary.to_pylist()
-            positions = np.array([known.get(key, -1) for key in ids], dtype=np.int64)
-            encoded[:, column] = positions[array.indices.to_numpy()]
+            encoded[:, column] = known.of(array.dictionary)[array.indices.to_numpy()]
         if len(unknown := np.argwhere(encoded < 0)):
             row, column = unknown[0].tolist()
-            raise self._unknown_id(row, PARTS[column], relations if column == 1 else entities)
+            raise self._unknown_id(row, PARTS[column], (relations if column == 1 else entities).ids)
         return encoded
 
-    def _unknown_id(self, row: int, part: str, known: Mapping[str, int]) -> PmdError:
+    def _unknown_id(self, row: int, part: str, known: Sequence[str]) -> PmdError:
         key = self.columns[part][row].as_py()
         kind, role = ("relation", "") if part == "relation" else ("entity", f" as {part}")
         return PmdError(
@@ -164,6 +199,8 @@ def triples_of(
         PmdError: for a column that is missing, an empty id, and a column of times, weights or unknown contents that the
             options do not mention.
     """
+    import pyarrow.compute as pc
+
     if not len(table):
         raise PmdError(f"{place}: is empty; every split needs at least one triple")
     chosen = choose_columns(table.column_names, options.columns, options.dropped, place, first_line)
@@ -171,7 +208,7 @@ def triples_of(
         _refuse_floats(table.column(name), part, name, place, first_line)
     triples = {part: reduced(table.column(chosen[part])) for part in PARTS}
     for part, column in triples.items():
-        if "" in values_of(column):
+        if pc.any(pc.equal(one_chunk(column).dictionary, "")).as_py():
             raise _empty(column.to_pylist().index(""), part, chosen[part], place, first_line)
     texts = {text: table.column(chosen[text]) for text in chosen if text not in PARTS}
     is_true = weights = None

@@ -11,10 +11,16 @@ import difflib
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from pmd.core.errors import PmdError
+from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.strings import Strings
 
 SPELLINGS = {
     "head": (
@@ -47,6 +53,8 @@ _NAME_HEADERS = {
 }
 _CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 _MANY = 100_000
+BLOCK = 1 << 24
+"""Bytes of a file that are read at a time. The columns of a larger file are kept as arrays, not as lists of strings."""
 
 
 def quote(value: str, limit: int = 60) -> str:
@@ -104,41 +112,74 @@ def listing(folder: Path) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file. PmdError if it is empty, damaged or not UTF-8."""
-    data = _read_bytes(path)
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start)
-        raise PmdError(
-            f"{at(path, line)}: not UTF-8 at byte offset {error.start} (byte 0x{data[error.start]:02x}); "
-            f"convert the file, for example: iconv -f latin1 -t utf-8"
-        ) from None
-    if not text:
+    return [line for block in _blocks(path) for line in block]
+
+
+def _blocks(path: Path) -> Iterator[list[str]]:
+    """The lines of a UTF-8 file, in blocks of about `BLOCK` bytes. PmdError if it is empty, damaged or not UTF-8."""
+    bytes_before, lines_before = 0, 0
+    with _opened(path) as file:
+        while data := file.read(BLOCK) + file.readline():
+            try:
+                text = data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                line = lines_before + data.count(b"\n", 0, error.start)
+                raise PmdError(
+                    f"{at(path, line)}: not UTF-8 at byte offset {bytes_before + error.start} "
+                    f"(byte 0x{data[error.start]:02x}); convert the file, for example: iconv -f latin1 -t utf-8"
+                ) from None
+            if not bytes_before:
+                text = text.removeprefix("\ufeff")
+            if text:
+                lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+                bytes_before, lines_before = bytes_before + len(data), lines_before + len(lines)
+                yield lines
+    if not lines_before:
         raise PmdError(f"{path}: is empty; every file needs at least one line, without a header")
-    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file's bytes, unpacked. PmdError, also while they are read, if it is damaged or cannot be read."""
     try:
-        if path.suffix.lower() != ".gz":
-            return path.read_bytes()
-        with gzip.open(path) as file:
-            return file.read()
+        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
+            yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise PmdError(f"{path}: damaged gzip file ({error}); download or compress it again") from None
     except OSError as error:
         raise PmdError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[list[str]]:
-    """The columns of a file, a list each; row i is line i + 1. PmdError for a line with fewer or more columns."""
-    lines = read_lines(path)
-    for index, line in enumerate(lines):
-        if line.count("\t") != len(names) - 1:
-            raise PmdError(f"{at(path, index)}: {_wrong_columns(line, names)}")
-    # One flat split: a small list for each of a million lines would cost several times as much.
-    values = "\t".join(lines).split("\t")
-    return [values[column :: len(names)] for column in range(len(names))]
+def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
+    """The columns of a file; row i is line i + 1. PmdError for a line with fewer or more columns."""
+    parts: list[list[Strings]] = [[] for _ in names]
+    columns: list[list[str]] = []
+    lines_before = 0
+    for lines in _blocks(path):
+        for part, column in zip(parts, columns):
+            part.append(Strings.of(column))
+        for index, line in enumerate(lines, lines_before):
+            if line.count("\t") != len(names) - 1:
+                raise PmdError(f"{at(path, index)}: {_wrong_columns(line, names)}")
+        # One flat split: a small list for each of a million lines would cost several times as much.
+        values = "\t".join(lines).split("\t")
+        columns = [values[column :: len(names)] for column in range(len(names))]
+        lines_before += len(lines)
+    if not parts[0]:
+        return columns
+    return [_joined([*part, Strings.of(column)]) for part, column in zip(parts, columns)]
+
+
+def _joined(parts: list[Strings]) -> Strings:
+    """The texts of several, which are given up one by one: there is no time at which all are there twice."""
+    lengths = [part.rows.lengths for part in parts]
+    rows = Ragged.from_lengths(np.empty(sum(int(n.sum()) for n in lengths), dtype=np.uint8), np.concatenate(lengths))
+    start = len(rows.flat)
+    while parts:
+        flat = parts.pop().rows.flat
+        start -= len(flat)
+        rows.flat[start : start + len(flat)] = flat
+    return Strings(rows)
 
 
 def _wrong_columns(line: str, names: Sequence[str]) -> str:
@@ -166,6 +207,23 @@ def index_ids(path: Path, kind: str, ids: Sequence[str]) -> dict[str, int]:
         first, again = [position for position, other in enumerate(ids) if other == key][:2]
         raise PmdError(f"{at(path, again)}: {kind} id {quote(key)} is also on line {first + 1}; keep one")
     return index
+
+
+def check_ids(path: Path, kind: str, ids: Sequence[str]) -> None:
+    """PmdError for an empty id or one that is listed twice."""
+    if isinstance(ids, Strings):
+        import pyarrow.compute as pc
+
+        if ids.rows.lengths.all() and pc.count_distinct(ids.arrow()).as_py() == len(ids):
+            return
+    index_ids(path, kind, ids)
+
+
+def lengths_of(texts: Sequence[str]) -> np.ndarray:
+    """A number (n,) for each text that is 0 if it is empty."""
+    if isinstance(texts, Strings):
+        return texts.rows.lengths
+    return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
 
 
 def refuse_header(path: Path, ids: Sequence[str], names: Sequence[str], used: Callable[[], Collection[str]]) -> None:
