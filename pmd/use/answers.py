@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # its module loads torch
     from pmd.core.types import Target
 
 QUESTIONS_PER_BLOCK = 64
-"""Questions that are scored together; the memory holds that many rows of scores."""
+"""Questions that are scored together, at most; the memory holds that many rows of scores."""
+SCORES_PER_BLOCK = 1 << 26
+"""Scores that are made together, at most: a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -261,8 +263,9 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
         if listing.candidates is not None:
             allowed = np.zeros(self.index.num_entities, dtype=bool)
             allowed[[self.index.entities.find(name, "candidates") for name in listing.candidates]] = True
-        for start in range(0, len(questions), QUESTIONS_PER_BLOCK):
-            block = questions[start : start + QUESTIONS_PER_BLOCK]
+        size = max(1, min(QUESTIONS_PER_BLOCK, SCORES_PER_BLOCK // self.index.num_entities))
+        for start in range(0, len(questions), size):
+            block = questions[start : start + size]
             for question, scores in zip(block, self.answer_scores(block, listing.types)):
                 yield self._answers(question, scores, listing, allowed)
 

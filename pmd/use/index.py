@@ -2,11 +2,11 @@
 
 index/index.json             metadata: format, checksums of graph and model, sizes, and how texts are composed
 index/columns.safetensors    names as bytes and offsets, known triples as sorted keys, tokens of the texts
-index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, memory-mapped; of a fused one,
-                             its structure part beside them; or in fewer bits (`pmd.models.text.precision`), with what
+index/vectors.npy            of a text model, the encoded entities (num_entities, d), fp32, or fp16 where they are many,
+                             memory-mapped; of a fused one, its structure part beside them; or in fewer bits (`pmd.models.text.precision`), with what
                              belongs to them in columns.safetensors: `vector_scales`, `vector_centre`
 
-NumPy alone reads a column when it is first needed. To notice a changed graph or model, sizes and times of its files are
+NumPy alone maps a column into memory when it is first needed. To notice a changed graph or model, sizes and times of its files are
 compared, which is instant; checksums are compared only where those differ. `pmd.use.index_writer` writes the folder.
 """
 
@@ -28,6 +28,7 @@ from pmd.core.errors import PmdError, first_line
 from pmd.core.files import default_cache, write_json
 from pmd.core.manifest import check_manifest
 from pmd.data.texts.compose import Frame, TokenTexts
+from pmd.data.texts.mapped import MappedColumns
 from pmd.data.texts.ragged import Ragged
 from pmd.data.texts.strings import Strings
 from pmd.models.text.precision import CodedVectors
@@ -45,6 +46,8 @@ COMPLETED = ("types",)
 """Keys with what is learned when an index is written. An older one lacks them, and is completed where its graph is at hand."""
 LEARNED = ("judge", "odds")
 """Keys with what was learned from the model's scores on validation: a cropped model learns it anew."""
+BLOCK = 1 << 16
+"""Vectors in fp16 that are compared with queries at a time."""
 Columns = dict[str, np.ndarray]
 FileStats = dict[str, list[int]]
 """By file name: its size in bytes, and when it was changed, in nanoseconds."""
@@ -78,25 +81,30 @@ class Index:
                 self.metadata["frame"] = asdict(Frame.of_bert(self.metadata["cls"], self.metadata["sep"]))
             for key in (*METADATA, *(TEXT_METADATA if FAMILIES[self.metadata["kind"]].reads else ())):
                 self.metadata[key]  # a KeyError names the missing one
-            self._columns = safe_open(folder / COLUMNS, "numpy")
+            safe_open(folder / COLUMNS, "numpy")  # refuses a file that is damaged
+            self._columns = MappedColumns(folder / COLUMNS)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, PmdError) as error:
             raise self._broken(error) from None
 
     def column(self, name: str) -> np.ndarray:
         """A column of columns.safetensors."""
         try:
-            return self._columns.get_tensor(name)
-        except (SafetensorError, ValueError) as error:
+            return self._columns[name]
+        except (KeyError, ValueError) as error:
             raise self._broken(error) from None
 
     @cached_property
     def vectors(self) -> np.ndarray:
         """The encoded entities (num_entities, d) fp32, memory-mapped where they are stored so."""
+        return self.stored_vectors.astype(np.float32, copy=False)
+
+    @cached_property
+    def stored_vectors(self) -> np.ndarray:
+        """The same, memory-mapped where they are stored in fp32 or fp16."""
         try:
             vectors = np.load(self.folder / "vectors.npy", mmap_mode="r")
-            if vectors.dtype != np.float32:
-                names = ("vector_scales", "vector_centre") if vectors.dtype in (np.int8, np.uint8) else ()
-                vectors = CodedVectors(vectors, *map(self.column, names)).decoded
+            if vectors.dtype in (np.int8, np.uint8):
+                vectors = CodedVectors(vectors, self.column("vector_scales"), self.column("vector_centre")).decoded
         except (OSError, ValueError, EOFError) as error:
             raise self._broken(error) from None
         if vectors.shape != (self.num_entities, self.metadata["dim"]):
@@ -163,11 +171,7 @@ class Index:
     @cached_property
     def valid_negatives(self) -> np.ndarray:
         """The triples (m, 3) that the data set says are false, beside those of the validation split."""
-        return (
-            self.column("valid_negatives")
-            if "valid_negatives" in {*self._columns.keys()}
-            else np.empty((0, 3), np.int64)
-        )
+        return self.column("valid_negatives") if "valid_negatives" in self._columns else np.empty((0, 3), np.int64)
 
     def split_names(self, bits: int) -> tuple[str, ...]:
         """The names of the splits whose bits are set."""
@@ -235,6 +239,16 @@ def crop_vectors(vectors: np.ndarray, width: int | None) -> np.ndarray:
         return vectors
     cropped = vectors[:, :width]
     return cropped / np.maximum(np.linalg.norm(cropped, axis=1, keepdims=True), 1e-12)
+
+
+def products(queries: np.ndarray, vectors: np.ndarray, width: int | None) -> np.ndarray:
+    """The scores (b, n) of queries (b, width) and the leading `width` dimensions of vectors (n, d) fp16, made block by block:
+    what is in memory is the block, not all vectors in fp32."""
+    scores = np.empty((len(queries), len(vectors)), dtype=np.float32)
+    for start in range(0, len(vectors), BLOCK):
+        block = crop_vectors(vectors[start : start + BLOCK].astype(np.float32), width)
+        np.matmul(queries, block.T, out=scores[:, start : start + BLOCK])
+    return scores
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from pmd.models.text.precision import CodedVectors, coded
 from pmd.settings.shrink import Vectors
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.earlier import EarlierTexts
-from pmd.use.index import Columns, Index, crop_vectors, ragged_columns
+from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pmd.data.texts.graph_text import GraphText
     from pmd.models.text.bi_encoder import BiEncoder
 
+HALF_FROM = 1 << 29
+"""Numbers in the vectors of all entities from which they are kept in fp16: 2 GB in fp32. What that costs is in docs/scale.md."""
 ENTITIES_PER_STEP = 2048
 """Entities that are encoded between two steps of the progress bar."""
 
@@ -76,7 +78,7 @@ def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict
 def write_vectors(
     file: Path, model: BiEncoder, text: GraphText, stored: Tensor | None, earlier: EarlierTexts | None = None
 ) -> None:
-    """Write the vectors (num_entities, d) of all entities as fp32.
+    """Write the vectors (num_entities, d) of all entities as fp32, or as fp16 where they are many.
 
     `stored` are vectors from the model's folder: they are taken if a sample of entities, encoded again, has the same. So are
     those of `earlier` texts, for the entities whose tokens are the same.
@@ -85,7 +87,9 @@ def write_vectors(
 
     from pmd.models.text.scorer import encode_texts
 
-    vectors = np.lib.format.open_memmap(file, "w+", dtype=np.float32, shape=(text.num_entities, model.dim))
+    shape = text.num_entities, model.dim
+    kind = np.float16 if shape[0] * shape[1] >= HALF_FROM else np.float32
+    vectors = np.lib.format.open_memmap(file, "w+", dtype=kind, shape=shape)
     reserve(file)
     longest_first = np.argsort(-text.rows.lengths, kind="stable")
     if stored is not None and stored.shape == vectors.shape:
@@ -130,7 +134,7 @@ def write_codes(
     """Write the vectors of all entities in codes, by default those of their encodings; what belongs to them, as columns."""
     if stored is None:
         write_vectors(file, model, text, None, earlier)
-        stored = coded(np.load(file), kind)
+        stored = coded(np.load(file).astype(np.float32, copy=False), kind)
     np.save(file, stored.codes)
     return {f"vector_{name}": column for name, column in stored.columns.items()}
 
@@ -176,10 +180,21 @@ class TrainedText(AnsweringModel):
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
         """The cosines (b, num_entities) of all entities as answers."""
-        return crop_vectors(self.queries(questions), self.width) @ self._candidates.T
+        queries = crop_vectors(self.queries(questions), self.width)
+        return (
+            products(queries, self.index.stored_vectors, self.width) if self._is_half else queries @ self._candidates.T
+        )
 
     def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
+        if self._is_half:
+            return crop_vectors(self.index.stored_vectors[entities].astype(np.float32), self.width)
         return self._candidates[entities]
+
+    @property
+    def _is_half(self) -> bool:
+        """Whether the vectors stay on disk in fp16: fewer are decoded once."""
+        stored = self.index.stored_vectors
+        return stored.dtype == np.float16 and stored.size >= HALF_FROM
 
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
         """The vectors (b, d) of questions."""

@@ -30,6 +30,7 @@ from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
 from pmd.data.texts.compose import TokenTexts
 from pmd.data.texts.frames import blank_before, blank_or_space, framing_of
+from pmd.data.texts.mapped import MappedColumns
 from pmd.data.texts.neighbours import NeighbourTexts
 from pmd.data.texts.ragged import Ragged, row_blocks
 from pmd.data.texts.strings import Composed
@@ -154,17 +155,9 @@ def _cached(file: Path) -> Ragged | None:
     """The tokens in a file; None if there is none, or it is damaged."""
     with contextlib.suppress(OSError, SafetensorError), safe_open(file, "numpy") as stored:
         is_large = file.stat().st_size > MAPPED
-        flat = _mapped(file, "flat") if is_large else stored.get_tensor("flat")
+        flat = MappedColumns(file)["flat"] if is_large else stored.get_tensor("flat")
         return Ragged(flat, stored.get_tensor("offsets"))
     return None
-
-
-def _mapped(file: Path, name: str) -> np.ndarray:
-    """A column of integers in a safetensors file, read where it is looked at."""
-    with open(file, "rb") as stored:
-        start = 8 + int.from_bytes(stored.read(8), "little")
-        begin, end = json.loads(stored.read(start - 8))[name]["data_offsets"]
-    return np.asarray(np.memmap(file, np.int32, "r", start + begin, ((end - begin) // 4,)))
 
 
 def _fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
