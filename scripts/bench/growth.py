@@ -45,10 +45,10 @@ def step(name: str) -> Callable:
 
 
 class Clock:
-    """Seconds of the processor, and the growth of the process's own memory since the start, looked at every 20 ms (Linux)."""
+    """Seconds of the processor, and the most memory that is the process's own, looked at every 20 ms (Linux)."""
 
     def __enter__(self) -> Clock:
-        self.before, self.peak, self.done = own_memory(), 0, threading.Event()
+        self.peak, self.done = 0, threading.Event()
         self.watcher = threading.Thread(target=self._watch, daemon=True)
         self.watcher.start()
         self.began = time.process_time()

@@ -28,7 +28,7 @@ def test_many_vectors_stay_on_disk_in_fp16(width, tmp_path, monkeypatch):
     monkeypatch.setattr(index_module, "BLOCK", 5)
     model = opened()
     scores, stored = model.scores(asked), model.index.stored_vectors
-    assert stored.dtype == np.float16 and isinstance(stored, np.memmap) and scores.dtype == np.float32
+    assert stored.dtype == np.float16 and isinstance(stored.base, np.memmap) and scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=1e-3)
     np.testing.assert_allclose(model.unit_vectors(rows), vectors, atol=1e-3)
     assert not np.array_equal(scores, expected)
