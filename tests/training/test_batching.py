@@ -21,11 +21,17 @@ def test_two_processes_see_the_halves_of_one():
 
 def test_another_order_is_kept():
     batches = epoch_batches(10, 4, seed=2, epoch=3, order=lambda seed, epoch: [seed, epoch, *range(4, 12)])
-    assert batches == [[2, 3, 4], [5, 6, 7], [8, 9, 10]]
+    assert [*batches] == [[2, 3, 4], [5, 6, 7], [8, 9, 10]]
 
 
 def test_seed_and_epoch_decide_the_order():
-    first = epoch_batches(50, 10, seed=0, epoch=0)
-    assert first == epoch_batches(50, 10, seed=0, epoch=0)
-    assert first != epoch_batches(50, 10, seed=0, epoch=1)
-    assert first != epoch_batches(50, 10, seed=1, epoch=0)
+    first = [*epoch_batches(50, 10, seed=0, epoch=0)]
+    assert first == [*epoch_batches(50, 10, seed=0, epoch=0)]
+    assert first != [*epoch_batches(50, 10, seed=0, epoch=1)]
+    assert first != [*epoch_batches(50, 10, seed=1, epoch=0)]
+
+
+def test_the_rest_of_an_epoch_is_its_last_batches():
+    batches = epoch_batches(100, 32, seed=1, epoch=4)
+    assert [*batches[2:]] == [*batches][2:] and [*batches[1:][1:]] == [*batches][2:] and not len(batches[4:])
+    assert all(type(position) is int for batch in batches for position in batch)
