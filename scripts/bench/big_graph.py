@@ -11,7 +11,9 @@ syllables, which tokenizers cut as they cut names. The facts mean nothing: what 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +35,25 @@ SYLLABLES = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "ae
 TAB = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 
 
-def main(out: str, entities: int = 4_594_485, words: int = 85, seed: int = 0) -> None:
+FILES = {
+    "tsv": ("entities.tsv", None, "relations.tsv", "{}.tsv"),
+    "wikidata5m": (
+        "wikidata5m_entity.txt",
+        "wikidata5m_text.txt",
+        "wikidata5m_relation.txt",
+        "wikidata5m_transductive_{}.txt",
+    ),
+}
+"""By layout, the files of entities, of descriptions where they are apart, of relations and of splits."""
+
+
+def main(
+    out: str,
+    entities: int = 4_594_485,
+    words: int = 85,
+    seed: int = 0,
+    layout: Literal["tsv", "wikidata5m"] = "tsv",
+) -> None:
     """Write the graph.
 
     Args:
@@ -41,7 +61,9 @@ def main(out: str, entities: int = 4_594_485, words: int = 85, seed: int = 0) ->
         entities: how many; triples, relations and splits follow, all of Wikidata5M's for the default.
         words: mean number of words of a description.
         seed: of everything.
+        layout: ours, or that of Wikidata5M as it is published, with two aliases for each entity; the graph is the same.
     """
+    names_file, texts_file, relations_file, split_file = FILES[layout]
     rng = np.random.default_rng(seed)
     share = entities / 4_594_485
     relations = min(RELATIONS, max(2, round(RELATIONS * share**0.25)))
@@ -49,16 +71,17 @@ def main(out: str, entities: int = 4_594_485, words: int = 85, seed: int = 0) ->
     def fill(folder: Path) -> None:
         vocabulary = pa.array(_vocabulary(rng))
         ids = np.sort(rng.choice(30 * entities, entities, replace=False)) + 1
-        _write_entities(folder / "entities.tsv", ids, vocabulary, words, rng)
+        texts = folder / texts_file if texts_file else None
+        _write_entities(folder / names_file, texts, ids, vocabulary, words, rng)
         names = _texts(np.full(relations, 2), vocabulary, rng)
-        _write(folder / "relations.tsv", _prefixed("P", np.arange(1, relations + 1)), names)
+        _write(folder / relations_file, _prefixed("P", np.arange(1, relations + 1)), names)
         triples = _triples(entities, relations, rng)
         held_out = [max(10, round(count * share)) for count in (VALID, TEST)]
         ends = np.cumsum([0, *held_out, len(triples) - sum(held_out)])
         for split, begin, end in zip(("valid", "test", "train"), ends, ends[1:]):
             head, relation, tail = triples[begin:end].T
             columns = _prefixed("Q", ids[head]), _prefixed("P", relation + 1), _prefixed("Q", ids[tail])
-            _write(folder / f"{split}.tsv", *columns)
+            _write(folder / split_file.format(split), *columns)
 
     write_folder(new_folder(out), fill)
 
@@ -84,17 +107,27 @@ def _texts(lengths: np.ndarray, vocabulary: pa.Array, rng: np.random.Generator) 
     return pc.binary_join(pa.ListArray.from_arrays(offsets, words), " ")
 
 
-def _write_entities(file: Path, ids: np.ndarray, vocabulary: pa.Array, words: int, rng: np.random.Generator) -> None:
+def _write_entities(
+    file: Path, texts: Path | None, ids: np.ndarray, vocabulary: pa.Array, words: int, rng: np.random.Generator
+) -> None:
     mean = np.log(words) - 0.5  # of a log-normal whose deviation is 1
     rare = vocabulary.slice(2_000)  # what names are made of
-    schema = pa.schema([(name, pa.string()) for name in ("id", "name", "description")])
-    with csv.CSVWriter(str(file), schema, write_options=TAB) as writer:
+    parts = ((file, 3),) if texts is None else ((file, 4), (texts, 2))
+    with ExitStack() as stack:
+        writers = [stack.enter_context(csv.CSVWriter(str(path), _schema(n), write_options=TAB)) for path, n in parts]
         for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
+            block = _prefixed("Q", ids[start : start + BLOCK])
             names = pc.utf8_title(_texts(rng.integers(1, 4, size=len(block)), rare, rng))
             lengths = np.exp(rng.normal(mean, 1, len(block))).astype(np.int64).clip(1, 2_000)
-            columns = [_prefixed("Q", block), names, _texts(lengths, vocabulary, rng)]
-            writer.write_table(pa.table(columns, schema=schema))
+            about = _texts(lengths, vocabulary, rng)
+            aliases = [pc.utf8_lower(names), pc.binary_join_element_wise(names, names, " ")]
+            tables = [[block, names, about]] if texts is None else [[block, names, *aliases], [block, about]]
+            for writer, columns in zip(writers, tables):
+                writer.write_table(pa.table(columns, schema=_schema(len(columns))))
+
+
+def _schema(columns: int) -> pa.Schema:
+    return pa.schema([(str(column), pa.string()) for column in range(columns)])
 
 
 def _triples(entities: int, relations: int, rng: np.random.Generator) -> np.ndarray:

@@ -83,11 +83,12 @@ def open_graph(folder: str):
         return load_graph(folder)
 
 
-def open_text(graph):
+def open_text(graph, tokenizer=None):
     """The graph's texts in the word pieces of a model from scratch; tokens are kept beside the graph."""
     from pmd.data.texts.graph_text import GraphText, Reading
 
-    return GraphText(graph, tokenizer_of(graph), Reading(), cache=cache_of(graph))
+    tokenizer = tokenizer or tokenizer_of(graph)
+    return GraphText(graph, tokenizer, Reading(), cache=cache_of(graph))
 
 
 def tokenizer_of(graph):
@@ -142,16 +143,18 @@ def vocabulary(folder: str) -> dict[str, Any]:
 @step("tokenise, names of neighbours too")
 def tokenise(folder: str) -> dict[str, Any]:
     graph = open_graph(folder)
+    tokenizer = tokenizer_of(graph)
     with Clock() as clock:
-        text = open_text(graph)
+        text = open_text(graph, tokenizer)
     return {**clock.facts, "texts": graph.num_entities + len(text.rows.pairs)}
 
 
 @step("open the texts again")
 def reopen(folder: str) -> dict[str, Any]:
     graph = open_graph(folder)
+    tokenizer = tokenizer_of(graph)
     with Clock() as clock:
-        open_text(graph)
+        open_text(graph, tokenizer)
     return clock.facts
 
 

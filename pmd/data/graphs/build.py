@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pmd.core.errors import PmdError
+from pmd.data.graphs.files.columns import one_chunk
+from pmd.data.graphs.files.text_tables import Aliases, TextTable
 from pmd.data.graphs.files.triples import Positions, TripleTable
 from pmd.data.graphs.files.tsv import quote, words_of
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -19,6 +22,8 @@ from pmd.data.texts.strings import Strings
 
 SPLIT_HERE = "the triples are split"
 """How the note of a graph begins whose splits were made here."""
+MANY = 1 << 20
+"""Ids of triples, those of heads and of tails counted apart, from which they are kept as an array."""
 FEWEST_TO_DOUBT = 20
 """With fewer triples than this, more relations than entities are no sign of confused columns."""
 
@@ -29,7 +34,8 @@ class Texts:
 
     `aliases` are further names. `entity_ids` and `relation_ids` are the ids in the order of the source, which may list more
     than triples mention; where they are None, the ids are those of the triples, sorted. `entity_names` and
-    `entity_descriptions` are the texts in the order of `entity_ids`, where the source gives them so.
+    `entity_descriptions` are the texts in the order of `entity_ids`, where the source gives them so. `tables` are large files of
+    `names`, with aliases, and `descriptions`; their texts go before others.
     """
 
     names: dict[str, str] = field(default_factory=dict)
@@ -41,6 +47,39 @@ class Texts:
     relation_ids: Sequence[str] | None = None
     entity_names: Sequence[str] | None = None
     entity_descriptions: Sequence[str] | None = None
+    tables: dict[str, TextTable] = field(default_factory=dict)
+
+    def of(self, ids: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Mapping[str, Sequence[str]]]:
+        """Names, descriptions and aliases of the entities of a graph."""
+        if isinstance(ids, Strings) and self.tables and self.entity_ids is None:
+            return self._of_tables(ids)
+        for kind, table in self.tables.items():
+            getattr(self, kind).update(table.first_texts())
+        if "names" in self.tables:
+            table = self.tables["names"]
+            self.aliases |= {key: others.split("\t") for key, others in zip(table.ids, table.others) if others}
+        names, descriptions = self.entity_names, self.entity_descriptions
+        if names is None:
+            names = [self.names.get(key) or words_of(key) for key in ids]
+            descriptions = [self.descriptions.get(key, "") for key in ids]
+        known = {*ids} if self.aliases else ()
+        return names, descriptions, {key: others for key, others in self.aliases.items() if others and key in known}
+
+    def _of_tables(self, ids: Strings) -> tuple[Strings, Strings, Mapping[str, Sequence[str]]]:
+        """The same of ids that ascend."""
+        columns, aliases = {}, self.aliases
+        for kind, others_of in (("names", words_of), ("descriptions", lambda key: "")):
+            table, others = self.tables.get(kind), getattr(self, kind)
+            if table is None:
+                columns[kind] = Strings.of([others.get(key) or others_of(key) for key in ids])
+                continue
+            columns[kind], further = table.of(ids)
+            if kind == "names":
+                aliases = Aliases(ids, further)
+            missing = np.flatnonzero(columns[kind].rows.lengths == 0)
+            more = [others.get(ids[row]) or others_of(ids[row]) for row in missing.tolist()]
+            columns[kind] = columns[kind].replaced(missing, more) if any(more) else columns[kind]
+        return columns["names"], columns["descriptions"], aliases
 
     def add_columns(self, tables: Mapping[str, TripleTable]) -> None:
         """Adds the texts that stand in columns of the triples; the first text of an id counts."""
@@ -105,11 +144,9 @@ def graph_of(
     notes += [
         note for ids, kind in ((entity_ids, "entities"), (relation_ids, "relations")) for note in _alike(ids, kind)
     ]
-    names, descriptions = texts.entity_names, texts.entity_descriptions
-    if names is None:
-        names = [texts.names.get(key) or words_of(key) for key in entity_ids]
-        descriptions = [texts.descriptions.get(key, "") for key in entity_ids]
-    if not texts.names and texts.entity_names is None:
+    has_names = texts.names or texts.entity_names is not None or "names" in texts.tables
+    names, descriptions, aliases = texts.of(entity_ids)
+    if not has_names:
         notes.append(f"there are no names of entities: ids serve as names{_example(entity_ids)}")
     own_splits = [triples.pop(split) for split in ("train", "valid", "test")]
     return KnowledgeGraph(
@@ -123,7 +160,7 @@ def graph_of(
         splits=triples,
         negatives={split: rows for split, rows in negatives.items() if len(rows)},
         weights=weights,
-        aliases={key: names for key, names in texts.aliases.items() if names and key in entities},
+        aliases=aliases,
         types={key: kinds for key, kinds in texts.types.items() if key in entities},
         notes=tuple(notes),
     )
@@ -181,8 +218,16 @@ def _looks(key: str) -> str:
     return key.strip()
 
 
-def _sorted_ids(tables: Mapping[str, TripleTable], *parts: str) -> list[str]:
-    return sorted(set().union(*(table.ids(*parts) for table in tables.values())))
+def _sorted_ids(tables: Mapping[str, TripleTable], *parts: str) -> Sequence[str]:
+    """The ids of some columns; many as an array."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = [one_chunk(table.columns[part]).dictionary for table in tables.values() for part in parts]
+    if sum(map(len, columns)) <= MANY:
+        return sorted(set().union(*(column.to_pylist() for column in columns)))
+    distinct = pa.concat_arrays([column.cast(pa.large_string()) for column in columns]).unique()
+    return Strings.of_arrow(distinct.take(pc.sort_indices(distinct)))  # by bytes, which is the order of characters too
 
 
 def _refuse_other_order(

@@ -125,12 +125,36 @@ def tokenise(
 
 
 def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, longest: int) -> Ragged:
-    parts = []
+    def ids(batch: list[str]) -> list[list[int]]:
+        return tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
+
+    parts, words_alone = [], _reads_words_alone(tokenizer)
     for start in range(0, max(1, len(texts)), 10_000):
         batch = [text[:LONGEST] for text in texts[start : start + 10_000]]
-        rows = tokenizer(batch, add_special_tokens=False, truncation=True, max_length=longest)["input_ids"]
+        read = [_beginning(text, longest) for text in batch] if words_alone else batch
+        rows = ids(read)
+        # A word may have no token, as one of control characters: then more of the text is needed.
+        short = [i for i, row in enumerate(rows) if len(row) < longest and len(read[i]) < len(batch[i])]
+        for i, row in zip(short, ids([batch[i] for i in short]) if short else ()):
+            rows[i] = row
         parts.append(Ragged.from_rows(rows))
     return Ragged.stack(parts)
+
+
+def _beginning(text: str, words: int) -> str:
+    """The beginning of a text with at most so many words: the rest of a long one would be tokenised and cut off."""
+    rest = text.split(" ", words)[words:]
+    return text[: len(text) - len(rest[0])] if rest else text
+
+
+def _reads_words_alone(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokens of a text are those of its words between blanks, and the last ones are cut, as BERT's are."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or tokenizer.truncation_side != "right" or any(" " in t for t in tokenizer.get_added_vocab()):
+        return False
+    state = json.loads(backend.to_str())
+    kinds = [(state[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
+    return kinds == ["BertNormalizer", "BertPreTokenizer"]
 
 
 def _renewed(

@@ -73,6 +73,12 @@ class Strings(Sequence[str]):
         """The texts of these rows, in this order."""
         return Strings(self.rows.take(rows))
 
+    def replaced(self, rows: np.ndarray, texts: Sequence[str]) -> Strings:
+        """The same texts but for those of some rows (m,), which others (m,) take the place of."""
+        order = np.arange(len(self))
+        order[rows] = len(self) + np.arange(len(rows))
+        return Strings(Ragged.stack([self.rows, Strings.of(texts).rows]).take(order))
+
     def rows_like(self, folded: str, score: float) -> list[int]:
         """The rows of all texts whose similarity to a folded text (`rapidfuzz.fuzz.ratio`) may reach a score: others have too few
         of its letters, or too many besides. It is decided without reading any text.

@@ -8,8 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pmd.data.graphs import build, sources
+from pmd.data.graphs.files import text_tables, tsv
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
+from pmd.data.texts.strings import Strings
 
 from ...says import says
 
@@ -192,6 +195,52 @@ def test_wikidata5m_first_alias_is_the_name(tmp_path):
 HETIONET = [(f"Gene::{i}", "GiG", f"Gene::{(i * 7 + 1) % 40}") for i in range(40)] + [
     (f"Gene::{i}", "GpBP", f"Process::{i % 5}") for i in range(40)
 ]
+
+
+def write_as_wikidata5m(folder, *, aliases: bool = True) -> None:
+    """`world` as Wikidata5M is published, with an entity without name, one without description, and one in no triple."""
+    world = load_graph("world")
+    lines = {"entity": ["Qunused\tnobody\tno one"], "text": ["Qunused\tin no triple"], "relation": []}
+    for row, (key, name, text) in enumerate(zip(world.entity_ids, world.entity_names, world.entity_descriptions)):
+        if row != 3:
+            lines["entity"].append("\t".join([key, name, *(f"{name}  of  {i}" for i in range(row % 3 * aliases))]))
+        if text and row != 5:
+            lines["text"].append(f"{key}\t  {text}")
+    for key, name in zip(world.relation_ids, world.relation_names):
+        lines["relation"].append(f"{key}\t{name}\tanother")
+    for kind, rows in lines.items():
+        (folder / f"wikidata5m_{kind}.txt").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    for split in ("train", "valid", "test"):
+        rows = ["\t".join(triple) for triple in zip(*sources.columns_of_ids(world, world.split(split)))]
+        (folder / f"wikidata5m_transductive_{split}.txt").write_text("".join(f"{row}\n" for row in rows))
+
+
+@pytest.mark.parametrize("aliases", [True, False])
+@pytest.mark.parametrize("ids", ["many", "few"])
+def test_large_text_files_are_the_same_in_arrays(tmp_path, monkeypatch, ids, aliases):
+    write_as_wikidata5m(tmp_path, aliases=aliases)
+    small = load_graph(tmp_path)
+    monkeypatch.setattr(tsv, "BLOCK", 3000)
+    monkeypatch.setattr(text_tables, "ROWS", 100)
+    if ids == "many":
+        monkeypatch.setattr(build, "MANY", 0)
+    large = load_graph(tmp_path)
+    assert isinstance(large.entity_ids, Strings) == isinstance(large.entity_names, Strings) == (ids == "many")
+    assert large.checksum() == small.checksum() and large.notes == small.notes
+    assert large.entity_descriptions == small.entity_descriptions
+    assert dict(large.aliases) == dict(small.aliases) and len(large.aliases) == len(small.aliases)
+    assert bool(large.aliases) == aliases and "Qunused" not in large.aliases
+
+
+def test_a_text_that_is_there_twice_counts_as_before(tmp_path, monkeypatch):
+    write_as_wikidata5m(tmp_path)
+    file = tmp_path / "wikidata5m_text.txt"
+    key = load_graph("world").entity_ids[0]
+    file.write_text(file.read_text("utf-8") + f"{key}\tanother text\n", encoding="utf-8")
+    small = load_graph(tmp_path)
+    monkeypatch.setattr(tsv, "BLOCK", 3000)
+    monkeypatch.setattr(build, "MANY", 0)
+    assert load_graph(tmp_path).checksum() == small.checksum() and "another text" in small.entity_descriptions
 
 
 def test_hetionet_nodes_and_edges_are_split(tmp_path):

@@ -202,6 +202,29 @@ def test_tokens_over_the_end_of_a_word_are_refused():
         blank_before(whole_word_tokenizer(**BERTS, pieces=["a▁b"]))
 
 
+@pytest.mark.parametrize("longest", [1, 3, 20])
+def test_only_the_beginning_of_a_long_text_is_read_where_words_are_tokenised_alone(longest, monkeypatch):
+    texts = [
+        "",
+        " ",
+        "Ada",
+        "Ada  wrote   programs " * 9,
+        "\x01 \x02 \x03 Ada near a river \x04 of hills",
+        "a\x1cb c\u2028d e " * 5,
+    ]
+    texts += [
+        "東京 is é à la [MASK] near [SEP] town",
+        "x" * 300 + " of the hills",
+        "\ufeff \u200b \xad " * 30 + "Ada wrote",
+    ]
+    tokenizer = tiny_tokenizer()
+    assert module._reads_words_alone(tokenizer) and not module._reads_words_alone(whole_word_tokenizer(**BERTS))
+    read = module._tokens(texts, tokenizer, longest)
+    monkeypatch.setattr(module, "_reads_words_alone", lambda tokenizer: False)
+    whole = module._tokens(texts, tokenizer, longest)
+    assert read.flat.tolist() == whole.flat.tolist() and read.offsets.tolist() == whole.offsets.tolist()
+
+
 class TestCache:
     texts = tuple(entity_text(*entity) for entity in ENTITIES)
 
@@ -285,7 +308,7 @@ class TestCache:
         left[0] = -(-len(self.texts) // 3) - 2  # the first two parts are there
         for ragged in (self.read(tmp_path), self.read(tmp_path)):
             assert ragged.flat.tolist() == plain.flat.tolist() and ragged.offsets.tolist() == plain.offsets.tolist()
-            assert ragged.flat.dtype == plain.flat.dtype and isinstance(ragged.flat.base, np.memmap)
+            assert ragged.flat.dtype == plain.flat.dtype and isinstance(ragged.flat.base.base, np.memmap)
         assert left == [0] and len([*tmp_path.iterdir()]) == 1
 
     def test_leaves_only_finished_files(self, tmp_path):

@@ -15,8 +15,10 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.data.graphs.build import Texts
+from pmd.data.graphs.files import tsv
 from pmd.data.graphs.files.tables import read_table, stem_of, visible_files
 from pmd.data.graphs.files.text_folders import is_text_folder, read_text_folder
+from pmd.data.graphs.files.text_tables import TextTable, text_rows
 from pmd.data.graphs.files.triples import Options, TripleTable, list_in_note
 from pmd.data.graphs.files.tsv import (
     at,
@@ -26,10 +28,8 @@ from pmd.data.graphs.files.tsv import (
     need_file,
     quote,
     read_columns,
-    read_lines,
     refuse_header,
 )
-from pmd.data.texts.ragged import Ragged
 from pmd.data.texts.strings import Strings
 
 _NAMES = re.compile(r".*entity2text(short)?")
@@ -105,9 +105,7 @@ def _read_own(folder: Path, tables: Mapping[str, TripleTable]) -> Texts:
 def _named(names: Sequence[str], ids: Sequence[str], nameless: np.ndarray) -> Sequence[str]:
     """The names, and ids where there is none."""
     if isinstance(names, Strings) and len(nameless):
-        rows = np.arange(len(names))
-        rows[nameless] = len(names) + np.arange(len(nameless))
-        return Strings(Ragged.stack([names.rows, Strings.of(ids).rows.take(nameless)]).take(rows))
+        return names.replaced(nameless, [ids[row] for row in nameless.tolist()])
     return [name or key for name, key in zip(names, ids)] if len(nameless) else names
 
 
@@ -122,14 +120,16 @@ def _grouped(folder: Path, file: str) -> dict[str, list[str]]:
 
 def _read_file(path: Path, stem: str, texts: Texts) -> bool:
     """Adds the texts of a file; False if it holds none."""
-    if _NAMES.fullmatch(stem):
+    if (kind := _large_kind(path, stem)) and (table := TextTable.read(path)):
+        texts.tables[kind] = table
+    elif _NAMES.fullmatch(stem):
         texts.names |= _first_texts(path)
     elif _DESCRIPTIONS.fullmatch(stem):
         texts.descriptions |= _first_texts(path)
     elif _RELATIONS.fullmatch(stem) or stem == "wikidata5m_relation":
         texts.relations |= _first_texts(path)
     elif stem == "wikidata5m_entity":
-        for key, names in _rows(path):
+        for key, names in text_rows(path):
             texts.names[key], texts.aliases[key] = names[0], names[1:]
     elif _NODES.fullmatch(stem) and not _LISTS.fullmatch(stem):
         _read_nodes(path, texts)
@@ -139,13 +139,16 @@ def _read_file(path: Path, stem: str, texts: Texts) -> bool:
 
 
 def _first_texts(path: Path) -> dict[str, str]:
-    return {key: texts[0] for key, texts in _rows(path) if texts[0]}
+    return {key: texts[0] for key, texts in text_rows(path) if texts[0]}
 
 
-def _rows(path: Path) -> list[tuple[str, list[str]]]:
-    """Id and texts of each line, whatever their number."""
-    rows = [line.split("\t") for line in read_lines(path)]
-    return [(key, [" ".join(text.split()) for text in texts] or [""]) for key, *texts in rows if key]
+def _large_kind(path: Path, stem: str) -> str | None:
+    """What a large file holds of entities, `names` or `descriptions`; None for others."""
+    if path.stat().st_size <= tsv.BLOCK:
+        return None
+    if _NAMES.fullmatch(stem) or stem == "wikidata5m_entity":
+        return "names"
+    return "descriptions" if _DESCRIPTIONS.fullmatch(stem) else None
 
 
 def _read_nodes(path: Path, texts: Texts) -> None:

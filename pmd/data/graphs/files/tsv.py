@@ -112,10 +112,10 @@ def listing(folder: Path) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file. PmdError if it is empty, damaged or not UTF-8."""
-    return [line for block in _blocks(path) for line in block]
+    return [line for block in blocks_of_lines(path) for line in block]
 
 
-def _blocks(path: Path) -> Iterator[list[str]]:
+def blocks_of_lines(path: Path) -> Iterator[list[str]]:
     """The lines of a UTF-8 file, in blocks of about `BLOCK` bytes. PmdError if it is empty, damaged or not UTF-8."""
     bytes_before, lines_before = 0, 0
     with _opened(path) as file:
@@ -155,7 +155,7 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
     parts: list[list[Strings]] = [[] for _ in names]
     columns: list[list[str]] = []
     lines_before = 0
-    for lines in _blocks(path):
+    for lines in blocks_of_lines(path):
         for part, column in zip(parts, columns):
             part.append(Strings.of(column))
         for index, line in enumerate(lines, lines_before):
@@ -167,12 +167,12 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
         lines_before += len(lines)
     if not parts[0]:
         return columns
-    return [_joined([*part, Strings.of(column)]) for part, column in zip(parts, columns)]
+    return [joined([*part, Strings.of(column)]) for part, column in zip(parts, columns)]
 
 
-def _joined(parts: list[Strings]) -> Strings:
+def joined(parts: list[Strings]) -> Strings:
     """The texts of several, which are given up one by one: there is no time at which all are there twice."""
-    lengths = [part.rows.lengths for part in parts]
+    lengths = [part.rows.lengths for part in parts] or [np.zeros(0, dtype=np.int64)]
     rows = Ragged.from_lengths(np.empty(sum(int(n.sum()) for n in lengths), dtype=np.uint8), np.concatenate(lengths))
     start = len(rows.flat)
     while parts:
