@@ -151,7 +151,7 @@ COMMANDS = Group(
             positional=("model",),
         ),
         "export": Command(
-            text="convert a trained model for other programs: ONNX, sentence-transformers, or plain tables",
+            text="convert a trained model for other programs: ONNX, sentence-transformers, Parquet, or plain tables",
             config="pmd.recipes.exporting.export:ExportConfig",
             function="pmd.recipes.exporting.export:export",
             examples=(

@@ -12,13 +12,14 @@ from pmd.core.errors import PmdError
 from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.recipes.triples.asked import about_both_ends, as_line, reasons_text, with_reasons
-from pmd.settings.shared import DataConfig
+from pmd.settings.shared import DataConfig, Search
 from pmd.use.answers import Answer, Answers
 from pmd.use.index import index_folder
 from pmd.use.load import current_index, load
 from pmd.use.locate import locate
 from pmd.use.names import label
 from pmd.use.questions import read_questions
+from pmd.use.search import searching
 
 
 @dataclass
@@ -53,6 +54,8 @@ class AnswerConfig:
         verify: compare the checksums of the model's and the index's files first.
         build: rebuild the index in the model's folder; without a question, do nothing else.
         width: number of leading dimensions to answer by; by default all.
+        search: for text models, how the best entities are found: `exact` compares all; `funnel` makes a short list by the leading
+            numbers of a model with widths; `faiss` by an index that is built at the first question (an extra).
         data: the graph, needed if the model's folder is not in a run and has no index.
     """
 
@@ -78,6 +81,7 @@ class AnswerConfig:
     verify: bool = False
     build: bool = False
     width: int | None = None
+    search: Search = "exact"
     data: DataConfig | None = None
 
 
@@ -107,6 +111,7 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     if config.width is not None:
         whole, model = model, model.crop(config.width)
         warn_of_width(config.width, whole.widths)
+    model = searching(model, config.search)
     if parts["head"] and parts["tail"]:
         if config.candidates is not None:
             raise PmdError("candidates: both ends are given, so no entity is asked for; leave it out")

@@ -13,9 +13,10 @@ from typing import Literal
 from pmd.core.errors import PmdError, need_package
 from pmd.serve.limits import LOOPBACK, MAX_BYTES, MAX_CONNECTIONS, Limits
 from pmd.serve.service import Service
-from pmd.settings.shared import DataConfig
+from pmd.settings.shared import DataConfig, Search
 from pmd.use.load import load
 from pmd.use.locate import locate
+from pmd.use.search import searching
 
 SETTINGS = "PMD_SERVE"
 """The environment variable that tells worker processes what to serve."""
@@ -33,6 +34,7 @@ class ServeConfig:
         port: of the address; 0 takes a free one.
         workers: processes that answer; they share the entities' vectors.
         seconds: how long a request may take.
+        search: how the best entities are found, as `pmd answer` has it: `exact`, `funnel` or `faiss`.
         mcp: serve tools for agents by the Model Context Protocol instead: over stdin and stdout, or over `http` at /mcp.
         data: the graph, needed if the model's folder is not in a run and has no index.
     """
@@ -44,6 +46,7 @@ class ServeConfig:
     port: int = 8000
     workers: int = 1
     seconds: float = 10.0
+    search: Search = "exact"
     mcp: Literal["http"] | bool = False
     data: DataConfig | None = None
 
@@ -117,7 +120,8 @@ def application(config: ServeConfig):
 
 def service_of(config: ServeConfig) -> Service:
     """The model that a config names, ready to answer."""
-    service = Service(load(locate(config.model, config.stage, config.revision), config.data))
+    model = load(locate(config.model, config.stage, config.revision), config.data)
+    service = Service(searching(model, config.search))
     service.warm_up()
     return service
 

@@ -14,6 +14,7 @@ GRAPH_OPTIONS = ("columns", "drop", "weight", "language", "subset", "revision")
 """The settings of `data` that say how a graph is read."""
 
 Tracker = Literal["tensorboard", "mlflow", "trackio", "wandb"]
+Search = Literal["exact", "funnel", "faiss"]
 
 
 TASKS = ("entities", "relations", "triples")

@@ -22,10 +22,12 @@ from pmd.models.families import check_width, width_of
 from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.models.text.precision import CodedVectors, coded
+from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
+from pmd.use.search import SHORT_LIST, Cells, Funnel, ShortList, leading_of, scores_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,13 +145,15 @@ def write_codes(
 class TrainedText(AnsweringModel):
     """A text model in its folder; `settings` is its config.json.
 
-    It compares the `width` leading dimensions of its vectors, by default all of them.
+    It compares the `width` leading dimensions of its vectors, by default all of them, with those of all entities, or as `search`
+    says with some (`pmd.use.search`).
     """
 
     folder: Path
     settings: dict[str, Any]
     open_index: Callable[[], Index] | None = None
     width: int | None = None
+    search: Search = "exact"
 
     @property
     def dim(self) -> int:
@@ -178,9 +182,29 @@ class TrainedText(AnsweringModel):
         check_width(width, self.dim)
         return replace(self, width=width)
 
+    def searching(self, search: Search) -> TrainedText:
+        """The same model, searching its entities in another way. PmdError if it cannot."""
+        if search == "funnel":
+            leading_of(self.widths)
+        if search == "faiss" and not self.is_whole:
+            raise PmdError(
+                "search: faiss has an index of whole vectors; crop the model (pmd crop), or leave --width out"
+            )
+        return replace(self, search=search)
+
+    @cached_property
+    def _short_list(self) -> ShortList:
+        vectors = self.index.stored_vectors
+        if self.search == "faiss":
+            return Cells(vectors, self.index.folder / "cells.faiss")
+        return Funnel(vectors, leading_of(self.widths))
+
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The cosines (b, num_entities) of all entities as answers."""
+        """The cosines (b, num_entities) of all entities as answers; −∞ for those that a search leaves out."""
         queries = crop_vectors(self.queries(questions), self.width)
+        if self.search != "exact":
+            rows = self._short_list.rows(queries, SHORT_LIST)
+            return scores_of(queries, rows, self.unit_vectors, self.index.num_entities)
         return (
             products(queries, self.index.stored_vectors, self.width) if self._is_half else queries @ self._candidates.T
         )

@@ -1,11 +1,13 @@
 """`pmd export`: what is written runs by itself and gives the model's numbers."""
 
+import ast
 import json
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -16,6 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.models.kge.folder import save as save_kge
 from pmd.models.text.folder import TextModel, load_model
 from pmd.models.text.folder import save as save_text
+from pmd.recipes.exporting import parquet
 from pmd.recipes.exporting import text as export_text
 from pmd.use.exporting.onnx import OnnxEncoders, OnnxScorer
 
@@ -152,6 +155,35 @@ def test_sentence_transformers_encodes_alike(settings, make_run, tmp_path, capsy
         cropped = package.SentenceTransformer(str(out), device="cpu", truncate_dim=8)
         wanted = pmd.TextScorer(scorer.model.crop(8), scorer.text).entities
         np.testing.assert_allclose(cropped.encode(texts, normalize_embeddings=True), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"widths": [8, 16, 32], "width": 16}])
+def test_parquet_holds_what_a_vector_database_needs(settings, make_run, tmp_path, monkeypatch, capsys):
+    run, out, dim = make_run(**settings), tmp_path / "out", settings.get("width", 32)
+    monkeypatch.setattr(parquet, "BLOCK", 7)  # several row groups
+    export(run, "parquet", f"--out={out}")
+    graph, model = graph_of(run), pmd.load(run)
+    assert (
+        capsys.readouterr().out.strip()
+        == f"{out}: {graph.num_entities} entities with vectors of {dim} numbers in Parquet"
+    )
+    table = pq.read_table(out / "entities.parquet")
+    assert table.column("id").to_pylist() == graph.entity_ids
+    assert table.column("name").to_pylist() == graph.entity_names
+    assert table.column("description").to_pylist() == graph.entity_descriptions
+    np.testing.assert_array_equal(table.column("vector").to_pylist(), model.index.vectors)
+    pytest.importorskip("duckdb", reason="needs duckdb")
+    head, relation = graph.entity_names[3], graph.relation_names[0]
+    program = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    program = program.replace('head="…"', f"head={head!r}").replace('relation="…"', f"relation={relation!r}")
+    monkeypatch.chdir(out)
+    exec(program, {})
+    listed = ast.literal_eval(capsys.readouterr().out)
+    answers = model.answer(head=head, relation=relation, top_k=graph.num_entities, all=True, types="off")
+    scores = {(answer.id, answer.name): answer.score for answer in answers}
+    for (key, name, score), answer in zip(listed, answers[:10], strict=True):  # ties may come in another order
+        assert score == pytest.approx(answer.score, abs=1e-5)
+        assert score == pytest.approx(scores[key, name], abs=1e-5)
 
 
 def test_embeddings_of_a_stage(folder, tmp_path, monkeypatch, capsys):

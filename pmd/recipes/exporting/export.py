@@ -22,8 +22,8 @@ class ExportConfig:
     Args:
         model: a run folder, a stage's folder in one, or a Hub id.
         to: for a text model `onnx` (both encoders, fp32), `onnx-int8` (the same in 8-bit integers; the test split is
-            ranked to measure what that costs) or `sentence-transformers` (the entity encoder); for an embedding model
-            `embeddings` (safetensors and TSV); for a fused model `onnx` (the encoders, one matrix of entity vectors, and the
+            ranked to measure what that costs), `sentence-transformers` (the entity encoder) or `parquet` (entities and their
+            vectors, for vector databases); for an embedding model `embeddings` (safetensors and TSV); for a fused model `onnx` (the encoders, one matrix of entity vectors, and the
             tables that make the structure's part of a query).
         stage: stage of a run folder; by default the last finished one.
         out: the new folder; by default MODEL-FORMAT in the current folder.
@@ -32,7 +32,7 @@ class ExportConfig:
     """
 
     model: str
-    to: Literal["onnx", "onnx-int8", "sentence-transformers", "embeddings"]
+    to: Literal["onnx", "onnx-int8", "sentence-transformers", "parquet", "embeddings"]
     stage: str | None = None
     out: str | None = None
     data: DataConfig | None = None
@@ -58,6 +58,10 @@ def export(config: ExportConfig) -> str:
     out = new_folder(config.out or f"{name}-{config.to}")
     if config.to == "embeddings":
         return export_embeddings(folder, out, name)
+    if config.to == "parquet":
+        from pmd.recipes.exporting.parquet import export_parquet
+
+        return export_parquet(folder, out, config.data)
     for package in ("onnx", "onnxruntime") if config.to.startswith("onnx") else ():
         need_package(package, "export to ONNX needs", "export")
     source = config.data or known_graph(folder)

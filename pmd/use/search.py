@@ -1,0 +1,112 @@
+"""The best of millions of vectors for a query without comparing it with all of them in full.
+
+- `funnel`, for croppable vectors, whose leading numbers are vectors of their own: these make a short list, which the full
+  width ranks.
+- `faiss`, an index of cells (IVF) over the vectors in fp16: the cells nearest to the query are searched. An extra.
+
+A short list is scored as the exact search does; what is not on it counts as no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pmd.core.errors import PmdError, need_package
+from pmd.settings.shared import Search
+
+LEADING = 32
+"""Numbers of a vector that make the short list of a funnel."""
+SHORT_LIST = 1000
+CELLS_SEARCHED = 64
+"""Of the cells of an IVF index, for a query."""
+TRAINED_ON = 40
+"""Vectors for each cell that the cells are learned from."""
+BLOCK = 1 << 16
+
+
+class ShortList(Protocol):
+    """What finds likely candidates."""
+
+    def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:
+        """For each query (b, d) the rows of about so many of the best vectors, in any order."""
+
+
+class Funnel:
+    """A short list by the leading numbers of vectors (n, d) fp32 or fp16, kept in memory in fp32 and scaled to length 1."""
+
+    def __init__(self, vectors: np.ndarray, leading: int = LEADING):
+        self.leading = np.empty((len(vectors), min(leading, vectors.shape[1])), dtype=np.float32)
+        for start in range(0, len(vectors), BLOCK):
+            part = vectors[start : start + BLOCK, : self.leading.shape[1]].astype(np.float32)
+            self.leading[start : start + BLOCK] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+
+    def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:
+        scores = queries[:, : self.leading.shape[1]] @ self.leading.T
+        if count >= len(self.leading):
+            return [np.arange(len(self.leading))] * len(queries)
+        return [np.argpartition(-row, count - 1)[:count] for row in scores]
+
+
+class Cells:
+    """A short list by an index of faiss, which is built once and kept in a file."""
+
+    def __init__(self, vectors: np.ndarray, file: Path | None = None):
+        need_package("faiss", "search by faiss needs", "faiss")
+        import faiss
+
+        if file is not None and file.is_file():
+            self.index = faiss.read_index(str(file))
+            return
+        cells = max(1, min(len(vectors) // TRAINED_ON, int(2 * len(vectors) ** 0.5)))
+        quantizer = faiss.IndexFlatIP(vectors.shape[1])
+        self.index = faiss.IndexIVFScalarQuantizer(
+            quantizer, vectors.shape[1], cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        sample = np.random.default_rng(0).choice(len(vectors), min(len(vectors), cells * TRAINED_ON), replace=False)
+        self.index.train(np.ascontiguousarray(vectors[np.sort(sample)], dtype=np.float32))
+        for start in range(0, len(vectors), BLOCK):
+            self.index.add(np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32))
+        if file is not None:
+            faiss.write_index(self.index, str(file))
+
+    def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:
+        self.index.nprobe = CELLS_SEARCHED
+        _, rows = self.index.search(np.ascontiguousarray(queries, dtype=np.float32), min(count, self.index.ntotal))
+        return [row[row >= 0] for row in rows]
+
+
+def scores_of(
+    queries: np.ndarray, rows: list[np.ndarray], vectors: Callable[[np.ndarray], np.ndarray], n: int
+) -> np.ndarray:
+    """The scores (b, n) of queries (b, d): those of the rows of each, by their `vectors`, and −∞."""
+    scores = np.full((len(queries), n), -np.inf, dtype=np.float32)
+    for score, query, listed in zip(scores, queries, rows):
+        score[listed] = vectors(listed) @ query
+    return scores
+
+
+def leading_of(widths: Sequence[int]) -> int:
+    """How many leading numbers make the short list of a funnel: a trained width, `LEADING` or the next one above.
+
+    Raises:
+        PmdError: if a model was trained at its full width alone.
+    """
+    if len(widths) < 2:
+        raise PmdError(
+            f"search: a funnel needs vectors whose leading numbers are vectors of their own, and this model was trained at "
+            f"{widths[-1]} alone; train it with encoder.widths, or search by faiss"
+        )
+    return next((width for width in widths[:-1] if width >= LEADING), widths[-2])
+
+
+def searching(model: Any, search: Search) -> Any:
+    """A model that searches its entities in a way. PmdError if it cannot."""
+    if search == "exact":
+        return model
+    if not hasattr(model, "searching"):
+        raise PmdError(f"search: {search} is for text models; leave it out")
+    return model.searching(search)

@@ -1,0 +1,80 @@
+"""Searches that leave entities out: what is on the short list is scored as the exact search does."""
+
+import numpy as np
+import pytest
+
+import pmd
+from pmd.core.errors import PmdError
+from pmd.use import search as module
+from pmd.use import text_models
+from pmd.use.answers import Question
+from pmd.use.search import Cells, Funnel, leading_of
+
+from ..recipes.test_answer import write_model
+from ..tiny import tiny_graph
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PMD_CACHE", str(tmp_path / "cache"))
+
+
+def vectors_of(n: int, dim: int = 64) -> np.ndarray:
+    """Unit vectors around some centres, whose leading numbers say most."""
+    rng = np.random.default_rng(0)
+    falling = np.arange(1, dim + 1) ** -0.8
+    vectors = rng.normal(size=(20, dim))[rng.integers(20, size=n)] + 0.7 * rng.normal(size=(n, dim))
+    vectors = (vectors * falling).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("kind", ["funnel", "faiss"])
+@pytest.mark.parametrize("half", [False, True])
+def test_short_lists_hold_the_best(kind, half, tmp_path, monkeypatch):
+    if kind == "faiss":
+        pytest.importorskip("faiss", reason="needs the extra `faiss`")
+    monkeypatch.setattr(module, "BLOCK", 999)
+    vectors = vectors_of(5000)
+    stored = vectors.astype(np.float16) if half else vectors
+    made = Funnel(stored) if kind == "funnel" else Cells(stored, tmp_path / "cells.faiss")
+    queries = vectors[:20]
+    best = np.argsort(-(queries @ vectors.T), axis=1)[:, :10]
+    rows = made.rows(queries, 200)
+    assert all(len(listed) <= 200 and len({*listed.tolist()}) == len(listed) for listed in rows)
+    assert np.mean([len({*listed.tolist()} & {*row.tolist()}) for listed, row in zip(rows, best)]) > 9.8
+    if kind == "faiss":
+        again = Cells(vectors[:0], tmp_path / "cells.faiss")  # from the file
+        assert all(np.array_equal(a, b) for a, b in zip(again.rows(queries, 200), rows))
+    assert [sorted(listed.tolist()) for listed in Funnel(stored[:9]).rows(queries, 200)] == [[*range(9)]] * 20
+
+
+def test_a_funnel_begins_with_a_trained_width():
+    assert [leading_of(widths) for widths in ((8, 32, 64), (8, 16), (16, 48, 64), (64, 128))] == [32, 8, 48, 64]
+    with pytest.raises(PmdError, match=r"^search: a funnel needs vectors .* trained at 64 alone"):
+        leading_of((64,))
+
+
+@pytest.mark.parametrize("search", ["funnel", "faiss"])
+def test_answers_are_those_of_the_exact_search(search, tmp_path, monkeypatch):
+    if search == "faiss":
+        pytest.importorskip("faiss", reason="needs the extra `faiss`")
+    monkeypatch.setattr(text_models, "SHORT_LIST", 6)
+    model = pmd.load(write_model("wide", tmp_path / "model", tiny_graph()), tiny_graph())
+    questions = [Question("tail", 1, 3), Question("head", 0, 5)]
+    exact, scores = model.scores(questions), model.searching(search).scores(questions)
+    listed = np.isfinite(scores)
+    assert (listed.sum(1) == 6).all()
+    np.testing.assert_allclose(scores[listed], exact[listed], atol=1e-6)
+    answers = model.searching(search).answer(head="e7", relation="near", all=True, types="off", top_k=3)
+    assert all(answer.score is not None for answer in answers) and len(answers) == 3
+
+
+def test_searches_that_cannot_be_are_refused(tmp_path):
+    wide = pmd.load(write_model("wide", tmp_path / "wide", tiny_graph()), tiny_graph())
+    with pytest.raises(PmdError, match=r"^search: faiss has an index of whole vectors; crop the model"):
+        wide.crop(8).searching("faiss")
+    with pytest.raises(PmdError, match=r"^search: a funnel needs"):
+        pmd.load(write_model("text", tmp_path / "text", tiny_graph())).searching("funnel")
+    with pytest.raises(PmdError, match=r"^search: funnel is for text models; leave it out"):
+        module.searching(pmd.load(write_model("rotate", tmp_path / "rotate", tiny_graph())), "funnel")
+    assert module.searching(wide, "exact") is wide
