@@ -54,6 +54,8 @@ class Funnel:
 class Cells:
     """A short list by an index of faiss, which is built once and kept in a file."""
 
+    searched = CELLS_SEARCHED
+
     def __init__(self, vectors: np.ndarray, file: Path | None = None):
         need_package("faiss", "search by faiss needs", "faiss")
         import faiss
@@ -74,7 +76,7 @@ class Cells:
             faiss.write_index(self.index, str(file))
 
     def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:
-        self.index.nprobe = CELLS_SEARCHED
+        self.index.nprobe = self.searched
         _, rows = self.index.search(np.ascontiguousarray(queries, dtype=np.float32), min(count, self.index.ntotal))
         return [row[row >= 0] for row in rows]
 
