@@ -11,6 +11,7 @@ stopped goes on with what is missing; `--draw` makes the table and the picture o
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -75,6 +76,7 @@ def own_memory() -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
+@functools.cache
 def open_graph(folder: str):
     from pmd.data.graphs.sources import load_graph
 
@@ -274,6 +276,7 @@ def main(
     results: str = "growth.json",
     draw: str | None = None,
     only: list[str] | None = None,
+    together: bool = False,
 ) -> None:
     """Measure the steps that the results lack, or draw them.
 
@@ -282,6 +285,7 @@ def main(
         results: a JSON file with a line for each step and graph.
         draw: the file of the picture; the table is printed.
         only: names of steps.
+        together: run the steps of a graph in one process, which loads it once: for graphs that take a minute to load.
     """
     file = Path(results)
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
@@ -289,27 +293,28 @@ def main(
         _draw(rows, Path(draw))
         print(_table(rows))
         return
-    cache = os.environ.setdefault("GROWTH_CACHE", tempfile.mkdtemp())
-    print(f"tokens are kept in {cache}", file=sys.stderr)
+    os.environ.setdefault("GROWTH_CACHE", tempfile.mkdtemp())
     for folder in graphs or ():
-        for name in only or STEPS:
-            if any((row["graph"], row["step"]) == (Path(folder).name, name) for row in rows):
-                continue
-            code = f"import json, growth; print(json.dumps(growth.STEPS[{name!r}]({folder!r})))"
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-            place = Path(__file__).parent
-            answer = subprocess.run(
-                [sys.executable, "-c", code],
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environment | {"PYTHONPATH": f"{place}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-            )
-            if answer.returncode:
-                raise PmdError(f"{name}: failed on {folder}, see above")
-            row = {"graph": Path(folder).name, "step": name, **json.loads(answer.stdout.splitlines()[-1])}
+        done = [row["step"] for row in rows if row["graph"] == Path(folder).name]
+        names = [name for name in only or STEPS if name not in done]
+        for part in [names] if together and names else ([name] for name in names):
+            _measure(folder, part, file)
+
+
+def _measure(folder: str, names: list[str], file: Path) -> None:
+    """Run steps in a new process, and note each when it is done."""
+    place = Path(__file__).parent
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment["PYTHONPATH"] = f"{place}{os.pathsep}{environment.get('PYTHONPATH', '')}"
+    code = f"import json, growth\nfor n in {names!r}: print(json.dumps(growth.STEPS[n]({folder!r})), flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as steps:
+        for name, line in zip(names, steps.stdout):
+            row = {"graph": Path(folder).name, "step": name, **json.loads(line)}
             with open(file, "a") as out:
                 out.write(json.dumps(row) + "\n")
             print(row, flush=True)
+    if steps.returncode:
+        raise PmdError(f"{folder}: a step failed, see above")
 
 
 def _sizes(rows: list[dict]) -> dict[str, int]:
