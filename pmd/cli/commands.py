@@ -131,6 +131,18 @@ COMMANDS = Group(
             environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
             measures_load=False,
         ),
+        "suggest": Command(
+            text="find the most plausible facts that a graph lacks",
+            config="pmd.recipes.triples.suggest:SuggestConfig",
+            function="pmd.recipes.triples.suggest:suggest",
+            examples=(
+                "pmd suggest runs/world-… --top 1000 --out new.tsv",
+                "pmd suggest runs/world-… --about Austria --why",
+            ),
+            positional=("model",),
+            environment={"OPENBLAS_NUM_THREADS": "1"},  # as for `answer`
+            measures_load=False,
+        ),
         "serve": Command(
             text="answer over HTTP, or as tools of an agent: a trained model for others to ask",
             config="pmd.serve.command:ServeConfig",

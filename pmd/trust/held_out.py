@@ -18,6 +18,8 @@ import numpy as np
 
 from pmd.trust.sides import COLUMNS, Asked, scored_queries
 
+VISIBLE = ("train", "inductive_train")
+"""The splits of training: what a model may know."""
 EXACT, GROWTH = 64, 1.1
 LIMIT = 60.0
 """Log-odds beyond it are not told apart."""
@@ -107,7 +109,7 @@ def held_out(model: Asked, splits: Sequence[str], max_triples: int | None = None
 def held_out_triples(index: Any, splits: Sequence[str]) -> np.ndarray:
     """The triples (m, 3) of some splits, without those that a training split has too."""
     triples = index.triples(*splits)
-    bits = sum(1 << i for i, name in enumerate(index.metadata["splits"]) if name in ("train", "inductive_train"))
+    bits = sum(1 << i for i, name in enumerate(index.metadata["splits"]) if name in VISIBLE)
     return triples[(index.splits_of(triples) & bits) == 0]
 
 

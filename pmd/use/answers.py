@@ -20,6 +20,7 @@ from pmd.use.calibrated import GivesProbabilities
 from pmd.use.explaining import Explains
 from pmd.use.index import Index
 from pmd.use.judging import JudgesTriples
+from pmd.use.suggesting import SuggestsFacts
 
 if TYPE_CHECKING:  # its module loads torch
     from pmd.core.types import Target
@@ -142,7 +143,7 @@ class Listing:
             raise PmdError(f"coverage: was learned of answers among all entities, by soft types; leave {option} out")
 
 
-class AnsweringModel(GivesProbabilities, JudgesTriples, Explains):
+class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
     """A model that answers questions; a subclass gives `scores`."""
 
     open_index: Callable[[], Index] | None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pmd.trust.held_out import VISIBLE
 from pmd.trust.near_facts import near_facts
 from pmd.trust.paths import Facts
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pmd.use.index import Index
     from pmd.use.judging import RelationAnswer, Relations
 
-VISIBLE = ("train", "inductive_train")
-"""The splits whose facts are reasons."""
 Pair = tuple[str, str]
 Fact = tuple[Pair, Pair, Pair]
 """Head, relation and tail, each an id and a name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +17,11 @@ from pmd.core.errors import PmdError, need_package
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.rdf.iris import BASE, IRI, base_line, check_ending
 from pmd.data.graphs.rdf.statements import ALIASES, DESCRIPTIONS, NAMES, TEXTS, TYPE
 
 if TYPE_CHECKING:
     from pyoxigraph import NamedNode, Triple
-
-BASE = "http://example.org/"
-"""What ids that are no IRIs are put under if nothing else is said."""
-
-
-_IRI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(urn|tag|info|mailto|tel|doi|did|geo|ark):", re.IGNORECASE)
-"""How ids begin that are IRIs; `Gene::9021` and `currency:EUR` have the form of one, but a kind in place of the scheme."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +66,7 @@ def _check_base(base: str) -> None:
         NamedNode(base)
     except ValueError as error:
         raise PmdError(f"base: {quote(base)} is no IRI ({error}); write one such as {BASE}") from None
-    if not base.endswith(("/", "#")):
-        raise PmdError(
-            f"base: {quote(base)} ends in neither / nor #, so ids would run into it; write {quote(base + '/')}"
-        )
+    check_ending(base)
 
 
 def _iri(key: str, under: str) -> NamedNode:
@@ -84,7 +74,7 @@ def _iri(key: str, under: str) -> NamedNode:
     from pyoxigraph import NamedNode
 
     try:
-        return NamedNode(key if _IRI.match(key) else "")
+        return NamedNode(key if IRI.match(key) else "")
     except ValueError:
         return NamedNode(under + percent_encode(key, safe=""))
 
@@ -97,7 +87,7 @@ def _base_line(graph: KnowledgeGraph, iris: _Iris, base: str) -> str:
     below = next((key for key, iri in pairs if iri.value == key and key.startswith(base)), None)
     if below is not None:
         raise PmdError(f"base: id {quote(below)} is below {base} already; choose another with --base")
-    return f"# pmd base <{base}>\n"
+    return base_line(base)
 
 
 def _refuse_collisions(graph: KnowledgeGraph, iris: _Iris) -> None:
