@@ -157,13 +157,13 @@ class SuggestsFacts:
         limits = Limits.of(wanted.top, wanted.per_relation, wanted.per_entity, wanted.at_least, len(rows))
         splits = self.index.metadata["splits"]
         known = splits if wanted.known == "all" else [name for name in splits if name in VISIBLE]
-        return Search(self, [part for row in rows for part in self._parts(row, wanted)], limits, known)
+        return Search(self, [part for row in rows for part in self._searched(row, wanted)], limits, known)
 
     def _check_calibrated(self) -> None:
         if not self._calibrations:
             raise PmdError(f"suggest: needs probabilities: {self._why_uncalibrated('valid')}")
 
-    def _parts(self, relation: int, wanted: Wanted) -> list[Part]:
+    def _searched(self, relation: int, wanted: Wanted) -> list[Part]:
         """What is searched of a relation; the end with fewer entities is where the queries begin."""
         ends = {"head": self._fitting("head", relation, wanted), "tail": self._fitting("tail", relation, wanted)}
         if wanted.about is None:
