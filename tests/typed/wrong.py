@@ -1,0 +1,11 @@
+"""Calls that a type checker refuses, each on the line that says why; not run."""
+
+import pmd
+
+pmd.train("world", model={"interactoin": "rotate"})  # arg-type
+pmd.train("world", model={"interaction": "rotat"})  # arg-type
+pmd.progressive("world", train={"epochs": "three"})  # arg-type
+pmd.fuse("text", "embedding")  # call-arg
+pmd.fit("world", kind="texts")  # arg-type
+pmd.rank("no scorer", pmd.load_graph("world"))  # arg-type
+print(pmd.no_such_name)  # attr-defined
