@@ -8,7 +8,7 @@ every process, has the gradient of a single process with the whole batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -29,6 +29,14 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
+
+
+def share_of(count: int, process: int, processes: int) -> slice:
+    """Which of `count` things in a row are those of one of so many processes: as many as of any other, or one fewer.
+
+    Example: of 5 things the first of two processes has 0 and 1, the second 2, 3 and 4.
+    """
+    return slice(count * process // processes, count * (process + 1) // processes)
 
 
 def wait_for_all() -> None:
@@ -60,10 +68,34 @@ class _Gather(torch.autograd.Function):
 
 
 def all_gather(tensor: Tensor) -> Tensor:
-    """(b, …) of every process -> (world · b, …) in order of rank, differentiable. All must have the same shape."""
+    """(b, …) of every process -> (sum of all b, …) in order of rank, differentiable; the numbers b may differ."""
     if world_size() == 1:
         return tensor
-    return _Gather.apply(tensor)
+    counts = torch.zeros(world_size(), dtype=torch.long, device=tensor.device)
+    counts[rank()] = len(tensor)
+    dist.all_reduce(counts)
+    counts = counts.tolist()
+    missing = max(counts) - len(tensor)
+    gathered = _Gather.apply(torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])]) if missing else tensor)
+    if len({*counts}) == 1:
+        return gathered
+    return torch.cat([part[:count] for part, count in zip(gathered.chunk(world_size()), counts)])
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum over processes of tensors of one shape, without gradients."""
+    total = values.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(total)
+    return total
+
+
+def means_over_processes(values: Sequence[Tensor]) -> list[float]:
+    """The means over the processes of several scalars."""
+    if world_size() == 1:
+        return [float(value.detach()) for value in values]
+    total = sum_over_processes(torch.stack([value.detach().float() for value in values]))
+    return (total / world_size()).tolist()
 
 
 def global_mean(values: Tensor) -> Tensor:

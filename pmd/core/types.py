@@ -48,6 +48,11 @@ def moved(batch: Batch, device: torch.device | str) -> Batch:
     return replace(batch, **{field.name: move(getattr(batch, field.name)) for field in fields(batch)})
 
 
+def weighed(terms: LossTerms, batch: Any) -> LossTerms:
+    """Means over the rows of a batch, times its `weight`: the mean of that over processes is the mean over the rows of all."""
+    return terms if batch.weight == 1 else {name: batch.weight * term for name, term in terms.items()}
+
+
 class Objective(nn.Module):
     """A training objective: maps a batch to named loss terms and mixes them by `weights`.
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from pmd.core.distributed import share_of
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import default_cache
 from pmd.core.types import moved
@@ -241,12 +242,14 @@ def _labels(values: list[Any], task: GlueTask, place_of: Callable[[int], str]) -
 
 @dataclass(frozen=True, eq=False)
 class GlueBatch:
-    """b examples by falling length: their texts, padded and packed, labels (b,) and positions (b,) in the split."""
+    """b examples by falling length: their texts, padded and packed, labels (b,) and positions (b,) in the split. `weight` is
+    that of `KgeBatch`."""
 
     texts: Chunk
     packed: Packed
     labels: Tensor
     positions: Tensor
+    weight: float = 1.0
 
     @classmethod
     def of(cls, texts: Chunk, labels: Tensor, positions: Tensor) -> GlueBatch:
@@ -297,6 +300,11 @@ class EncodedSplit:
         texts = Texts(self.texts.ids.take(rows), self.texts.second[rows])
         (chunk,) = chunks(texts, self.pad, tokens=int(texts.ids.lengths.max()) * len(rows))
         return GlueBatch.of(chunk, self._labels[rows][chunk.rows], torch.from_numpy(rows)[chunk.rows])
+
+    def share(self, positions: Sequence[int], process: int, processes: int) -> GlueBatch:
+        """The rows of one of several processes of the batch of these positions."""
+        own = positions[share_of(len(positions), process, processes)]
+        return replace(self(own), weight=len(own) * processes / len(positions))
 
     def chunks(self, tokens: int) -> Iterator[Chunk]:
         """All texts in padded chunks of similar length; their `rows` are positions in the split."""

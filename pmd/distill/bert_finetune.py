@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from pmd.core.distributed import broadcast_first
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms, Objective, weighed
 from pmd.data.glue import GlueBatch
 from pmd.losses.labels import label_loss
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification
@@ -58,7 +58,7 @@ class FineTuning(Objective):
         return cls(setup.student)
 
     def forward(self, batch: GlueBatch) -> LossTerms:
-        return {"hard": label_loss(batch_logits(self.model, batch)[None], batch.labels)[0]}
+        return weighed({"hard": label_loss(batch_logits(self.model, batch)[None], batch.labels)[0]}, batch)
 
 
 def batch_logits(model: BertForSequenceClassification, batch: GlueBatch) -> Tensor:
@@ -96,4 +96,4 @@ class Supernet(FineTuning):
     def forward(self, batch: GlueBatch) -> LossTerms:
         position = broadcast_first(torch.randint(len(self.model.widths), ()), batch.labels.device)
         logits = batch_logits_widths(self.model, batch, [self.model.widths[int(position)]])  # (1, b, C)
-        return {"hard": label_loss(logits, batch.labels)[0]}
+        return weighed({"hard": label_loss(logits, batch.labels)[0]}, batch)

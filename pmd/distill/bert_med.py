@@ -12,7 +12,7 @@ example with its own class is a true triple, and with each of the other C - 1 cl
 logistic one, of every class against the rest. An example weighs the more, the less the narrower neighbour believes in the
 right class, softmax(w1 / σ(logit)) over the batch; a wrong class of an example weighs the more, the higher the neighbour
 scores it, softmax(w2 · logit) over all wrong classes of the batch. Both are bounded as in `pmd.losses.med`, and sum to 1
-over the batch of all processes, which gather their logits. A regression has no classes: it keeps its squared error, and
+over the batch of all processes. A regression has no classes: it keeps its squared error, and
 only Eq. 2 and 6 apply.
 """
 
@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from pmd.core.distributed import all_gather
-from pmd.core.types import LossTerms
+from pmd.core.types import LossTerms, weighed
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import BertSetup, batch_logits_widths
 from pmd.distill.widths import CroppableObjective
@@ -54,17 +53,16 @@ class BertMutualEvolution(CroppableObjective):
     def forward(self, batch: GlueBatch) -> LossTerms:
         positions, widths = self.draw_widths()
         logits = batch_logits_widths(self.model, batch, widths)  # (n, b, C)
-        logits = all_gather(logits.transpose(0, 1)).transpose(0, 1)  # b is now that of all processes
-        labels = all_gather(batch.labels)
-        if self.evolutionary:
-            hard = evolutionary_loss(true_first(logits, labels), self.w1, self.w2)
+        if self.evolutionary:  # its weights are of all processes' rows already
+            hard = evolutionary_loss(true_first(logits, batch.labels), self.w1, self.w2)
+            terms = {"hard": self.mean_over_widths(hard, positions)}
         else:
-            hard = label_loss(logits, labels)
-        terms = {"hard": self.mean_over_widths(hard, positions)}
+            hard = label_loss(logits, batch.labels)
+            terms = weighed({"hard": self.mean_over_widths(hard, positions)}, batch)
         if self.med.mutual:
-            terms["mutual"] = mutual_loss(logits)
+            terms |= weighed({"mutual": mutual_loss(logits)}, batch)
         if self.med.soft:
-            terms["soft"] = self.soft(logits)
+            terms |= weighed({"soft": self.soft(logits)}, batch)
         return terms | self.learned_weights()
 
     def soft(self, logits: Tensor) -> Tensor:

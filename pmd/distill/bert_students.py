@@ -23,7 +23,7 @@ from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from pmd.core.distributed import all_gather, global_mean
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms, Objective, weighed
 from pmd.data.glue import GlueBatch
 from pmd.distill.bert_finetune import BertSetup, batch_logits
 from pmd.distill.teacher import Frozen, bridge
@@ -56,7 +56,8 @@ class BasicKd(Objective):
     def forward(self, batch: GlueBatch) -> LossTerms:
         logits = batch_logits(self.model, batch)
         hard = label_loss(logits[None], batch.labels)[0]
-        return {"hard": hard, "logits": logit_loss(logits, self.teacher[batch.positions], self.temperature)}
+        taught = logit_loss(logits, self.teacher[batch.positions], self.temperature)
+        return weighed({"hard": hard, "logits": taught}, batch)
 
 
 def logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -91,12 +92,12 @@ class TaughtBert(Objective):
         with torch.no_grad():
             theirs = self.teacher.model(**batch.inputs, output_hidden_states=True)
         hard = label_loss(ours.logits.float()[None], batch.labels)[0]
-        return {"hard": hard, **self.teacher_terms(ours, theirs, batch)}
+        return {**weighed({"hard": hard}, batch), **self.teacher_terms(ours, theirs, batch)}
 
     def teacher_terms(
         self, ours: SequenceClassifierOutput, theirs: SequenceClassifierOutput, batch: GlueBatch
     ) -> LossTerms:
-        """The terms from the teacher, by the outputs of student and teacher."""
+        """The terms from the teacher, by the outputs of student and teacher, for the batch of all processes."""
         raise NotImplementedError
 
 
@@ -110,12 +111,12 @@ class PatientKd(TaughtBert):
     def teacher_terms(self, ours, theirs, batch: GlueBatch) -> LossTerms:
         terms = {"logits": logit_loss(ours.logits.float(), theirs.logits.float(), self.distill.temperature)}
         if not self.pairs:  # a single layer has none in the middle
-            return terms
+            return weighed(terms, batch)
         errors = [
             patient_errors(self.project(ours.hidden_states[layer][:, 0]), theirs.hidden_states[other][:, 0])
             for layer, other in self.pairs.items()
         ]
-        return {**terms, "layers": torch.stack(errors).mean()}
+        return weighed({**terms, "layers": torch.stack(errors).mean()}, batch)
 
 
 class MiniLm(TaughtBert):

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms, Objective, weighed
 from pmd.data.graphs.negatives import KgeBatch
 from pmd.distill.kge_supervised import KgeSetup, LabelLoss, batch_scores, regularisers
 from pmd.distill.teacher import Frozen
@@ -80,7 +80,7 @@ class DualDistillation(Objective):
                 **regularisers(self.released, batch, self.teacher_options),
             }
             terms |= {f"teacher_{name}": value for name, value in teacher_terms.items()}
-        return terms
+        return weighed(terms, batch)
 
 
 def _weights(soft: float, options: LossConfig) -> dict[str, float]:

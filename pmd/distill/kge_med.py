@@ -8,7 +8,7 @@ All sub-models score the batch in one pass, and learn together. Terms:
 - `soft`: soft labels from a wider sub-model, which gets no gradient: from wide to narrow only.
 
 The paper sums over triples and sub-models where means are taken here: its `mutual` would be thousands of times larger, by
-the number of scores in a batch. The evolutionary weights sum to 1 in a batch in both; each process weighs its own rows.
+the number of scores in a batch. The evolutionary weights sum to 1 in a batch in both, that of all processes.
 Confidences of the triples multiply the evolutionary weights before they are made to sum to 1, or else weigh the label loss.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pmd.core.types import LossTerms
+from pmd.core.types import LossTerms, weighed
 from pmd.data.graphs.negatives import KgeBatch
 from pmd.distill.kge_supervised import KgeSetup, LabelLoss, batch_scores_widths, regularisers
 from pmd.distill.widths import CroppableObjective
@@ -51,14 +51,15 @@ class MutualEvolution(CroppableObjective):
         scores = batch_scores_widths(self.model, batch, widths, self.med.prefix)  # (n, b, 1 + k)
         if self.med.power or self.med.calibrated:
             scores = scores * self.log_factors[positions].exp()[:, None, None]
-        terms = {"hard": self.mean_over_widths(self.hard(scores, batch), positions)}
+        hard = {"hard": self.mean_over_widths(self.hard(scores, batch), positions)}
+        terms = hard if self.evolutionary else weighed(hard, batch)  # its weights are of all processes' rows already
         if self.med.mutual and len(widths) > 1:
-            terms["mutual"] = mutual_loss(scores)
+            terms |= weighed({"mutual": mutual_loss(scores)}, batch)
         if self.med.soft and len(widths) > 1:
-            terms["soft"] = self.soft(scores)
+            terms |= weighed({"soft": self.soft(scores)}, batch)
         if self.med.calibrated:
             terms |= {f"scale_{self.widths[i]}": self.log_factors[i].exp() for i in (0, -1)}
-        return {**terms, **self.learned_weights(), **regularisers(self.model, batch, self.options)}
+        return {**terms, **self.learned_weights(), **weighed(regularisers(self.model, batch, self.options), batch)}
 
     def hard(self, scores: Tensor, batch: KgeBatch) -> Tensor:
         """The label loss of each sub-model (n,)."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.distributed import relative_weights
-from pmd.core.types import LossTerms, Objective
+from pmd.core.types import LossTerms, Objective, weighed
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.negatives import KgeBatch, Side
 from pmd.losses import kge as losses
@@ -176,4 +176,5 @@ class KgeSupervised(Objective):
 
     def forward(self, batch: KgeBatch) -> LossTerms:
         scores = batch_scores(self.model, batch)
-        return {"hard": self.labels.hard(scores, batch), **regularisers(self.model, batch, self.options)}
+        terms = {"hard": self.labels.hard(scores, batch), **regularisers(self.model, batch, self.options)}
+        return weighed(terms, batch)

@@ -14,7 +14,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather, global_mean
 from pmd.core.types import LossTerms
 from pmd.data.texts.batches import TripleBatch
 from pmd.distill.teacher import Frozen, ScorerTeacher, batch_scores, bridge
@@ -68,12 +67,12 @@ class LogitDistillation(Supervised):
         if "similarity" in self.weights:
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if self.pairs:
-            terms["layers"] = global_mean(torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]))
+            terms["layers"] = torch.cat([self._errors(*pair) for pair in zip(ours, theirs)]).mean()
         return terms
 
     def teacher_scores(self, batch: TripleBatch) -> Tensor:
-        """The scores (b, b) that the teacher gives the entities of the global batch as answers to its queries."""
-        return batch_scores(self.teacher.model, all_gather(batch.examples), self.num_relations)
+        """The scores (b, b) that the teacher gives the entities of the batch as answers to its queries."""
+        return batch_scores(self.teacher.model, batch.examples, self.num_relations)
 
     def _errors(self, ours: Encoded, theirs: Encoded) -> Tensor:
         pairs = ((ours.layers[layer], theirs.layers[other]) for layer, other in self.pairs.items())

@@ -31,6 +31,7 @@ from pmd.core.types import LossTerms
 from pmd.data.texts.batches import Chunk, TripleBatch
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.masks import rates_by_sureness, token_information, token_weights
+from pmd.distill.shared_reading import own_rows
 from pmd.distill.teacher import Frozen, bridge
 from pmd.distill.text_supervised import Supervised, TextSetup, gather_vectors
 from pmd.losses.distillation import feature_errors, score_loss, two_way_softened_loss
@@ -112,7 +113,7 @@ class MaskedFeatureDistillation(Supervised):
             terms["similarity"] = self.similarity_loss(ours, theirs, self.teacher.model, self.distill)
         if "feature" in self.weights:
             if self.separate:
-                ours, theirs = self._encode_both(*self.masked(batch, theirs))
+                ours, theirs = self._encode_both(*self.masked(batch, theirs), whole=False)
             terms["feature"] = self._feature(ours, theirs)
         return terms
 
@@ -148,19 +149,28 @@ class MaskedFeatureDistillation(Supervised):
         if share < 1:
             chunks = [chunk.sample(share) for chunk in chunks]
         masks = []
-        for chunk in chunks:
+        for chunk, own in zip(chunks, own_rows(chunks)):
             rate = self.mask_rate if rates is None else rates[chunk.rows].unsqueeze(1)
-            weights = token_weights(self.mask_choice, self.information, self.teacher.model, role, chunk)
+            weights = self._weights(role, chunk, own)
             masks.append(mask_positions(chunk.input_ids, rate, self.special, weights))
         replaced = [
             replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
         ]
         return replaced, masks
 
-    def _encode_both(self, batch: TripleBatch, masks: tuple) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
-        ours = self.encode(self.student, batch, masks)
+    def _weights(self, role: Role, chunk: Chunk, own: Tensor) -> Tensor | None:
+        """The weights (c, L) of a chunk's tokens: those of the `own` texts of this process, which masks no others."""
+        if self.mask_choice == "random" or not len(own):
+            return None
+        weights = token_weights(self.mask_choice, self.information, self.teacher.model, role, chunk.take(own))
+        return weights.new_ones(chunk.input_ids.shape).index_copy(0, own, weights)
+
+    def _encode_both(
+        self, batch: TripleBatch, masks: tuple, whole: bool = True
+    ) -> tuple[tuple[Encoded, Encoded], tuple[Encoded, Encoded]]:
+        ours = self.encode(self.student, batch, masks, whole=whole)
         with torch.no_grad():
-            return ours, self.encode(self.teacher.model, batch, masks)
+            return ours, self.encode(self.teacher.model, batch, masks, whole=whole)
 
     def _feature(self, ours: tuple[Encoded, Encoded], theirs: tuple[Encoded, Encoded]) -> Tensor:
         """The term of queries and entities."""

@@ -16,18 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pmd.core.distributed import all_gather, global_mean, relative_weights
+from pmd.core.distributed import global_mean, relative_weights
 from pmd.core.types import LossTerms, Objective
 from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
+from pmd.distill.shared_reading import read_together
 from pmd.distill.teacher import Frozen, Structure
 from pmd.distill.teacher_vectors import as_encoded
 from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
-from pmd.models.text.encode import Encoded, encode
+from pmd.models.text.encode import Encoded
 from pmd.settings.stages.text import FEATURES
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
 
@@ -64,7 +65,7 @@ class TextSetup:
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Unit vectors (b, d) of the examples of the global batch: of their queries, answers and heads."""
+    """Unit vectors (b, d) of the examples of a batch: of their queries, answers and heads."""
 
     query: Tensor
     entity: Tensor
@@ -126,12 +127,14 @@ class Supervised(Objective):
         query, entity = self.encode(self.student, batch)
         return {"ce": self.contrastive(gather_vectors(query, entity, batch), batch)}
 
-    def encode(self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=()) -> tuple[Encoded, Encoded]:
-        """Encodings of the distinct queries and of the distinct entities of a batch."""
-        options = {"layers": layers, "recompute": self.recompute}
+    def encode(
+        self, model: BiEncoder, batch: TripleBatch, masks=(None, None), layers=(), whole: bool = True
+    ) -> tuple[Encoded, Encoded]:
+        """Encodings of the distinct queries and of the distinct entities of a batch, which all processes read together."""
+        options = {"layers": layers, "recompute": self.recompute, "whole": whole}
         return (
-            encode(model, "query", batch.queries, masks=masks[0], **options),
-            encode(model, "entity", batch.entities, masks=masks[1], **options),
+            read_together(model, "query", batch.queries, masks=masks[0], **options),
+            read_together(model, "entity", batch.entities, masks=masks[1], **options),
         )
 
     def ask(self, batch: TripleBatch) -> tuple[Encoded, Encoded]:
@@ -143,13 +146,13 @@ class Supervised(Objective):
             return self.encode(teacher, batch.for_teacher, layers=layers)
 
     def contrastive(self, vectors: Vectors, batch: TripleBatch) -> Tensor:
-        """The loss of the global batch, whose entities, in training, then join the queue of earlier ones."""
-        examples = all_gather(batch.examples)
+        """The loss of the batch, whose entities, in training, then join the queue of earlier ones."""
+        examples = batch.examples
         left_out = self.no_negatives(examples, examples[:, 2])
         left_out.fill_diagonal_(False)
         options = {}
         if batch.confidences is not None:
-            options["confidences"] = all_gather(relative_weights(batch.confidences))
+            options["confidences"] = relative_weights(batch.confidences)
         if self.options.self_negatives:
             options["head_is_answer"] = self.known.contains(examples[:, [0, 1, 0]])
         if len(self.earlier_entities):
@@ -188,7 +191,7 @@ class Supervised(Objective):
         """
         taught = logits(theirs, teacher)
         if self.structure is not None:
-            taught = self.structure.mixed(taught, all_gather(batch.examples))
+            taught = self.structure.mixed(taught, batch.examples)
         return self.taught_loss(loss, ours, taught)
 
     def taught_loss(self, loss: Callable[[Tensor, Tensor], Tensor], ours: Vectors, teacher_logits: Tensor) -> Tensor:
@@ -199,7 +202,7 @@ class Supervised(Objective):
     def similarity_loss(
         self, ours: Sequence[Encoded], theirs: Sequence[Encoded], teacher: BiEncoder, distill: DistillConfig
     ) -> Tensor:
-        """The error of the similarities among this process's queries plus that among its entities, at each width."""
+        """The error of the similarities among the batch's queries plus that among its entities, at each width."""
         softened = distill.similarity_loss == "kl"
         scales = [model.inverse_temperature if softened else 1.0 for model in (self.student, teacher)]
         temperature = distill.temperature if softened else None
@@ -256,9 +259,9 @@ def widest_and_others(losses: Sequence[Tensor]) -> Tensor:
 
 
 def gather_vectors(query: Encoded, entity: Encoded, batch: TripleBatch) -> Vectors:
-    """The vectors of the examples of all processes, from those of the distinct texts of this one."""
-    local = torch.stack([query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.head]], dim=1)
-    return Vectors(*all_gather(local.float()).unbind(1))
+    """The vectors of the examples of a batch, from those of its distinct texts."""
+    vectors = torch.stack([query.pooled[batch.query], entity.pooled[batch.entity], entity.pooled[batch.head]], dim=1)
+    return Vectors(*vectors.float().unbind(1))
 
 
 def cosines(query: Tensor, entity: Tensor) -> Tensor:

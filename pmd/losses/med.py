@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid, softmax
 
+from pmd.core.distributed import all_gather, sum_over_processes, world_size
+
 BLOCK = 2**18
 """Logits that are computed at a time on a CPU: few enough for its cache."""
 
@@ -39,8 +41,13 @@ def _positive_weights(
     e^0.57 and e^1.86 by their sum: 0.22 and 0.78. With the confidences (4, 1) they are 4·e^0.57 and e^1.86 by their sum.
     For the scores (−1, −4) the doubts are −1 and −0.25, and the weights e^−0.5 and e^−0.125 by their sum: 0.41 and 0.59.
     """
-    doubt = 1 / (narrower.sigmoid().clamp(min=FLOOR) if scores is None else scores.clamp(max=-NEAREST))
+    doubt = _doubt(narrower, scores)
     return _weighted_softmax(w1 * doubt, confidences), doubt
+
+
+def _doubt(narrower: Tensor, scores: Tensor | None) -> Tensor:
+    """1 / score (m, b) where there are scores, else 1 / σ(logit)."""
+    return 1 / (narrower.sigmoid().clamp(min=FLOOR) if scores is None else scores.clamp(max=-NEAREST))
 
 
 def _negative_weights(
@@ -77,7 +84,8 @@ def evolutionary_loss(
 ) -> Tensor:
     """The cross-entropy of σ(logit) of each sub-model (n,), weighted by its narrower neighbour (Eq. 5).
 
-    Weights of the narrowest are even. No gradient reaches a neighbour through the weights.
+    Weights of the narrowest are even. No gradient reaches a neighbour through the weights. The weights are of the rows of all
+    processes; the mean over processes of the result, and of its gradients, is that of a single process with all rows.
 
     Args:
         logits: (n, b, 1 + k), the true triple first.
@@ -103,31 +111,37 @@ class _Evolution(torch.autograd.Function):
         confidences: Tensor | None,
         scores: Tensor | None,
     ) -> Tensor:
-        losses, slopes = logits.new_empty(len(logits)), torch.empty_like(logits)
-        w1_slopes, w2_slopes = torch.zeros_like(losses), torch.zeros_like(losses)
+        slopes = torch.empty_like(logits)
+        # Of each sub-model: the weighted losses of true triples and of negatives, their products with what w1 and w2 are
+        # multiplied by, and the weighted means of that.
+        sums = logits.new_zeros(6, len(logits))
+        shares = _shares(logits, w1, w2, false, confidences, scores)
         for block in _width_blocks(logits):
-            own, narrower = logits[block], logits[block.start - 1 : block.stop - 1]
-            narrower_scores = None if scores is None else scores[block.start - 1 : block.stop - 1]
-            if block.start == 0:  # the narrowest: equal logits, or scores, give even weights
-                narrower = torch.zeros_like(own)
-                narrower_scores = None if scores is None else -torch.ones_like(scores[block])
+            own, (narrower, narrower_scores) = logits[block], _narrower(logits, scores, block)
             positives, negatives = own[..., 0], own[..., 1:]
             # Losses: −log σ(x) of true triples, −log σ(−x) of negatives.
             positive, negative = -logsigmoid(positives), -logsigmoid(-negatives)
             positive_weight, doubt = _positive_weights(narrower[..., 0], w1, confidences, narrower_scores)
             negative_weight = _negative_weights(narrower[..., 1:], w2, false, confidences)
+            if shares is not None:
+                positive_weight = positive_weight * shares[0, block, None]
+                negative_weight = negative_weight * shares[1, block, None, None]
             # Their slopes: −σ(−x) and σ(x), times the weight.
             slopes[block, :, 0] = -positive_weight * (-positives).sigmoid()
             torch.mul(negative_weight, negatives.sigmoid(), out=slopes[block, :, 1:])
             # From here on in place: losses become weighted losses, weights become weighted doubts and logits.
-            positive, mean_doubt = positive.mul_(positive_weight), positive_weight.mul_(doubt).sum(1)
-            negative_sum = negative.mul_(negative_weight).sum((1, 2))
-            losses[block] = positive.sum(1) + negative_sum
-            # d/dw Σ softmax(w·x)·l = Σ p·x·l − Σ p·x · Σ p·l: the mean of the products less the product of the means.
-            w1_slopes[block] = (positive * doubt).sum(1) - mean_doubt * positive.sum(1)
-            mean_logit = negative_weight.mul_(narrower[..., 1:]).sum((1, 2))
-            w2_slopes[block] = negative.mul_(narrower[..., 1:]).sum((1, 2)) - mean_logit * negative_sum
-        ctx.save_for_backward(slopes, w1_slopes, w2_slopes)
+            positive, sums[4, block] = positive.mul_(positive_weight), positive_weight.mul_(doubt).sum(1)
+            sums[1, block] = negative.mul_(negative_weight).sum((1, 2))
+            sums[0, block] = positive.sum(1)
+            sums[2, block] = (positive * doubt).sum(1)
+            sums[5, block] = negative_weight.mul_(narrower[..., 1:]).sum((1, 2))
+            sums[3, block] = negative.mul_(narrower[..., 1:]).sum((1, 2))
+        if shares is not None:  # the mean over processes of so many times each one's part is the sum of all
+            slopes, sums[:4] = slopes * world_size(), sums[:4] * world_size()
+            sums[4:] = sum_over_processes(sums[4:])
+        losses = sums[0] + sums[1]
+        # d/dw Σ softmax(w·x)·l = Σ p·x·l − Σ p·x · Σ p·l: the mean of the products less the product of the means.
+        ctx.save_for_backward(slopes, sums[2] - sums[4] * sums[0], sums[3] - sums[5] * sums[1])
         return losses
 
     @staticmethod
@@ -135,6 +149,40 @@ class _Evolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         slopes, w1_slopes, w2_slopes = ctx.saved_tensors
         return slopes * gradient[:, None, None], w1_slopes @ gradient, w2_slopes @ gradient, None, None, None
+
+
+def _narrower(logits: Tensor, scores: Tensor | None, block: slice) -> tuple[Tensor, Tensor | None]:
+    """The logits, and scores of true triples, of the narrower neighbours of a block of sub-models. The narrowest, a block by
+    itself, has none: equal logits, or scores, give even weights."""
+    if block.start == 0:
+        return torch.zeros_like(logits[block]), None if scores is None else -torch.ones_like(scores[block])
+    before = slice(block.start - 1, block.stop - 1)
+    return logits[before], None if scores is None else scores[before]
+
+
+def _shares(
+    logits: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    false: Tensor | None,
+    confidences: Tensor | None,
+    scores: Tensor | None,
+) -> Tensor | None:
+    """(2, n) the shares that this process has of the exponentials of all, those of true triples and those of negatives: its
+    weights, which sum to 1 over its own rows, times these sum to 1 over the rows of all. None for a single process."""
+    if world_size() == 1:
+        return None
+    own = logits.new_empty(2, len(logits))
+    for block in _width_blocks(logits):
+        narrower, narrower_scores = _narrower(logits, scores, block)
+        positives = w1 * _doubt(narrower[..., 0], narrower_scores)
+        negatives = w2 * narrower[..., 1:]
+        if false is not None:
+            negatives = negatives.masked_fill(false, -torch.inf)
+        if confidences is not None:
+            positives, negatives = positives + confidences.log(), negatives + confidences.log()[:, None]
+        own[0, block], own[1, block] = positives.logsumexp(1), negatives.flatten(1).logsumexp(1)
+    return (own - all_gather(own[None]).logsumexp(0)).exp().nan_to_num(0.0)
 
 
 def mutual_loss(scores: Tensor) -> Tensor:

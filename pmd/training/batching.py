@@ -1,34 +1,34 @@
 """Which training examples form which batch: a function of seed and epoch alone.
 
-So a resumed run gets the same batches as one that was never stopped, and two processes get halves of the batches that one
-would get.
+So a resumed run gets the same batches as one that was never stopped, and several processes share the batches that one would
+get.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from pmd.core.distributed import share_of
 
 Order = Callable[[int, int], Sequence[int] | Tensor]
 """Seed and epoch to the order of all positions of an epoch."""
 
 
-def epoch_batches(
-    n: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1, order: Order | None = None
-) -> Sequence[list[int]]:
-    """This process's share of every batch of an epoch, as positions in [0, n), in random order or in another one.
+def epoch_batches(n: int, batch_size: int, *, seed: int, epoch: int, order: Order | None = None) -> Sequence[list[int]]:
+    """Every batch of an epoch, as positions in [0, n), in random order or in another one.
 
-    All batches of an epoch have the same size, at most `batch_size` over all processes, as a gathered contrastive batch
-    must; the few positions that are left out change with every epoch.
+    All batches of an epoch have the same size, at most `batch_size`; the few positions that are left out change with every
+    epoch.
     """
     steps = steps_per_epoch(n, batch_size)
     size = n // steps
     positions = (order or random_order(n))(seed, epoch)
-    share = size // world
-    return _Batches(positions, range(rank * share, rank * share + steps * size, size), share)
+    return _Batches(positions, range(0, steps * size, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,6 @@ class _Batches(Sequence[list[int]]):
 
     positions: Sequence[int] | Tensor
     starts: range
-    share: int
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -45,8 +44,18 @@ class _Batches(Sequence[list[int]]):
     def __getitem__(self, batch):
         if isinstance(batch, slice):
             return replace(self, starts=self.starts[batch])
-        part = self.positions[self.starts[batch] : self.starts[batch] + self.share]
+        part = self.positions[self.starts[batch] : self.starts[batch] + self.starts.step]
         return part.tolist() if isinstance(part, Tensor) else part
+
+
+def share_of_batch(collate: Callable[..., Any], process: int, processes: int, positions: Sequence[int]) -> Any:
+    """One process's share of the batch of these positions: what `collate.share` makes of it where there is one, else the
+    batch of a share of the positions."""
+    if processes == 1:
+        return collate(positions)
+    if hasattr(collate, "share"):
+        return collate.share(positions, process, processes)
+    return collate(positions[share_of(len(positions), process, processes)])
 
 
 def random_order(n: int) -> Order:

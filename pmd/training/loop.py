@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pmd.core.distributed import means_over_processes
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.training.bar import Bar
-from pmd.training.batching import Order, epoch_batches, steps_per_epoch
+from pmd.training.batching import Order, epoch_batches, share_of_batch, steps_per_epoch
 from pmd.training.checkpoint import Checkpoint
 from pmd.training.gradients import gradient_norms
 from pmd.training.optim import optimizer_for, schedule_for
@@ -65,7 +67,7 @@ def fit(
 
     Args:
         num_examples: training examples; batches are drawn from their positions.
-        collate: positions -> a batch with `.to(device)`.
+        collate: positions -> a batch with `.to(device)`; see `pmd.training.batching.share_of_batch` for several processes.
         checkpoint: folder of the state of this training; if it exists, training continues from it.
         seed: decides the order of the examples.
         label: the heading of the progress bar.
@@ -115,9 +117,11 @@ class _Training:
     ):
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
         self.label, self.log_line = label, log
-        if num_examples < accelerator.num_processes:
+        smallest = num_examples // steps_per_epoch(num_examples, settings.batch_size)
+        if smallest < accelerator.num_processes:
             raise PmdError(
-                f"{num_examples} training examples are too few for {accelerator.num_processes} processes; start fewer"
+                f"batches of {smallest} training examples are too small for {accelerator.num_processes} processes; "
+                "start fewer, or raise the batch size"
             )
         self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
@@ -186,15 +190,14 @@ class _Training:
             self.settings.batch_size,
             seed=self.seed,
             epoch=self.progress.epoch,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
             order=order,
         )
+        processes = self.accelerator.process_index, self.accelerator.num_processes
         # Iterating a DataLoader draws from the global generator, unless it has one of its own.
         return DataLoader(
             range(self.num_examples),
             batch_sampler=positions[self.progress.step_in_epoch :],
-            collate_fn=collate,
+            collate_fn=partial(share_of_batch, collate, *processes),
             num_workers=self.settings.workers,
             generator=torch.Generator(),
         )
@@ -222,8 +225,7 @@ class _Training:
         """Log and show a step: running means of the terms over about the last ten logged steps, and, not shown, the norms
         of this step's gradients."""
         progress = self.progress
-        for name, term in terms.items():
-            value = float(term.detach())
+        for name, value in zip(terms, means_over_processes([*terms.values()])):
             if not math.isfinite(value):
                 raise PmdError(
                     f"{self.label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr"

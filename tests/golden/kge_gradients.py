@@ -1,6 +1,6 @@
 """Gradients of the objectives of embeddings, averaged over processes as DDP does, in one process or several.
 
-Every process makes the same global batch and takes its rows of each side.
+The batch has fifteen examples, of which the second process has one more.
 """
 
 from pathlib import Path
@@ -11,13 +11,14 @@ from safetensors.torch import save_file
 
 from pmd.core.types import Objective
 from pmd.data.graphs.answers import KnownAnswers
-from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives, Side
+from pmd.data.graphs.negatives import KgeBatch, KvsAll, OneVsAll, SampledNegatives
 from pmd.distill.kge_dualde import DualDistillation
 from pmd.distill.kge_med import MutualEvolution
 from pmd.distill.kge_supervised import KgeSupervised
 from pmd.models.kge.model import KgeModel
 from pmd.settings.kge import DualConfig, LossConfig
 from pmd.settings.med import MedConfig, resolve_med
+from pmd.training.batching import share_of_batch
 from pmd.training.gradients import gradient_norms
 
 ENTITIES, RELATIONS = 20, 3
@@ -30,6 +31,8 @@ LOSSES = {
     "k_vs_all": LossConfig("k_vs_all", margin=0.0, label_smoothing=0.1),
     "dualde": LossConfig("logistic", margin=2.0, negatives=6, adversarial=1.0),
     "med": LossConfig("softmax", margin=0.0, negatives=6, constraint=0.2),
+    "evolution": LossConfig("logistic", margin=2.0, negatives=6, filtered=True, shared=2),
+    "evolution by confidence": LossConfig("logistic", margin=2.0, negatives=6),
     "confidences": LossConfig("softmax", margin=0.0, negatives=6),
     "confidences of all": LossConfig("k_vs_all", margin=0.0),
 }
@@ -44,38 +47,24 @@ INTERACTIONS = {
 }
 
 
-def share(batch: KgeBatch, rank: int, world: int) -> KgeBatch:
-    """The rows of one process, of each side as many."""
-    return KgeBatch([share_side(side, rank, world) for side in batch.sides])
-
-
-def share_side(side: Side, rank: int, world: int) -> Side:
-    size, rest = divmod(len(side.triples), world)
-    assert rest == 0, "processes with unequal rows do not average to the global loss"
-    values = {name: getattr(side, name) for name in ("triples", "negatives", "false", "confidences")}
-    parts = {name: None if value is None else value.chunk(world)[rank] for name, value in values.items()}
-    labels = side.labels
-    if labels is not None:
-        mine = (labels[0] >= rank * size) & (labels[0] < (rank + 1) * size)
-        parts["confidences"] = None if side.confidences is None else side.confidences[mine]
-        labels = labels[:, mine] - torch.tensor([[rank * size], [0]])
-    return Side(side.target, labels=labels, **parts)
-
-
-def global_batch(options: LossConfig, weighted: bool = False) -> KgeBatch:
+def share(options: LossConfig, weighted: bool, process: int, processes: int) -> KgeBatch:
+    """One process's share of a batch of fifteen examples."""
     generator = torch.Generator().manual_seed(0)
     columns = [torch.randint(high, (60,), generator=generator) for high in (ENTITIES, RELATIONS, ENTITIES)]
     triples = torch.stack(columns, dim=1)
     confidences = torch.rand(60, generator=generator) if weighted else None
-    torch.manual_seed(1)
+    positions = [*range(15)]
     if options.name == "one_vs_all":
-        return OneVsAll(triples)([*range(8)])
-    if options.name == "k_vs_all":
+        examples = OneVsAll(triples)
+    elif options.name == "k_vs_all":
         examples = KvsAll(triples, ENTITIES, RELATIONS, confidences=confidences)
-        return examples([0, 3, 5, 7, 8, 11, *range(len(examples) - 10, len(examples))])
-    known = KnownAnswers(triples, ENTITIES, RELATIONS) if options.filtered else None
-    sampling = (ENTITIES, options.negatives, options.shared, known)
-    return SampledNegatives(triples, *sampling, confidences=confidences)([*range(16)])
+        positions = [0, 3, 5, 7, 8, *range(len(examples) - 10, len(examples))]
+    else:
+        known = KnownAnswers(triples, ENTITIES, RELATIONS) if options.filtered else None
+        examples = SampledNegatives(
+            triples, ENTITIES, options.negatives, options.shared, known, confidences=confidences
+        )
+    return share_of_batch(examples, process, processes, positions)
 
 
 def model(name: str, dim: int, seed: int, widths: tuple[int, ...] | None = None) -> KgeModel:
@@ -93,6 +82,9 @@ def objective_of(kind: str) -> Objective:
     if kind == "med":
         med = resolve_med(MedConfig("best", calibrated=True, mutual=0.5, dynamic=True, learned=True, soft=1.0))
         return MutualEvolution(model("transe", 16, 1, (2, 4, 16)), options, med)
+    if kind.startswith("evolution"):
+        med = resolve_med(MedConfig("med", learned=True, w1=0.7, w2=0.4))
+        return MutualEvolution(model("transe", 16, 1, (2, 4, 16)), options, med)
     return KgeSupervised(model(INTERACTIONS[kind], 8, 1).sparse_gradients(kind == "sparse"), options)
 
 
@@ -103,8 +95,8 @@ def write(out: str | Path) -> None:
     for kind, options in LOSSES.items():
         objective = objective_of(kind)
         wrapped = accelerator.prepare(objective).train()
-        batch = global_batch(options, weighted=kind.startswith("confidences"))
-        batch = share(batch, accelerator.process_index, accelerator.num_processes)
+        weighted = "confidence" in kind
+        batch = share(options, weighted, accelerator.process_index, accelerator.num_processes)
         terms = wrapped(batch)
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         norms = gradient_norms(objective.weights, terms, trained, accelerator)

@@ -15,6 +15,8 @@ TERMS = {
     "confidences": {"hard"},
     "confidences of all": {"hard"},
     "dualde": {"soft", "hard", "teacher_soft", "teacher_hard"},
+    "evolution": {"hard", "mutual", "w1", "w2", "w3"},
+    "evolution by confidence": {"hard", "mutual", "w1", "w2", "w3"},
     "med": {"hard", "mutual", "soft", "constraint", "scale_2", "scale_16", "w3"},
 }
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
@@ -23,8 +22,16 @@ from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.students import student_of
 from pmd.settings.med import MedConfig, resolve_med
 from pmd.settings.text import ContrastiveConfig, DistillConfig
-from pmd.training.batching import epoch_batches
+from pmd.training.batching import epoch_batches, share_of_batch
 from pmd.training.gradients import gradient_norms
+
+PMD = {
+    "pmd": {"masked_view": "same"},
+    "separate": {"masked_view": "separate", "masked_share": 0.5, "mask_choice": "attention"},
+    "uncertain": {"masked_view": "same", "mask_rate_by": "uncertainty", "mask_choice": "uncertainty", "score": "mse"},
+    "pooled": {"masked_view": "separate", "feature": "pooled", "feature_mean": "sides"},
+}
+"""Settings of distillation by masked features."""
 
 WORDS = [f"w{i}" for i in range(30)]
 
@@ -81,17 +88,12 @@ def drawn_widths(accelerator: Accelerator) -> dict[str, Tensor]:
     model = torch.nn.Module()
     model.widths, model.forward_widths = widths, forward_widths
     model.config = SimpleNamespace(_attn_implementation="sdpa")
-    batch = SimpleNamespace(labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first_tokens=None))
+    batch = SimpleNamespace(weight=1.0, labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first_tokens=None))
     supernet, med = Supernet(model), CroppableObjective(widths, resolve_med(MedConfig(draw=3)), False)
     for _ in range(10):
         supernet(batch)
         seen.extend(med.draw_widths()[1])
     return {"drawn": accelerator.gather(torch.tensor([seen]))}
-
-
-def even_ids(ids: Tensor, rate: float, special: Tensor, weights: None) -> Tensor:
-    """In place of random masks: every word with an even id, in one process or two."""
-    return (ids % 2 == 0) & ~torch.isin(ids, special)
 
 
 def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor]:
@@ -100,11 +102,12 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
     student = student_of(teacher, [1])
     options = ContrastiveConfig(pre_batches=1)
     arguments = (student, options, graph.train, 20, 3)
-    if kind == "pmd":
+    torch.manual_seed(3)  # of the masks
+    if kind in PMD:
         objective = MaskedFeatureDistillation(
             *arguments,
             teacher=teacher,
-            distill=DistillConfig(beta=0.3, masked_view="same"),
+            distill=DistillConfig(beta=0.3, similarity=0.2, **PMD[kind]),
             mask_rate=0.3,
             mask=text.mask,
             special=torch.tensor(text.special),
@@ -115,13 +118,11 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
     wrapped.train()
     confidences = torch.rand(40, generator=torch.Generator().manual_seed(2)) if kind == "confidences" else None
     collate = TripleCollator(graph.train, text, 64, confidences)
-    share = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     terms, norms = {}, {}
-    with patch("pmd.distill.text_pmd.mask_positions", even_ids):
-        for positions in epoch_batches(40, 20, seed=0, epoch=0, **share):
-            terms = wrapped(collate(positions))
-            norms = gradient_norms(objective.weights, terms, [*student.parameters()], accelerator)
-            accelerator.backward(objective.total(terms))
+    for positions in epoch_batches(40, 20, seed=0, epoch=0):
+        terms = wrapped(share_of_batch(collate, accelerator.process_index, accelerator.num_processes, positions))
+        norms = gradient_norms(objective.weights, terms, [*student.parameters()], accelerator)
+        accelerator.backward(objective.total(terms))
     values = {name: p.grad for name, p in student.named_parameters() if p.grad is not None}
     means = {f"term:{name}": accelerator.reduce(value.detach(), "mean") for name, value in terms.items()}
     scalars = means | {name: torch.tensor(norm) for name, norm in norms.items()}
@@ -129,7 +130,7 @@ def objective_gradients(accelerator: Accelerator, kind: str) -> dict[str, Tensor
 
 
 def write(kind: str, out: str | Path) -> None:
-    """Write what one of the functions above gives: `mean`, `drawn`, or the objective of `pmd`, `pkd` or, with `confidences`, pkd."""
+    """Write what one of the functions above gives: `mean`, `drawn`, or the objective of a kind of `PMD`, `pkd` or, with `confidences`, pkd."""
     accelerator = Accelerator(cpu=True)
     functions = {"mean": uneven_mean, "drawn": drawn_widths}
     values = functions[kind](accelerator) if kind in functions else objective_gradients(accelerator, kind)

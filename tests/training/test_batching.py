@@ -1,6 +1,6 @@
 import pytest
 
-from pmd.training.batching import epoch_batches, steps_per_epoch
+from pmd.training.batching import epoch_batches, share_of_batch, steps_per_epoch
 
 
 @pytest.mark.parametrize(("n", "size"), [(10, 4), (7, 7), (100, 32), (5, 50)])
@@ -13,10 +13,15 @@ def test_an_epoch_uses_every_example_at_most_once_in_equal_batches(n, size):
     assert n - len(flat) < len(batches)
 
 
-def test_two_processes_see_the_halves_of_one():
-    whole = epoch_batches(100, 32, seed=1, epoch=4)
-    halves = [epoch_batches(100, 32, seed=1, epoch=4, rank=rank, world=2) for rank in (0, 1)]
-    assert [a + b for a, b in zip(*halves)] == [batch[: len(batch) // 2 * 2] for batch in whole]
+def test_processes_share_a_batch():
+    class Whole:
+        def share(self, positions, process, processes):
+            return positions, process, processes
+
+    positions = [*range(7)]
+    assert [share_of_batch(list, process, 3, positions) for process in range(3)] == [[0, 1], [2, 3], [4, 5, 6]]
+    assert share_of_batch(Whole(), 1, 3, positions) == (positions, 1, 3)
+    assert share_of_batch(list, 0, 1, positions) == positions
 
 
 def test_another_order_is_kept():

@@ -11,7 +11,7 @@ from pmd.training.gradients import gradient_norms
 from ..distill.test_bert_med import objective as bert_objective
 from ..distill.test_text_pmd import APART, SAME, terms_of
 from ..distill.test_text_pmd import objective as text_objective
-from ..golden.kge_gradients import LOSSES, global_batch, objective_of
+from ..golden.kge_gradients import LOSSES, objective_of, share
 from ..tiny import tiny_model
 from ..tiny_glue import tiny_batch as glue_batch
 from .test_loop import DATA, Batch, Regression, settings, train
@@ -67,7 +67,7 @@ def test_texts(distill, recompute):
 @pytest.mark.parametrize("kind", LOSSES)
 def test_embeddings(kind):
     objective = objective_of(kind)
-    batch = global_batch(LOSSES[kind], weighted=kind.startswith("confidences"))
+    batch = share(LOSSES[kind], weighted="confidence" in kind, process=0, processes=1)
     norms = check(objective, lambda: objective(batch))
     assert norms["grad_hard"] > 1e-3 and len(norms) >= (3 if kind == "med" else 1)
 

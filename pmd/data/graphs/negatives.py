@@ -1,16 +1,20 @@
 """Batches of triples for embedding models: with sampled negatives, or against all entities.
 
 A batch is a list of sides: triples whose head is asked for, and triples whose tail is. The negatives of a batch are a
-function of its positions and a seed: a resumed run draws what it would have drawn, whatever process prepares the batches.
+function of its positions and a seed: a resumed run draws what it would have drawn, whatever process prepares the batches. Of
+several processes each draws the negatives of the whole batch, and keeps those of its own rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from pmd.core.distributed import share_of
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, moved
 from pmd.data.graphs.answers import KnownAnswers, triple_keys
 
@@ -45,11 +49,13 @@ class Side:
 class KgeBatch:
     """What one training step reads.
 
-    Where sides have no negatives, queries are compared with `candidates` (c,), sorted entities, or with all.
+    Where sides have no negatives, queries are compared with `candidates` (c,), sorted entities, or with all. `weight` is what a
+    mean over the rows counts for among those of all processes, whose mean is then that over the rows of all.
     """
 
     sides: list[Side]
     candidates: Tensor | None = None
+    weight: float = 1.0
 
     @property
     def answers(self) -> Tensor:
@@ -118,28 +124,55 @@ class SampledNegatives:
         return len(self.triples)
 
     def __call__(self, positions: list[int]) -> KgeBatch:
+        return self.share(positions, 0, 1)
+
+    def share(self, positions: list[int], process: int, processes: int) -> KgeBatch:
+        """The rows of one of several processes of the batch of these positions."""
         half = len(positions) // 2
-        parts = zip(TARGETS, (positions[:half], positions[half:]))
         # Every epoch has another order, and so other hashes. Python's hash of integers is the same in every process.
         generator = torch.Generator().manual_seed(hash((self.seed, *positions)) % 2**63)
-        return KgeBatch([self._side(part, target, generator) for target, part in parts if len(part)])
+        sides = []
+        # Counted from the other end, tails go to the processes that have fewer heads.
+        for target, part, number in zip(
+            TARGETS, (positions[:half], positions[half:]), (process, processes - 1 - process)
+        ):
+            if len(part):
+                sides += self._sides(part, target, generator, share_of(len(part), number, processes))
+        rows = sum(len(side.triples) for side in sides)
+        return KgeBatch(sides, weight=rows * processes / len(positions))
 
-    def _side(self, positions: list[int], target: Target, generator: torch.Generator) -> Side:
-        side = self.side(self.triples[positions], target, generator)
-        return replace(side, confidences=_chosen(self.confidences, positions))
+    def _sides(self, positions: list[int], target: Target, generator: torch.Generator, rows: slice) -> list[Side]:
+        """Some rows of the side of these positions, in as many sides as the negatives that they share make of them."""
+        triples = self.triples[positions]
+        drawn, size = self._drawn(triples, target, generator)
+        sides = []
+        for start, end in pairwise(_cuts(rows, size)):
+            side = self._marked(triples[start:end], target, drawn[start // size : -(-end // size)])
+            sides.append(replace(side, confidences=_chosen(self.confidences, positions[start:end])))
+        return sides
 
     def side(self, triples: Tensor, target: Target, generator: torch.Generator | None = None) -> Side:
         """Triples (m, 3) with negatives for `target`."""
+        return self._marked(triples, target, self._drawn(triples, target, generator)[0])
+
+    def _drawn(self, triples: Tensor, target: Target, generator: torch.Generator | None) -> tuple[Tensor, int]:
+        """Negatives (groups, k) of triples (m, 3), and how many triples have the same."""
         groups = -(-len(triples) // self.shared)
         answers = triples[:, ANSWER_COLUMN[target], None]  # (m, 1)
-        if self.shared == 1:
-            drawn = self._draw(groups, generator, answers)
-            false = None if self.known is None else self._is_known(triples, target, drawn)
-        else:
-            drawn = self._draw(groups, generator)
-            size = -(-len(triples) // groups)
-            each = drawn.repeat_interleave(size, 0)[: len(triples)]
-            false = each == answers if self.known is None else self._is_known(triples, target, each)
+        drawn = self._draw(groups, generator, answers if self.shared == 1 else None)
+        return drawn, -(-len(triples) // groups)
+
+    def _marked(self, triples: Tensor, target: Target, drawn: Tensor) -> Side:
+        """The side of triples (m, 3) with negatives (groups, k), the false ones marked."""
+        answers = triples[:, ANSWER_COLUMN[target], None]  # (m, 1)
+        each = drawn
+        if self.shared > 1:
+            each = drawn.repeat_interleave(-(-len(triples) // len(drawn)), 0)[: len(triples)]
+        false = None
+        if self.known is not None:
+            false = self._is_known(triples, target, each)
+        elif self.shared > 1:
+            false = each == answers
         return Side(target, triples, drawn, false)
 
     def _draw(self, groups: int, generator: torch.Generator | None, without: Tensor | None = None) -> Tensor:
@@ -175,6 +208,10 @@ class OneVsAll:
     def __call__(self, positions: list[int]) -> KgeBatch:
         batch, confidences = self.triples[positions], _chosen(self.confidences, positions)
         return KgeBatch([Side(target, batch, confidences=confidences) for target in TARGETS], self.candidates)
+
+    def share(self, positions: list[int], process: int, processes: int) -> KgeBatch:
+        """The rows of one of several processes of the batch of these positions."""
+        return _share_of_positions(self, positions, process, processes)
 
 
 class KvsAll:
@@ -213,6 +250,10 @@ class KvsAll:
                 sides.append(Side(target, queries, labels=labels, confidences=self._of_labels(queries, target, labels)))
         return KgeBatch(sides, self.candidates)
 
+    def share(self, positions: list[int], process: int, processes: int) -> KgeBatch:
+        """The rows of one of several processes of the batch of these positions."""
+        return _share_of_positions(self, positions, process, processes)
+
     def _of_labels(self, queries: Tensor, target: Target, labels: Tensor) -> Tensor | None:
         """(n,) the confidences of the triples that labels (2, n) make of their queries."""
         if self.confidences is None:
@@ -220,6 +261,27 @@ class KvsAll:
         triples = queries[labels[0]]
         triples[:, ANSWER_COLUMN[target]] = labels[1]
         return self.confidences[torch.searchsorted(self.keys, triple_keys(triples, *self.sizes))]
+
+
+def _share_of_positions(
+    collate: Callable[[list[int]], KgeBatch], positions: list[int], process: int, processes: int
+) -> KgeBatch:
+    """The batch of one process's share of the positions."""
+    own = positions[share_of(len(positions), process, processes)]
+    return replace(collate(own), weight=len(own) * processes / len(positions))
+
+
+def _cuts(rows: slice, size: int) -> list[int]:
+    """Where rows are cut so that each part consists of whole groups of `size`, its last one shorter at most as `Side` has it,
+    or lies within one group.
+
+    Example: with groups of 4 the rows 2 to 11 are cut into 2–3, 4–11, the rows 4 to 12 into 4–11 and 12.
+    """
+    first, last = min(-(-rows.start // size) * size, rows.stop), max(rows.stop // size * size, rows.start)
+    groups = -(-(rows.stop - first) // size)
+    whole = groups > 0 and -(-(rows.stop - first) // groups) == size
+    cuts = [rows.start, first, rows.stop if whole else last, rows.stop]
+    return sorted({*cuts})
 
 
 def _chosen(confidences: Tensor | None, positions: list[int]) -> Tensor | None:

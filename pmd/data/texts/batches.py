@@ -33,7 +33,11 @@ class Chunk:
     def sample(self, share: float) -> Chunk:
         """A random share of the chunk's texts, at least one."""
         chosen = torch.randperm(len(self.rows), device=self.rows.device)[: max(1, round(share * len(self.rows)))]
-        return Chunk(*(getattr(self, f.name)[chosen] for f in fields(self)))
+        return self.take(chosen)
+
+    def take(self, rows: Tensor) -> Chunk:
+        """Some of the texts, with the padding of all."""
+        return Chunk(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
@@ -147,6 +151,10 @@ class TripleCollator:
             teacher_entities=theirs[1],
             teacher_vectors=vectors,
         )
+
+    def share(self, positions: list[int], process: int, processes: int) -> TripleBatch:
+        """The whole batch, whose texts the processes read together (`pmd.distill.shared_reading`)."""
+        return self(positions)
 
     def distinct_texts(self) -> tuple[np.ndarray, np.ndarray]:
         """The keys of all distinct queries that batches are made of, and the rows of all distinct entities, ascending."""
