@@ -47,7 +47,7 @@ def seconds_per_step(family: type[FamilyRun], config: Any) -> float:
 
 def _timed(objective: Objective, num_examples: int, collate: Callable, stage: Any, run: FamilyRun) -> list[float]:
     device, batch_size = run.accelerator.device, min(run.config.train.batch_size, num_examples)
-    batches = epoch_batches(num_examples, batch_size, seed=0, epoch=0, rank=0, world=1)
+    batches = epoch_batches(num_examples, batch_size, seed=0, epoch=0)
     began, times = time.perf_counter(), []
     objective.train()
     for positions in batches[:STEPS]:
