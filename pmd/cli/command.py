@@ -97,6 +97,8 @@ class Command:
         """Call the function and print its result."""
         config = instantiate(parser, parse(parser, arguments), resolve_name(self.config))
         result = resolve_name(self.function)(config)
+        if os.environ.get("RANK", "0") != "0":  # of several processes, one prints
+            return
         for text in [result] if isinstance(result, (str, Path)) else result:
             print(printable(str(text)))
 

@@ -8,9 +8,10 @@ every process, has the gradient of a single process with the whole batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,9 @@ from torch import Tensor
 from pmd.core.errors import PmdError
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+BLOCK = 2**24
+"""Numbers that are added up over processes at a time."""
 
 
 def world_size() -> int:
@@ -46,10 +50,12 @@ def wait_for_all() -> None:
 
 
 def refuse_processes() -> None:
-    """PmdError if several processes were started."""
+    """PmdError if several processes were started for what is not shared."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started > 1:
-        raise PmdError(f"{started} processes were started, and each would write the table; start one, with `python`")
+        raise PmdError(
+            f"{started} processes were started, and each would do and write the same; start one, with `python`"
+        )
 
 
 class _Gather(torch.autograd.Function):
@@ -135,14 +141,52 @@ def broadcast_first(tensor: Tensor, device: torch.device) -> Tensor:
     return sent.cpu()
 
 
-def map_shared(items: Iterable[Item], function: Callable[[Item], Result]) -> list[Result]:
-    """The results of `function` for all items, in any order; each process computes its share, and all get all results.
+@contextmanager
+def together() -> Iterator[None]:
+    """What fails in one process within this fails in all, which meet at its end; all must come here.
 
-    All must call it with the same items. Results are pickled, so they should be small and on the CPU.
+    Else the others would wait for the one that failed wherever they meet next, until the launcher ends them.
+    """
+    failed: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        if world_size() == 1:
+            raise
+        failed = error
+    failures: list[Any] = [None] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(failures, None if failed is None else (isinstance(failed, PmdError), str(failed)))
+    if failed is not None:
+        raise failed
+    for process, failure in enumerate(failures):
+        if failure is not None:
+            expected, message = failure
+            raise PmdError(message) if expected else RuntimeError(f"process {process} failed: {message}")
+
+
+def map_shared(items: Iterable[Item], function: Callable[[Item], Result]) -> list[Result]:
+    """The results of `function` for all items, in their order; each process computes its share, and all get all results.
+
+    All must call it with the same items. Results are pickled, so they should be small and on the CPU. What fails in one
+    process fails in all.
     """
     if world_size() == 1:
         return [function(item) for item in items]
-    share = [function(item) for item in islice(items, dist.get_rank(), None, world_size())]
+    with together():
+        share = [function(item) for item in islice(items, rank(), None, world_size())]
     shares: list[list[Result]] = [[] for _ in range(world_size())]
     dist.all_gather_object(shares, share)
-    return [result for share in shares for result in share]
+    return [shares[i % world_size()][i // world_size()] for i in range(sum(map(len, shares)))]
+
+
+def add_parts(whole: Tensor) -> Tensor:
+    """Add up in place, over processes, a tensor of which each has filled a part and left the rest 0; returns it."""
+    if world_size() > 1:
+        by_way_of = "cuda" if dist.get_backend() == "nccl" else whole.device
+        for block in whole.split(max(1, BLOCK // max(1, whole[:1].numel()))):
+            sent = block.to(by_way_of)
+            dist.all_reduce(sent)
+            if sent is not block:
+                block.copy_(sent)
+    return whole

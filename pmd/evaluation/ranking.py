@@ -15,16 +15,18 @@ their summary (`rank`), see `pmd.evaluation.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pmd.core.distributed import map_shared, world_size
+from pmd.core.distributed import rank as rank_of_process
 from pmd.core.errors import PmdError
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
@@ -32,6 +34,8 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]
+
+Chunk = TypeVar("Chunk")
 
 CPU_BLOCK = 2**18
 """Scores that one thread counts at a time: they and the comparison stay in its cache."""
@@ -63,6 +67,7 @@ def ranks(
     max_triples: int | None = None,
     seed: int = 0,
     progress: bool = False,
+    shared: bool = True,
 ) -> Ranks:
     """Rank the true answer of every query of a split among the entities of its graph.
 
@@ -83,6 +88,8 @@ def ranks(
         rerank: adjusts the scores of a query before they are compared.
         max_triples: rank only this many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.
+        shared: of several processes each ranks a share of the batches, and all get all ranks: those of a single process, as
+            the batches are the same. All must call it; False is for one that ranks while the others do not.
 
     Returns:
         `Ranks`, on the CPU, in the order of the split.
@@ -101,16 +108,40 @@ def ranks(
     # All known answers are candidates, so they may be subtracted from counts over the candidates.
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
-    sides: dict[str, QueryRanks] = {}
-    with _evaluating(scorer), progress_bar(len(triples) * len(targets), progress) as bar:
-        for target in targets:
-            order = by_query(triples, target, graph.num_relations)
-            parts = []
-            for chunk in order.split(batch_size) if len(order) else ():
-                parts.append(ranking.rank_chunk(triples[chunk], target))
-                bar.update(len(chunk))
-            sides[target] = in_order(parts, order)
-    return Ranks(triples, **sides)
+    orders = {target: by_query(triples, target, graph.num_relations) for target in targets}
+    with _evaluating(scorer):
+        sides = rank_in_chunks(triples, orders, batch_size, ranking.rank_chunk, progress=progress, shared=shared)
+    return Ranks(triples, **{target: in_order(parts, orders[target]) for target, parts in sides.items()})
+
+
+def rank_in_chunks(
+    triples: Tensor,
+    orders: Mapping[Target, Tensor],
+    batch_size: int,
+    rank_chunk: Callable[[Tensor, Target], Chunk],
+    *,
+    progress: bool,
+    shared: bool,
+) -> dict[Target, list[Chunk]]:
+    """What `rank_chunk` gives for every chunk of triples (n, 3), by target, each in an order (n,) of its own.
+
+    Several processes take turns with the chunks if they are `shared`.
+    """
+    chunks = [(target, rows) for target, order in orders.items() if len(order) for rows in order.split(batch_size)]
+    own = chunks[rank_of_process() :: world_size()] if shared else chunks
+    with progress_bar(sum(len(rows) for _, rows in own), progress and rank_of_process() == 0) as bar:
+
+        def ranked(chunk: tuple[Target, Tensor]) -> Chunk:
+            target, rows = chunk
+            ranks = rank_chunk(triples[rows], target)
+            bar.update(len(rows))
+            return ranks
+
+        parts = map_shared(chunks, ranked) if shared else [*map(ranked, chunks)]
+    sides: dict[Target, list[Chunk]] = {target: [] for target in orders}
+    for (target, _), part in zip(chunks, parts):
+        sides[target].append(part)
+    return sides
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,7 @@ from pmd.evaluation.ranking import (
     check_sizes,
     distinct_queries,
     in_order,
-    progress_bar,
+    rank_in_chunks,
     ranks,
     subsample,
 )
@@ -113,6 +113,7 @@ def ranks_widths(
     seed: int = 0,
     rerank: Rerank | None = None,
     progress: bool = False,
+    shared: bool = True,
 ) -> dict[int, Ranks]:
     """Rank the true answer of every query of a split with every sub-model.
 
@@ -122,7 +123,7 @@ def ranks_widths(
         batch_size: triples ranked together; it bounds the memory. Where scores are running sums, the ranks do not depend
             on it (on a CPU exactly; elsewhere as `ranks` says). They need double precision: a device without it leaves
             them to the CPU.
-        split, filtered, targets, max_triples, seed, rerank, progress: as in `pmd.evaluation.ranking.ranks`.
+        split, filtered, targets, max_triples, seed, rerank, progress, shared: as in `pmd.evaluation.ranking.ranks`.
 
     Returns:
         `Ranks` by width, on the CPU, in the order of the split.
@@ -140,26 +141,28 @@ def ranks_widths(
         if hasattr(model, "prepare"):
             model.prepare(triples, tuple(targets))
         options = {"filtered": filtered, "targets": targets, "batch_size": batch_size}
-        options |= {"max_triples": max_triples, "seed": seed, "rerank": rerank, "progress": progress}
+        options |= {"max_triples": max_triples, "seed": seed, "rerank": rerank, "progress": progress, "shared": shared}
         return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     if not supports_float64(model.device):
         model = copy.deepcopy(model).cpu()
     known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
     entities = graph.candidates(split)
     entities = torch.arange(graph.num_entities) if entities is None else entities
-    sides: dict[str, list[QueryRanks]] = {}
-    with progress_bar(len(triples) * len(targets), progress) as bar:
-        for target in targets:
-            order = by_query(triples, target, graph.num_relations)
-            # By relation too: what a relation makes of the candidates is computed once for all its queries.
-            order = order[triples[order, 1].argsort(stable=True)]
-            chunks = []
-            for chunk in order.split(batch_size) if len(order) else ():
-                chunks.append(_rank_chunk(model, triples[chunk], target, entities, known))
-                bar.update(len(chunk))
-            sides[target] = [in_order([chunk[i] for chunk in chunks], order) for i in range(len(model.widths))]
+    orders = {}
+    for target in targets:
+        order = by_query(triples, target, graph.num_relations)
+        # By relation too: what a relation makes of the candidates is computed once for all its queries.
+        orders[target] = order[triples[order, 1].argsort(stable=True)]
+
+    def rank_chunk(chunk: Tensor, target: Target) -> list[QueryRanks]:
+        return _rank_chunk(model, chunk, target, entities, known)
+
+    sides = rank_in_chunks(triples, orders, batch_size, rank_chunk, progress=progress, shared=shared)
     return {
-        width: Ranks(triples, **{target: of_width[i] for target, of_width in sides.items()})
+        width: Ranks(
+            triples,
+            **{target: in_order([part[i] for part in parts], orders[target]) for target, parts in sides.items()},
+        )
         for i, width in enumerate(model.widths)
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pmd.core.distributed import rank, refuse_processes
 from pmd.core.errors import PmdError
 from pmd.core.quiet import quiet
 from pmd.core.types import TripleScorer
@@ -45,10 +46,12 @@ def evaluate(config: EvaluateConfig) -> str:
         PmdError: if there is no such task, model, graph or split.
     """
     quiet()
+    names = config.task_names
+    if config.trust or names != ["entities"]:
+        refuse_processes()
     if config.trust:
         return trust_tables(config)
     _check_models(config)
-    names = config.task_names
     tables = [entities_table(config)] if "entities" in names else []
     return "\n\n".join([*tables, *(task_table(config, name).markdown() for name in names if name != "entities")])
 
@@ -120,7 +123,7 @@ def measure_models(config: EvaluateConfig, graph: KnowledgeGraph | None = None) 
         graph, cache = loaded(data, None if config.data else first), data.cache
     measured = []
     for model, family in families.items():
-        scorer = load_scorer(model, graph, device=accelerator.device, cache=cache)
+        scorer = load_scorer(model, graph, device=accelerator.device, cache=cache, shared=True)
         if not family.reads:
             refuse_unseen(graph, config.evaluation.splits)
         parameters = num_parameters(getattr(scorer, "model", scorer))
@@ -144,7 +147,8 @@ def timed_ranking(
     by_width = ranked(scorer, graph, config.evaluation, split)
     metrics = RankingMetrics.from_ranks(by_width[max(by_width)])
     rate = metrics.num_queries / (time.perf_counter() - began)
-    write_ranks(keep_for, split, by_width)
+    if rank() == 0:
+        write_ranks(keep_for, split, by_width)
     return metrics, rate
 
 

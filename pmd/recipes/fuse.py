@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder, write_folder, write_json, write_text
 from pmd.core.quiet import quiet
@@ -80,6 +81,7 @@ def fuse(config: FuseConfig) -> str:
             without validation triples.
     """
     quiet()
+    refuse_processes()
     out = new_folder(config.out)
     if config.evaluation.rerank_hops:
         raise PmdError("evaluation.rerank_hops: a fused model has no cosines to add to; leave it out")
@@ -116,7 +118,7 @@ def weigh(parts: Parts, config: FuseConfig) -> Weighed:
 
 def fuse_stage(name: str, weighed: Weighed, config: FuseConfig, run: Run) -> None:
     """Note a part, or both, in a run; of both, save the model first."""
-    if name == STAGE:
+    if name == STAGE and run.main:
         save(run.folder / STAGE, *weighed.parts.folders.values(), weighed.structure, weighed.facts)
     result = result_of(name, weighed.scorers[name], weighed.parts, config, run)
     run.add_result(name, {**vars(result), "train_seconds": weighed.seconds} if name == STAGE else result)
@@ -167,7 +169,7 @@ def load_parts(config: FuseConfig, device: Any) -> Parts:
     scorers = {
         part: family_of(stored_settings(folder), folder)
         .load_module()
-        .scorer(folder, graph, device=device, cache=data.cache)
+        .scorer(folder, graph, device=device, cache=data.cache, shared=True)
         for part, folder in folders.items()
     }
     return Parts(folders, data, graph, **scorers)
@@ -219,7 +221,8 @@ def result_of(name: str, scorer: TripleScorer, parts: Parts, config: FuseConfig,
         if name == "structure" and seen is not None and not torch.isin(graph.split(split)[:, [0, 2]], seen).all():
             continue  # of unseen entities it knows nothing
         by_width = ranked(scorer, graph, config.evaluation, split)
-        write_ranks(run.folder / name, split, by_width)
+        if run.main:
+            write_ranks(run.folder / name, split, by_width)
         metrics[split] = RankingMetrics.from_ranks(by_width[max(by_width)]).to_dict()
     parameters = num_parameters(getattr(scorer, "model", scorer))
     used = types_used(config.evaluation)

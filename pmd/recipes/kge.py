@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor
 
 from pmd.core.errors import PmdError
@@ -231,7 +231,7 @@ class KgeRun(RankingRun):
         while len(seconds) < 3 and sum(seconds) < 1:
             began = time.perf_counter()
             split_ranks = ranks(model, self.data, split, **options)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(broadcast_object_list([time.perf_counter() - began])[0])  # all must rank as often
         return split_ranks, round(min(seconds), 4)
 
 

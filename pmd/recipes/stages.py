@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from pmd.core.cores import Watch, cores_at_start
 from pmd.core.devices import device_name
+from pmd.core.distributed import together
 from pmd.core.errors import PmdError
 from pmd.core.files import folder_name, tidy, write_json, write_text
 from pmd.core.launch import launch
@@ -231,10 +232,10 @@ def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
         model, training = family_run.read(folder), training_of(folder)
     else:
         model, training = family_run.make(stage, seed)
-        if run.main:
-            family_run.save(folder, model, training)
-            shutil.rmtree(run.folder / "checkpoint" / stage.name, ignore_errors=True)
-        family_run.accelerator.wait_for_everyone()
+        with together():
+            if run.main:
+                family_run.save(folder, model, training)
+                shutil.rmtree(run.folder / "checkpoint" / stage.name, ignore_errors=True)
     result = family_run.measure(stage, model, training)
     run.add_result(stage.name, result)
     family_run.trackers.result(stage.name, result)

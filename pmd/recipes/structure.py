@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from pmd.core.distributed import together
 from pmd.core.errors import PmdError
 from pmd.core.files import write_folder
 from pmd.core.printing import printable
@@ -72,19 +73,21 @@ def add_structure(config: ProgressiveConfig, run: Run) -> None:
     embedding = train_kge(
         embedding_settings(config, run.folder / EMBEDDING), Run(begun[-1].parent, main=run.main) if begun else None
     )
-    if not run.main:
-        return
     name, grades = embedding.loadable[-1], [stage for stage in run.loadable if stage != PART]
     ignored = shutil.ignore_patterns("index")
-    write_folder(
-        run.folder / PART,
-        lambda aside: shutil.copytree(embedding.folder / name, aside, dirs_exist_ok=True, ignore=ignored),
-    )
-    run.add_result(PART, embedding.results[name])
+    with together():
+        if run.main:
+            write_folder(
+                run.folder / PART,
+                lambda aside: shutil.copytree(embedding.folder / name, aside, dirs_exist_ok=True, ignore=ignored),
+            )
+            run.add_result(PART, embedding.results[name])
     parts = [str(run.folder / stage) for stage in (grades[-1], PART)]
     options = FuseConfig(*parts, str(run.folder / STAGE), data=config.data, evaluation=config.evaluation)
     weighed = weigh(load_parts(options, "cpu"), options)
     fuse_stage(STAGE, weighed, options, run)
+    if not run.main:
+        return
     write_table(run, weighed, options)
     said = f"{STAGE}: {PART} and {grades[-1]} -> {run.folder / STAGE}\n\n{weighed.rules.markdown()}\n"
     print(printable(said), file=sys.stderr, flush=True)

@@ -262,7 +262,7 @@ class TextRun(RankingRun):
             collate,
             stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
-            validate=lambda: self.validate(TextScorer(student, text), student.widths),
+            validate=lambda: self.validate(TextScorer(student, text, shared=True), student.widths),
             order=partial(walk_order, graph.train.numpy()) if config.contrastive.batches == "walks" else None,
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmd.core.distributed import refuse_processes
 from pmd.core.quiet import quiet
 from pmd.core.types import Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers
@@ -36,8 +37,9 @@ Query = tuple[Target, int]
 
 
 def device_for(threads: int) -> torch.device:
-    """Where a report ranks."""
+    """Where a report ranks. PmdError if several processes were started."""
     quiet()
+    refuse_processes()
     return accelerator_for(TrainConfig(threads=threads)).device
 
 

@@ -21,7 +21,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from pmd.core.distributed import means_over_processes
+from pmd.core.distributed import means_over_processes, together
 from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
@@ -247,8 +247,9 @@ class _Training:
         self.bar.say(f"epoch {progress.epoch}/{settings.epochs}  valid {values['valid']:.4f}")
         if values["valid"] > progress.best:
             progress.best, progress.best_epoch = values["valid"], progress.epoch
-            if self.accelerator.is_main_process:
-                self.checkpoint.save_best(self.objective.state_dict())
+            with together():
+                if self.accelerator.is_main_process:
+                    self.checkpoint.save_best(self.objective.state_dict())
         elif settings.patience:
             self.out_of_patience = progress.epoch - progress.best_epoch >= settings.patience * settings.valid_every
 

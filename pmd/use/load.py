@@ -73,7 +73,12 @@ def load(
 
 
 def load_scorer(
-    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+    folder: str | Path,
+    graph: KnowledgeGraph,
+    *,
+    device: torch.device | str = "cpu",
+    cache: str | None = None,
+    shared: bool = False,
 ) -> TripleScorer:
     """A trained text, embedding or fused model as a scorer of a graph.
 
@@ -81,13 +86,14 @@ def load_scorer(
         folder: a stage's folder in a run, or a Hub id.
         graph: the graph to score. A text model reads any, and so does a fused one; an embedding model only its own.
         cache: folder for tokenised texts.
+        shared: whether several processes share what is encoded, here and by `prepare`; all must then call both alike.
 
     Raises:
         PmdError: if there is no such model, or if it cannot score this graph.
     """
     check_folder("load_scorer", str(folder))
     family = ranking_family(stored_settings(folder), folder)
-    return family.load_module().scorer(folder, graph, device=device, cache=cache)
+    return family.load_module().scorer(folder, graph, device=device, cache=cache, shared=shared)
 
 
 def current_index(

@@ -88,7 +88,9 @@ def drawn_widths(accelerator: Accelerator) -> dict[str, Tensor]:
     model = torch.nn.Module()
     model.widths, model.forward_widths = widths, forward_widths
     model.config = SimpleNamespace(_attn_implementation="sdpa")
-    batch = SimpleNamespace(weight=1.0, labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first_tokens=None))
+    batch = SimpleNamespace(
+        weight=1.0, labels=torch.tensor([0, 1]), packed=SimpleNamespace(inputs={}, first_tokens=None)
+    )
     supernet, med = Supernet(model), CroppableObjective(widths, resolve_med(MedConfig(draw=3)), False)
     for _ in range(10):
         supernet(batch)

@@ -149,11 +149,17 @@ def crop(folder: str | Path, width: int | None, out: str | Path, structure_width
 
 
 def scorer(
-    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+    folder: str | Path,
+    graph: KnowledgeGraph,
+    *,
+    device: torch.device | str = "cpu",
+    cache: str | None = None,
+    shared: bool = False,
 ) -> FusedScorer:
     """A trained model as a scorer of any graph: entities that the structure has not seen are read alone. PmdError if there
     is no such model."""
-    return fused(text.scorer(Path(folder) / "text", graph, device=device, cache=cache), load_structure(folder), graph)
+    texts = text.scorer(Path(folder) / "text", graph, device=device, cache=cache, shared=shared)
+    return fused(texts, load_structure(folder), graph)
 
 
 def fused(scores: text.TextScorer, structure: Structure, graph: KnowledgeGraph) -> FusedScorer:

@@ -103,7 +103,12 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
 
 
 def scorer(
-    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+    folder: str | Path,
+    graph: KnowledgeGraph,
+    *,
+    device: torch.device | str = "cpu",
+    cache: str | None = None,
+    shared: bool = False,
 ) -> KgeModel:
     """A trained model as a scorer of its graph. PmdError if there is none, or if it is of another graph."""
     return load_for(folder, graph).to(device).eval()

@@ -166,14 +166,22 @@ def stored_entities(folder: Path, graph: KnowledgeGraph) -> Tensor | None:
 
 
 def scorer(
-    folder: str | Path, graph: KnowledgeGraph, *, device: torch.device | str = "cpu", cache: str | None = None
+    folder: str | Path,
+    graph: KnowledgeGraph,
+    *,
+    device: torch.device | str = "cpu",
+    cache: str | None = None,
+    shared: bool = False,
 ) -> TextScorer:
     """A trained model as a scorer of any graph; of its own graph, the encoded entities are read from the folder. PmdError if
     there is no such model."""
     text_model = load_model(folder)
     stored = stored_entities(Path(folder), graph)
     scorer = TextScorer(
-        text_model.model.to(device), text_model.read(graph, cache), None if stored is None else stored.to(device)
+        text_model.model.to(device),
+        text_model.read(graph, cache),
+        None if stored is None else stored.to(device),
+        shared=shared,
     )
     kind = stored_precision(folder).get("vectors", "fp32")
     if stored is None and kind != "fp32":  # of another graph

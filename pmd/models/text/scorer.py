@@ -7,12 +7,15 @@ matrix product, of as many leading dimensions of both as a width has.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pmd.core.distributed import add_parts, rank, together, world_size
 from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.answers import distinct, inverse_triples, query_keys
 from pmd.data.texts.batches import chunks
@@ -23,20 +26,28 @@ from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions
 
 
 @torch.no_grad()
-def encode_texts(model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: int = 4096) -> Tensor:
-    """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way."""
+def encode_texts(
+    model: BiEncoder, role: Role, texts: Texts, pad: int, tokens: int = 4096, *, shared: bool = False
+) -> Tensor:
+    """Unit vectors (n, d) fp32 of texts, in eval mode, sorted by length on the way.
+
+    With `shared` several processes, all of which must call it, take turns with the chunks, and all get all vectors.
+    """
     if model.depth == 0:
         return bag_vectors(model, role, texts)
     was_training = model.training
     model.eval()
-    vectors = torch.empty(len(texts), model.dim, device=model.device)
-    for chunk in chunks(texts, pad, tokens):
-        chunk = chunk.to(model.device)
-        # One chunk at a time: the order of the texts is restored by where each vector is written.
-        hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
-        vectors[chunk.rows] = model.pool(hidden, chunk.attention_mask, model.dim).float()
+    process, processes = (rank(), world_size()) if shared else (0, 1)
+    empty = torch.empty if processes == 1 else torch.zeros
+    vectors = empty(len(texts), model.dim, device=model.device)
+    with together() if processes > 1 else nullcontext():
+        for chunk in islice(chunks(texts, pad, tokens), process, None, processes):
+            chunk = chunk.to(model.device)
+            # One chunk at a time: the order of the texts is restored by where each vector is written.
+            hidden = model(role, chunk.input_ids, chunk.attention_mask, chunk.token_type_ids)[-1]
+            vectors[chunk.rows] = model.pool(hidden, chunk.attention_mask, model.dim).float()
     model.train(was_training)
-    return vectors
+    return add_parts(vectors) if processes > 1 else vectors
 
 
 @torch.no_grad()
@@ -57,6 +68,7 @@ class TextScorer:
             that this one was cropped from will do.
         tokens: tokens per chunk while encoding.
         width: score by so many leading dimensions unless asked otherwise; default all.
+        shared: whether several processes share what is encoded here and by `prepare`, which all must then call alike.
 
     Raises:
         PmdError: for a width that the model does not have.
@@ -75,13 +87,14 @@ class TextScorer:
         entities: Tensor | None = None,
         tokens: int = 16384,
         width: int | None = None,
+        shared: bool = False,
     ):
-        self.model, self.text, self.tokens = model, text, tokens
+        self.model, self.text, self.tokens, self.shared = model, text, tokens, shared
         self.num_entities, self.num_relations = text.num_entities, text.num_relations
         self.width = model.dim if width is None else width
         check_width(self.width, model.dim)
         if entities is None:
-            entities = self.encode("entity", text.entities(np.arange(text.num_entities)))
+            entities = self.encode("entity", text.entities(np.arange(text.num_entities)), shared=shared)
         self.take_entities(entities)
         self._keys = np.empty(0, dtype=np.int64)
         self._queries = torch.empty(0, model.dim)
@@ -93,10 +106,19 @@ class TextScorer:
 
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
         """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""
-        keys = distinct(np.concatenate([self._key(triples, target) for target in targets]))
-        if np.isin(keys, self._keys).all():
+        self._prepare(np.concatenate([self._key(triples, target) for target in targets]), self.shared)
+
+    def _prepare(self, keys: np.ndarray, shared: bool = False) -> None:
+        """Encode the queries of these keys (n,), unless they are encoded."""
+        keys = distinct(keys)
+        is_new = not np.isin(keys, self._keys).all()
+        if shared:  # all encode if one must
+            is_new = bool(add_parts(torch.tensor([float(is_new)])))
+        if not is_new:
             return
-        self._keys, self._queries = keys, self._encode(keys)
+        relations_both_ways = 2 * self.text.num_relations
+        texts = self.text.queries(keys // relations_both_ways, keys % relations_both_ways)
+        self._keys, self._queries = keys, self.encode("query", texts, shared=shared)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -115,30 +137,26 @@ class TextScorer:
     def query_vectors(self, triples: Tensor, target: Target) -> Tensor:
         """Unit vectors (b, d) of the queries of triples (b, 3)."""
         keys = self._key(triples, target)
-        self.prepare(triples, (target,))
+        self._prepare(keys)
         rows = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
         return self._queries[rows]
 
-    def encode(self, role: Role, texts: Texts) -> Tensor:
+    def encode(self, role: Role, texts: Texts, *, shared: bool = False) -> Tensor:
         """Unit vectors (n, d) fp32 of texts."""
-        return encode_texts(self.model, role, texts, self.text.pad, self.tokens)
+        return encode_texts(self.model, role, texts, self.text.pad, self.tokens, shared=shared)
 
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
         """A key (n,) for each query: head queries are tail queries of inverse relations."""
         asked = triples.cpu() if target == "tail" else inverse_triples(triples.cpu(), self.text.num_relations)
         return query_keys(asked, 2 * self.text.num_relations, "tail").numpy()
 
-    def _encode(self, keys: np.ndarray) -> Tensor:
-        relations_both_ways = 2 * self.text.num_relations
-        texts = self.text.queries(keys // relations_both_ways, keys % relations_both_ways)
-        return self.encode("query", texts)
-
 
 def timed_scorer(model: BiEncoder, text: GraphText) -> tuple[TextScorer, float]:
-    """The scorer of a model, and how many entities per second it encoded after warming up."""
+    """The scorer of a model, which all processes make together, and how many entities per second they encoded after warming
+    up."""
     first_entities = text.entities(np.arange(min(512, text.num_entities)))
     float(encode_texts(model, "entity", first_entities, text.pad).sum())  # warms up
     began = time.perf_counter()
-    scorer = TextScorer(model, text)
+    scorer = TextScorer(model, text, shared=True)
     float(scorer.entities.sum())  # waits for the device
     return scorer, text.num_entities / (time.perf_counter() - began)

@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from pmd.core.bars import shows_bars
+from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError, nearest
 from pmd.core.files import new_folder
 from pmd.core.quiet import quiet
@@ -51,6 +52,7 @@ def measure_and_write(config: ShrinkConfig, draw: Callable[[Shrunk, Path], None]
     folders = text_folders(run)
     names = checked_stages(run, folders, config.stages, "stages")
     teacher = checked_stages(run, folders, [config.teacher] if config.teacher else None, "teacher")[0]
+    refuse_processes()
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
     in_run = run.folder / run.loadable[0]
     data = config.data or known_graph(in_run)

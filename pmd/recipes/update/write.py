@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from pmd.core.distributed import refuse_processes
 from pmd.core.files import read_object, write_folder, write_json, write_text
 from pmd.core.manifest import MANIFEST, write_manifest
 from pmd.core.quiet import quiet
@@ -56,6 +57,7 @@ def write_update(
 ) -> str:
     """Write the new folder, a run where the old one was in a run; what is said of it."""
     quiet()
+    refuse_processes()
     accelerator_for(TrainConfig(threads=config.threads))
     changes = Changes(GraphState.of_index(index), GraphState.of_graph(graph))
     update, run = Update(config, folder, data, graph, index, changes), run_of(folder)

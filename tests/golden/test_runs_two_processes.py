@@ -1,0 +1,54 @@
+"""Two processes train, validate, rank and evaluate as one does, in runs of every family: by the files that they write."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from . import runs
+
+KEPT = {**runs.STAGES, "text": ["teacher", "grade2", "grade1"]}
+
+
+@pytest.fixture(scope="module")
+def both(two_processes, folder, tmp_path_factory) -> list[Path]:
+    """Folders of runs by one process and by two."""
+    out = tmp_path_factory.mktemp("runs")
+    runs.write(folder, out / "one")
+    two_processes.call("tests.golden.runs:write", folder, out / "two")
+    return [out / "one", out / "two"]
+
+
+@pytest.fixture(params=KEPT)
+def pair(request, both) -> list[Path]:
+    return [next(runs.glob(f"{request.param}-*")) for runs in both]
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_weights_are_equal(pair):
+    for name in KEPT[pair[0].name.partition("-")[0]]:
+        one, two = (load_file(run / name / "model.safetensors") for run in pair)
+        for key, value in one.items():
+            # Where a gradient is nothing but rounding, Adam makes a step of it; elsewhere sums differ in their order alone.
+            apart = (two[key] - value).abs()
+            assert (apart > 1e-4).float().mean() < 0.01 or key.endswith("key.bias"), f"{name}: {key}"
+
+
+def test_logged_losses_are_equal(pair):
+    one, two = map(lines, pair)
+    assert [(line["stage"], line["step"]) for line in one] == [(line["stage"], line["step"]) for line in two]
+    for left, right in zip(one, two):
+        assert {key: value for key, value in left.items() if key != "seconds"} == pytest.approx(
+            {key: value for key, value in right.items() if key != "seconds"}, rel=1e-4, abs=1e-5
+        )
+
+
+def test_ranks_are_equal(pair):
+    for file in (pair[0] / "ranks").glob("*.safetensors"):
+        one, two = load_file(file), load_file(pair[1] / "ranks" / file.name)
+        assert one.keys() == two.keys() and one
+        assert all(value.equal(two[name]) for name, value in one.items()), file.name
