@@ -33,18 +33,19 @@ def test_weights_are_equal(pair):
     for name in KEPT[pair[0].name.partition("-")[0]]:
         one, two = (load_file(run / name / "model.safetensors") for run in pair)
         for key, value in one.items():
-            # Where a gradient is nothing but rounding, Adam makes a step of it; elsewhere sums differ in their order alone.
-            apart = (two[key] - value).abs()
-            assert (apart > 1e-4).float().mean() < 0.01 or key.endswith("key.bias"), f"{name}: {key}"
+            # Sums differ in their order alone. Adam makes a step of a gradient that is nothing but rounding: the keys' bias.
+            limit = 1e-4 if "encoder" in key else 1e-6
+            assert (two[key] - value).abs().max() < limit or key.endswith("key.bias"), f"{name}: {key}"
 
 
 def test_logged_losses_are_equal(pair):
     one, two = map(lines, pair)
     assert [(line["stage"], line["step"]) for line in one] == [(line["stage"], line["step"]) for line in two]
     for left, right in zip(one, two):
-        assert {key: value for key, value in left.items() if key != "seconds"} == pytest.approx(
-            {key: value for key, value in right.items() if key != "seconds"}, rel=1e-4, abs=1e-5
-        )
+        values = [
+            {key: value for key, value in line.items() if key not in ("seconds", "stage")} for line in (left, right)
+        ]
+        assert values[1] == pytest.approx(values[0], rel=1e-4, abs=1e-5)
 
 
 def test_ranks_are_equal(pair):
