@@ -64,12 +64,11 @@ def add_structure(config: ProgressiveConfig, run: Run) -> None:
     what is finished is not done again."""
     if STAGE in run.loadable:
         return
-    for folder in (run.folder / EMBEDDING).glob("*"):
-        with suppress(
-            OSError
-        ):  # it is not empty: only a process that was killed before it wrote settings left one that is
-            folder.rmdir()
-    begun = sorted((run.folder / EMBEDDING).glob("*/config.yaml"))
+    with together():  # before a process begins a run that others would find
+        for folder in (run.folder / EMBEDDING).glob("*") if run.main else ():
+            with suppress(OSError):  # not empty: only a process killed before it wrote settings left one that is
+                folder.rmdir()
+        begun = sorted((run.folder / EMBEDDING).glob("*/config.yaml"))
     embedding = train_kge(
         embedding_settings(config, run.folder / EMBEDDING), Run(begun[-1].parent, main=run.main) if begun else None
     )

@@ -28,11 +28,17 @@ STAGES = {
     "k_vs_all": {"complex": {"dim": 8}},
 }
 """Of the runs of embeddings, by name."""
-TEXT = ["progressive", "--structure=null", "--encoder.layers=2", "--encoder.hidden_size=16", "--encoder.heads=2"]
+TEXT = ["progressive", "--encoder.layers=2", "--encoder.hidden_size=16", "--encoder.heads=2"]
 TEXT += ["--encoder.intermediate_size=32", "--encoder.vocab_size=300", "--encoder.max_length=24", "--train.epochs=2"]
 TEXT += ["--distill.epochs=2", "--train.batch_size=15", "--train.lr=1e-3", "--encoder.dropout=0"]
 TEXT += ["--encoder.attention_dropout=0", "--contrastive.pre_batches=1", "--train.tokens_per_chunk=128"]
 """Masked features among them."""
+STRUCTURE = """
+model: {interaction: complex, dim: 4}
+loss: {name: one_vs_all}
+train: {epochs: 2, lr: 0.01, batch_size: 16}
+"""
+"""Settings of the embedding model that the last text model is fused with."""
 SHARED = ["--train.threads=1", "--train.log_every=1", "--evaluation.batch_size=5"]
 
 
@@ -42,6 +48,8 @@ def write(data: str, out: str) -> None:
     for name, more in MORE.items():
         stages = json.dumps([{"name": stage, **settings} for stage, settings in STAGES[name].items()])
         dispatch([*KGE, *more, *options, f"--name={name}", f"--stages={stages}"])
-    dispatch([*TEXT, *options, "--name=text", f"--data.cache={out}/cache-{rank()}"])
-    folders = [next(Path(out).glob(f"{run}-*")) / stage for run, stage in (("sampled", "med"), ("text", "grade1"))]
+    structure = Path(f"{out}-{rank()}.yaml")
+    structure.write_text(STRUCTURE)
+    dispatch([*TEXT, *options, f"--structure={structure}", "--name=text", f"--data.cache={out}/cache-{rank()}"])
+    folders = [next(Path(out).glob(f"{run}-*")) / stage for run, stage in (("sampled", "med"), ("text", "fused"))]
     dispatch(["evaluate", *map(str, folders), "--threads=1", "--keep_ranks=true", "--evaluation.split=valid"])
