@@ -39,6 +39,8 @@ loss: {name: one_vs_all}
 train: {epochs: 2, lr: 0.01, batch_size: 16}
 """
 """Settings of the embedding model that the last text model is fused with."""
+CHANGED = ["--evaluation.types=soft", "--evaluation.rerank_hops=1", "--evaluation.batch_size=3"]
+"""What changes scores before they are ranked."""
 SHARED = ["--train.threads=1", "--train.log_every=1", "--evaluation.batch_size=5"]
 
 
@@ -53,3 +55,4 @@ def write(data: str, out: str) -> None:
     dispatch([*TEXT, *options, f"--structure={structure}", "--name=text", f"--data.cache={out}/cache-{rank()}"])
     folders = [next(Path(out).glob(f"{run}-*")) / stage for run, stage in (("sampled", "med"), ("text", "fused"))]
     dispatch(["evaluate", *map(str, folders), "--threads=1", "--keep_ranks=true", "--evaluation.split=valid"])
+    dispatch(["evaluate", str(folders[1].parent / "grade1"), "--threads=1", "--keep_ranks=true", *CHANGED])

@@ -131,15 +131,13 @@ class SampledNegatives:
         half = len(positions) // 2
         # Every epoch has another order, and so other hashes. Python's hash of integers is the same in every process.
         generator = torch.Generator().manual_seed(hash((self.seed, *positions)) % 2**63)
+        own, heads = share_of(len(positions), process, processes), share_of(half, process, processes)
+        tails = slice(own.start - heads.start, own.stop - heads.stop)
         sides = []
-        # Counted from the other end, tails go to the processes that have fewer heads.
-        for target, part, number in zip(
-            TARGETS, (positions[:half], positions[half:]), (process, processes - 1 - process)
-        ):
+        for target, part, rows in zip(TARGETS, (positions[:half], positions[half:]), (heads, tails)):
             if len(part):
-                sides += self._sides(part, target, generator, share_of(len(part), number, processes))
-        rows = sum(len(side.triples) for side in sides)
-        return KgeBatch(sides, weight=rows * processes / len(positions))
+                sides += self._sides(part, target, generator, rows)
+        return KgeBatch(sides, weight=(own.stop - own.start) * processes / len(positions))
 
     def _sides(self, positions: list[int], target: Target, generator: torch.Generator, rows: slice) -> list[Side]:
         """Some rows of the side of these positions, in as many sides as the negatives that they share make of them."""

@@ -193,3 +193,46 @@ def test_a_batch_moves_with_everything_in_it(random_graph):
             assert other is None if one is None else (other.device.type, other.shape) == ("meta", one.shape)
     same = batch.to("cpu").sides[0]
     assert same.negatives.tolist() == [[3, 4]] and same.false.tolist() == [[True, False]]
+
+
+def rows_of(batch, target):
+    """Of a batch: the triples of a target, each with its negatives and which of them are false."""
+    rows = []
+    for side in batch.sides:
+        if side.target == target:
+            size = -(-len(side.triples) // len(side.negatives))
+            negatives = side.negatives.repeat_interleave(size, 0)[: len(side.triples)]
+            columns = [side.triples, negatives, torch.zeros_like(negatives) if side.false is None else side.false]
+            rows += torch.cat(columns, 1).tolist()
+    return rows
+
+
+@pytest.mark.parametrize("shared", [1, 2, 3, 4, 50])
+@pytest.mark.parametrize("filtered", [True, False])
+def test_shares_of_processes_are_the_batch(random_graph, shared, filtered):
+    graph = random_graph()
+    sizes = graph.num_entities, graph.num_relations
+    known = KnownAnswers(graph.train, *sizes) if filtered else None
+    sampler = SampledNegatives(graph.train, graph.num_entities, 5, shared, known)
+    for count in range(2, 28):
+        positions = torch.randperm(60)[:count].tolist()
+        whole = sampler(positions)
+        assert whole.weight == 1 and len(whole.sides) == 2
+        for processes in range(1, min(count, 6) + 1):
+            shares = [sampler.share(positions, process, processes) for process in range(processes)]
+            for target in TARGETS:
+                assert [row for share in shares for row in rows_of(share, target)] == rows_of(whole, target)
+            rows = [len(share.triples) for share in shares]
+            assert max(rows) - min(rows) <= 1 and min(rows) > 0
+            assert [share.weight for share in shares] == [number * processes / count for number in rows]
+
+
+@pytest.mark.parametrize("all_entities", [OneVsAll, KvsAll])
+def test_shares_of_processes_are_the_queries_of_all_entities(random_graph, all_entities):
+    graph = random_graph()
+    more = () if all_entities is OneVsAll else (graph.num_entities, graph.num_relations)
+    examples = all_entities(graph.train, *more)
+    shares = [examples.share([*range(7)], process, 2) for process in (0, 1)]
+    asked = [(side.target, *row) for batch in shares for side in batch.sides for row in side.triples.tolist()]
+    assert sorted(asked) == sorted((s.target, *row) for s in examples([*range(7)]).sides for row in s.triples.tolist())
+    assert [share.weight for share in shares] == [6 / 7, 8 / 7]

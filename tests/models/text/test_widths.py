@@ -183,9 +183,9 @@ def test_all_widths_are_ranked_from_one_encoding(monkeypatch):
 def test_ranking_widths_reads_every_text_once(targets, monkeypatch):
     graph, read = tiny_graph(), []
 
-    def counted(model, role, texts, *options):
+    def counted(model, role, texts, *options, **named):
         read.append((role, len(texts)))
-        return encode_texts(model, role, texts, *options)
+        return encode_texts(model, role, texts, *options, **named)
 
     monkeypatch.setattr(module, "encode_texts", counted)
     scorer = TextScorer(croppable(), tiny_text())
