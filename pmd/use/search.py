@@ -21,7 +21,7 @@ from pmd.settings.shared import Search
 LEADING = 32
 """Numbers of a vector that make the short list of a funnel."""
 SHORT_LIST = 1000
-CELLS_SEARCHED = 64
+CELLS_SEARCHED = 128
 """Of the cells of an IVF index, for a query."""
 TRAINED_ON = 40
 """Vectors for each cell that the cells are learned from."""

@@ -288,7 +288,9 @@ def _chosen(confidences: Tensor | None, positions: list[int]) -> Tensor | None:
 
 def _distinct(triples: Tensor, columns: list[int]) -> Tensor:
     """A triple for each distinct pair in two columns, with 0 as its third entry."""
-    pairs = torch.unique(triples[:, columns], dim=0)
-    distinct = torch.zeros(len(pairs), 3, dtype=torch.long)
-    distinct[:, columns] = pairs
+    first, second = triples[:, columns].long().T
+    size = int(second.max()) + 1 if len(second) else 1
+    keys = torch.unique(first * size + second)  # in the order of the pairs, which `unique` would compare one by one
+    distinct = torch.zeros(len(keys), 3, dtype=torch.long)
+    distinct[:, columns] = torch.stack([keys // size, keys % size], 1)
     return distinct
