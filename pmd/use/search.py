@@ -9,13 +9,16 @@ A short list is scored as the exact search does; what is not on it counts as no 
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from pmd.core.errors import PmdError, need_package
+from pmd.core.errors import PmdError, first_line, need_package
 from pmd.settings.shared import Search
 
 LEADING = 32
@@ -56,24 +59,48 @@ class Cells:
 
     searched = CELLS_SEARCHED
 
-    def __init__(self, vectors: np.ndarray, file: Path | None = None):
-        need_package("faiss", "search by faiss needs", "faiss")
+    def __init__(self, vectors: np.ndarray, file: Path):
+        need_package("faiss-cpu", "search by faiss needs", "faiss", module="faiss")
+        self.index = self._kept(file, len(vectors)) or self._built(vectors, file)
+
+    @staticmethod
+    def _kept(file: Path, count: int) -> Any:
+        """The index in a file; None if there is none, or one of another number of vectors."""
         import faiss
 
-        if file is not None and file.is_file():
-            self.index = faiss.read_index(str(file))
-            return
-        cells = max(1, min(len(vectors) // TRAINED_ON, int(2 * len(vectors) ** 0.5)))
-        quantizer = faiss.IndexFlatIP(vectors.shape[1])
-        self.index = faiss.IndexIVFScalarQuantizer(
-            quantizer, vectors.shape[1], cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        if not file.is_file():
+            return None
+        try:
+            index = faiss.read_index(str(file))
+        except RuntimeError as error:
+            raise PmdError(f"{file}: cannot be read ({first_line(error)}); remove it, and it is built anew") from None
+        return index if index.ntotal == count else None
+
+    @staticmethod
+    def _built(vectors: np.ndarray, file: Path) -> Any:
+        """The index of vectors (n, d), written to a file where that can be."""
+        import faiss
+
+        count, dim = vectors.shape
+        cells = max(1, min(count // TRAINED_ON, int(2 * count**0.5)))
+        kind, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        index = faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(dim), dim, cells, kind, metric)
+        print(
+            f"building an index of {cells:,} cells over {count:,} entities, once for this model and graph",
+            file=sys.stderr,
         )
-        sample = np.random.default_rng(0).choice(len(vectors), min(len(vectors), cells * TRAINED_ON), replace=False)
-        self.index.train(np.ascontiguousarray(vectors[np.sort(sample)], dtype=np.float32))
-        for start in range(0, len(vectors), BLOCK):
-            self.index.add(np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32))
-        if file is not None:
-            faiss.write_index(self.index, str(file))
+        sample = np.random.default_rng(0).choice(count, min(count, cells * TRAINED_ON), replace=False)
+        index.train(np.ascontiguousarray(vectors[np.sort(sample)], dtype=np.float32))
+        for start in range(0, count, BLOCK):
+            index.add(np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32))
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        try:
+            faiss.write_index(index, str(aside))
+            os.replace(aside, file)
+        except (OSError, RuntimeError) as error:
+            aside.unlink(missing_ok=True)
+            warnings.warn(f"{file}: cannot be kept ({first_line(error)}), which only takes time", stacklevel=2)
+        return index
 
     def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:
         self.index.nprobe = self.searched

@@ -43,9 +43,21 @@ def test_short_lists_hold_the_best(kind, half, tmp_path, monkeypatch):
     assert all(len(listed) <= 200 and len({*listed.tolist()}) == len(listed) for listed in rows)
     assert np.mean([len({*listed.tolist()} & {*row.tolist()}) for listed, row in zip(rows, best)]) > 9.8
     if kind == "faiss":
-        again = Cells(vectors[:0], tmp_path / "cells.faiss")  # from the file
+        again = Cells(np.broadcast_to(np.float32(0), vectors.shape), tmp_path / "cells.faiss")  # from the file
         assert all(np.array_equal(a, b) for a, b in zip(again.rows(queries, 200), rows))
     assert [sorted(listed.tolist()) for listed in Funnel(stored[:9]).rows(queries, 200)] == [[*range(9)]] * 20
+
+
+def test_an_index_of_other_vectors_is_built_anew_and_a_damaged_one_refused(tmp_path):
+    pytest.importorskip("faiss", reason="needs the extra `faiss`")
+    file, vectors = tmp_path / "cells.faiss", vectors_of(300)
+    Cells(vectors[:200], file)
+    assert Cells(vectors, file).index.ntotal == 300 and [path.name for path in tmp_path.iterdir()] == ["cells.faiss"]
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(PmdError, match=r"cells.faiss: cannot be read .*; remove it, and it is built anew"):
+        Cells(vectors, file)
+    with pytest.warns(UserWarning, match="cannot be kept .*, which only takes time"):
+        assert Cells(vectors, tmp_path / "none" / "cells.faiss").index.ntotal == 300
 
 
 def test_a_funnel_begins_with_a_trained_width():
