@@ -116,6 +116,21 @@ class Strings(Sequence[str]):
         return pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(offsets), pa.py_buffer(self.rows.flat))
 
 
+class GrowingStrings:
+    """Texts that are added block by block, in one array that grows: at no time are all of them there twice."""
+
+    def __init__(self) -> None:
+        self.flat, self.lengths = bytearray(), [np.zeros(0, dtype=np.int64)]
+
+    def add(self, texts: Sequence[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self.flat += b"".join(encoded)
+        self.lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
+
+    def whole(self) -> Strings:
+        return Strings(Ragged.from_lengths(np.frombuffer(self.flat, np.uint8), np.concatenate(self.lengths)))
+
+
 class Composed(Sequence[str]):
     """Texts that are made of other columns when they are read.
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pmd.data.graphs.files.triples import Positions
-from pmd.data.graphs.files.tsv import blocks_of_lines, joined
-from pmd.data.texts.strings import Strings
+from pmd.data.graphs.files.tsv import blocks_of_lines
+from pmd.data.texts.strings import GrowingStrings, Strings
 
 ROWS = 100_000
 """Lines that become arrays at a time."""
@@ -40,12 +40,12 @@ class TextTable:
         """The table of a file; None if an id is there twice."""
         import pyarrow.compute as pc
 
-        parts: tuple[list[Strings], ...] = ([], [], [])
+        growing = [GrowingStrings() for _ in range(3)]
         rows: list[tuple[str, str, str]] = []
 
         def flush() -> None:
-            for part, column in zip(parts, zip(*rows) if rows else ()):
-                part.append(Strings.of(column))
+            for grown, column in zip(growing, zip(*rows)):
+                grown.add(column)
             rows.clear()
 
         for key, (first, *others) in text_rows(path):
@@ -53,7 +53,7 @@ class TextTable:
             if len(rows) == ROWS:
                 flush()
         flush()
-        table = cls(*map(joined, parts))
+        table = cls(*(grown.whole() for grown in growing))
         return table if pc.count_distinct(table.ids.arrow()).as_py() == len(table.ids) else None
 
     def of(self, ids: Strings) -> tuple[Strings, Strings]:

@@ -19,8 +19,7 @@ from typing import IO
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.data.texts.ragged import Ragged
-from pmd.data.texts.strings import Strings
+from pmd.data.texts.strings import GrowingStrings, Strings
 
 SPELLINGS = {
     "head": (
@@ -152,12 +151,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
     """The columns of a file; row i is line i + 1. PmdError for a line with fewer or more columns."""
-    parts: list[list[Strings]] = [[] for _ in names]
+    growing = [GrowingStrings() for _ in names]
     columns: list[list[str]] = []
     lines_before = 0
     for lines in blocks_of_lines(path):
-        for part, column in zip(parts, columns):
-            part.append(Strings.of(column))
+        for grown, column in zip(growing, columns):
+            grown.add(column)
         for index, line in enumerate(lines, lines_before):
             if line.count("\t") != len(names) - 1:
                 raise PmdError(f"{at(path, index)}: {_wrong_columns(line, names)}")
@@ -165,21 +164,11 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
         values = "\t".join(lines).split("\t")
         columns = [values[column :: len(names)] for column in range(len(names))]
         lines_before += len(lines)
-    if not parts[0]:
+    if len(columns[0]) == lines_before:
         return columns
-    return [joined([*part, Strings.of(column)]) for part, column in zip(parts, columns)]
-
-
-def joined(parts: list[Strings]) -> Strings:
-    """The texts of several, which are given up one by one: there is no time at which all are there twice."""
-    lengths = [part.rows.lengths for part in parts] or [np.zeros(0, dtype=np.int64)]
-    rows = Ragged.from_lengths(np.empty(sum(int(n.sum()) for n in lengths), dtype=np.uint8), np.concatenate(lengths))
-    start = len(rows.flat)
-    while parts:
-        flat = parts.pop().rows.flat
-        start -= len(flat)
-        rows.flat[start : start + len(flat)] = flat
-    return Strings(rows)
+    for grown, column in zip(growing, columns):
+        grown.add(column)
+    return [grown.whole() for grown in growing]
 
 
 def _wrong_columns(line: str, names: Sequence[str]) -> str:
