@@ -44,20 +44,21 @@ class EarlierTexts:
         """For each entity of a newer state the row (num_entities,) here that has its very tokens; −1 where none has."""
         if _form(text.frame, text.pad, text.max_length) != self.form:  # of a version that read texts in another way
             return np.full(text.num_entities, -1)
-        rows = {tokens: row for row, tokens in enumerate(_as_bytes(self.tokens, len(self.tokens)))}
-        return np.array([rows.get(tokens, -1) for tokens in _as_bytes(text.rows, text.num_entities)], dtype=np.int64)
+        rows = {tokens: row for row, tokens in enumerate(_as_bytes(self.tokens))}
+        newer = text.rows.take(np.arange(text.num_entities))
+        return np.array([rows.get(tokens, -1) for tokens in _as_bytes(newer)], dtype=np.int64)
 
     def are_new(self, tokens: Ragged) -> np.ndarray:
         """Which texts (n,), given as the tokens of a newer index, are not among these."""
-        known = {*_as_bytes(self.tokens, len(self.tokens))}
-        return np.array([row not in known for row in _as_bytes(tokens, len(tokens))])
+        known = {*_as_bytes(self.tokens)}
+        return np.array([row not in known for row in _as_bytes(tokens)])
 
 
 def _form(frame: Frame, pad: int, max_length: int) -> str:
     return json.dumps([asdict(frame), pad, max_length])
 
 
-def _as_bytes(rows: Ragged, count: int) -> list[bytes]:
-    """The first rows, each as bytes."""
-    whole, bounds = rows.flat.astype("<i4").tobytes(), (4 * rows.offsets[: count + 1]).tolist()
+def _as_bytes(rows: Ragged) -> list[bytes]:
+    """Each row as bytes."""
+    whole, bounds = rows.flat.astype("<i4").tobytes(), (4 * rows.offsets).tolist()
     return [whole[begin:end] for begin, end in itertools.pairwise(bounds)]

@@ -86,10 +86,7 @@ def main(
         }
     reading = len(keys) * cost["query"] + len(rows) * cost["entity"]
     note(f"reading {len(keys):,} queries and {len(rows):,} entities once: {reading:.0f} s")
-    part.examples, part.head_rows, part.answer_rows = (
-        array[np.concatenate([np.concatenate(batches), np.concatenate(batches) + part.num_triples])]
-        for array in (part.examples, part.head_rows, part.answer_rows)
-    )
+    part = TripleCollator(graph.train[np.concatenate([*batches])], text, 4096)
     steps, table = steps_per_epoch(len(graph.train), batch_size), []
     with tempfile.TemporaryDirectory() as folder, autocast():
         for name, (method, changes) in METHODS.items():

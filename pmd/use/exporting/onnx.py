@@ -178,5 +178,6 @@ class OnnxScorer(TextScorer):
 
     model: OnnxEncoders
 
-    def encode(self, role: Role, texts: Texts) -> Tensor:
+    def encode(self, role: Role, texts: Texts, *, shared: bool = False) -> Tensor:
+        """Unit vectors (n, d) fp32 of texts; every process encodes them all."""
         return torch.from_numpy(self.model.encode(role, texts, self.text.pad, self.tokens))
