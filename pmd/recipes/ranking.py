@@ -27,6 +27,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.core.types import TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.negatives import KvsAll
 from pmd.data.graphs.sources import load_graph
 from pmd.evaluation.metrics import RankingMetrics, Ranks
 from pmd.evaluation.ranking import rank, ranks
@@ -69,6 +70,21 @@ class RankingRun(FamilyRun):
         by_width = measure_widths(scorer, graph, config, "valid", triples=triples)
         values = {f"valid_{width}": metrics.mrr for width, metrics in by_width.items()}
         return {"valid": statistics.fmean(values.values()), **values}
+
+    def described(self, examples: Any, positions: Sequence[int]) -> list[str]:
+        graph = self.data
+        ids = (graph.entity_ids, graph.relation_ids, graph.entity_ids)
+        if isinstance(examples, KvsAll):
+            triples, missing = torch.cat([examples.queries["head"], examples.queries["tail"]]), (0, 2)
+            hidden = [missing[position >= len(examples.queries["head"])] for position in positions]
+        else:  # perhaps in both directions, one after the other
+            triples, hidden = graph.train, [None] * len(positions)
+        rows = triples[[position % len(triples) for position in positions]].tolist()
+        parts = (
+            ["?" if column == gap else ids[column][number] for column, number in enumerate(row)]
+            for row, gap in zip(rows, hidden)
+        )
+        return [f"({', '.join(row)})" for row in parts]
 
     def summary(self, result: StageResult) -> str:
         metrics = result.metrics[self.config.evaluation.splits[0]]

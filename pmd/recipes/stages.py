@@ -139,7 +139,12 @@ class FamilyRun(ABC):
             monitor=monitor,
             validate=validate,
             order=order,
+            describe=lambda positions: self.described(collate, positions),
         )
+
+    def described(self, examples: Any, positions: Sequence[int]) -> list[str]:
+        """Training examples at positions in words; `examples` turns them into batches."""
+        return [f"example {position}" for position in positions]
 
     def rewind(self, stage: str, lines: int) -> None:
         """Remove the lines that a killed process logged after its last save, and tell the user of one that saved nothing."""

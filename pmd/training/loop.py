@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from pmd.core.distributed import means_over_processes, together
 from pmd.core.errors import PmdError, first_line
+from pmd.core.files import write_text
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
 from pmd.training.bar import Bar
@@ -31,6 +32,9 @@ from pmd.training.checkpoint import Checkpoint
 from pmd.training.gradients import gradient_norms
 from pmd.training.optim import optimizer_for, schedule_for
 from pmd.training.stopping import Interrupted, Stop
+
+SHOWN = 3
+"""Examples of a batch that a message names."""
 
 
 @dataclass
@@ -62,6 +66,7 @@ def fit(
     monitor: Callable[[], dict[str, float]] = dict,
     validate: Callable[[], dict[str, float]] | None = None,
     order: Order | None = None,
+    describe: Callable[[Sequence[int]], list[str]] = lambda positions: list(map(str, positions)),
 ) -> Progress:
     """Train an objective in place.
 
@@ -77,15 +82,16 @@ def fit(
         monitor: further values to log, such as the temperature.
         validate: called every `valid_every` epochs, for values to log. The weights with the greatest `valid` are kept.
         order: of the examples; by default a random one.
+        describe: names the examples at positions, for what is said of a batch whose loss is not finite.
 
     Returns:
         How far training came; `means` holds the last running means of the loss terms.
 
     Raises:
         Interrupted: on Ctrl-C, once the state is saved.
-        PmdError: if a loss term is not finite.
+        PmdError: if a loss term is not finite, with the step and the examples of its batch; nothing of it is saved.
     """
-    training = _Training(objective, num_examples, settings, accelerator, checkpoint, seed, label, log)
+    training = _Training(objective, num_examples, settings, accelerator, checkpoint, seed, label, log, describe)
     training.resume(rewind)
     with training.bar, Stop() as stop:
         while not training.done:
@@ -94,6 +100,7 @@ def fit(
                 if training.logs(training.progress.step):
                     training.note(terms, norms, monitor)
                 training.save_when_due(stop)
+            training.check_finite()
             training.end_epoch()
             if validate is not None and training.validates_this_epoch:
                 training.keep_best(validate())
@@ -114,7 +121,12 @@ class _Training:
         seed: int,
         label: str,
         log: Callable[..., None],
+        describe: Callable[[Sequence[int]], list[str]],
     ):
+        self.describe = describe
+        self.unchecked: list[tuple[int, list[int], dict[str, Tensor]]] = []
+        """Steps since the last check: numbers, positions of their examples, and loss terms. To look at each at once would
+        let a GPU wait."""
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
         self.label, self.log_line = label, log
         smallest = num_examples // steps_per_epoch(num_examples, settings.batch_size)
@@ -192,6 +204,7 @@ class _Training:
             epoch=self.progress.epoch,
             order=order,
         )
+        self.positions = positions
         processes = self.accelerator.process_index, self.accelerator.num_processes
         # Iterating a DataLoader draws from the global generator, unless it has one of its own.
         return DataLoader(
@@ -216,20 +229,39 @@ class _Training:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+        values = {name: term.detach() for name, term in {**terms, "loss": loss}.items()}
+        self.unchecked.append((self.progress.step + 1, self.positions[self.progress.step_in_epoch], values))
         self.progress.step += 1
         self.progress.step_in_epoch += 1
         self.progress.seconds = time.monotonic() - self.started
         return {"loss": loss, **terms}, norms
 
+    def check_finite(self) -> None:
+        """PmdError at the first step since the last check with a loss term that is not finite; its examples are written down."""
+        steps, self.unchecked = self.unchecked, []
+        if not steps:
+            return
+        means = iter(means_over_processes([term for _, _, terms in steps for term in terms.values()]))
+        named = ((step, positions, name, next(means)) for step, positions, terms in steps for name in terms)
+        wrong = next((found for found in named if not math.isfinite(found[-1])), None)
+        if wrong is None:
+            return
+        step, positions, name, value = wrong
+        examples = self.describe(positions)
+        file = self.checkpoint.folder / "not_finite.txt"
+        if self.accelerator.is_main_process:
+            write_text(file, "".join(f"{example}\n" for example in examples))
+        raise PmdError(
+            f"{self.label}: loss term '{name}' became {value} at step {step}, on {', '.join(examples[:SHOWN])}"
+            f"{f' and {len(examples) - SHOWN} more (all in {file})' if len(examples) > SHOWN else ''}; lower train.lr"
+        )
+
     def note(self, terms: dict[str, Tensor], norms: dict[str, float], monitor: Callable[[], dict[str, float]]) -> None:
         """Log and show a step: running means of the terms over about the last ten logged steps, and, not shown, the norms
         of this step's gradients."""
+        self.check_finite()
         progress = self.progress
         for name, value in zip(terms, means_over_processes([*terms.values()])):
-            if not math.isfinite(value):
-                raise PmdError(
-                    f"{self.label}: loss term '{name}' became {value} at step {progress.step}; lower train.lr"
-                )
             progress.means[name] = 0.9 * progress.means[name] + 0.1 * value if name in progress.means else value
         values = {**progress.means, **monitor()}
         self.log(seconds=round(progress.seconds, 3), **values, **norms, lr=self.schedule.get_last_lr()[0])
@@ -258,6 +290,7 @@ class _Training:
         due = time.monotonic() - self.saved > 60 * self.settings.save_minutes
         number, saving = _largest(self.accelerator, stop.asked, due)
         if number or saving:
+            self.check_finite()
             self.save_state()
         if number:
             raise Interrupted(number)

@@ -343,3 +343,17 @@ def test_a_run_that_was_cut_before_its_ranking_remembers_its_training(folder, tm
     after = json.loads((run / "results.json").read_text())["rotate"]
     for key in ("train_seconds", "epochs", "best_epoch", "valid_mrr", "metrics"):
         assert after[key] == before[key], key
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [("softmax", r"\(e\d\d, r_\w+, e\d\d\)"), ("k_vs_all", r"\((\?, r_\w+, e\d\d|e\d\d, r_\w+, \?)\)")],
+)
+def test_a_loss_that_is_not_finite_names_the_triples_of_its_batch(loss, named, folder, tmp_path):
+    options = [f"--loss.name={loss}", "--train.lr=1e38", "--train.schedule=constant", "--model.interaction=complex"]
+    with pytest.raises(
+        PmdError, match=rf"^complex: loss term 'hard' became (nan|-?inf) at step \d+, on {named}, "
+    ) as caught:
+        train(folder, tmp_path, "nan", *options)
+    (file,) = tmp_path.glob("nan-*/checkpoint/complex/not_finite.txt")
+    assert f"(all in {file})" in str(caught.value) and len(file.read_text().splitlines()) > 8

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -180,10 +181,30 @@ def test_fewer_examples_than_processes_are_refused(tmp_path, monkeypatch):
         train(tmp_path)
 
 
-def test_a_loss_that_is_not_finite_is_one_line(tmp_path):
-    with pytest.raises(PmdError, match=r"'loss'.*nan.*step 1.*train.lr") as caught:
-        train(tmp_path, collate=lambda positions: Batch(DATA[positions] * float("nan")))
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(("log_every", "saves"), [(1, 60), (100, 60), (100, 0)])
+def test_a_loss_that_is_not_finite_names_its_step_and_examples(log_every, saves, tmp_path):
+    seen = []
+
+    def collate(positions):
+        seen.append(positions)
+        return Batch(DATA[positions] * (float("nan") if len(seen) == 3 else 1))
+
+    with pytest.raises(PmdError) as caught:
+        train(
+            tmp_path,
+            collate=collate,
+            label="teacher",
+            settings=settings(log_every=log_every, save_minutes=saves),
+            describe=lambda positions: [f"example {position}" for position in positions],
+        )
+    file = tmp_path / "checkpoint" / "not_finite.txt"
+    named = [f"example {position}" for position in seen[2]]
+    assert str(caught.value) == (
+        f"teacher: loss term 'error' became nan at step 3, on {', '.join(named[:3])} and 5 more (all in {file}); lower train.lr"
+    )
+    assert file.read_text().splitlines() == named
+    state = tmp_path / "checkpoint" / "state" / "training.json"
+    assert saves or json.loads(state.read_text())["progress"]["step"] == 2  # nothing of the third step is saved
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path):
