@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pmd.cli.command import Command, Group
 from pmd.cli.errors import FLAGS
+from pmd.cli.launch import LaunchCommand
 from pmd.cli.stages import StagesCommand
 from pmd.cli.tuning import TuneCommand
 from pmd.settings.stages.glue import check_glue
@@ -53,6 +54,15 @@ COMMANDS = Group(
             key="task",
             default="glue/bert_base",
             check=check_glue,
+        ),
+        "launch": LaunchCommand(
+            text="run progressive, train or glue in several processes on this machine",
+            config="pmd.cli.launch:LaunchConfig",
+            function="pmd.cli.launch:launch",
+            examples=("pmd launch 2 progressive", "pmd launch --max_restarts 3 2 train"),
+            positional=("processes", "command"),
+            measures_load=False,
+            started=("progressive", "train", "glue"),
         ),
         "tune": TuneCommand(
             text="try settings of embedding or text models, and keep the best by validation",

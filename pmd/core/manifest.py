@@ -40,9 +40,10 @@ def write_model(folder: Path, fill: Callable[[Path], None]) -> None:
     write_folder(folder, fill_and_note)
 
 
-def check_manifest(folder: Path, *, checksums: bool = False) -> None:
-    """PmdError if a file that the manifest of a folder names is missing or of another size, or has another checksum."""
-    remedy = f"copy or download it anew, or remove {folder / MANIFEST} if you changed it"
+def check_manifest(folder: Path, *, checksums: bool = False, remedy: str | None = None) -> None:
+    """PmdError if a file that the manifest of a folder names is missing or of another size, or has another checksum; it ends
+    with the `remedy`."""
+    remedy = remedy or f"copy or download it anew, or remove {folder / MANIFEST} if you changed it"
     for name, noted in read_object(folder / MANIFEST, "remove it, or restore the folder").items():
         path = folder / name
         if not isinstance(noted, dict) or not noted.keys() >= {"size", "sha256"}:

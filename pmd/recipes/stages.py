@@ -24,7 +24,7 @@ from pmd.core.cores import Watch, cores_at_start
 from pmd.core.devices import device_name
 from pmd.core.distributed import together
 from pmd.core.errors import PmdError
-from pmd.core.files import folder_name, tidy, write_json, write_text
+from pmd.core.files import folder_name, write_json, write_text
 from pmd.core.launch import launch
 from pmd.core.quiet import quiet
 from pmd.core.results import StageResult
@@ -34,7 +34,7 @@ from pmd.data.graphs.sources import registered_names
 from pmd.evaluation.tables import ranking_tables
 from pmd.models.families import training_of
 from pmd.recipes.banner import Banner, say
-from pmd.settings.med import as_begun
+from pmd.recipes.resuming import ready_to_resume, stages_as_begun, tidy_run
 from pmd.settings.shared import OWN
 from pmd.training.batching import Order
 from pmd.training.device import accelerator_for, precision_of, watch_for
@@ -218,18 +218,6 @@ def run_stages(
     return family_run.run
 
 
-def stages_as_begun(stages: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """The stages of a run that goes on, by name: what its file of settings does not say is as it was when it began."""
-    stored = run.settings
-    own = {stage["name"]: stage.get("med") for stage in stored.get("stages") or ()}
-
-    def as_it_was(name: str, stage: Any) -> Any:
-        croppable = getattr(stage, "med", None) is not None
-        return replace(stage, med=as_begun(stage.med, own.get(name) or stored.get("med") or {})) if croppable else stage
-
-    return {name: as_it_was(name, stage) for name, stage in stages.items()}
-
-
 def run_stage(family_run: FamilyRun, stage: Any, seed: int) -> None:
     """Train one model, save it, measure it, and note the result."""
     run, folder = family_run.run, family_run.run.folder / stage.name
@@ -266,26 +254,6 @@ def place_of(path: str) -> str | None:
     return str(place.resolve()) if place.exists() and path not in registered_names() else None
 
 
-def ready_to_resume(family_run: FamilyRun, run: Run) -> list[str]:
-    """The stages of a run that need not be trained again.
-
-    Raises:
-        PmdError: if the rest of a stage would be trained with other random numbers, or if results.json is broken.
-    """
-    noted, accelerator = run.environment, family_run.accelerator
-    before = noted.get("processes"), str(noted.get("device")).partition(":")[0]
-    now = accelerator.num_processes, accelerator.device.type
-    begun = next(run.folder.glob("checkpoint/*/state"), None)
-    if noted and before != now:
-        changed = f"'{run.folder}' was trained by {before[0]} process(es) on {before[1]}, not by {now[0]} on {now[1]}"
-        if begun:
-            raise PmdError(f"{changed}; start as many there, or remove '{begun.parent}' to train that stage anew")
-        say(family_run.accelerator, f"{changed}: the remaining stages get other random numbers")
-    for name in run.results.keys() - set(run.loadable):
-        say(family_run.accelerator, f"{name} is finished, but its model is not in '{run.folder}': it is trained anew")
-    return run.loadable
-
-
 def open_run(family_run: FamilyRun, run: Run | None) -> Run:
     """The run folder to resume, or a new one."""
     config, accelerator = family_run.config, family_run.accelerator
@@ -296,13 +264,6 @@ def open_run(family_run: FamilyRun, run: Run | None) -> Run:
     run.main = accelerator.is_main_process
     run.refuse_other_data(family_run.data.checksum(), family_run.older_checksum)
     return run
-
-
-def tidy_run(family_run: FamilyRun) -> None:
-    """Remove what a killed process left in the run folder. An index may be written by a program that answers meanwhile."""
-    if family_run.run.main:
-        tidy(family_run.run.folder, without=("checkpoint", "index", "tracking"))
-    family_run.accelerator.wait_for_everyone()
 
 
 def trackers_of(family_run: FamilyRun) -> Trackers:

@@ -104,6 +104,7 @@ def start(arguments: Sequence[str], folder: Path, aim: Aim | None = None, *, hoo
         status = stop.code or 0
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 

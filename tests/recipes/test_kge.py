@@ -357,3 +357,30 @@ def test_a_loss_that_is_not_finite_names_the_triples_of_its_batch(loss, named, f
         train(folder, tmp_path, "nan", *options)
     (file,) = tmp_path.glob("nan-*/checkpoint/complex/not_finite.txt")
     assert f"(all in {file})" in str(caught.value) and len(file.read_text().splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    ("file", "pending", "message"),
+    [
+        ("config.json", False, "is missing"),
+        ("entities.tsv", False, "is missing"),
+        ("training.json", True, "is missing"),
+        ("model.safetensors", True, "has another checksum"),
+    ],
+)
+def test_a_stage_that_lost_a_file_is_named_with_the_remedy(file, pending, message, run, tmp_path, capsys):
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    if pending:
+        shutil.rmtree(copied / "taught-4")
+    path = copied / "teacher" / file
+    if message == "is missing":
+        path.unlink()
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(PmdError) as caught:
+        train_command([f"--resume={copied}"])
+    said = str(caught.value)
+    assert said.startswith(f"{path}: {message}") and "trained anew" not in capsys.readouterr().err
+    assert said.endswith(f"; restore it, or remove '{copied}/teacher' to train teacher anew")
