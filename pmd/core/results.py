@@ -90,6 +90,9 @@ class StageResult(Record):
     valid_mrr: float | None
     rank_seconds: dict[str, float] | None
 
+    # Fused models: the comparison of the rules for weights, as a table.
+    rules: dict[str, Any] | None
+
     # BERTs: `examples` and `majority` (the metrics of the most frequent class) are by validation split.
     task: str | None
     order: str | None

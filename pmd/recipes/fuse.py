@@ -121,7 +121,8 @@ def fuse_stage(name: str, weighed: Weighed, config: FuseConfig, run: Run) -> Non
     if name == STAGE and run.main:
         save(run.folder / STAGE, *weighed.parts.folders.values(), weighed.structure, weighed.facts)
     result = result_of(name, weighed.scorers[name], weighed.parts, config, run)
-    run.add_result(name, {**vars(result), "train_seconds": weighed.seconds} if name == STAGE else result)
+    of_both = {"train_seconds": weighed.seconds, "rules": weighed.rules.stored()}
+    run.add_result(name, {**vars(result), **of_both} if name == STAGE else result)
 
 
 def write_table(run: Run, weighed: Weighed, config: FuseConfig) -> None:
@@ -129,6 +130,13 @@ def write_table(run: Run, weighed: Weighed, config: FuseConfig) -> None:
     tables = ranking_tables(run.results, config.evaluation.splits)
     texts = [f"{weighed.parts.graph.name}, {split} split\n\n{table}\n" for split, table in tables.items()]
     write_text(run.folder / "table.md", "\n".join([*texts, weighed.rules.markdown() + "\n"]))
+
+
+def add_rules(run: Run) -> None:
+    """Put the comparison of the rules below the tables of a run, which have been written anew."""
+    rules, file = run.results[STAGE].rules, run.folder / "table.md"
+    if rules is not None:
+        write_text(file, f"{file.read_text(encoding='utf-8')}\n{Table.restored(**rules).markdown()}\n")
 
 
 def last_of_family(family: str, model: str, stage: str | None) -> Path:

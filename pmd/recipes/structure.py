@@ -21,7 +21,7 @@ from pmd.models.families import family_of, stored_settings
 from pmd.models.kge.as_products import product_tables
 from pmd.models.kge.folder import load_for
 from pmd.models.kge.model import KgeModel
-from pmd.recipes.fuse import PART, STAGE, fuse_stage, load_parts, weigh, write_table
+from pmd.recipes.fuse import PART, STAGE, add_rules, fuse_stage, load_parts, weigh, write_table
 from pmd.recipes.kge import train_kge
 from pmd.settings.fuse import FuseConfig
 from pmd.settings.kge import KgeConfig
@@ -63,6 +63,8 @@ def add_structure(config: ProgressiveConfig, run: Run) -> None:
     """Train the embedding model of `structure`, fuse it with the last grade, and add both to a run's results and tables;
     what is finished is not done again."""
     if STAGE in run.loadable:
+        if run.main:
+            add_rules(run)
         return
     with together():  # before a process begins a run that others would find
         for folder in (run.folder / EMBEDDING).glob("*") if run.main else ():

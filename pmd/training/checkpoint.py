@@ -60,7 +60,12 @@ class Checkpoint:
             PmdError: if the disk is full; the last state is still there.
         """
         with room_for(self.folder, needed):
-            self._save(training)
+            try:
+                self._save(training)
+            except Exception:
+                if self.accelerator.is_main_process:  # what is half written would only take the room that is wanted
+                    shutil.rmtree(self.folder / "state.new", ignore_errors=True)
+                raise
 
     def _save(self, training: dict[str, Any]) -> None:
         accelerator, current = self.accelerator, self.state

@@ -182,7 +182,8 @@ def timeless(value: Any) -> Any:
         return [timeless(part) for part in value]
     if not isinstance(value, dict):
         return value
-    return {key: timeless(part) for key, part in value.items() if key not in (*TIMES, "training.json")}
+    kept = {key: part for key, part in value.items() if key not in TIMES and Path(key).name != "training.json"}
+    return {key: timeless(part) for key, part in kept.items()}
 
 
 def files(folder: Path) -> dict[str, bytes]:

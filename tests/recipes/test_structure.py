@@ -57,8 +57,9 @@ def test_a_run_has_its_structure_and_goes_on(folder, tmp_path, capsys):
         PmdError, match="exports to onnx, not to sentence-transformers; of its run, these do: teacher, grade1"
     ):
         pmd.export(run.folder, "sentence-transformers", tmp_path / "out")
-    before = run.stored
+    before, table = run.stored, (run.folder / "table.md").read_text()
     COMMANDS["progressive"]([f"--resume={run.folder}"])
+    assert (run.folder / "table.md").read_text() == table and "| relation: one for each" in table
     assert run.stored == before and "all stages were finished before" in capsys.readouterr().err
 
 
