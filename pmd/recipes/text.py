@@ -35,7 +35,7 @@ from pmd.models.text.folder import TextModel, load_model, save
 from pmd.models.text.scorer import TextScorer, timed_scorer
 from pmd.models.text.start import depth_of, start, trained_settings
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
-from pmd.models.text.teachers import described_teacher, load_teacher, reads_alike, teacher_depth
+from pmd.models.text.teachers import check_vocabulary, described_teacher, load_teacher, reads_alike, teacher_depth
 from pmd.recipes.ranking import RankingRun, load_data, ranking_options, types_used, write_ranks
 from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
@@ -162,16 +162,13 @@ class TextRun(RankingRun):
 
     def banner(self) -> Banner:
         config, origin = self.config, self.origin.model
+        fused = f"{config.structure}, trained last and fused with the last grade"
         widths = f", trained at {', '.join(map(str, config.encoder.widths))}" if config.encoder.widths else ""
         lines = {
             "graph": self.graph_line,
             "encoder": f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
             "negatives": f"{self.negatives} per query, false ones masked",
-            **(
-                {"structure": f"{config.structure}, trained last and fused with the last grade"}
-                if config.structure
-                else {}
-            ),
+            **({"structure": fused} if config.structure else {}),
             **self.describe_other(),
         }
         rows = [
@@ -287,7 +284,11 @@ class TextRun(RankingRun):
         """The model that teaches a stage, or what a program gave in its place."""
         if stage.teacher == OWN:
             return ScorerTeacher(self.own_teacher)
-        return None if stage.teacher == "none" else load_model(self.run.folder / stage.teacher).model
+        if stage.teacher == "none":
+            return None
+        teacher = load_model(self.run.folder / stage.teacher)
+        check_vocabulary(self.run.folder / stage.teacher, teacher, self.reader(self.stages[stage.teacher]))
+        return teacher.model
 
     def save(self, folder: Path, model: TextModel, training: Mapping[str, Any]) -> None:
         save(folder, model, self.data)

@@ -19,9 +19,12 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.data.graphs.walks import walk_order
 from pmd.distill.teacher_vectors import VectorFile
+from pmd.models.text.start import train_wordpiece
 from pmd.recipes import stages
 
 from ..says import says
+from ..tiny import tiny_graph
+from ..tiny_glue import write_bert
 
 evaluate_command = COMMANDS["evaluate"]
 progressive_command = COMMANDS["progressive"]
@@ -121,6 +124,20 @@ def test_a_plain_encoder_is_no_trained_model(tmp_path):
     with pytest.raises(PmdError, match=r"BERT.*triples") as caught:
         pmd.load_scorer(tmp_path, None)
     assert "\n" not in str(caught.value)
+
+
+def test_another_vocabulary_than_the_teachers_is_refused(folder, tmp_path):
+    """Of an encoder's folder that has changed since the run began."""
+    encoder = write_bert(tmp_path / "bert")
+    options = [f"--encoder.name={encoder}", "--encoder.max_length=24", "--train.epochs=1", "--distill.epochs=1"]
+    options += ['--stages=[{"name": "teacher"}, {"name": "grade1", "layers": 1}]', "--train.batch_size=16"]
+    shared = [f"--runs={tmp_path}/runs", f"--data.path={folder}", f"--data.cache={tmp_path}/cache", "--structure=null"]
+    progressive_command([*options, *shared, "--train.threads=1"])
+    (run,) = (tmp_path / "runs").iterdir()
+    shutil.rmtree(run / "grade1")
+    train_wordpiece(tiny_graph(), 100).save_pretrained(encoder)
+    with pytest.raises(PmdError, match=rf"^'{run}/teacher' has another vocabulary than the encoder"):
+        progressive_command([f"--resume={run}"])
 
 
 def test_a_grade_loads_again_and_ranks_the_same(run, capsys):

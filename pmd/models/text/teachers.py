@@ -187,6 +187,15 @@ def reads_alike(teacher: TextModel, student: TextModel) -> str | None:
     return None
 
 
+def check_vocabulary(folder: Path, teacher: TextModel, reader: TextModel) -> None:
+    """PmdError if a stage was trained with another vocabulary than that of the encoder that the run reads with now."""
+    if teacher.tokenizer.get_vocab() != reader.tokenizer.get_vocab():
+        raise PmdError(
+            f"'{folder}' has another vocabulary than the encoder that the run began with has now; restore that, or start"
+            " a new run"
+        )
+
+
 def _cannot_load(teacher: TeacherConfig, error: Exception) -> PmdError:
     return PmdError(
         f"teacher.model: cannot load '{teacher.model}' ({first_line(error)}); give a Hub id, a folder, or "
