@@ -9,6 +9,13 @@ once for relations:
 
 Thresholds are those of the highest accuracy on validation triples against hard negatives, or against the data set's own false
 triples where it has some: one for each relation with at least `ENOUGH` true ones, and one of all triples for the others.
+
+How sure a verdict is follows from the distance: a triple is true with the confidence
+
+    sigmoid(slope · (value − threshold))
+
+which is ½ at the threshold; the slope makes the labels of the same triples most likely, true and false ones in equal weight. So a triple
+holds if its confidence is at least ½. It is not the probability of an answer (`pmd.trust.odds`), for which all entities compete.
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ import numpy as np
 
 from pmd.evaluation.classification import area_under_curve, best_threshold
 from pmd.trust.hard_negatives import hard_negatives
+from pmd.trust.odds import probability
 from pmd.trust.relations import relation_measure
 from pmd.trust.sides import COLUMNS, MEASURES, Asked, Sides, measured, scored_queries, sides_of
 
@@ -30,6 +38,8 @@ AT_MOST = 300
 """True validation triples that are judged to choose by; more are drawn from."""
 TEMPERATURES = 2.0 ** np.arange(-4, 8, 0.5)
 """Inverse temperatures that are tried, for scores with a standard deviation of 1."""
+SLOPES = 2.0 ** np.arange(-4, 7, 0.25)
+"""Slopes of the confidence that are tried, for values with a standard deviation of 1."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Judge:
         threshold: triples whose value is not below it hold.
         thresholds: by position, those of relations of their own.
         learned_from: how many true and false triples.
+        slope: of the confidence.
     """
 
     inverse_temperature: float
@@ -50,6 +61,7 @@ class Judge:
     threshold: float
     thresholds: Mapping[int, float]
     learned_from: tuple[int, int]
+    slope: float
 
     def sides(self, model: Asked, triples: np.ndarray) -> Sides:
         """Both sides of triples (n, 3)."""
@@ -63,6 +75,10 @@ class Judge:
         """The thresholds (n,) of relations (n,)."""
         return np.array([self.thresholds.get(relation, self.threshold) for relation in relations.tolist()])
 
+    def confidences(self, values: np.ndarray, relations: np.ndarray) -> np.ndarray:
+        """How likely triples (n,) are true, of true and false ones in equal number; at least ½ for those that hold."""
+        return probability(self.slope * (values - self.thresholds_of(relations)))
+
     @property
     def stored(self) -> dict[str, Any]:
         """For JSON."""
@@ -71,7 +87,7 @@ class Judge:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Judge:
-        """What was `stored`."""
+        """What was `stored`. TypeError if an earlier version did, which had no slope."""
         thresholds = {int(key): value for key, value in stored["thresholds"].items()}
         return cls(**{**stored, "thresholds": thresholds, "learned_from": tuple(stored["learned_from"])})
 
@@ -80,6 +96,8 @@ def learn(model: Asked, seed: int = 0) -> Judge | None:
     """Choose measures and thresholds on the validation triples of the model's index; None if it has none, or nothing that is
     false."""
     index = model.index
+    if index.num_entities < 2:
+        return None
     true = sampled(index.triples("valid"), AT_MOST, seed)
     false = false_triples(index, true, seed) if len(true) else true
     if not len(false):
@@ -96,8 +114,24 @@ def learn(model: Asked, seed: int = 0) -> Judge | None:
     own = {
         relation: best_threshold(labels[relations == relation], values[relations == relation]) for relation in enough
     }
+    threshold = best_threshold(labels, values)
+    margins = values - np.array([own.get(relation, threshold) for relation in relations.tolist()])
     sizes = len(true), len(false)
-    return Judge(beta, best, relation_measure(model, true, beta, seed), best_threshold(labels, values), own, sizes)
+    measure = relation_measure(model, true, beta, seed)
+    return Judge(beta, best, measure, threshold, own, sizes, confidence_slope(labels, margins))
+
+
+def confidence_slope(labels: np.ndarray, margins: np.ndarray) -> float:
+    """The slope under which labels (n,) are most likely by the margins (n,) of their triples, both labels in equal weight. As in
+    Platt's scaling one triple of each more has the other label, so that it is finite where no verdict is wrong."""
+    spread = float(margins.std()) or 1.0
+    logits = SLOPES * margins[:, None] / spread  # (n, slopes)
+    losses = np.zeros(len(SLOPES))
+    for label in (True, False):
+        of_label = logits[labels == label] * (1 if label else -1)
+        right = (len(of_label) + 1) / (len(of_label) + 2)
+        losses += (np.logaddexp(0, -of_label) * right + np.logaddexp(0, of_label) * (1 - right)).mean(0)
+    return float(SLOPES[losses.argmin()] / spread)
 
 
 def false_triples(index: Any, true: np.ndarray, seed: int) -> np.ndarray:

@@ -27,6 +27,7 @@ from pmd.settings.catalogue import FAMILIES, Family
 from pmd.trust.calibration import learn_calibration
 from pmd.trust.type_learning import chosen, learn_types
 from pmd.trust.validation import ValidationScores
+from pmd.trust.verdicts import learn as learn_verdicts
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import (
     COLUMNS,
@@ -168,8 +169,11 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
 
 def _add_learned(index: Index, model: Path) -> None:
     """Learn of a model, by the scores of its answers, what its index says beside them."""
-    facts, columns = learn_calibration(_answering(index, model))
-    _write(index.folder, {**load_file(index.folder / COLUMNS), **columns}, index.metadata | {"odds": facts})
+    answering = _answering(index, model)
+    facts, columns = learn_calibration(answering)
+    judge = learn_verdicts(answering)
+    learned = {"odds": facts, "judge": judge and judge.stored}
+    _write(index.folder, {**load_file(index.folder / COLUMNS), **columns}, index.metadata | learned)
 
 
 def _is_learned(column: str) -> bool:

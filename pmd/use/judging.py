@@ -1,10 +1,12 @@
 """Questions about whole triples: does (h, r, t) hold, and which relations join two entities, in either direction?
 
-What validation chose for them (`pmd.trust.verdicts`) is learned once for a model and kept in index.json, under `judge`.
+What validation chose for them (`pmd.trust.verdicts`) is learned when an index is built, and kept in index.json under `judge`; where that
+was done by an earlier version, at the first question.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,10 +40,12 @@ class Verdict:
     Args:
         known: the splits that have it.
         score: the mean of its scores as an answer for the head and for the tail.
-        probability: the mean of the probabilities as either; None where validation has taught nothing of such questions.
+        probability: the mean of the probabilities as either, among all entities, if its questions lack one answer; None where
+            validation has taught nothing of such questions.
         head_rank, tail_rank: its ranks as either, filtered.
         value, threshold: what was compared; it `holds` if its value is not below the threshold. None where there was no
             validation to learn from.
+        confidence: how likely it is true, of true triples and false ones that look like them in equal number: at least ½ if it holds.
     """
 
     head: Pair
@@ -55,6 +59,7 @@ class Verdict:
     value: float | None
     threshold: float | None
     holds: bool | None
+    confidence: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict for JSON."""
@@ -124,7 +129,8 @@ class JudgesTriples:
         """What validation chose, learned now if the index does not have it; None without validation triples."""
         if self.is_whole and "judge" in self.index.metadata:
             stored = self.index.metadata["judge"]
-            return None if stored is None else Judge.read(stored)
+            with contextlib.suppress(TypeError):
+                return None if stored is None else Judge.read(stored)
         print("learning on validation how triples are judged, once for this model and graph", file=sys.stderr)
         judge = learn(self)
         if self.is_whole:
@@ -152,17 +158,18 @@ class JudgesTriples:
         nothing = [None] * len(triples)
         values = nothing if judge is None else judge.values(sides).tolist()
         thresholds = nothing if judge is None else judge.thresholds_of(triples[:, 1]).tolist()
+        sure = nothing if judge is None else judge.confidences(judge.values(sides), triples[:, 1]).tolist()
         scores, ranks, bits = sides.scores.mean(1).tolist(), sides.ranks.tolist(), index.splits_of(triples).tolist()
         probabilities = sides.probabilities.mean(1).tolist()
-        columns = (triples.tolist(), scores, probabilities, ranks, bits, values, thresholds)
-        for (head, relation, tail), score, probability, (head_rank, tail_rank), split_bits, value, threshold in zip(
+        columns = (triples.tolist(), scores, probabilities, ranks, bits, values, thresholds, sure)
+        for (head, relation, tail), score, probability, of_sides, split_bits, value, threshold, confidence in zip(
             *columns
         ):
             pairs = index.entities.pair(head), index.relations.pair(relation), index.entities.pair(tail)
             holds = None if value is None else value >= threshold
             known = index.split_names(split_bits)
             likely = None if math.isnan(probability) else probability
-            yield Verdict(*pairs, known, score, likely, head_rank, tail_rank, value, threshold, holds)
+            yield Verdict(*pairs, known, score, likely, *of_sides, value, threshold, holds, confidence)
 
     def relations(self, *, head: str, tail: str, top_k: int = 10, new: bool = False) -> Relations:
         """The relations that join two entities, best first: those of the head to the tail, and of the tail to the head.

@@ -9,7 +9,7 @@ from pmd.evaluation.classification import best_threshold
 from pmd.trust import verdicts
 from pmd.trust.relations import relation_ranks
 from pmd.trust.sides import MEASURES, measured
-from pmd.trust.verdicts import Judge, false_triples, inverse_temperature, learn, sampled
+from pmd.trust.verdicts import SLOPES, Judge, confidence_slope, false_triples, inverse_temperature, learn, sampled
 
 from ..evaluation.oracle import TableScorer
 from .tabled import tabled
@@ -102,3 +102,15 @@ def test_measures_order_true_before_false(model):
     for measure in MEASURES:
         means = [measured(judge.sides(model, triples), measure).mean() for triples in (true, false)]
         assert means[0] > means[1]
+
+
+def test_the_slope_of_the_confidence_makes_the_labels_most_likely():
+    rng = np.random.default_rng(0)
+    margins = rng.normal(0, 4, 4000)
+    labels = rng.random(4000) < 1 / (1 + np.exp(-0.7 * margins))
+    assert confidence_slope(labels, margins) == pytest.approx(0.7, rel=0.1)
+    assert confidence_slope(labels, 10 * margins) == pytest.approx(0.07, rel=0.1)
+    few = np.append(margins[labels], margins[~labels][:200]), np.append(labels[labels], labels[~labels][:200])
+    assert confidence_slope(few[1], few[0]) == pytest.approx(0.7, rel=0.2)  # labels in equal weight
+    never_wrong = confidence_slope(margins > 0, margins)
+    assert 0 < never_wrong < SLOPES[-1] / margins.std()

@@ -98,11 +98,22 @@ def test_relations_of_both_directions_are_ranked(folder, random_graph):
         model.relations(head="e1", tail="e4", top_k=0)
 
 
-def test_it_is_learned_once_and_kept_in_the_index(folder, random_graph, learned):
-    graph = random_graph(0, valid=30)
-    first = pmd.load(folder, graph).judge
-    assert pmd.load(folder).judge == first and len(learned) == 1
+def test_it_is_learned_with_the_index_and_kept_there(folder, random_graph, learned):
+    first = pmd.load(folder, random_graph(0, valid=30)).judge
+    assert pmd.load(folder).judge == first and learned == []
     assert json.loads((folder / "index" / "index.json").read_text())["judge"] == first.stored
+
+
+@pytest.mark.parametrize("lacks", ["judge", "slope"])
+def test_an_earlier_index_learns_it_once_at_the_first_question(lacks, folder, random_graph, learned):
+    first = pmd.load(folder, random_graph(0, valid=30)).judge
+    file = folder / "index" / "index.json"
+    stored = json.loads(file.read_text())
+    del (stored if lacks == "judge" else stored["judge"])[lacks]
+    file.write_text(json.dumps(stored))
+    assert pmd.load(folder).judge.learned_from == first.learned_from and len(learned) == 1
+    assert pmd.load(folder).judge == first and len(learned) == 1
+    assert json.loads(file.read_text())["judge"] == first.stored
 
 
 def test_a_cropped_model_learns_for_itself(random_graph, tmp_path, learned):
@@ -110,17 +121,28 @@ def test_a_cropped_model_learns_for_itself(random_graph, tmp_path, learned):
     folder = write_model("rotate", tmp_path / "model", graph)
     whole = pmd.load(folder, graph)
     kept, cropped = whole.judge, whole.crop(4)
-    assert cropped.judge != kept and len(learned) == 2
+    assert cropped.judge != kept and len(learned) == 1
     assert json.loads((folder / "index" / "index.json").read_text())["judge"] == kept.stored
     dispatch(["crop", str(folder), "--width=4", f"--out={tmp_path}/small"])
     small = pmd.load(tmp_path / "small")
-    assert "judge" not in small.index.metadata and small.judge != kept and len(learned) == 3
+    assert small.index.metadata["judge"] == small.judge.stored and small.judge != kept and len(learned) == 1
+
+
+def test_a_verdict_and_its_confidence_agree(folder, random_graph):
+    graph = random_graph(0, valid=30)
+    model = pmd.load(folder, graph)
+    verdicts = [*model.classify_all(np.concatenate([graph.valid.numpy(), graph.test.numpy()]))]
+    assert {verdict.holds for verdict in verdicts} == {True, False}
+    for verdict in verdicts:
+        assert verdict.holds == (verdict.confidence >= 0.5)
+        expected = 1 / (1 + np.exp(-model.judge.slope * (verdict.value - verdict.threshold)))
+        assert verdict.confidence == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_validation_there_is_no_verdict_and_relations_are_compared_by_rank(random_graph, tmp_path):
     graph = random_graph(0)
     model = tabled(replace(graph, valid=graph.valid[:0]), tmp_path / "model")
     verdict = model.classify(head="e1", relation="r0", tail="e2")
-    assert verdict.holds is verdict.value is verdict.threshold is None and verdict.head_rank >= 1
+    assert verdict.holds is verdict.value is verdict.threshold is verdict.confidence is None and verdict.head_rank >= 1
     relations = model.relations(head="e1", tail="e2")
     assert relations[0].value == max(answer.value for answer in relations) <= 0

@@ -81,7 +81,8 @@ def verdict_text(verdict: Verdict) -> str:
     """The triple on a line, the verdict, and what it rests on."""
     lines = [f"({label(verdict.head)}, {label(verdict.relation)}, {label(verdict.tail)})", "", says(verdict)]
     lines += [f"known: {', '.join(verdict.known)}"] if verdict.known else []
-    lines += [f"probability {likely(verdict.probability)}"] if verdict.probability is not None else []
+    if verdict.probability is not None:
+        lines += [f"probability {likely(verdict.probability)} as an answer among all entities, if one is missing"]
     if verdict.value is not None:
         lines += [f"value {verdict.value:.4f}, threshold {verdict.threshold:.4f}"]
     lines += [f"score {verdict.score:.4f}, rank {verdict.head_rank:g} among heads, {verdict.tail_rank:g} among tails"]
@@ -92,7 +93,10 @@ def says(verdict: Verdict) -> str:
     """The verdict in words."""
     if verdict.holds is None:
         return "no verdict: the graph has no validation triples to choose a threshold by"
-    return "holds" if verdict.holds else "does not hold"
+    words = "holds" if verdict.holds else "does not hold"
+    return (
+        f"{words}: true with {likely(verdict.confidence)}, where half of the triples are false ones that look like it"
+    )
 
 
 def likely(probability: float | None) -> str:

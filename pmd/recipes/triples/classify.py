@@ -24,6 +24,7 @@ COLUMNS = (
     "relation",
     "tail",
     "verdict",
+    "confidence",
     "probability",
     "value",
     "score",
@@ -86,7 +87,7 @@ def classify(config: ClassifyConfig) -> Iterator[str]:
         from pmd.evaluation.tables import markdown
 
         rows = [cells(verdict, line.label, names=True) for verdict, line in zip(verdicts, labelled)]
-        yield markdown(COLUMNS, rows, [*["left"] * 4, *["right"] * 5, "left", "left"]) + "\n"
+        yield markdown(COLUMNS, rows, [*["left"] * 4, *["right"] * 6, "left", "left"]) + "\n"
     measured = metrics(verdicts, labelled)
     if measured:
         text = ", ".join(f"{key} {value:.4f}" for key, value in measured.items() if isinstance(value, float))
@@ -104,7 +105,8 @@ def cells(verdict: Verdict, label: bool | None, *, names: bool) -> list[str]:
     ranks = [f"{rank:g}" for rank in (verdict.head_rank, verdict.tail_rank)]
     given = "" if label is None else str(label).lower()
     chance = "" if verdict.probability is None else f"{verdict.probability:.4f}"
-    return [*ends, holds, chance, value, f"{verdict.score:.4f}", *ranks, ", ".join(verdict.known), given]
+    sure = "" if verdict.confidence is None else f"{verdict.confidence:.4f}"
+    return [*ends, holds, sure, chance, value, f"{verdict.score:.4f}", *ranks, ", ".join(verdict.known), given]
 
 
 def metrics(verdicts: Sequence[Verdict], labelled: Sequence[LabelledTriple]) -> dict[str, float]:

@@ -25,6 +25,7 @@ from pmd.recipes.ranking import refuse_unseen
 from pmd.settings.shared import EvaluateConfig
 from pmd.trust.hard_negatives import hard_negatives
 from pmd.trust.relations import relation_ranks, relation_sides
+from pmd.trust.reliability import reliability
 from pmd.trust.sides import measured
 from pmd.trust.verdicts import sampled
 from pmd.use.load import known_graph, load, loaded
@@ -94,9 +95,16 @@ def triple_metrics(model: AnsweringModel, graph: KnowledgeGraph, split: str, max
     else:
         false = drawn(labelled, max_triples)
     triples = np.concatenate([true, false])
-    margins = judge.values(judge.sides(model, triples)) - judge.thresholds_of(triples[:, 1])
-    metrics = classification_metrics(np.arange(len(triples)) < len(true), margins >= 0, margins)
-    return {**metrics, "negatives": "hard" if labelled is None else "labelled", "measure": judge.triples}
+    values, labels = judge.values(judge.sides(model, triples)), np.arange(len(triples)) < len(true)
+    margins = values - judge.thresholds_of(triples[:, 1])
+    metrics = classification_metrics(labels, margins >= 0, margins)
+    ece = reliability(judge.confidences(values, triples[:, 1]), labels)["ece"]
+    return {
+        **metrics,
+        "confidence_ece": ece,
+        "negatives": "hard" if labelled is None else "labelled",
+        "measure": judge.triples,
+    }
 
 
 def drawn(triples: Tensor, count: int) -> np.ndarray:
@@ -116,9 +124,9 @@ def note(folder: Path, task: str, split: str, metrics: Mapping[str, Any]) -> Non
 def task_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The metrics of relations or of triples by column."""
     if "accuracy" in metrics:
-        numbers = {
-            title: f"{metrics[key]:.3f}" for title, key in (("accuracy", "accuracy"), ("F1", "f1"), ("AUC", "auc"))
-        }
+        keys = {"accuracy": "accuracy", "F1": "f1", "AUC": "auc", "ECE": "confidence_ece"}
+        # Earlier versions have not noted all of them.
+        numbers = {title: f"{metrics[key]:.3f}" if key in metrics else "" for title, key in keys.items()}
         counts = {kind: f"{metrics[kind]:,}" for kind in ("true", "false")}
         return {**numbers, **counts, "negatives": metrics["negatives"], "by": metrics["measure"]}
     either = {"MRR, either direction": f"{metrics['either_direction_mrr']:.3f}"}
