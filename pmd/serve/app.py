@@ -19,6 +19,7 @@ from pmd.core.errors import PmdError
 from pmd.serve.asked import (
     AnswerListing,
     Listing,
+    Missing,
     PairQuestion,
     Pairs,
     Question,
@@ -36,6 +37,7 @@ PAGE = Path(__file__).parent / "page"
 PAGES = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
+    "/names.js": ("names.js", "text/javascript"),
     "/picture.js": ("picture.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
     "/docs": ("docs.html", "text/html"),
@@ -94,6 +96,10 @@ def add_questions(app: FastAPI, service: Service, pool: Pool) -> None:
     @app.get("/why", summary="What speaks for a triple: facts like it, paths between its ends, parts of a fused score")
     async def why(asked: Annotated[Reasons, Query()]) -> Response:
         return await answered(lambda: service.why(asked.model_dump(exclude={"count"}), asked.count))
+
+    @app.get("/suggest", summary="The most plausible facts about an entity that the graph lacks")
+    async def suggest(asked: Annotated[Missing, Query()]) -> Response:
+        return await answered(lambda: service.suggestions(asked.entity, asked.relation, asked.top_k, pool.seconds))
 
     @app.get("/entities", summary="Entities whose name or id has what was typed; what begins so is first")
     async def entities(q: Text = "", limit: Limit = 10) -> Response:

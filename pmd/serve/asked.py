@@ -61,6 +61,14 @@ class AnswerListing(Listing):
     max_set: int = Field(100, ge=1, le=MAX_LISTED)
 
 
+class Missing(Request):
+    """An entity at either end of the facts that are sought, and perhaps their only relation, by ids or names."""
+
+    entity: Text
+    relation: Text | None = None
+    top_k: int = Field(10, ge=1, le=MAX_LISTED)
+
+
 class Question(AnswerListing, Asked):
     pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,8 @@ class Service:
         self.model, self.index = model, model.index
 
     def warm_up(self) -> None:
-        """Load what the first questions would wait for; learn, once for all processes, how triples are judged."""
+        """Load what the first questions would wait for; where the index is of an earlier version, learn how triples are judged once for all
+        processes."""
         first = {"head": self.index.entities.ids[0], "relation": self.index.relations.ids[0]}
         self.answers([first], top_k=1)
         if self.index.num_entities > 1:
@@ -58,6 +60,20 @@ class Service:
     def why(self, asked: Asked, count: int = 3) -> dict[str, Any]:
         """What speaks for a triple: training facts like it, paths between its ends, parts of a fused model's score."""
         return self.model.why(**_complete(asked, "head", "relation", "tail"), count=count).to_dict()
+
+    def suggestions(self, entity: str, relation: str | None, top_k: int, seconds: float) -> dict[str, Any]:
+        """The most plausible facts about an entity that the graph lacks. PmdError if the search takes longer."""
+        found = self.index.entities.pair(self.index.entities.find(entity, "entity"))
+        ends = time.monotonic() + seconds
+
+        def stop_late(*_: Any) -> None:
+            if time.monotonic() > ends:
+                raise PmdError(f"suggest: more than {seconds:g} s are needed; name a relation, or run pmd suggest")
+
+        options = {"about": [found[0]], "relations": [relation] if relation else None}
+        limits = {"per_relation": top_k, "per_entity": top_k}
+        suggestions = self.model.suggest(top_k, **options, **limits, progress=stop_late)
+        return {"entity": _named(found), "suggestions": [each.to_dict() for each in suggestions]}
 
     def entities(self, typed: str, limit: int = 10) -> dict[str, Any]:
         """Entities whose name or id has what was typed; what begins so is first."""

@@ -19,6 +19,8 @@ INSTRUCTIONS = """Questions to a trained model of the knowledge graph '{graph}' 
 or name; find_entity finds them. `known` lists the splits of the graph that have a fact: an answer without any is the model's \
 proposal, and `probability` says how often such a one holds. Relations: {relations}."""
 SHOWN_RELATIONS = 100
+SECONDS = 10.0
+"""How long suggestions may take."""
 
 
 def make_tools(service: Service) -> MCPServer:
@@ -57,6 +59,12 @@ def make_tools(service: Service) -> MCPServer:
     def why(head: Text, relation: Text, tail: Text, count: Annotated[int, Field(ge=1, le=10)] = 3) -> dict[str, Any]:
         """What speaks for a triple: training facts like it, and paths of training facts between its ends."""
         return asked(lambda: service.why({"head": head, "relation": relation, "tail": tail}, count))
+
+    @server.tool()
+    def suggest(entity: Text, relation: Text = "", top_k: Count = 5) -> dict[str, Any]:
+        """The most plausible facts about an entity that the graph lacks, with the entity at either end; perhaps of one relation
+        alone. Each has the probability that it holds."""
+        return asked(lambda: service.suggestions(entity, relation, top_k, SECONDS))
 
     @server.tool()
     def find_entity(name: Text, limit: Count = 5) -> dict[str, Any]:

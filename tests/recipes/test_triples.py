@@ -92,8 +92,8 @@ def test_lines_for_programs(asked, tmp_path, capsys, monkeypatch, form):
         return
     header, *rows = (line.split("\t") for line in lines)
     assert len(rows) == 3 and header[:3] == ["head", "relation", "tail"]
-    assert rows[1][:3] == ["e3", "r1", "e4"] and [float(cell) for cell in rows[1][4:6]] == pytest.approx(
-        [verdict.probability, verdict.value], abs=1e-4
+    assert rows[1][:3] == ["e3", "r1", "e4"] and [float(cell) for cell in rows[1][4:7]] == pytest.approx(
+        [verdict.confidence, verdict.probability, verdict.value], abs=1e-4
     )
 
 
@@ -121,7 +121,9 @@ def test_answer_with_both_ends(asked, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(verdict.to_dict()))
     dispatch(["answer", folder, "--head=e1", "--tail=e4", "--relation=r0"])
     shown = capsys.readouterr().out
-    assert ("\nholds\n" if verdict.holds else "\ndoes not hold\n") in shown
+    words = "holds" if verdict.holds else "does not hold"
+    assert f"\n{words}: true with {100 * verdict.confidence:.1f}%, where half of the triples are false ones" in shown
+    assert f"probability {100 * verdict.probability:.1f}% as an answer among all entities" in shown
     assert f"rank {verdict.head_rank:g} among heads" in shown
     with pytest.raises(PmdError, match="text: both ends are known"):
         dispatch(["answer", folder, "--head=e1", "--tail=e4", "--text=a place"])

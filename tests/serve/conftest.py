@@ -7,6 +7,7 @@ import pytest
 import pmd
 from pmd.models.text.folder import TextModel, save
 
+from ..conftest import build_random_graph
 from ..tiny import tiny_graph, tiny_model, tiny_tokenizer
 from ..trained import made_once
 
@@ -21,3 +22,16 @@ def student(tmp_path_factory):
         pmd.load(folder, tiny_graph()).index  # noqa: B018
 
     return made_once(tmp_path_factory, "served", make)
+
+
+@pytest.fixture(scope="session")
+def sure_student(tmp_path_factory):
+    """The folder of another, over a graph with enough validation triples to learn probabilities."""
+
+    def make(folder: Path) -> None:
+        graph = build_random_graph(0, entities=20, train=70, valid=30)
+        settings = {"max_tokens": 24, "neighbours_below": 6, "max_neighbours": 3}
+        save(folder, TextModel(tiny_model(**settings), tiny_tokenizer()), graph)
+        pmd.load(folder, graph).index  # noqa: B018
+
+    return made_once(tmp_path_factory, "sure", make)

@@ -67,6 +67,32 @@ def test_it_answers_as_python_does(client, model):
     )
 
 
+def test_it_suggests_as_python_does(client, sure_student, model):
+    sure = pmd.load(sure_student)
+    limits = {"per_relation": 4, "per_entity": 4}
+    with serving(make_app(Service(sure), seconds=20, local=True)) as port:
+        asked = Client(port)
+        for relation in (None, "relation 1"):
+            only = {} if relation is None else {"relation": relation}
+            expected = sure.suggest(4, about=["e3"], relations=relation and [relation], **limits)
+            status, answer = asked.get("/suggest", entity="E3", top_k=4, **only)
+            assert status == 200 and answer["entity"]["id"] == "e3" and len(expected) == 4
+            assert answer["suggestions"] == json.loads(json.dumps([each.to_dict() for each in expected]))
+        for parameters, says in (
+            ({"entity": "e99"}, "entity: no entity"),
+            ({"entity": "e3", "relation": "r9"}, "relations: no relation"),
+            ({}, "entity: "),
+            ({"entity": "e3", "top_k": 5000}, "top_k: "),
+            ({"entity": "e3", "heads": "/etc/passwd"}, "heads: "),
+        ):
+            status, answer = asked.get("/suggest", **parameters)
+            assert status == 422 and re.search(says, answer["error"])
+    status, answer = client.get("/suggest", entity="Hub")
+    assert status == 422 and "needs probabilities" in answer["error"]
+    with pytest.raises(PmdError, match="more than -1 s are needed; name a relation"):
+        Service(sure).suggestions("e3", None, 4, seconds=-1)
+
+
 def test_it_says_what_the_graph_has(client):
     status, graph = client.get("/graph")
     assert (status, graph["entities"], len(graph["relations"])) == (200, 13, 3)

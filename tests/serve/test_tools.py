@@ -25,7 +25,7 @@ def near(number):
 async def ask_everything(transport, model):
     async with Client(transport) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert {*tools} == {"answer", "classify", "relations", "why", "find_entity"}
+        assert {*tools} == {"answer", "classify", "relations", "why", "suggest", "find_entity"}
         assert "file" not in json.dumps([tool.input_schema for tool in tools.values()]).lower()
 
         async def call(tool, **arguments):
@@ -43,6 +43,8 @@ async def ask_everything(transport, model):
         assert len((await call("relations", head="e0", tail="Hub", top_k=2))["relations"]) == 2
         alike(await call("why", **triple), model.why(**triple).to_dict())
         assert [found["id"] for found in (await call("find_entity", name="ada"))["entities"]] == ["e0", "e6"]
+        refused = await client.call_tool("suggest", {"entity": "Hub"})
+        assert refused.is_error and "needs probabilities" in refused.content[0].text
         for arguments, says in (
             ({"head": "Hubb", "relation": "near"}, "did you mean Hub"),
             ({"relation": "near"}, "give one of head, tail and text"),

@@ -1,26 +1,15 @@
 "use strict";
-// The page: a question is an entity, a relation and a direction, kept in the address so that it can be linked.
+// The page asks in three ways, one for each tab; a question is kept in the address so that it can be linked:
+//   fact     an entity, a relation and a direction        ?head=…&relation=…  or  ?tail=…&relation=…
+//   pair     two entities, and perhaps a relation         ?head=…&tail=…[&relation=…]
+//   missing  an entity, and perhaps a relation            ?about=…[&relation=…]
 
 const at = (id) => document.getElementById(id);
-const [entity, names, relation, target, answersBox] = ["entity", "names", "relation", "target", "answers"].map(at);
+const [relation, target, answersBox] = ["relation", "target", "answers"].map(at);
 const ANSWERS = 10;
-let chosen = null; // the entity that was taken from the list: {id, name}
-let typed = 0; // counts what was typed, so that a late list of names does not replace a newer one
+const FIELDS = { fact: ["target"], pair: ["other"], missing: [] }; // beside the entity and the relation
+let mode = "fact";
 let asked = 0;
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-async function get(path, parameters = {}) {
-  const response = await fetch(`${path}?${new URLSearchParams(parameters)}`);
-  const content = await response.json();
-  if (!response.ok) throw new Error(content.error);
-  return content;
-}
 
 /** Do something that may fail; its error is shown as a line. */
 async function shown(work) {
@@ -32,73 +21,22 @@ async function shown(work) {
   }
 }
 
-// Names that are completed while typing.
+const entity = completing(at("entity"), at("names"), shown);
+const other = completing(at("other"), at("others"), shown);
 
-function close() {
-  names.hidden = true;
-  entity.setAttribute("aria-expanded", "false");
-  entity.removeAttribute("aria-activedescendant");
+// Answers as cards with a bar; opened, each says why.
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const named = (one) => one.name || one.id;
+const said = (fact) => `${named(fact.head)} — ${named(fact.relation)} → ${named(fact.tail)}`;
+const ids = (fact) => ({ head: fact.head.id, relation: fact.relation.id, tail: fact.tail.id });
+
+function bar(probability, score) {
+  if (probability === null || probability === undefined)
+    return ["", element("span", { class: "number", title: "score" }, score === null ? "" : score.toFixed(3))];
+  const number = element("span", { class: "number", title: "probability, by the model" }, percent(probability));
+  return [element("progress", { max: 1, value: probability, "aria-label": percent(probability) }), number];
 }
-
-function mark(option) {
-  for (const other of names.children) other.setAttribute("aria-selected", String(other === option));
-  entity.setAttribute("aria-activedescendant", option.id);
-  option.scrollIntoView({ block: "nearest" });
-}
-
-function take(found) {
-  chosen = { id: found.id, name: found.name };
-  entity.value = found.name || found.id;
-  typed += 1;
-  close();
-}
-
-async function complete() {
-  const mine = ++typed;
-  chosen = null;
-  const found = (await get("/entities", { q: entity.value })).entities;
-  if (mine !== typed) return;
-  const options = found.map((one, number) => {
-    const about = one.about || (one.id === one.name ? "" : one.id);
-    const option = element("li", { role: "option", id: `name${number}`, "aria-selected": "false" }, one.name || one.id);
-    option.append(element("small", {}, about));
-    option.addEventListener("mousedown", (event) => {
-      event.preventDefault();
-      take(one);
-    });
-    option.found = one;
-    return option;
-  });
-  names.replaceChildren(...options);
-  names.hidden = !options.length;
-  entity.setAttribute("aria-expanded", String(!names.hidden));
-}
-
-function steer(event) {
-  const options = [...names.children];
-  if (names.hidden || !options.length) return;
-  const place = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step) {
-    event.preventDefault();
-    mark(options[place < 0 && step < 0 ? options.length - 1 : (place + step + options.length) % options.length]);
-  } else if (event.key === "Enter" && place >= 0) {
-    event.preventDefault();
-    take(options[place].found);
-  } else if (event.key === "Escape") close();
-}
-
-// Answers, known ones first, with a bar for the probability; opened, each says why.
-
-function bar(answer) {
-  if (answer.probability === null || answer.probability === undefined)
-    return ["", element("span", { class: "number", title: "score" }, answer.score === null ? "" : answer.score.toFixed(3))];
-  const percent = `${(100 * answer.probability).toFixed(1)} %`;
-  const number = element("span", { class: "number", title: "probability, by the model" }, percent);
-  return [element("progress", { max: 1, value: answer.probability, "aria-label": percent }), number];
-}
-
-const said = (fact) => `${fact.head.name} — ${fact.relation.name} → ${fact.tail.name}`;
 
 async function explain(box, triple) {
   const why = await get("/why", triple);
@@ -111,71 +49,154 @@ async function explain(box, triple) {
   box.replaceChildren(...lines.map((line) => element("li", {}, line)));
 }
 
-function card(answer, known, triple) {
+function card(text, answer, triple) {
+  const known = answer.known.length > 0;
   const where = known ? [element("small", {}, answer.known.join(", "))] : [];
-  const name = element("span", {}, answer.name || answer.id, ...where);
   const box = element("ul", { class: "why" });
-  const made = element("details", { class: known ? "answer known" : "answer" }, element("summary", {}, name, ...bar(answer)), box);
+  const summary = element("summary", {}, element("span", {}, text, ...where), ...bar(answer.probability, answer.score));
+  const made = element("details", { class: known ? "answer known" : "answer" }, summary, box);
   made.addEventListener("toggle", () => {
     if (made.open && !box.children.length) shown(() => explain(box, triple));
   });
   return made;
 }
 
-function list(title, answers, known, complete) {
-  if (!answers.length) return [];
-  return [element("h3", {}, title), ...answers.map((answer) => card(answer, known, complete(answer)))];
+const list = (title, cards) => (cards.length ? [element("h3", {}, title), ...cards] : []);
+
+function show(question, cards, nothing) {
+  at("asked").textContent = question;
+  answersBox.replaceChildren(...(cards.length ? cards : [element("p", { class: "soft" }, nothing)]));
+}
+
+// The three ways to ask. Each gives what is shown, what the address says, and what is proposed around which entity.
+
+async function askFact() {
+  const end = target.value === "tail" ? "head" : "tail";
+  const result = await get("/answer", { [end]: entity.value(), relation: relation.value, top_k: ANSWERS });
+  const link = { [end]: result[end].id, relation: result.relation.id };
+  const cardOf = (answer) => card(named(answer), answer, { ...link, [target.value]: answer.id });
+  const [head, tail] = [result.head, result.tail].map((one) => (one ? named(one) : "?"));
+  const cards = [...list("In the graph", result.known.map(cardOf)), ...list("Proposed by the model", result.answers.map(cardOf))];
+  const proposed = result.answers.map((answer) => ({ ...answer, relation: named(result.relation) }));
+  return { link, question: `${head} — ${named(result.relation)} → ${tail}`, cards, around: result[end].id, proposed };
+}
+
+async function askPair() {
+  const ends = { head: entity.value(), tail: other.value() };
+  if (relation.value) {
+    const verdict = await get("/classify", { ...ends, relation: relation.value });
+    const words = verdict.holds === null ? "no verdict" : verdict.holds ? "holds" : "does not hold";
+    const answer = verdict.probability === null ? "" : ` As an answer among all entities, if one is missing: ${percent(verdict.probability)}.`;
+    const sure = verdict.confidence === null ? [] : [element("p", { class: "soft" },
+      `${percent(verdict.confidence)} sure that it holds, where half of the triples are false ones that look like it.${answer} ` +
+      `Rank ${verdict.head_rank} among heads, ${verdict.tail_rank} among tails.`)];
+    const judged = { ...verdict, probability: verdict.confidence };
+    return { link: ids(verdict), question: said(verdict), cards: [card(words, judged, ids(verdict)), ...sure], around: verdict.head.id, proposed: [] };
+  }
+  const result = await get("/relations", { ...ends, top_k: ANSWERS });
+  const link = { head: result.head.id, tail: result.tail.id };
+  const factOf = (answer) => {
+    const [head, tail] = answer.inverse ? [result.tail, result.head] : [result.head, result.tail];
+    return { head, relation: answer, tail };
+  };
+  const cardOf = (answer) => card(said(factOf(answer)), answer, ids(factOf(answer)));
+  const known = result.relations.filter((answer) => answer.known.length);
+  const fresh = result.relations.filter((answer) => !answer.known.length);
+  const cards = [...list("In the graph", known.map(cardOf)), ...list("Proposed by the model", fresh.map(cardOf))];
+  const proposed = fresh.slice(0, 1).map((answer) => ({ ...result.tail, relation: named(answer) }));
+  return { link, question: `${named(result.head)} — ? — ${named(result.tail)}`, cards, around: result.head.id, proposed };
+}
+
+async function askMissing() {
+  const only = relation.value ? { relation: relation.value } : {};
+  const result = await get("/suggest", { entity: entity.value(), ...only, top_k: ANSWERS });
+  const cards = result.suggestions.map((each) => card(said(each), each, ids(each)));
+  if (cards.length) cards.push(element("p", { class: "soft" }, "How often each holds, if the graph lacks as many facts as were held out to test the model."));
+  const proposed = result.suggestions.map((each) => {
+    const end = each.head.id === result.entity.id ? each.tail : each.head;
+    return { ...end, relation: named(each.relation) };
+  });
+  return { link: { about: result.entity.id, ...only }, question: `What is missing about ${named(result.entity)}`, cards, around: result.entity.id, proposed };
 }
 
 async function ask() {
   const mine = ++asked;
-  close();
-  const end = target.value === "tail" ? "head" : "tail";
-  const question = { [end]: chosen ? chosen.id : entity.value, relation: relation.value };
-  const [result, around] = await Promise.all([
-    get("/answer", { ...question, top_k: ANSWERS }),
-    get("/graph/facts", { entity: question[end] }),
-  ]);
-  if (mine !== asked) return;
-  history.replaceState(null, "", "?" + new URLSearchParams({ ...question, [end]: result[end].id }));
-  const complete = (answer) => ({ [end]: result[end].id, relation: result.relation.id, [target.value]: answer.id });
-  const { known, answers: fresh } = result;
-  const [head, tail] = [result.head, result.tail].map((one) => (one ? one.name : "?"));
-  at("asked").textContent = `${head} — ${result.relation.name} → ${tail}`;
-  const cards = [...list("In the graph", known, true, complete), ...list("Proposed by the model", fresh, false, complete)];
-  answersBox.replaceChildren(...(cards.length ? cards : [element("p", { class: "soft" }, "no answers")]));
-  picture(around, fresh.slice(0, 3).map((answer) => ({ ...answer, relation: result.relation.name, proposed: true })));
+  entity.close();
+  other.close();
+  at("busy").hidden = false;
+  try {
+    const result = await { fact: askFact, pair: askPair, missing: askMissing }[mode]();
+    const around = await get("/graph/facts", { entity: result.around });
+    if (mine !== asked) return;
+    history.replaceState(null, "", "?" + new URLSearchParams(result.link));
+    show(result.question, result.cards, mode === "missing" ? "nothing that is likely enough" : "no answers");
+    picture(around, result.proposed.slice(0, 3).map((one) => ({ ...one, proposed: true })));
+  } finally {
+    if (mine === asked) at("busy").hidden = true;
+  }
 }
 
 function picture(around, proposed) {
   const facts = around.facts.map((fact) => {
-    const other = fact.head.id === around.entity.id ? fact.tail : fact.head;
-    return { ...other, relation: fact.relation.name, proposed: false };
+    const end = fact.head.id === around.entity.id ? fact.tail : fact.head;
+    return { ...end, relation: fact.relation.name, proposed: false };
   });
   const more = around.num_facts > AROUND ? `, ${AROUND - proposed.length} of them here` : "";
   at("around").textContent = `Around ${around.entity.name}: ${around.num_facts} facts${more}`;
   draw(at("picture"), around.entity, [...facts.slice(0, AROUND - proposed.length), ...proposed], (one) => {
-    take(one);
+    entity.take(one);
     shown(ask);
   });
+}
+
+// Tabs, and the question that the address asks.
+
+function choose(wanted) {
+  mode = wanted;
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    tab.setAttribute("aria-selected", String(tab.id === mode));
+    tab.tabIndex = tab.id === mode ? 0 : -1;
+  }
+  for (const field of ["target", "other"]) {
+    at(field).closest("label").hidden = !FIELDS[mode].includes(field);
+    at(field).disabled = !FIELDS[mode].includes(field);
+  }
+  at("any").hidden = at("any").disabled = mode === "fact";
+  if (mode !== "fact") relation.value = "";
+  else if (!relation.value) relation.selectedIndex = 1;
+}
+
+function turn(event) {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
+  choose(next.id);
+  next.focus();
 }
 
 async function begin() {
   const graph = await get("/graph");
   at("about").textContent = `${graph.graph}: ${graph.entities.toLocaleString("en")} entities, ${graph.facts.toLocaleString("en")} facts; model ${graph.model}.`;
-  relation.replaceChildren(...graph.relations.map((one) => element("option", { value: one.id }, one.name || one.id)));
+  relation.append(...graph.relations.map((one) => element("option", { value: one.id }, named(one))));
   const link = new URLSearchParams(location.search);
-  const end = link.has("head") ? "head" : "tail";
-  if (!link.has(end) || !link.has("relation")) return;
-  target.value = end === "head" ? "tail" : "head";
-  entity.value = link.get(end);
-  relation.value = link.get("relation");
+  choose(link.has("about") ? "missing" : link.has("head") && link.has("tail") ? "pair" : "fact");
+  const first = ["about", "head", "tail"].find((part) => link.has(part));
+  if (!first || (mode === "fact" && !link.has("relation"))) return;
+  target.value = first === "tail" ? "head" : "tail";
+  entity.fill(link.get(first));
+  if (mode === "pair") other.fill(link.get("tail"));
+  const wanted = link.get("relation") || "";
+  const option = [...relation.options].find((one) => one.value === wanted || one.text === wanted);
+  if (!option) throw new Error(`relation: no relation '${wanted}'`);
+  relation.value = option.value;
   await ask();
 }
 
-entity.addEventListener("input", () => shown(complete));
-entity.addEventListener("keydown", steer);
-entity.addEventListener("blur", close);
+for (const tab of document.querySelectorAll("[role=tab]")) {
+  tab.addEventListener("click", () => choose(tab.id));
+  tab.addEventListener("keydown", turn);
+}
 at("question").addEventListener("submit", (event) => {
   event.preventDefault();
   shown(ask);
