@@ -1,0 +1,159 @@
+"""The pages of the reference, written from parsers, dataclasses and docstrings before the site is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from docstring_parser import parse
+
+import pmd
+from pmd.cli.command import Command, Group
+from pmd.cli.commands import COMMANDS
+
+DOCS = Path(__file__).parents[1]
+OUT = DOCS / "reference"
+sys.path.insert(0, str(DOCS.parent / "scripts"))
+from stub import CONFIGS, Stub, hints_of, loaded, meanings_of  # noqa: E402
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", lambda *_: write())
+    return {"parallel_read_safe": True}
+
+
+def write() -> None:
+    """Write all pages anew."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    commands = dict(commands_of(COMMANDS, "pmd"))
+    pages = {f"commands/{name.replace(' ', '-')}": command_page(name, command) for name, command in commands.items()}
+    pages |= {f"python/{name}": python_page(name) for name in pmd.__all__}
+    for name, text in pages.items():
+        path = OUT / f"{name}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for folder, title, names in (
+        ("commands", "Commands", [name.replace(" ", "-") for name in commands]),
+        ("python", "Python", sorted(pmd.__all__, key=str.lower)),
+    ):
+        listed = "\n".join(names)
+        (OUT / folder / "index.md").write_text(f"# {title}\n\n```{{toctree}}\n{listed}\n```\n", encoding="utf-8")
+
+
+def commands_of(group: Group, prefix: str) -> Iterator[tuple[str, Command]]:
+    """All commands by what one types."""
+    for name, entry in group.commands.items():
+        if isinstance(entry, Group):
+            yield from commands_of(entry, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", entry
+
+
+def command_page(name: str, command: Command) -> str:
+    """What a command does, its examples, and a table of its options for each group."""
+    examples = "\n".join(command.examples)
+    tables = option_tables(loaded(command.config), "")
+    text = command.text[0].upper() + command.text[1:]
+    return f"# {name}\n\n{text}.\n\n```bash\n{examples}\n```\n\n" + "\n\n".join(tables) + "\n"
+
+
+def option_tables(config: type, prefix: str) -> Iterator[str]:
+    """A table of the options of a dataclass, then those of its groups, each below its heading."""
+    meanings, stub, rows, groups = meanings_of(config), Stub(), [], []
+    for field in dataclasses.fields(config):
+        hint, key = hints_of(config)[field.name], f"{prefix}{field.name}"
+        inner = next((part for part in (hint, *get_args(hint)) if dataclasses.is_dataclass(part)), None)
+        if inner is not None and "list" not in str(hint):
+            groups.append((key, inner, meanings.get(field.name, "")))
+            continue
+        rows.append(
+            f"| `--{key}` | {kind_of(stub.hint(hint))} | {cell(default_of(field))} | {meanings.get(field.name, '').replace('|', chr(92) + '|')} |"
+        )
+        if inner is not None:
+            groups.append((f"{key}[…]", inner, f"each of `{key}`"))
+    if rows:
+        yield "| option | type | default | meaning |\n|:--|:--|:--|:--|\n" + "\n".join(rows)
+    for key, inner, meaning in groups:
+        yield f"## {key}\n\n{meaning}"
+        yield from option_tables(inner, f"{key}.")
+
+
+def kind_of(hint: str) -> str:
+    """A type in words: choices are listed, groups of settings are named, None is YAML's null."""
+    hint = re.sub(r"[\w.]+\.(\w+)Config \| \w+Settings", r"\1", hint)
+    hint = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), hint)
+    return (
+        hint.replace("None", "null")
+        .replace("str | null", "text or null")
+        .replace("str", "text")
+        .replace(" | ", " or ")
+        .replace("|", "\\|")
+    )
+
+
+def cell(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text else ""
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    """The default as YAML has it; of required options nothing."""
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if value is dataclasses.MISSING:
+        return ""
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if isinstance(value, (bool, type(None)))
+        else str(value)
+    )
+
+
+def python_page(name: str) -> str:
+    """A public function or class: how it is called, what its docstring says, and the methods of a class."""
+    thing = getattr(pmd, name)
+    parts = [f"# {name}", signature(thing, f"pmd.{name}"), described(thing)]
+    if name in CONFIGS:
+        command = next(
+            key
+            for key, command in commands_of(COMMANDS, "pmd")
+            if command.config == CONFIGS[name] or key == f"pmd {name}"
+        )
+        parts.append(f"Settings are the options of [{command}](../commands/{command.replace(' ', '-')}.md).")
+    if inspect.isclass(thing):
+        for method, function in vars(thing).items():
+            if (
+                not method.startswith("_")
+                and inspect.getdoc(function)
+                and (inspect.isfunction(function) or isinstance(function, (classmethod, staticmethod, property)))
+            ):
+                plain = getattr(function, "__func__", function)
+                parts += [f"## {method}", signature(plain, method), described(plain)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def signature(thing: Any, name: str) -> str:
+    if isinstance(thing, property) or not callable(thing):
+        return ""
+    try:
+        arguments = str(inspect.signature(thing)).replace("'", "")
+    except ValueError:
+        return ""
+    return f"```python\n{name}{arguments}\n```"
+
+
+def described(thing: Any) -> str:
+    """A docstring as Markdown: text, arguments as a table, errors."""
+    doc = parse(inspect.getdoc(thing) or "")
+    parts = [doc.short_description, doc.long_description]
+    rows = [
+        f"| `{p.arg_name}` | {' '.join((p.description or '').split()).replace('|', chr(92) + '|')} |"
+        for p in doc.params
+    ]
+    parts.append("| argument | meaning |\n|:--|:--|\n" + "\n".join(rows) if rows else None)
+    parts += [f"Raises `{error.type_name}` {' '.join((error.description or '').split())}" for error in doc.raises]
+    return "\n\n".join(part for part in parts if part)
