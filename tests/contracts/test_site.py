@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pmd
+from pmd.api.settings import parser_of
 from pmd.cli.commands import COMMANDS
+from pmd.settings.kge import KgeConfig
+from pmd.settings.text import ProgressiveConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,3 +26,18 @@ def test_the_site_is_whole_and_asks_no_other_host(tmp_path):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.findall(r'(?:src|<link[^>]*href)="(?:https?:)?//[^"]*"', text), page
+
+
+def test_options_and_files_of_the_methods_page_exist():
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    marked = re.findall(r"`([^`]+)`", text)
+    files = [name for name in marked if name.startswith("pmd/")]
+    options = [name for name in marked if re.fullmatch(r"[a-z]+\.[a-z_0-9]+", name)]
+    known = {option for config in (ProgressiveConfig, KgeConfig) for option in options_of(config)}
+    assert len(files) > 20 and len(options) > 30
+    assert not [name for name in files if not (ROOT / name).exists()]
+    assert not [name for name in options if name not in known]
+
+
+def options_of(config: type) -> set[str]:
+    return {action.dest for action in parser_of(config)._actions}
