@@ -193,16 +193,16 @@ def name_axes(axis: Any, x: str, y: str, title: str | None = None) -> None:
         axis.set_title(title, fontsize=13, loc="left")
 
 
-def legend(axis: Any, count: int) -> None:
-    """Names under the picture, where they cover nothing; a single one would say nothing."""
+def legend(axis: Any, count: int, *, beside: bool = False) -> None:
+    """Names under the picture, or beside it, where they cover nothing; a single one would say nothing."""
     if count > 1:
         handles, names = axis.get_legend_handles_labels()
-        columns = max(1, min(3, count, 40 // (max(map(len, names)) + 4)))
+        columns = 1 if beside else max(1, min(3, count, 40 // (max(map(len, names)) + 4)))
         # Matplotlib fills it column by column; this way it reads row by row.
         by_row = [i for column in range(columns) for i in range(column, count, columns)]
         style = {"frameon": False, "fontsize": 11, "handlelength": 2.4, "columnspacing": 1.4, "ncols": columns}
         entries = [handles[i] for i in by_row], [names[i] for i in by_row]
-        axis.figure.legend(*entries, loc="outside lower center", **style)
+        axis.figure.legend(*entries, loc="outside right upper" if beside else "outside lower center", **style)
 
 
 def shortened(name: str) -> str:

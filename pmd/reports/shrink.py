@@ -92,7 +92,7 @@ def group_of(row: Candidate) -> str:
 def picture(path: Path, shrunk: Shrunk) -> None:
     """MRR against megabytes and against milliseconds, the front as a line, the model that was written in a ring."""
     stages = [*dict.fromkeys(group_of(row) for row in shrunk.candidates)]
-    with figure(path, panels=2) as axes:
+    with figure(path, panels=2, size=(5.0, 4.2)) as axes:
         for axis, (cost, title) in zip(axes, COSTS.items()):
             for index, stage in enumerate(stages):
                 points = [(getattr(row, cost), row.mrr) for row in shrunk.candidates if group_of(row) == stage]
@@ -104,4 +104,4 @@ def picture(path: Path, shrunk: Shrunk) -> None:
             axis.axhline(shrunk.teacher["mrr"], color="#999999", linewidth=1, linestyle="--", zorder=0)
             size_axis(axis, [getattr(row, cost) for row in shrunk.candidates])
             name_axes(axis, title, "MRR, validation" if axis is axes[0] else "")
-        legend(axes[0], len(stages) + 2)
+        legend(axes[0], len(stages) + 2, beside=True)
