@@ -101,7 +101,14 @@ def picture(path: Path, shrunk: Shrunk) -> None:
             axis.plot(*zip(*best), color="black", linewidth=1.2, label="none better", zorder=1)
             ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "color": "black", "linestyle": "none"}
             axis.plot(getattr(shrunk.chosen, cost), shrunk.chosen.mrr, label="written", **ring)
-            axis.axhline(shrunk.teacher["mrr"], color="#999999", linewidth=1, linestyle="--", zorder=0)
+            axis.axhline(
+                shrunk.teacher["mrr"],
+                color="#999999",
+                linewidth=1,
+                linestyle="--",
+                zorder=0,
+                label=f"MRR of {shrunk.teacher['stage']}",
+            )
             size_axis(axis, [getattr(row, cost) for row in shrunk.candidates])
             name_axes(axis, title, "MRR, validation" if axis is axes[0] else "")
-        legend(axes[0], len(stages) + 2, beside=True)
+        legend(axes[0], len(stages) + 3, beside=True)

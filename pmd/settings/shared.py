@@ -28,7 +28,7 @@ class DataConfig:
     """Which knowledge graph.
 
     Args:
-        path: `world` (bundled), a folder or a file of triples in any of the README's layouts, or the name of a data set on
+        path: `world` (bundled), a folder or a file of triples in any layout of docs/graphs.md, or the name of a data set on
             the Hugging Face Hub with the columns head, relation and tail.
         columns: columns of the source that have other names or another order, such as {head: subject} or, by number,
             {head: 1, tail: 2, relation: 3}.

@@ -43,7 +43,7 @@ class FitConfig:
     """From triples to answers: understand a graph, split it if need be, choose and train models, rank them, report.
 
     Args:
-        data: the graph: a file or folder of triples in any of the README's layouts, or the name of a data set.
+        data: the graph: a file or folder of triples in any layout of docs/graphs.md, or the name of a data set.
         minutes: what all of it may take on this machine.
         kind: `text` reads names and descriptions, `embedding` the structure alone; `auto` takes what suits the graph and
             fits the time, one or both.

@@ -73,7 +73,7 @@ def terms_of(name: str) -> str | None:
 def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
     """Load a graph by registered name, folder, or Hugging Face Hub dataset name, tried in this order.
 
-    A folder, or one file of triples, has any of the layouts in the README's table; one file is split. For a folder with a
+    A folder, or one file of triples, has any of the layouts in docs/graphs.md; one file is split. For a folder with a
     registered name, write `./name`. What the reader understood is in the graph's `notes`; these, duplicate triples and
     overlapping splits cause a warning.
 
