@@ -91,7 +91,7 @@ class DataSettings(TypedDict, total=False):
     """Which knowledge graph."""
 
     path: str
-    """`world` (bundled), a folder or a file of triples in any of the README's layouts, or the name of a data set on the Hugging Face Hub with the columns head, relation and tail."""
+    """`world` (bundled), a folder or a file of triples in any layout of docs/graphs.md, or the name of a data set on the Hugging Face Hub with the columns head, relation and tail."""
     columns: dict[str, str | int] | None
     """columns of the source that have other names or another order, such as {head: subject} or, by number, {head: 1, tail: 2, relation: 3}."""
     drop: list[str | int] | None
@@ -741,7 +741,7 @@ def fit(
         PmdError: for data or settings that cannot be used.
 
     Settings:
-        data: the graph: a file or folder of triples in any of the README's layouts, or the name of a data set.
+        data: the graph: a file or folder of triples in any layout of docs/graphs.md, or the name of a data set.
         minutes: what all of it may take on this machine.
         kind: `text` reads names and descriptions, `embedding` the structure alone; `auto` takes what suits the graph and fits the time, one or both.
         runs: folder of the run folders.
