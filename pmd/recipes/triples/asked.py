@@ -94,6 +94,7 @@ def says(verdict: Verdict) -> str:
     if verdict.holds is None:
         return "no verdict: the graph has no validation triples to choose a threshold by"
     words = "holds" if verdict.holds else "does not hold"
+    sure = max(verdict.confidence, 1 - verdict.confidence)
     return (
         f"{words}: true with {likely(verdict.confidence)}, where half of the triples are false ones that look like it"
     )
