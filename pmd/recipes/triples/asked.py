@@ -95,9 +95,7 @@ def says(verdict: Verdict) -> str:
         return "no verdict: the graph has no validation triples to choose a threshold by"
     words = "holds" if verdict.holds else "does not hold"
     sure = max(verdict.confidence, 1 - verdict.confidence)
-    return (
-        f"{words}: true with {likely(verdict.confidence)}, where half of the triples are false ones that look like it"
-    )
+    return f"{words}, {likely(sure)} sure, where every second triple is a false one that looks like it"
 
 
 def likely(probability: float | None) -> str:
