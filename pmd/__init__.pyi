@@ -1,4 +1,4 @@
-# Written by scripts/stub.py; change the functions and dataclasses it reads.
+# Written by scripts/typed/stub.py; change the functions and dataclasses it reads.
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -19,7 +19,7 @@ from pmd.cli.commands import COMMANDS
 
 DOCS = Path(__file__).parents[1]
 OUT = DOCS / "reference"
-sys.path.insert(0, str(DOCS.parent / "scripts"))
+sys.path.insert(0, str(DOCS.parent / "scripts" / "typed"))
 from stub import CONFIGS, Stub, hints_of, loaded, meanings_of  # noqa: E402
 
 

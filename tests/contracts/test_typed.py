@@ -13,10 +13,10 @@ TYPED = ROOT / "tests" / "typed"
 
 
 def test_the_stub_is_what_the_script_writes():
-    spec = spec_from_file_location("stub", ROOT / "scripts" / "stub.py")
+    spec = spec_from_file_location("stub", ROOT / "scripts" / "typed" / "stub.py")
     script = module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.OUT.read_text(encoding="utf-8") == script.written(), "python scripts/stub.py"
+    assert script.OUT.read_text(encoding="utf-8") == script.written(), "python scripts/typed/stub.py"
 
 
 def test_a_type_checker_accepts_right_calls_and_refuses_each_wrong_one(tmp_path):

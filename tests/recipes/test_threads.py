@@ -8,7 +8,7 @@ import torch
 from pmd.cli.commands import COMMANDS
 from pmd.core import cores
 from pmd.core.cores import Cores
-from pmd.recipes import stages
+from pmd.recipes import banner, stages
 
 OPTIONS = ["--model.dim=4", "--train.epochs=2", "--train.batch_size=32", "--train.log_every=1", "--loss.negatives=2"]
 
@@ -18,7 +18,7 @@ def free(monkeypatch):
     """Sets how many of four cores are free at the start."""
 
     def cores_are_free(count):
-        for module in (cores, stages):
+        for module in (cores, stages, banner):
             monkeypatch.setattr(module, "cores_at_start", lambda: Cores(4, count))
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

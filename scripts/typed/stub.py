@@ -1,6 +1,6 @@
 """Write pmd/__init__.pyi: what editors and type checkers read of the package, whose names are loaded on first use.
 
-    python scripts/stub.py
+    python scripts/typed/stub.py
 
 Functions have an argument for every setting of their command, and every group of settings is a TypedDict, with the meanings that
 stand in the dataclasses. A test compares the file with what this writes.
@@ -41,7 +41,7 @@ CONFIGS = {
 }
 """The settings of each function that takes more of them than its signature names."""
 
-HEAD = """# Written by scripts/stub.py; change the functions and dataclasses it reads.
+HEAD = """# Written by scripts/typed/stub.py; change the functions and dataclasses it reads.
 import os
 from collections.abc import Sequence
 from pathlib import Path
