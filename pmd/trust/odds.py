@@ -115,19 +115,24 @@ def best_inverse_temperature(questions: HeldOut) -> float:
 
 def scale_and_bias(true: np.ndarray, rivals: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     """The scale and the bias of a relation's log-odds, of true answers (q,) and rivals (q, m)."""
-    from scipy.optimize import minimize
-
     finite = np.isfinite(rivals)
     values = np.concatenate([true, rivals[finite]])
     weights = np.concatenate([np.ones(len(true)), np.broadcast_to(counts, rivals.shape)[finite]])
-    labels = np.arange(len(values)) < len(true)
+    return least_log_loss(values, weights, np.arange(len(values)) < len(true), PRIOR)
+
+
+def least_log_loss(
+    values: np.ndarray, weights: np.ndarray, labels: np.ndarray, prior_weight: float
+) -> tuple[float, float]:
+    """The scale and the bias of the least log loss of values (n,) with weights and labels, held near 1 and 0 by a prior."""
+    from scipy.optimize import minimize
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         logits = parameters[0] * values + parameters[1]
         prior = parameters - (1, 0)
         errors = weights * (probability(logits) - labels)
-        slopes = np.array([errors @ values, errors.sum()]) + PRIOR * prior
-        return weights @ (np.logaddexp(0, logits) - labels * logits) + PRIOR / 2 * (prior**2).sum(), slopes
+        slopes = np.array([errors @ values, errors.sum()]) + prior_weight * prior
+        return weights @ (np.logaddexp(0, logits) - labels * logits) + prior_weight / 2 * (prior**2).sum(), slopes
 
     bounds = [(SMALLEST_SCALE, None), (None, None)]
     return tuple(minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x)

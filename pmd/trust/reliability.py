@@ -16,6 +16,7 @@ import numpy as np
 
 from pmd.trust.answer_sets import AnswerSets
 from pmd.trust.calibration import Calibration
+from pmd.trust.first_answers import FirstAnswers
 from pmd.trust.held_out import HeldOut, held_out
 from pmd.trust.odds import Odds, log_loss, probability
 from pmd.trust.sides import Asked
@@ -35,7 +36,7 @@ def measure_trust(model: Asked, calibration: Calibration, split: str) -> dict[st
         return {"split": split, "questions": 0}
     num_relations = model.index.num_relations
     before = Odds(np.full(2, model.logit_scale), np.ones(2 * num_relations), np.zeros(2 * num_relations))
-    odds = {"before": before, "after": calibration.odds}
+    odds = {"before": (before, FirstAnswers()), "after": (calibration.odds, calibration.first_answers)}
     sets = {"filtered": (filtered, calibration.new_sets), "unfiltered": (unfiltered, calibration.all_sets)}
     coverage, relations = [], []
     for asked in COVERAGES:
@@ -48,12 +49,12 @@ def measure_trust(model: Asked, calibration: Calibration, split: str) -> dict[st
                 where = {"relation": name, "target": "tail" if group >= num_relations else "head"}
                 relations.append({**where, "asked": asked, "candidates": candidates, **summary(hit[rows], size[rows])})
     measured = {"split": split, "questions": len(filtered), "coverage": coverage, "relations": relations}
-    return {**measured, "calibration": {when: calibrated(of_time, filtered) for when, of_time in odds.items()}}
+    return {**measured, "calibration": {when: calibrated(*of_time, filtered) for when, of_time in odds.items()}}
 
 
-def calibrated(odds: Odds, questions: HeldOut) -> dict[str, Any]:
+def calibrated(odds: Odds, first_answers: FirstAnswers, questions: HeldOut) -> dict[str, Any]:
     """The log loss of a question, and the ECE and bins of its first answer and of the ten first."""
-    true, rivals = odds.held_out_logits(questions)
+    true, rivals = first_answers.held_out_logits(*odds.held_out_logits(questions))
     logits = np.concatenate([true[:, None], rivals[:, : max(FIRST.values())]], 1)
     order = np.argsort(-logits, axis=1, kind="stable")
     sorted_probabilities, is_true = probability(np.take_along_axis(logits, order, 1)), order == 0
@@ -77,8 +78,7 @@ def reliability(probabilities: np.ndarray, is_true: np.ndarray) -> dict[str, Any
 def members(odds: Odds, sets: AnswerSets, questions: HeldOut, coverage: float) -> tuple[np.ndarray, np.ndarray]:
     """Of each question (q,): whether its set holds the answer, and the size of the set."""
     true, rivals = odds.held_out_logits(questions)
-    num_relations = len(odds.scales) // 2
-    thresholds = np.array([sets.threshold(int(group), coverage, num_relations) for group in questions.groups])
+    thresholds = np.array([sets.threshold(int(group), coverage) for group in questions.groups])
     hit = true >= thresholds
     return hit, hit + ((rivals >= thresholds[:, None]) & np.isfinite(rivals)) @ questions.counts
 

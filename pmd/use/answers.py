@@ -187,11 +187,11 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         return self.answer_scores([Question(target, relation, entity) for entity, relation in asked])
 
     def query_probabilities(
-        self, target: Target, entity: int, relation: int, scores: np.ndarray, known: np.ndarray
+        self, target: Target, entity: int, relation: int, scores: np.ndarray, known: np.ndarray, **options: bool
     ) -> np.ndarray | None:
         """The probabilities (num_entities,) of all entities as answers to a query with these scores and known answers; None if
-        nothing was learned of such."""
-        return self.probabilities(Question(target, int(relation), int(entity)), scores, known)
+        nothing was learned of such. Options as of `probabilities`."""
+        return self.probabilities(Question(target, int(relation), int(entity)), scores, known, **options)
 
     def answer(
         self,

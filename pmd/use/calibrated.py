@@ -27,8 +27,8 @@ class GivesProbabilities:
     @cached_property
     def _calibrations(self) -> dict[str, Calibration]:
         """By validation split. None for some dimensions of a model, whose scores are others."""
-        splits = self.index.metadata.get("odds", {}).get("splits", ()) if self.is_whole else ()
-        return {split: Calibration.stored(self.index.column, split) for split in splits}
+        facts = self.index.metadata.get("odds", {}) if self.is_whole else {}
+        return {split: Calibration.stored(self.index.column, facts, split) for split in facts.get("splits", ())}
 
     def measure_trust(self, split: str) -> dict[str, Any]:
         """How far the probabilities and sets can be trusted on a split (`pmd.trust.reliability`), as JSON; `missing` says why where
@@ -49,11 +49,15 @@ class GivesProbabilities:
         """Relation and direction of a question, as in `pmd.trust.held_out.HeldOut`."""
         return question.relation + self.index.num_relations * (question.target == "tail")
 
-    def probabilities(self, question: Question, scores: np.ndarray, known: np.ndarray) -> np.ndarray | None:
+    def probabilities(
+        self, question: Question, scores: np.ndarray, known: np.ndarray, *, first_answers: bool = True
+    ) -> np.ndarray | None:
         """The probabilities (n,) of all entities as answers to a question of which the graph knows the answers `known` (k,); None
-        if nothing was learned of such questions."""
-        calibration = self.calibration(question)
-        return None if calibration is None else calibration.probabilities(scores, known, self.group(question))
+        if nothing was learned of such questions. Without `first_answers` those of the odds alone."""
+        calibration, group = self.calibration(question), self.group(question)
+        if calibration is None:
+            return None
+        return calibration.probabilities(scores, known, group, first_answers=first_answers)
 
     def check_coverage(self, questions: Sequence[Question], coverage: float) -> None:
         """PmdError for a coverage that is none, and for a model that has learned nothing of its answers."""

@@ -64,7 +64,8 @@ def plain_suggestions(
                 answers = [
                     a for a in range(graph.num_entities) if ((a, r, e) if target == "head" else (e, r, a)) in known
                 ]
-                likely = model.probabilities(Question(target, r, e), scores, np.array(answers, dtype=np.int64))
+                known_answers = np.array(answers, dtype=np.int64)
+                likely = model.probabilities(Question(target, r, e), scores, known_answers, first_answers=False)
                 for a in range(graph.num_entities):
                     sides[(a, r, e) if target == "head" else (e, r, a), target] = float(likely[a])
     rates = {

@@ -52,14 +52,18 @@ def test_a_probability_by_its_definition(asked, target):
     known_end = "head" if target == "tail" else "tail"
     answers = model.answer(**{known_end: "e3"}, relation="by", top_k=ENTITIES, all=True)
     group = 1 + RELATIONS * (target == "tail")
-    odds = Calibration.stored(model.index.column, "valid").odds
+    calibration = Calibration.stored(model.index.column, model.index.metadata["odds"], "valid")
+    odds, first_answers = calibration.odds, calibration.first_answers
     inverse_temperature = odds.inverse_temperatures[int(target == "tail")]
     known = {answer.id for answer in answers if answer.known}
     assert known
     for answer in answers:
         rivals = [other.score for other in answers if other.id not in known | {answer.id}]
         log_odds = inverse_temperature * answer.score - np.log(np.exp(inverse_temperature * np.array(rivals)).sum())
-        expected = 1 / (1 + np.exp(-(odds.scales[group] * log_odds + odds.biases[group])))
+        logit = odds.scales[group] * log_odds + odds.biases[group]
+        if answer.score > max(rivals):
+            logit = first_answers.scale * logit + first_answers.bias
+        expected = 1 / (1 + np.exp(-logit))
         assert answer.probability == pytest.approx(expected, rel=1e-5)
     new = model.answer(**{known_end: "e3"}, relation="by", top_k=ENTITIES, new=True)
     everything = {answer.id: answer.probability for answer in answers}
@@ -71,7 +75,8 @@ def test_what_was_learned_is_in_the_index(asked):
     first = model.answer(head="e1", relation="near")
     again = pmd.load(model.index.model)
     assert again.answer(head="e1", relation="near") == first and first[0].probability is not None
-    assert model.index.metadata["odds"] == {"splits": {"valid": 120}, "missing": {}}
+    facts = model.index.metadata["odds"]
+    assert (facts["splits"], facts["missing"], list(facts["first_answers"])) == ({"valid": 120}, {}, ["valid"])
     assert [answer["probability"] for answer in first.to_dict()["answers"]] == [a.probability for a in first]
     assert f"{first[0].probability:6.1%}" in repr(first)
 
@@ -80,7 +85,7 @@ def test_what_was_learned_is_in_the_index(asked):
 def test_a_set_is_what_reaches_the_threshold(asked, new):
     model, _ = asked
     calibration, options = (
-        Calibration.stored(model.index.column, "valid"),
+        Calibration.stored(model.index.column, {}, "valid"),
         {"head": "e3", "relation": "by", "new": new, "all": not new},
     )
     answers = model.answer(**options, coverage=0.5, max_set=ENTITIES)
@@ -88,7 +93,7 @@ def test_a_set_is_what_reaches_the_threshold(asked, new):
     scores = np.full(ENTITIES, -np.inf)
     scores[[int(answer.id[1:]) for answer in every]] = [answer.score for answer in every]
     logits = calibration.odds.logits(scores, np.isfinite(scores), 3)
-    threshold = (calibration.new_sets if new else calibration.all_sets).threshold(3, 0.5, RELATIONS)
+    threshold = (calibration.new_sets if new else calibration.all_sets).threshold(3, 0.5)
     assert {answer.id for answer in answers} == {f"e{i}" for i in np.flatnonzero(logits >= threshold)}
     assert answers.answer_set.size == len(answers) > 0 and answers.answer_set.unsure == ""
     assert answers.answers == every.answers[: len(answers)]
@@ -147,7 +152,8 @@ def test_a_cropped_model_learns_its_own(asked, tmp_path):
     model.answer(head="e3", relation="by")
     dispatch(["crop", str(model.index.model), "--width", "4", "--out", str(tmp_path / "narrow")])
     narrow, whole = Index(tmp_path / "narrow" / "index"), model.index
-    assert narrow.metadata["odds"] == whole.metadata["odds"]
+    facts, of_whole = dict(narrow.metadata["odds"]), dict(whole.metadata["odds"])
+    assert facts.pop("first_answers") != of_whole.pop("first_answers") and facts == of_whole
     temperatures = [index.column("odds_valid_odds_inverse_temperatures") for index in (narrow, whole)]
     assert not np.allclose(*temperatures)
     model.crop(4).save(tmp_path / "saved")

@@ -7,6 +7,7 @@ from pmd.evaluation.tables import table_of
 from pmd.reports.trust import trust_section
 from pmd.trust.answer_sets import AnswerSets
 from pmd.trust.calibration import Calibration
+from pmd.trust.first_answers import FirstAnswers
 from pmd.trust.odds import Odds
 from pmd.trust.reliability import (
     COVERAGES,
@@ -41,9 +42,15 @@ def test_calibrated_probabilities_have_hardly_an_error_and_overconfident_ones_ha
 def test_of_drawn_answers_the_true_temperature_is_calibrated_and_another_is_not():
     questions = drawn(4000, 1.5)
     right, flat = (Odds(np.full(2, value), np.ones(2), np.zeros(2)) for value in (1.5, 0.3))
-    assert calibrated(right, questions)["first"]["ece"] < 0.03 and calibrated(right, questions)["ten"]["ece"] < 0.01
-    assert calibrated(flat, questions)["first"]["ece"] > 0.15
-    assert calibrated(right, questions)["log_loss"] < calibrated(flat, questions)["log_loss"]
+    assert (
+        calibrated(right, FirstAnswers(), questions)["first"]["ece"] < 0.03
+        and calibrated(right, FirstAnswers(), questions)["ten"]["ece"] < 0.01
+    )
+    assert calibrated(flat, FirstAnswers(), questions)["first"]["ece"] > 0.15
+    assert (
+        calibrated(right, FirstAnswers(), questions)["log_loss"]
+        < calibrated(flat, FirstAnswers(), questions)["log_loss"]
+    )
 
 
 def test_members_and_summary_by_a_plain_loop():
@@ -53,7 +60,7 @@ def test_members_and_summary_by_a_plain_loop():
     sets = AnswerSets(questions.groups, true)
     hit, size = members(odds, sets, questions, 0.7)
     for row in range(50):
-        threshold = sets.threshold(int(questions.groups[row]), 0.7, 2)
+        threshold = sets.threshold(int(questions.groups[row]), 0.7)
         assert hit[row] == (true[row] >= threshold)
         assert size[row] == sum(logit >= threshold for logit in [true[row], *rivals[row]])
     measured = summary(hit, size)
@@ -70,8 +77,8 @@ def test_what_is_measured_of_a_model_as_tables(tmp_path):
     index.relations = type("Names", (), {"pair": staticmethod(lambda row: (f"r{row}", f"relation {row}"))})
     from pmd.trust.calibration import learn_calibration
 
-    _, columns = learn_calibration(model)
-    measured = measure_trust(model, Calibration.stored(columns.__getitem__, "valid"), "test")
+    facts, columns = learn_calibration(model)
+    measured = measure_trust(model, Calibration.stored(columns.__getitem__, facts, "valid"), "test")
     assert measured["questions"] == 2 * len(index.splits["test"]) and len(measured["coverage"]) == 2 * len(COVERAGES)
     for row in measured["coverage"]:
         parts = [r for r in measured["relations"] if (r["asked"], r["candidates"]) == (row["asked"], row["candidates"])]

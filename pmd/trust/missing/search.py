@@ -166,7 +166,7 @@ class Search:
             entity = int(entities[rows[0]])
             known, splits = self.model.index.known_answers(target, entity, relation)
             known = known[(splits & self.known_bits) > 0]
-            probabilities = self.model.query_probabilities(target, entity, relation, scores, known)
+            probabilities = self.model.query_probabilities(target, entity, relation, scores, known, first_answers=False)
             if probabilities is None:
                 raise PmdError("suggest: nothing was learned of how probable answers are")
             probabilities[known] = 0
