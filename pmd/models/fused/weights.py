@@ -52,7 +52,8 @@ class FusionWeights:
 
         Args:
             questions: (b,).
-            knows: (b,) whether the structure knows the entity and the relation; if not, its factor is 0.
+            knows: (b,) whether the structure knows the entity and the relation; if not, its factor is 0, and that of the text is
+                not, though its share were none: nothing else is known of the answer.
             text, structure: (b, n) cosines and scores, where shares depend on them.
             degrees: (b,) of the known entities, as for `features`.
         """
@@ -61,6 +62,7 @@ class FusionWeights:
         else:
             factors = self.factors[questions]  # a copy
         factors[:, 1] *= knows
+        factors[~knows & (factors[:, 0] == 0), 0] = self.scales[0]
         return factors
 
     def _factors(self, shares: np.ndarray) -> np.ndarray:

@@ -109,6 +109,12 @@ def test_the_known_end_without_structure_has_the_text_alone():
     assert factors.tolist() == [[15, 0.5], [15, 0], [15, 0], [10, 0]]
 
 
+def test_the_known_end_without_structure_has_the_text_where_all_others_have_none_of_it():
+    weights = FusionWeights(np.array([20.0, 2.0]), np.array([1.0, 1.0]), 1.0)
+    factors = weights.of(np.array([0, 0, 1]), np.array([True, False, False]))
+    assert factors.tolist() == [[0, 2], [20, 0], [20, 0]]
+
+
 def test_features_are_those_of_a_softmax():
     text, structure = np.array([[0.5, 0.1, 0.1]], dtype=np.float32), np.zeros((1, 3), dtype=np.float32)
     found = features(np.array([10.0, 1.0]), text, structure, np.array([3]))
