@@ -42,7 +42,13 @@ def embedding_settings(config: ProgressiveConfig, runs: Path) -> KgeConfig:
             "structure: with evaluation.rerank_hops; a fused model has no cosines to add to, leave one of the two out"
             " (--structure null)"
         )
-    settings = read_config(KgeConfig, ["--config", config.structure])
+    for stage in config.stages or ():
+        if stage.name in (PART, STAGE, EMBEDDING):
+            raise PmdError(
+                f"stages: with structure, '{stage.name}' is a folder of the embedding model or of the fused one; name the"
+                " stage otherwise, or leave structure out (--structure null)"
+            )
+    settings = given_settings(config.structure)
     splits = [split for split in config.evaluation.splits if not split.startswith("inductive_")]
     settings = replace(
         settings,
@@ -53,10 +59,26 @@ def embedding_settings(config: ProgressiveConfig, runs: Path) -> KgeConfig:
         train=replace(settings.train, threads=config.train.threads, precision=config.train.precision),
         evaluation=replace(config.evaluation, split=splits or "test"),
     )
-    check_kge_run(settings)
     model = settings.model
-    product_tables(KgeModel(model.interaction, 2, 1, 4, norm=model.norm, reciprocal=model.reciprocal))
+    try:
+        check_kge_run(settings)
+        product_tables(KgeModel(model.interaction, 2, 1, 4, norm=model.norm, reciprocal=model.reciprocal))
+    except PmdError as error:
+        raise PmdError(f"structure: '{config.structure}': {str(error).removeprefix('structure: ')}") from None
     return settings
+
+
+def given_settings(structure: str) -> KgeConfig:
+    """The settings of a config of `pmd train`, by name or as a file. PmdError, naming the option, if there is none."""
+    if Path(structure).expanduser().is_dir():
+        raise PmdError(
+            f"structure: '{structure}' is a folder; give a config of `pmd train`, by name or as a file"
+            " (a trained embedding model is fused by `pmd fuse`)"
+        )
+    try:
+        return read_config(KgeConfig, ["--config", structure])
+    except PmdError as error:
+        raise PmdError(f"structure: {str(error).removeprefix('--config: ')}") from None
 
 
 def add_structure(config: ProgressiveConfig, run: Run) -> None:

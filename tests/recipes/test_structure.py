@@ -19,11 +19,11 @@ def write_settings(file, interaction="complex", more=""):
     return file
 
 
-def train(folder, tmp_path, settings):
+def train(folder, tmp_path, settings, stages=STAGES):
     options = [
         *(f"--encoder.{key}={value}" for key, value in SIZES.items()),
         f"--data.path={folder}",
-        f"--stages={STAGES}",
+        f"--stages={stages}",
     ]
     options += [
         f"--runs={tmp_path}",
@@ -70,4 +70,26 @@ def test_a_run_has_its_structure_and_goes_on(folder, tmp_path, capsys):
 def test_what_cannot_be_fused_is_refused_before_anything_is_trained(interaction, more, message, folder, tmp_path):
     with pytest.raises(PmdError, match=message):
         train(folder, tmp_path, write_settings(tmp_path / "structure.yaml", interaction, more))
+    assert not [*tmp_path.glob("towns-*")]
+
+
+@pytest.mark.parametrize("name", ["structure", "fused", "embedding"])
+def test_a_stage_does_not_take_the_place_of_the_structure(name, folder, tmp_path):
+    settings = write_settings(tmp_path / "structure.yaml")
+    with pytest.raises(PmdError, match=rf"stages: with structure, '{name}' is a folder"):
+        train(folder, tmp_path, settings, stages=f'[{{"name": "{name}"}}]')
+    assert not [*tmp_path.glob("towns-*")]
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        ("nonsense", "^structure: nonsense: no such file, and no bundled config"),
+        (".", "^structure: '.' is a folder; give a config of `pmd train`.*`pmd fuse`"),
+        ("kge/wn18rr_rotate", "^structure: 'kge/wn18rr_rotate': RotatE with norm l1"),
+    ],
+)
+def test_what_is_no_config_of_an_embedding_model_is_refused_under_its_option(structure, message, folder, tmp_path):
+    with pytest.raises(PmdError, match=message):
+        train(folder, tmp_path, structure)
     assert not [*tmp_path.glob("towns-*")]
