@@ -231,6 +231,7 @@ def test_layers_that_are_not_used_are_not_checked():
         ("distill.temperature", -2.0),
         ("distill.masked_share", 0.0),
         ("distill.masked_share", 1.1),
+        ("distill.structure_share", 1.5),
         ("distill.mask_rates", [0.1]),
         ("train.lora.alpha", 0),
         ("distill.label_weight", -0.1),

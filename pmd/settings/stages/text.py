@@ -233,6 +233,7 @@ def check_progressive(config: ProgressiveConfig) -> None:
     check_share("encoder.dropout", encoder.dropout, "[0, 1)")
     check_share("encoder.attention_dropout", encoder.attention_dropout, "[0, 1)")
     check_share("distill.masked_share", config.distill.masked_share, "(0, 1]", "0.25 is a quarter")
+    check_share("distill.structure_share", config.distill.structure_share, "[0, 1]", "0.4 is two fifths")
     if config.contrastive.batches == "walks" and config.contrastive.directions == "independent":
         raise PmdError(
             "contrastive.batches: walks go over triples in both directions; leave out contrastive.directions independent"
