@@ -139,20 +139,25 @@ def add_rules(run: Run) -> None:
         write_text(file, f"{file.read_text(encoding='utf-8')}\n{Table.restored(**rules).markdown()}\n")
 
 
-def last_of_family(family: str, model: str, stage: str | None) -> Path:
-    """The folder of a model; of a run, by default the last stage that is of a family, for it may end in a fused one."""
+def last_of_family(part: str, family: str, model: str, stage: str | None) -> Path:
+    """The folder of a part's model; of a run, by default the last stage that is of a family, for it may end in a fused one.
+    PmdError, naming the option of the part, if there is none."""
     run = Path(model).expanduser()
     if stage is None and (run / "config.yaml").is_file():
         fitting = [name for name in Run(run).loadable if family_of(stored_settings(run / name), name).name == family]
         stage = fitting[-1] if fitting else None
-    return locate(model, stage)
+    try:
+        return locate(model, stage)
+    except PmdError as error:
+        words = str(error).removeprefix("model: ")
+        raise PmdError(f"{part}_{words}" if words.startswith("stage: ") else f"{part}: {words}") from None
 
 
 def load_parts(config: FuseConfig, device: Any) -> Parts:
     """Both models, checked to be of one graph."""
     folders = {
-        "text": last_of_family("text", config.text, config.text_stage),
-        "structure": last_of_family("embedding", config.structure, config.structure_stage),
+        "text": last_of_family("text", "text", config.text, config.text_stage),
+        "structure": last_of_family("structure", "embedding", config.structure, config.structure_stage),
     }
     for part, family in (("text", "text"), ("structure", "embedding")):
         found = family_of(stored_settings(folders[part]), folders[part])

@@ -279,6 +279,19 @@ def test_models_that_cannot_be_fused(text, structure, message, made, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("structure", "more", "message"),
+    [
+        ("complex-common", ["--structure_stage=grade9"], "^structure_stage: .*no finished stage 'grade9'"),
+        ("towns", [], "^structure: .*towns"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused_under_its_option(structure, more, message, made, tmp_path):
+    models = [str(made.base / name) for name in ("text", structure)]
+    with pytest.raises(PmdError, match=message):
+        dispatch(["fuse", *models, *more, f"--data.path={made.base / 'towns'}", f"--out={tmp_path}/out"])
+
+
 def test_models_of_two_graphs_are_refused(made, tmp_path):
     runs = []
     for part, checksum in (("text", "1"), ("complex", "2")):

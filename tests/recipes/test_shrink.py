@@ -275,8 +275,8 @@ def test_the_front_has_what_none_beats():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 1.5}, "keep: no candidate has 1.5; the most is 1"),
-        ({"max_mb": 0.5}, "max_mb: no candidate has 0.5; the least is 1"),
+        ({"keep": 1.5}, "keep: no candidate has at least 1.5; the most is 1"),
+        ({"max_mb": 0.5}, "max_mb: no candidate has at most 0.5; the least is 1"),
     ],
 )
 def test_limits_that_none_meets_are_refused(options, message):

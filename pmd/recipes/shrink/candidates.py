@@ -112,9 +112,10 @@ def chosen(candidates: Sequence[Candidate], config: ShrinkConfig) -> Candidate:
         nearest = min(values) if at_most else max(values)
         within = [row for row, number in zip(within, values) if (number <= limit if at_most else number >= limit)]
         if not within:
-            bound = "least" if at_most else "most"
+            within_words, bound = ("at most", "least") if at_most else ("at least", "most")
             raise PmdError(
-                f"{option}: no candidate has {limit:g}; the {bound} is {nearest:.4g}, ask for that or allow more elsewhere"
+                f"{option}: no candidate has {within_words} {limit:g}; the {bound} is {nearest:.4g}, ask for that or allow"
+                " more elsewhere"
             )
     if config.max_mb is None and config.max_ms is None:
         return min(within, key=lambda row: (row.megabytes, -row.mrr))
