@@ -49,9 +49,14 @@ def write_part(
 def crop_part(index: Index, folder: Path, model: Path, width: int | None) -> tuple[dict[str, Any], Columns]:
     """Write the vectors of a cropped model into the folder of an index, from those of the whole model's; the metadata and
     columns that change."""
-    from pmd.models.fused.folder import load_structure
+    from pmd.models.kge.folder import Vocabulary
 
-    graph, width = load_structure(model).vocabulary, stored_settings(model)["text_dim"]
+    entities, relations = (
+        index.entities,
+        index.relations,
+    )  # of a graph that may have changed since the model was trained
+    graph = Vocabulary(entities.ids, entities.names, entities.descriptions, relations.ids, relations.names)
+    width = stored_settings(model)["text_dim"]
     vectors = crop_vectors(index.vectors[:, : index.metadata["text_dim"]], width)
     return _with_structure(folder, model, graph, vectors, {}, {})
 

@@ -305,6 +305,23 @@ def test_models_of_two_graphs_are_refused(made, tmp_path):
         dispatch(["fuse", str(runs[0] / "text"), str(made.base / "complex"), *options])
 
 
+def test_the_index_of_a_crop_is_of_the_graph_as_it_is_now(run, made, tmp_path):
+    """Whose entities are more, and in another order, than when the model was trained."""
+    changed = shutil.copytree(made.base / "towns", tmp_path / "towns")
+    lines = (changed / "entities.tsv").read_text().splitlines()
+    (changed / "entities.tsv").write_text("\n".join(["e99\tNewtown\ta town", *reversed(lines)]) + "\n")
+    whole = shutil.copytree(run, tmp_path / "run")
+    pmd.crop(whole / "fused", 4, tmp_path / "small", structure_width=2, data={"path": str(changed)})
+    graph = pmd.load_graph(changed)
+    scores = pmd.load_scorer(tmp_path / "small", graph).score_all(graph.test[:1], "head")[0]
+    tail, relation = graph.entity_ids[graph.test[0, 2]], graph.relation_ids[graph.test[0, 1]]
+    small = pmd.load(tmp_path / "small", str(changed))
+    answers = small.answer(tail=tail, relation=relation, top_k=50, all=True, types="off")
+    assert len(answers) == 50
+    for answer in answers:
+        assert answer.score == pytest.approx(float(scores[graph.entity_ids.index(answer.id)]), abs=2e-4)
+
+
 def test_a_structure_is_needed_to_be_cropped(made, tmp_path):
     with pytest.raises(PmdError, match=r"structure_width: .*is a text model"):
         pmd.crop(made.base / "text", 4, tmp_path / "small", structure_width=2)
