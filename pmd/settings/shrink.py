@@ -68,6 +68,8 @@ def check_shrink(config: ShrinkConfig) -> None:
     """PmdError, naming the option, for values that no model could satisfy."""
     if config.keep is not None and not config.keep > 0:
         raise PmdError(f"keep: {config.keep} is no share of the teacher's MRR; give one such as 0.97")
+    if config.structure_stage is not None and config.structure is None:
+        raise PmdError("structure_stage: there is no structure to have one; name the run of an embedding model there")
     for name in ("max_mb", "max_ms", "questions"):
         value = getattr(config, name)
         if value is not None and not value > 0:

@@ -290,6 +290,7 @@ def test_limits_that_none_meets_are_refused(options, message):
         (["--keep=-1"], "keep: -1"),
         (["--max_mb=0"], "max_mb: 0"),
         (["--vectors=[]"], "vectors: the list is empty"),
+        (["--structure_stage=complex"], "structure_stage: there is no structure to have one"),
         (["--stages=[grade3]"], "stages: .*no text model 'grade3'.*teacher, grade2, grade0"),
         (["--teacher=grad2"], "teacher: .*did you mean 'grade2'"),
         (["--widths=[64]"], "widths: no stage has vectors of .64.; the widest have 16"),
