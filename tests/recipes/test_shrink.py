@@ -244,6 +244,25 @@ def test_a_fused_model_is_shrunk(part, run, structure, folder, tmp_path, monkeyp
     dispatch(["push", str(small.folder), "user/small", "--dry_run=true", f"--out={tmp_path}/sent"])
 
 
+@pytest.mark.parametrize("part", ["text", "structure"])
+def test_what_was_shrunk_to_a_fused_model_is_shrunk_again(part, run, structure, folder, tmp_path, monkeypatch):
+    options = {"encoders": ["fp16"], "vectors": ["int8"], **QUICK}
+
+    def shrink(source, out, wanted, **more):
+        def chosen_part(candidates, config):
+            return next(row for row in candidates if row.part == wanted)
+
+        monkeypatch.setattr("pmd.recipes.shrink.measure.chosen", chosen_part)
+        return pmd.shrink(source, tmp_path / out, **options, **more)
+
+    shrink(run, "fused", "fused", stages=["grade2"], widths=[4], structure=structure)
+    again = shrink(tmp_path / "fused", "again", part)
+    noted, graph = again.results[part], pmd.load_graph(folder)
+    scorer = pmd.load_scorer(tmp_path / "again" / part, graph)
+    assert pmd.rank(scorer, graph).mrr == pytest.approx(noted.metrics["test"]["mrr"], abs=1e-9)
+    assert (noted.layers, noted.dim) == ((2, 4) if part == "text" else (None, again.chosen.width))
+
+
 ROWS = [
     Candidate(
         "text", name, 1, 4, "fp32", "fp32", mrr=mrr, keeps=mrr / 0.5, megabytes=megabytes, milliseconds=milliseconds

@@ -86,11 +86,19 @@ def write_part(comparison: Comparison, choice: Choice, folder: Path, run: Run) -
     """Write a run with a text or embedding model, and how that was trained."""
     for name in (name for name in COPIED if (run.folder / name).is_file()):
         shutil.copy2(run.folder / name, folder / name)
-    write_json(folder / "results.json", run.stored)
+    write_json(folder / "results.json", {choice.stage: part_of_fused(comparison, choice), **run.stored})
     if choice.part == "text":
         write_text_model(comparison, choice, folder / choice.stage)
     else:
         write_structure(comparison, choice, choice.width, folder / choice.stage)
+
+
+def part_of_fused(comparison: Comparison, choice: Choice) -> dict[str, Any]:
+    """What is noted of a whole text or embedding model whose run says nothing of it: of a run with a fused model alone."""
+    text = choice.part == "text"
+    model = comparison.stages[choice.stage].whole.model if text else comparison.structure.parts.structure
+    sizes = {"layers": choice.layers, "mask_rate": 0.0} if text else {"interaction": model.name}
+    return {**sizes, "dim": model.dim, "parameters": num_parameters(model), "teacher": "none", "metrics": {}}
 
 
 def write_fused(comparison: Comparison, choice: Choice, folder: Path, out: Path, splits: list[str]) -> None:
