@@ -28,6 +28,7 @@ from pmd.settings.kge import KgeConfig
 from pmd.settings.parsing.parse import read_config
 from pmd.settings.stages.kge import check_kge_run
 from pmd.settings.text import ProgressiveConfig
+from pmd.use.load import run_of
 from pmd.use.locate import locate
 
 EMBEDDING = "embedding"
@@ -122,6 +123,11 @@ def structure_of(folder: str, graph: KnowledgeGraph) -> KgeModel:
         model = locate(folder)
         if family_of(stored_settings(model), model).name != "embedding":
             raise PmdError(f"'{model}' is no embedding model; give the folder of one")
+        trained_on = run_of(model).data_checksum
+        if trained_on is not None and not graph.has_checksum(
+            trained_on
+        ):  # its triples might be those of a split to rank
+            raise PmdError(f"'{model}' was trained on another graph, or on another split of it; give one of this graph")
         return load_for(model, graph).eval()
     except PmdError as error:
         raise PmdError(f"distill.structure: {str(error).removeprefix('model: ')}") from None

@@ -1,5 +1,7 @@
 """An embedding model beside the text teacher: its scores are mixed into the logits that the student follows."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -84,5 +86,12 @@ def test_a_run_is_taught_by_text_and_structure(folder, tmp_path, capsys):
     with pytest.raises(PmdError, match=r"distill.structure: '.*grade2' is no embedding model; give the folder of one"):
         taught = next(tmp_path.glob("taught-*")) / "grade2"
         COMMANDS["progressive"]([*TINY, *train, f"--distill.structure={taught}", "--name=wrong"])
+    with pytest.raises(
+        PmdError, match=r"distill.structure: '.*complex' was trained on another graph, or on another split"
+    ):
+        other = shutil.copytree(folder, tmp_path / "other")
+        lines = (other / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (other / "train.tsv").write_text("".join(lines[1:]), encoding="utf-8")
+        COMMANDS["progressive"]([*TINY, *train, f"--data.path={other}", f"--distill.structure={run}", "--name=wrong"])
     with pytest.raises(PmdError, match=r"distill.structure: no folder 'nowhere'"):
         COMMANDS["progressive"]([*TINY, *train, "--distill.structure=nowhere", "--name=wrong"])
