@@ -75,6 +75,12 @@ def test_stages_have_a_share_of_their_own_and_a_teacher_none():
         resolve_stages(read_config(ProgressiveConfig, alone), 4)
 
 
+def test_structure_that_teaches_no_stage_is_refused():
+    alone = [*TINY, '--stages=[{"name": "teacher"}]', "--distill.structure=runs/kge"]
+    with pytest.raises(PmdError, match=r"distill.structure: no stage is taught by it; leave it out"):
+        resolve_stages(read_config(ProgressiveConfig, alone), 4)
+
+
 def test_a_run_is_taught_by_text_and_structure(folder, tmp_path, capsys):
     train = [f"--data.path={folder}", f"--runs={tmp_path}", "--train.threads=1", "--train.epochs=2"]
     COMMANDS["train"]([*train, "--model.interaction=complex", "--model.dim=4", "--name=kge"])

@@ -82,7 +82,12 @@ def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int |
     """
     stages = default_stages(layers, config) if config.stages is None else config.stages
     empty = "the list is empty; leave it out for a teacher and four grades"
-    return resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
+    resolved = resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
+    if config.distill.structure and not any(stage.structure_share for stage in resolved):
+        raise PmdError(
+            "distill.structure: no stage is taught by it; leave it out, or name a stage with a teacher and a share"
+        )
+    return resolved
 
 
 def _resolve(
