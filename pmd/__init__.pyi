@@ -556,6 +556,8 @@ class StageSettings(TypedDict, total=False):
     """overrides `distill.batch_size` and `train.batch_size`."""
     pre_batches: int | None
     """overrides `distill.pre_batches` and `contrastive.pre_batches`."""
+    frozen_layers: int | None
+    """so many of the lowest layers keep their weights, whatever `train.frozen_share` says."""
     structure_share: float | None
     """overrides `distill.structure_share`; 0 leaves the structure out."""
     feature: Literal["token", "pooled"] | None
@@ -608,6 +610,8 @@ class TrainSettings(TypedDict, total=False):
     """keep one chunk's activations in memory at a time and compute the others again in the backward pass; the same gradients in far less memory, about 1.3 times slower."""
     lora: pmd.settings.text.LoraConfig | LoraSettings | None
     """low-rank adapters in place of full fine-tuning."""
+    frozen_share: float
+    """this share of an encoder's layers (rounded down), from the lowest, and the embeddings keep their weights. What they make of every text is computed once and kept in the run folder until the run ends."""
     valid_triples: int
     """validation triples to rank; 0 for all."""
 

@@ -43,6 +43,7 @@ class LogitDistillation(Supervised):
             self.weights["similarity"] = distill.similarity
         compared = self.compares_layers and distill.beta > 0
         self.pairs = patient_layers(student.depth, teacher.depth) if compared else {}
+        self.takes_states = not self.pairs
         if self.pairs:
             self.weights["layers"] = distill.beta
         self.asks = None if gives_scores or len(self.weights) == 1 else sorted(set(self.pairs.values()))

@@ -83,7 +83,7 @@ class MaskedFeatureDistillation(Supervised):
         if distill.similarity:
             self.weights["similarity"] = distill.similarity
         has_masks = "feature" in self.weights
-        self.reads_whole = self.separate or not has_masks
+        self.reads_whole = self.takes_states = self.separate or not has_masks
         compared = self.reads_whole and not self.weights.keys().isdisjoint(("score", "similarity"))
         self.asks = () if compared or (has_masks and self.rate_by_teacher) else None
         self.register_buffer("special", special, persistent=False)
@@ -154,7 +154,8 @@ class MaskedFeatureDistillation(Supervised):
             weights = self._weights(role, chunk, own)
             masks.append(mask_positions(chunk.input_ids, rate, self.special, weights))
         replaced = [
-            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask)) for chunk, mask in zip(chunks, masks)
+            replace(chunk, input_ids=chunk.input_ids.masked_fill(mask, self.mask), states=None)
+            for chunk, mask in zip(chunks, masks)
         ]
         return replaced, masks
 

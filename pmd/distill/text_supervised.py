@@ -90,6 +90,8 @@ class Supervised(Objective):
     structure: Structure | None = None
     asks: Sequence[int] | None = None
     """If it wants a teacher's vectors of whole texts, the middle layers that it wants pooled besides; None if it does not."""
+    takes_states = True
+    """Whether it can use what the student's frozen layers made of whole texts before."""
     teacher: Frozen
 
     def __init__(

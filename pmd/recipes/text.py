@@ -6,7 +6,6 @@ PMD, section 1.3 of the method notes. A run is a list of stages (`pmd.recipes.st
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,9 +21,9 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.walks import walk_order
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
+from pmd.distill.read_once import read_once
 from pmd.distill.teacher import ScorerTeacher, Structure
-from pmd.distill.teacher_vectors import ask_once
-from pmd.distill.text_supervised import Supervised, TextSetup
+from pmd.distill.text_supervised import TextSetup
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.evaluation.width_ranking import ranks_widths
 from pmd.models.families import num_parameters
@@ -32,6 +31,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
+from pmd.models.text.lower_layers import freeze, layer_list
 from pmd.models.text.scorer import TextScorer, timed_scorer
 from pmd.models.text.start import depth_of, start, trained_settings
 from pmd.models.text.students import bag_of, evenly_spaced, student_of
@@ -43,9 +43,6 @@ from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
-
-TEACHER_VECTORS = "teacher.vectors"
-"""The folder beside those of the stages' checkpoints, whose names have no dots."""
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
@@ -102,6 +99,8 @@ class TextRun(RankingRun):
             self.structure = structure_of(config.distill.structure, graph).to(self.accelerator.device)
         if config.train.lora is not None:
             adapter_targets(self.origin.model, config.train.lora)
+        if any(stage.frozen_layers for stage in pending):
+            layer_list(self.origin.model.query_encoder)
         return graph
 
     def prepare_other(self, graph: KnowledgeGraph) -> None:
@@ -174,7 +173,7 @@ class TextRun(RankingRun):
         rows = [
             (
                 stage.name,
-                stage.layers,
+                f"{stage.layers}, {stage.frozen_layers} frozen" if stage.frozen_layers else stage.layers,
                 f"{stage.teacher}, {stage.method}{structure_words(stage)}"
                 if stage.teacher != "none"
                 else "labels only",
@@ -243,6 +242,7 @@ class TextRun(RankingRun):
         adapters = lora is not None and stage.layers > 0
         if adapters:
             add_adapters(student, lora)
+        freeze(student, stage.frozen_layers)
         text = self.text_of(stage)
         share = stage.structure_share
         structure = Structure(self.structure, share, graph.num_relations) if share else None
@@ -252,7 +252,9 @@ class TextRun(RankingRun):
         theirs = self.other_text if self.is_taught_across(stage) else None
         collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
         objective = METHODS["text"][stage.method].load_class().for_stage(setup)
-        asking = self.ask_teacher(stage, objective, collate)
+        with self.accelerator.autocast():
+            folder, asks = self.run.folder / "checkpoint", config.distill.ask_once
+            reading = read_once(objective, collate, theirs or text, folder, stage.name, asks=asks)
         progress = self.fit(
             objective,
             len(collate),
@@ -263,22 +265,13 @@ class TextRun(RankingRun):
             order=partial(walk_order, graph.train.numpy()) if config.contrastive.batches == "walks" else None,
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
         )
+        student.requires_grad_(True)
         if adapters:
             merge_adapters(student)
+        freeze(student, 0)
         return TextModel(student.halve(), self.reader(stage).tokenizer), {
-            "train_seconds": round(asking + progress.seconds, 1)
+            "train_seconds": round(reading + progress.seconds, 1)
         }
-
-    def ask_teacher(self, stage: StageConfig, objective: Supervised, collate: TripleCollator) -> float:
-        """Let batches have what the teacher makes of their texts, if it is to be asked once; returns how many seconds it took."""
-        if objective.asks is None or not self.config.distill.ask_once:
-            return 0.0
-        began = time.perf_counter()
-        text, layers = collate.teacher_text or self.text_of(stage), objective.asks
-        folder, label = self.run.folder / "checkpoint" / TEACHER_VECTORS, f"{stage.teacher}'s vectors"
-        with self.accelerator.autocast():
-            collate.teacher_vectors = ask_once(objective.teacher.model, text, collate, layers, folder, label=label)
-        return time.perf_counter() - began
 
     def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
         """The model that teaches a stage, or what a program gave in its place."""

@@ -143,12 +143,15 @@ class TrainConfig(LoopConfig):
         recompute: keep one chunk's activations in memory at a time and compute the others again in the
             backward pass; the same gradients in far less memory, about 1.3 times slower.
         lora: low-rank adapters in place of full fine-tuning.
+        frozen_share: this share of an encoder's layers (rounded down), from the lowest, and the embeddings keep their weights.
+            What they make of every text is computed once and kept in the run folder until the run ends.
         valid_triples: validation triples to rank; 0 for all.
     """
 
     tokens_per_chunk: int = 4096
     recompute: bool = False
     lora: LoraConfig | None = None
+    frozen_share: float = 0.0
     valid_triples: int = 0
 
 
@@ -251,6 +254,7 @@ class StageConfig:
         lr: overrides `distill.lr` and `train.lr`.
         batch_size: overrides `distill.batch_size` and `train.batch_size`.
         pre_batches: overrides `distill.pre_batches` and `contrastive.pre_batches`.
+        frozen_layers: so many of the lowest layers keep their weights, whatever `train.frozen_share` says.
         feature: overrides `distill.feature`.
         structure_share: overrides `distill.structure_share`; 0 leaves the structure out.
         mask_choice: overrides `distill.mask_choice`.
@@ -272,6 +276,7 @@ class StageConfig:
     lr: float | None = None
     batch_size: int | None = None
     pre_batches: int | None = None
+    frozen_layers: int | None = None
     structure_share: float | None = None
     feature: FeatureForm | None = None
     mask_choice: MaskChoice | None = None

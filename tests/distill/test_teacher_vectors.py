@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from pmd.core.errors import PmdError
 from pmd.data.texts.batches import TripleCollator
-from pmd.distill import teacher_vectors
+from pmd.distill import kept_rows
 from pmd.distill.teacher_vectors import ask_once
 from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
@@ -64,7 +64,7 @@ def contents(files) -> list[bytes]:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(teacher_vectors, "BLOCK", 5)
+    monkeypatch.setattr(kept_rows, "BLOCK", 5)
 
 
 def of_both(objective_, collate, asked) -> list[dict[str, torch.Tensor]]:
@@ -128,7 +128,7 @@ def test_a_teacher_that_reads_otherwise_is_kept_too(tmp_path):
 
 def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     whole = contents(ask(tmp_path / "whole"))
-    write, written = teacher_vectors.VectorFile.write, []
+    write, written = kept_rows.RowFile.write, []
 
     def stopping(file, block, rows):
         if len(written) == 3:
@@ -136,11 +136,11 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
         written.append(block)
         write(file, block, rows)
 
-    monkeypatch.setattr(teacher_vectors.VectorFile, "write", stopping)
+    monkeypatch.setattr(kept_rows.RowFile, "write", stopping)
     with pytest.raises(KeyboardInterrupt):
         ask(tmp_path / "cut")
     written = ["not", "stopped"]
-    monkeypatch.setattr(teacher_vectors.VectorFile, "write", lambda *given: written.append(1) or write(*given))
+    monkeypatch.setattr(kept_rows.RowFile, "write", lambda *given: written.append(1) or write(*given))
     files = ask(tmp_path / "cut")
     assert contents(files) == whole
     assert len(written) - 2 == sum(file.blocks for file in files) - 3
@@ -182,11 +182,11 @@ def test_a_full_disk_says_what_is_needed(tmp_path, monkeypatch):
 def ask_in_small_blocks(folder: str) -> None:
     """Called in each of two processes."""
     Accelerator(cpu=True)
-    before, teacher_vectors.BLOCK = teacher_vectors.BLOCK, 5
+    before, kept_rows.BLOCK = kept_rows.BLOCK, 5
     try:
         ask(folder)
     finally:
-        teacher_vectors.BLOCK = before
+        kept_rows.BLOCK = before
 
 
 def test_two_processes_write_what_one_writes(two_processes, tmp_path):

@@ -18,7 +18,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.data.graphs.walks import walk_order
-from pmd.distill.teacher_vectors import VectorFile
+from pmd.distill.kept_rows import RowFile
 from pmd.models.text.start import train_wordpiece
 from pmd.recipes import stages
 
@@ -175,7 +175,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, folder, tmp_path, cap
 
 
 def test_stopped_while_the_teacher_is_asked_equals_uninterrupted(run, folder, tmp_path, monkeypatch):
-    write, written = VectorFile.write, []
+    write, written = RowFile.write, []
 
     def stop_at_the_sixth(file, block, rows):
         written.append(block)
@@ -183,7 +183,7 @@ def test_stopped_while_the_teacher_is_asked_equals_uninterrupted(run, folder, tm
             raise KeyboardInterrupt
         write(file, block, rows)
 
-    monkeypatch.setattr(VectorFile, "write", stop_at_the_sixth)
+    monkeypatch.setattr(RowFile, "write", stop_at_the_sixth)
     options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", "--name=cut", f"--data.cache={tmp_path}/cache"]
     with pytest.raises(KeyboardInterrupt):
         progressive_command(options)
@@ -207,8 +207,8 @@ def test_batches_may_be_walks(folder, tmp_path, monkeypatch):
 
 def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch):
     """And they are, but for rounding, those that ask it in every step."""
-    write, written = VectorFile.write, []
-    monkeypatch.setattr(VectorFile, "write", lambda *given: written.append(1) or write(*given))
+    write, written = RowFile.write, []
+    monkeypatch.setattr(RowFile, "write", lambda *given: written.append(1) or write(*given))
     taught = ["--distill.taught_by=teacher", "--distill.method=lkd", "--distill.init=teacher", "--distill.epochs=1"]
     losses = []
     for ask_once in ("true", "false"):
@@ -239,6 +239,9 @@ def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch
         (["--train.threads=-1"], "train.threads"),
         (["--train.lora.r=0"], "train.lora.r: 0"),
         (["--train.lora.targets=[foo]"], "'foo'"),
+        (["--train.frozen_share=0.5"], "train.frozen_share…scratch"),
+        (["--train.frozen_share=1"], "train.frozen_share: 1.0"),
+        (['--stages=[{"name": "a", "frozen_layers": 4}]'], "frozen_layers: 4 of 4 layers"),
         (["--encoder.dropout=2"], "encoder.dropout: 2.0…[0, 1)"),
         (["--encoder.vocab_size=-5"], "encoder.vocab_size"),
         (["--encoder.layers=0"], "encoder.layers: 0"),
@@ -288,6 +291,24 @@ def test_stages_have_batches_of_their_own(folder, tmp_path, capsys):
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         steps = {name: max(line["step"] for line in lines if line["stage"] == name) for name in ("teacher", "small")}
         assert steps == {"teacher": -(-triples // 16), "small": -(-triples // 5)}
+
+
+@pytest.mark.parametrize("options", [[], ["--train.lora.r=2"]], ids=["all weights", "lora"])
+def test_frozen_layers_stay_as_they_were(options, run, folder, tmp_path, capsys):
+    """A student of two layers, of which the upper one learns."""
+    stages = json.dumps([{"name": "teacher", "layers": 3, "load": str(run / "grade3")}, {"name": "small", "layers": 2}])
+    common = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--stages={stages}", "--encoder.dropout=0.1"]
+    progressive_command([*common, "--train.frozen_share=0.5", "--distill.init=teacher", *options])
+    assert "2, 1 frozen" in capsys.readouterr().err
+    (made,) = tmp_path.iterdir()
+    assert not (made / "checkpoint").exists()
+    before, after = (load_file(made / name / "model.safetensors") for name in ("teacher", "small"))
+    changed = {
+        name
+        for name in after
+        if name not in before or not torch.equal(before[name.replace("layer.1.", "layer.2.")], after[name])
+    }
+    assert changed and all("layer.1." in name or "temperature" in name for name in changed)
 
 
 def test_lora_trains_adapters_only_and_saves_a_plain_model(folder, tmp_path):

@@ -125,7 +125,7 @@ def test_a_stage_overrides_the_run():
         "b", 2, 0.15, method="pkd", init="teacher", alpha=0.0, beta=0.0, epochs=3, lr=1e-5, teacher_layers=[0, 3]
     )
     own = replace(own, batch_size=8, pre_batches=1, feature="pooled", mask_choice="rare", mask_rate_by="uncertainty")
-    own = replace(own, structure_share=0.2)
+    own = replace(own, structure_share=0.2, frozen_layers=1)
     config = ProgressiveConfig(
         distill=DistillConfig(init="pretrained", structure="runs/kge"), stages=[StageConfig("a"), own]
     )

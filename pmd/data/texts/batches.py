@@ -16,16 +16,19 @@ from pmd.core.types import moved
 from pmd.data.graphs.answers import distinct, inverse_triples
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
+from pmd.data.texts.ragged import Ragged
 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """c padded texts of similar length: token ids, attention mask and token types (c, L), and their `rows` (c,) in the batch."""
+    """c padded texts of similar length: token ids, attention mask and token types (c, L), and their `rows` (c,) in the batch;
+    `states` (c, L, d) is what frozen lower layers made of them, where that was kept."""
 
     input_ids: Tensor
     attention_mask: Tensor
     token_type_ids: Tensor
     rows: Tensor
+    states: Tensor | None = None
 
     def to(self, device: torch.device) -> Chunk:
         return moved(self, device)
@@ -37,11 +40,14 @@ class Chunk:
 
     def take(self, rows: Tensor) -> Chunk:
         """Some of the texts, with the padding of all."""
-        return Chunk(*(getattr(self, f.name)[rows] for f in fields(self)))
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Chunk(*(None if part is None else part[rows] for part in parts))
 
 
-def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
-    """Texts in order of falling length, in padded chunks of at most `tokens` tokens, or of a single longer text."""
+def chunks(texts: Texts, pad: int, tokens: int, states: Tensor | None = None) -> Iterator[Chunk]:
+    """Texts in order of falling length, in padded chunks of at most `tokens` tokens, or of a single longer text; `states`
+    (m, d) are of all their tokens, one text after the other."""
+    kept = None if states is None else Ragged(states.numpy(), texts.ids.offsets)
     lengths = texts.ids.lengths
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -55,7 +61,12 @@ def chunks(texts: Texts, pad: int, tokens: int) -> Iterator[Chunk]:
         ids[real] = texts.ids.take(rows).flat
         types = real & (columns >= texts.second[rows, None])
         arrays = (ids, real.astype(np.int64), types.astype(np.int64), rows.astype(np.int64))
-        yield Chunk(*map(torch.from_numpy, arrays))
+        chunk = Chunk(*map(torch.from_numpy, arrays))
+        if kept is not None:
+            padded = np.zeros((*real.shape, kept.flat.shape[1]), dtype=kept.flat.dtype)
+            padded[real] = kept.take(rows).flat
+            chunk = replace(chunk, states=torch.from_numpy(padded))
+        yield chunk
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +118,9 @@ class TripleCollator:
     teacher_vectors: Sequence[Callable[[np.ndarray], Tensor]] | None = None
     """Of queries and of entities: keys, as `distinct_texts` gives them, to what a teacher made of the texts."""
 
+    lower_states: Sequence[Callable[[np.ndarray], Tensor]] | None = None
+    """Likewise what frozen lower layers made of all their tokens."""
+
     def __init__(
         self,
         triples: Tensor,
@@ -134,7 +148,12 @@ class TripleCollator:
         rows, places = np.unique(np.concatenate([answer_rows, head_rows]), return_inverse=True)
         entity, head = np.split(places, 2)
         keys, query = np.unique(self._query_keys(head_rows, examples), return_inverse=True)
-        queries, entities = self._read(text, keys, rows)
+        states = (
+            (None, None)
+            if self.lower_states is None
+            else [kept(part) for kept, part in zip(self.lower_states, (keys, rows))]
+        )
+        queries, entities = self._read(text, keys, rows, *states)
         teacher, vectors = self.teacher_text, None
         if self.teacher_vectors is not None:
             teacher, vectors = None, [look_up(part) for look_up, part in zip(self.teacher_vectors, (keys, rows))]
@@ -177,7 +196,11 @@ class TripleCollator:
     def _query_keys(self, head_rows: np.ndarray, examples: np.ndarray) -> np.ndarray:
         return head_rows * (2 * self.text.num_relations) + examples[:, 1]
 
-    def _read(self, text: GraphText, keys: np.ndarray, rows: np.ndarray) -> tuple[list[Chunk], list[Chunk]]:
-        """The chunks of queries, by their keys, and of entities, by their rows."""
+    def _read(
+        self, text: GraphText, keys: np.ndarray, rows: np.ndarray, *states: Tensor | None
+    ) -> tuple[list[Chunk], list[Chunk]]:
+        """The chunks of queries, by their keys, and of entities, by their rows, with the states of either."""
         texts = self.queries_of(text)(keys), text.entities(rows)
-        return tuple(list(chunks(part, text.pad, self.tokens)) for part in texts)
+        return tuple(
+            list(chunks(part, text.pad, self.tokens, kept)) for part, kept in zip(texts, states or (None, None))
+        )

@@ -13,7 +13,8 @@ BLOCK = 8192
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Row i is `flat[offsets[i] : offsets[i + 1]]`; the rows (1, 2) and (3) are flat 1 2 3 with offsets 0 2 3."""
+    """Row i is `flat[offsets[i] : offsets[i + 1]]`; the rows (1, 2) and (3) are flat 1 2 3 with offsets 0 2 3. An item may be
+    an array: flat is (items, …)."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -49,7 +50,7 @@ class Ragged:
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         if longest is not None:
             lengths = np.minimum(lengths, longest)
-        taken = Ragged.from_lengths(np.empty(lengths.sum(), dtype=self.flat.dtype), lengths)
+        taken = Ragged.from_lengths(np.empty((lengths.sum(), *self.flat.shape[1:]), dtype=self.flat.dtype), lengths)
         for part in row_blocks(len(rows)):
             starts = taken.offsets[:-1][part]
             within = np.arange(starts[0], taken.offsets[part.stop]) - np.repeat(starts, lengths[part])

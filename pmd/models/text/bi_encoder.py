@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -23,6 +24,7 @@ from transformers.models.auto.modeling_auto import (
 
 from pmd.models.families import check_width
 from pmd.models.text import bag  # noqa: F401  its model is registered, so that a folder of one is read
+from pmd.models.text.lower_layers import from_states, lower_modules
 from pmd.settings.catalogue import FAMILIES
 from pmd.settings.text import Pooling
 
@@ -92,6 +94,8 @@ class BiEncoder(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+    frozen_layers = 0
+    """Layers, from the lowest, that do not learn (`pmd.models.text.lower_layers.freeze`)."""
 
     def __init__(self, config: BiEncoderConfig):
         super().__init__(config)
@@ -110,9 +114,17 @@ class BiEncoder(PreTrainedModel):
     def halve(self) -> BiEncoder:
         """Keep the weights of the encoders in bf16, if the config says so. Positions stay finer, and so does the temperature."""
         if self.config.half:
-            for encoder in filter(None, (self.query_encoder, self.entity_encoder)):
+            for encoder in self.encoders:
                 for parameter in encoder.parameters():
                     parameter.data = parameter.data.bfloat16()
+        return self
+
+    def train(self, mode: bool = True) -> BiEncoder:
+        """Training mode, or not; frozen layers drop nothing."""
+        super().train(mode)
+        for encoder in self.encoders if self.frozen_layers else ():
+            for module in lower_modules(encoder, self.frozen_layers):
+                module.eval()
         return self
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -121,6 +133,11 @@ class BiEncoder(PreTrainedModel):
     def encoder(self, role: Role) -> nn.Module:
         """The encoder of a role."""
         return self.query_encoder if role == "query" or self.entity_encoder is None else self.entity_encoder
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """Both encoders, or the one that is both."""
+        return [encoder for encoder in (self.query_encoder, self.entity_encoder) if encoder is not None]
 
     @property
     def inverse_temperature(self) -> Tensor:
@@ -171,12 +188,16 @@ class BiEncoder(PreTrainedModel):
         attention_mask: Tensor,
         token_type_ids: Tensor | None = None,
         all_layers: bool = False,
+        states: Tensor | None = None,
     ) -> list[Tensor]:
-        """Hidden states (b, L, d) of the last layer, or of the embeddings and all layers, as a list."""
+        """Hidden states (b, L, d) of the last layer, or of the embeddings and all layers, as a list. A model with frozen layers
+        goes on from `states` (b, L, d), what they made of the texts, unless all layers are wanted."""
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.reads_types:
             arguments["token_type_ids"] = token_type_ids
-        output = self.encoder(role)(**arguments, output_hidden_states=all_layers)
+        encoder, goes_on = self.encoder(role), self.frozen_layers and states is not None and not all_layers
+        with from_states(encoder, self.frozen_layers, states) if goes_on else nullcontext():
+            output = encoder(**arguments, output_hidden_states=all_layers)
         states = list(output.hidden_states) if all_layers else [output.last_hidden_state]
         # Weights kept in half precision make states in it; vectors are compared more finely.
         return [state.float() for state in states] if self.config.half else states

@@ -48,8 +48,10 @@ def encode(
         recompute: drop activations and compute them again in the backward pass, chunk by chunk.
     """
 
-    def run(input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
-        hidden = model(role, input_ids, attention_mask, token_type_ids, all_layers=bool(layers))
+    def run(
+        input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, states: Tensor | None, mask: Tensor | None
+    ) -> list[Tensor]:
+        hidden = model(role, input_ids, attention_mask, token_type_ids, all_layers=bool(layers), states=states)
         masked = hidden[-1][:0, 0] if mask is None else hidden[-1][mask]
         return [
             model.pool(hidden[-1], attention_mask, model.dim),
@@ -59,7 +61,8 @@ def encode(
 
     outputs = []
     for position, chunk in enumerate(chunks):
-        arguments = (chunk.input_ids, chunk.attention_mask, chunk.token_type_ids, masks[position] if masks else None)
+        texts = chunk.input_ids, chunk.attention_mask, chunk.token_type_ids, chunk.states
+        arguments = (*texts, masks[position] if masks else None)
         if recompute and torch.is_grad_enabled():
             outputs.append(checkpoint(run, *arguments, use_reentrant=False))
         else:

@@ -135,6 +135,7 @@ def _resolve(
         pre_batches=first_set(
             stage.pre_batches, distill.pre_batches if method.teacher else None, contrastive.pre_batches
         ),
+        frozen_layers=first_set(stage.frozen_layers, int(config.train.frozen_share * first_set(stage.layers, layers))),
         **{name: getattr(stage, name) or getattr(distill, name) for name in FEATURES},
         structure_share=first_set(stage.structure_share, distill.structure_share)
         if distill.structure and method.teacher
@@ -204,6 +205,10 @@ def _check_stage(stage: StageConfig, key: str, teacher_layers: int, layers: int)
         numbers_at(stage, *LOOP, prefix=f"{key}."),
         numbers_at(stage, "alpha", "beta", "pre_batches", prefix=f"{key}."),
     )
+    if not 0 <= stage.frozen_layers < max(1, stage.layers):
+        raise PmdError(
+            f"{key}.frozen_layers: {stage.frozen_layers} of {stage.layers} layers leave none to learn; choose fewer"
+        )
     if stage.batch_size < 2:
         raise PmdError(f"{key}.batch_size: 1 leaves no in-batch negatives; use at least 2")
 
@@ -238,6 +243,12 @@ def check_progressive(config: ProgressiveConfig) -> None:
     check_share("encoder.dropout", encoder.dropout, "[0, 1)")
     check_share("encoder.attention_dropout", encoder.attention_dropout, "[0, 1)")
     check_share("distill.masked_share", config.distill.masked_share, "(0, 1]", "0.25 is a quarter")
+    check_share("train.frozen_share", config.train.frozen_share, "[0, 1)", "0.5 is the lower half")
+    if config.train.frozen_share and scratch and not (config.stages and config.stages[0].load):
+        raise PmdError(
+            "train.frozen_share: the layers of a scratch encoder have learned nothing yet; leave it out, or name a trained "
+            "encoder.name"
+        )
     check_share("distill.structure_share", config.distill.structure_share, "[0, 1]", "0.4 is two fifths")
     if config.contrastive.batches == "walks" and config.contrastive.directions == "independent":
         raise PmdError(
