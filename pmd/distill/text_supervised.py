@@ -27,8 +27,9 @@ from pmd.distill.teacher import Frozen, Structure
 from pmd.distill.teacher_vectors import as_encoded
 from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
-from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
+from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.encode import Encoded
+from pmd.models.vectors import leading_dimensions
 from pmd.settings.stages.text import FEATURES
 from pmd.settings.text import ContrastiveConfig, DistillConfig, ProgressiveConfig, StageConfig
 

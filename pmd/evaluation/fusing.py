@@ -67,7 +67,7 @@ class Validated:
 def validate(scorer: FusedScorer, graph: KnowledgeGraph, *, max_triples: int, seed: int = 0) -> Validated:
     """Score the validation queries by both parts, and rank their answers at every share. PmdError if there are none."""
     triples = subsample(graph.valid, max_triples or None, seed)
-    known = KnownAnswers(graph.known_triples("valid"), graph.num_entities, graph.num_relations)
+    known = KnownAnswers.of(graph, "valid")
     batch_size = max(1, min(BATCH, SCORES // graph.num_entities))
     chunks = [
         _Chunk(scorer, graph, known, rows, triples[rows], target)

@@ -37,6 +37,8 @@ __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]
 
 Chunk = TypeVar("Chunk")
 
+MOST_SCORES = 2**27
+"""Scores that are in memory at a time, whatever the batch: 0.5 GB."""
 CPU_BLOCK = 2**18
 """Scores that one thread counts at a time: they and the comparison stay in its cache."""
 
@@ -83,8 +85,9 @@ def ranks(
         split: whose triples are ranked; filter and candidates are those of the graph it belongs to.
         filtered: leave out the other known answers of a query, from all splits; False gives raw ranks.
         targets: which places to ask for.
-        batch_size: triples ranked together: bounds the memory to batch_size x num_entities scores, and the queries
-            that the scorer is asked at once. The ranks depend on it only as far as the scores do, see above.
+        batch_size: triples ranked together, but at most so many as make `MOST_SCORES` scores of all entities: bounds the
+            memory, and the queries that the scorer is asked at once. The ranks depend on it only as far as the scores do, see
+            above.
         rerank: adjusts the scores of a query before they are compared.
         max_triples: rank only this many triples, drawn by `seed` and kept in order (for validation).
         progress: show a bar.
@@ -106,8 +109,9 @@ def ranks(
     check_sizes(scorer, graph)
     triples = subsample(graph.split(split), max_triples, seed)
     # All known answers are candidates, so they may be subtracted from counts over the candidates.
-    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
+    known = KnownAnswers.of(graph, split) if filtered else None
     ranking = _Ranking(scorer, graph, graph.candidates(split), known, rerank)
+    batch_size = min(batch_size, max(1, MOST_SCORES // graph.num_entities))
     orders = {target: by_query(triples, target, graph.num_relations) for target in targets}
     with _evaluating(scorer):
         sides = rank_in_chunks(triples, orders, batch_size, ranking.rank_chunk, progress=progress, shared=shared)

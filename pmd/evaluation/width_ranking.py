@@ -145,7 +145,7 @@ def ranks_widths(
         return {width: ranks(AtWidth(model, width), graph, split, **options) for width in model.widths}
     if not supports_float64(model.device):
         model = copy.deepcopy(model).cpu()
-    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations) if filtered else None
+    known = KnownAnswers.of(graph, split) if filtered else None
     entities = graph.candidates(split)
     entities = torch.arange(graph.num_entities) if entities is None else entities
     orders = {}

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pmd.core.types import Target
+
+BLOCK = 2**16
+"""Vectors in half precision that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,8 @@ class VectorScorer:
 
     Args:
         query_vectors: from int64 triples (b, 3) and the end that is asked for to vectors (b, d).
-        entity_vectors: (num_entities, d).
+        entity_vectors: (num_entities, d), perhaps in half precision where those of queries are not: a table in a file, by
+            `torch.from_numpy(np.load(file, mmap_mode="c"))`, then stays there.
         scale: factor on the products.
     """
 
@@ -26,4 +31,23 @@ class VectorScorer:
 
     def score_all(self, triples: Tensor, target: Target) -> Tensor:
         """Scores (b, num_entities) in single precision."""
-        return self.scale * (self.query_vectors(triples, target) @ self.entity_vectors.T).float()
+        return inner_products(self.query_vectors(triples, target), self.entity_vectors).float().mul_(self.scale)
+
+
+def leading_dimensions(vectors: Tensor, width: int) -> Tensor:
+    """The first `width` dimensions of unit vectors (…, d) as unit vectors (…, width); all d as they are.
+
+    A length does not matter for what is brought to length 1: these are the vectors that `BiEncoder.pool` makes of that width.
+    """
+    return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
+
+
+def inner_products(queries: Tensor, vectors: Tensor) -> Tensor:
+    """Scores (b, n) of queries (b, w) and vectors (n, w). Vectors of fewer bits, also unit vectors (n, d) with d > w, are read in
+    blocks, in the precision of the queries."""
+    if vectors.dtype == queries.dtype:
+        return queries @ vectors.T
+    scores = queries.new_empty(len(queries), len(vectors))
+    for columns, block in zip(scores.split(BLOCK, 1), vectors.split(BLOCK)):
+        columns.copy_(queries @ leading_dimensions(block.to(queries), queries.shape[1]).T)
+    return scores

@@ -63,7 +63,7 @@ def details(scorer: TripleScorer, graph: KnowledgeGraph, config: Mapping[str, An
 def examples(scorer: TripleScorer, graph: KnowledgeGraph, split_ranks: Ranks, split: str) -> list[dict[str, Any]]:
     """Some queries whose answer ranks first, then those whose rank is worst, of as many relations as possible; each with
     the model's first answers, marked if the graph knows them."""
-    known = KnownAnswers(graph.known_triples(split), graph.num_entities, graph.num_relations)
+    known = KnownAnswers.of(graph, split)
     candidates, device = graph.candidates(split), getattr(scorer, "device", "cpu")
     rank: dict[Query, float] = {
         (target, row): value

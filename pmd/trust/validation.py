@@ -81,7 +81,7 @@ class ValidationScores:
         at_most = max(MIN_TRIPLES, MAX_SCORES // (2 * graph.num_entities))
         self.scorer, self.graph, self.rerank = scorer, graph, rerank
         self.triples = subsample(graph.valid, min(max_triples, at_most), seed=0)
-        self._known = KnownAnswers(graph.known_triples("valid"), graph.num_entities, graph.num_relations)
+        self._known = KnownAnswers.of(graph, "valid")
         self._kept: list[Chunk] | None = None
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from pmd.data.texts.ragged import Ragged
 from pmd.models.families import check_width, width_of
 from pmd.models.text.numpy_bag import NumpyBag, is_bag
 from pmd.models.text.numpy_bert import NumpyBert, can_read
-from pmd.models.text.precision import CodedVectors, coded
+from pmd.models.text.precision import HALF_FROM, CodedVectors, coded
 from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
 from pmd.use.answers import AnsweringModel, Question
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from pmd.data.texts.graph_text import GraphText
     from pmd.models.text.bi_encoder import BiEncoder
 
-HALF_FROM = 1 << 29
-"""Numbers in the vectors of all entities from which they are kept in fp16: 2 GB in fp32. What that costs is in docs/scale.md."""
 ENTITIES_PER_STEP = 2048
 """Entities that are encoded between two steps of the progress bar."""
 

@@ -23,9 +23,9 @@ from timing import clocked
 
 from pmd.cli.errors import run
 from pmd.evaluation.tables import markdown
+from pmd.models.text.precision import HALF_FROM
 from pmd.use.index import products
 from pmd.use.search import SHORT_LIST, Cells, Funnel, scores_of
-from pmd.use.text_models import HALF_FROM
 
 CENTRES = 5000
 FALL = -0.35

@@ -18,7 +18,7 @@ from pmd.data.texts.graph_text import GraphText
 from pmd.data.texts.masking import mask_positions
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
-from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimensions
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
 from pmd.models.text.encode import encode
 from pmd.models.text.encoders import layer_lists, set_dropout
 from pmd.models.text.folder import TextModel, load_model, save
@@ -26,6 +26,7 @@ from pmd.models.text.numpy_bert import can_read
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.start import start
 from pmd.models.text.students import evenly_spaced, student_of
+from pmd.models.vectors import leading_dimensions
 from pmd.settings.catalogue import ENCODERS
 from pmd.settings.text import ContrastiveConfig, DistillConfig, EncoderConfig, LoraConfig
 from pmd.use.exporting.onnx import OnnxEncoders, write_encoders

@@ -53,6 +53,17 @@ def test_equals_a_double_loop(random_graph, seed, filtered, batch_size):
     assert_equals_loop(tied_scorer(graph, seed), graph, filtered=filtered, batch_size=batch_size)
 
 
+def test_a_batch_has_no_more_scores_than_memory_is_to_hold(random_graph, monkeypatch):
+    graph, sizes = random_graph(2), []
+    scorer = tied_scorer(graph, 2)
+    expected, score_all = ranks(scorer, graph), scorer.score_all
+    monkeypatch.setattr(ranking, "MOST_SCORES", 3 * graph.num_entities + 1)
+    scorer.score_all = lambda triples, target: sizes.append(len(triples)) or score_all(triples, target)
+    for side, wanted in zip(ranks(scorer, graph).sides.values(), expected.sides.values()):
+        assert torch.equal(side.realistic, wanted.realistic)
+    assert max(sizes) == 3
+
+
 @pytest.mark.parametrize("block", [1, 30, 50])
 def test_blocks_of_rows_do_not_change_the_ranks(random_graph, monkeypatch, block):
     monkeypatch.setattr(ranking, "CPU_BLOCK", block)

@@ -18,7 +18,7 @@ from pmd.evaluation.rerank import NeighbourRerank
 from pmd.evaluation.tables import widths_tables
 from pmd.evaluation.width_ranking import AtWidth
 from pmd.models.text import scorer as module
-from pmd.models.text.bi_encoder import leading_dimensions
+from pmd.models.vectors import leading_dimensions
 from pmd.papers.figures import curves
 from pmd.recipes.ranking import measure_widths
 from pmd.settings.parsing.config_files import CONFIGS

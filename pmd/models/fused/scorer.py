@@ -29,7 +29,8 @@ class FusedScorer:
         self.text, self.fusion, self.vectors = text, fusion, vectors
         self.model = nn.ModuleList([text.model, structure])
         self.num_entities, self.num_relations = text.num_entities, text.num_relations
-        self.entities = torch.cat([text.entities, torch.from_numpy(vectors).to(text.entities)], 1)
+        entities = text.entities.float()
+        self.entities = torch.cat([entities, torch.from_numpy(vectors).to(entities)], 1)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -219,14 +219,6 @@ def pool(hidden: Tensor, attention_mask: Tensor, width: int | None = None, pooli
     return normalize((hidden * weights).sum(1)[:, :width] / weights.sum(1), dim=-1)
 
 
-def leading_dimensions(vectors: Tensor, width: int) -> Tensor:
-    """The first `width` dimensions of unit vectors (…, d) as unit vectors (…, width); all d as they are.
-
-    A length does not matter for what is brought to length 1: these are the vectors that `pool` makes of that width.
-    """
-    return vectors if width == vectors.shape[-1] else normalize(vectors[..., :width], dim=-1)
-
-
 def auto_class(config: PreTrainedConfig) -> type[AutoModel] | type[AutoModelForTextEncoding]:
     """What loads an encoder of this config: of T5 and its kind, which have a decoder too, the encoder alone."""
     both = type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING

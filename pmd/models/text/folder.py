@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
@@ -28,12 +29,14 @@ from pmd.core.quiet import quiet
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
 from pmd.data.texts.graph_text import GraphText, Named, Reading
+from pmd.data.texts.mapped import MappedColumns
 from pmd.models.families import Cropped, stored_file, stored_settings
 from pmd.models.kge.folder import Vocabulary, load_vocabulary
-from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, leading_dimensions
-from pmd.models.text.precision import CodedVectors, coded, compressed, read_coded, read_weights, write_coded
+from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
+from pmd.models.text.precision import HALF_FROM, CodedVectors, coded, compressed, read_coded, read_weights, write_coded
 from pmd.models.text.scorer import TextScorer
 from pmd.models.text.start import save_tokenizer
+from pmd.models.vectors import leading_dimensions
 from pmd.settings.shrink import Encoders, Vectors
 
 
@@ -76,7 +79,8 @@ def save(
         write_vocabulary(aside, graph)
         if entities is not None:
             metadata = {"graph": checksum or graph.checksum(), "format": "pt"}
-            write_coded(aside / "entities.safetensors", coded(entities.cpu().numpy(), vectors), metadata)
+            kind = "fp16" if entities.dtype == torch.half and vectors == "fp32" else vectors
+            write_coded(aside / "entities.safetensors", coded(entities.cpu().numpy(), kind), metadata)
         if (encoders, vectors) != ("fp32", "fp32"):
             _store_smaller(aside, encoders, vectors)
 
@@ -138,17 +142,26 @@ def crop(folder: str | Path, width: int, out: str | Path) -> Cropped:
     whole, graph = load_model(folder), load_vocabulary(folder)
     small = replace(whole, model=whole.model.crop(width))
     entities, checksum = encoded_entities(Path(folder))
-    save(new_folder(out), small, graph, None if entities is None else leading_dimensions(entities, width), checksum)
+    save(
+        new_folder(out),
+        small,
+        graph,
+        None if entities is None else leading_dimensions(entities.float(), width),
+        checksum,
+    )
     text = f"vectors of {width} of {whole.model.dim} dimensions, by the same encoders"
     return Cropped(whole.model.widths, text)
 
 
 def encoded_entities(folder: Path) -> tuple[Tensor | None, str | None]:
-    """The encoded entities (num_entities, d) of a folder and the checksum of their graph; None if there are none."""
+    """The encoded entities (num_entities, d) of a folder, many in fp16 memory-mapped, and the checksum of their graph; None if
+    there are none."""
     file = folder / "entities.safetensors"
     if not file.is_file():
         return None, None
     vectors, checksum = read_coded(file)
+    if vectors.codes.dtype == np.float16 and vectors.codes.size >= HALF_FROM:
+        return torch.from_numpy(MappedColumns(file)["entities"]), checksum
     return torch.from_numpy(vectors.decoded), checksum
 
 

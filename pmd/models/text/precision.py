@@ -31,6 +31,8 @@ from pmd.settings.shrink import Encoders, Vectors
 
 SCALE = "_scale"
 LARGEST = 127
+HALF_FROM = 1 << 29
+"""Numbers in the vectors of all entities from which they are kept in fp16: 2 GB in fp32. What that costs is in docs/scale.md."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ matrix product, of as many leading dimensions of both as a width has.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from contextlib import nullcontext
 from itertools import islice
@@ -22,7 +23,12 @@ from pmd.data.texts.batches import chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
 from pmd.models.families import check_width
-from pmd.models.text.bi_encoder import BiEncoder, Role, leading_dimensions
+from pmd.models.text.bi_encoder import BiEncoder, Role
+from pmd.models.text.precision import HALF_FROM
+from pmd.models.vectors import inner_products, leading_dimensions
+
+PART = 2**18
+"""Entities whose texts are composed at a time where their vectors are kept on disk."""
 
 
 @torch.no_grad()
@@ -64,8 +70,8 @@ class TextScorer:
     Args:
         model: the bi-encoder.
         text: the graph's texts, tokenised for it.
-        entities: (num_entities, d) unit vectors, if they are at hand; encoded here otherwise. Those of the model
-            that this one was cropped from will do.
+        entities: (num_entities, d) unit vectors, if they are at hand, perhaps in fp16; encoded here otherwise, on a CPU into
+            a file in fp16 where they are many. Those of the model that this one was cropped from will do.
         tokens: tokens per chunk while encoding.
         width: score by so many leading dimensions unless asked otherwise; default all.
         shared: whether several processes share what is encoded here and by `prepare`, which all must then call alike.
@@ -94,7 +100,7 @@ class TextScorer:
         self.width = model.dim if width is None else width
         check_width(self.width, model.dim)
         if entities is None:
-            entities = self.encode("entity", text.entities(np.arange(text.num_entities)), shared=shared)
+            entities = self._encode_entities()
         self.take_entities(entities)
         self._keys = np.empty(0, dtype=np.int64)
         self._queries = torch.empty(0, model.dim)
@@ -130,9 +136,12 @@ class TextScorer:
         `width` dimensions. PmdError for a width that the model does not have."""
         width = self.width if width is None else width
         check_width(width, self.model.dim)
+        query = leading_dimensions(self.query_vectors(triples, target), width)
+        if self.entities.dtype != query.dtype:
+            return inner_products(query, self.entities)
         if self._candidates.shape[1] != width:
             self._candidates = leading_dimensions(self.entities, width)
-        return leading_dimensions(self.query_vectors(triples, target), width) @ self._candidates.T
+        return query @ self._candidates.T
 
     def query_vectors(self, triples: Tensor, target: Target) -> Tensor:
         """Unit vectors (b, d) of the queries of triples (b, 3)."""
@@ -144,6 +153,18 @@ class TextScorer:
     def encode(self, role: Role, texts: Texts, *, shared: bool = False) -> Tensor:
         """Unit vectors (n, d) fp32 of texts."""
         return encode_texts(self.model, role, texts, self.text.pad, self.tokens, shared=shared)
+
+    def _encode_entities(self) -> Tensor:
+        """Unit vectors (num_entities, d) of all entities."""
+        count, dim = self.num_entities, self.model.dim
+        if count * dim < HALF_FROM or self.model.device.type != "cpu":
+            return self.encode("entity", self.text.entities(np.arange(count)), shared=self.shared)
+        with tempfile.TemporaryFile() as file:  # stays until the vectors are not used any more
+            vectors = np.memmap(file, np.float16, "w+", shape=(count, dim))
+        for start in range(0, count, PART):
+            rows = np.arange(start, min(start + PART, count))
+            vectors[rows] = self.encode("entity", self.text.entities(rows), shared=self.shared).numpy()
+        return torch.from_numpy(vectors)
 
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
         """A key (n,) for each query: head queries are tail queries of inverse relations."""

@@ -104,7 +104,7 @@ def _write_onnx(
     scorer = TextScorer(text_model.model, text_model.read(graph, cache), stored_entities(folder, graph))
     metadata = write_encoders(new, text_model.model, int8=int8)
     entities, measured, words = (_compare_ranks if int8 else _compare_vectors)(scorer, OnnxEncoders(new), graph)
-    np.save(new / "entities.npy", entities.numpy())
+    np.save(new / "entities.npy", entities.float().numpy())
     write_texts(new, text_model, graph, scorer.text)
     write_json(new / METADATA_FILE, metadata | {"graph": graph.name, **measured})
     return template_values(text_model, graph) | metadata | measured, words

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from pmd.core.types import TARGETS, Target
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions
+from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, stored_entities
 from pmd.models.text.precision import CodedVectors, coded, compressed, decompressed, stored_bytes
 from pmd.models.text.scorer import TextScorer, encode_texts
-from pmd.models.vectors import VectorScorer
+from pmd.models.vectors import VectorScorer, leading_dimensions
 from pmd.settings.shrink import Encoders, Vectors
 
 
@@ -83,12 +83,12 @@ class CodedText:
     @cached_property
     def vectors(self) -> CodedVectors:
         """The entities' vectors."""
-        return coded(leading_dimensions(self.whole.entities, self.width).cpu().numpy(), self.kind)
+        return coded(leading_dimensions(self.whole.entities.float(), self.width).cpu().numpy(), self.kind)
 
     @cached_property
     def entities(self) -> Tensor:
         """(num_entities, width)."""
-        return torch.from_numpy(self.vectors.decoded).to(self.whole.entities)
+        return torch.from_numpy(self.vectors.decoded).to(self.whole.entities.device)
 
     @cached_property
     def model(self) -> BiEncoder:

@@ -21,8 +21,8 @@ from pmd.evaluation.tables import ranking_tables
 from pmd.models.families import num_parameters
 from pmd.models.fused.folder import save as save_fused
 from pmd.models.kge.folder import save as save_embeddings
-from pmd.models.text.bi_encoder import leading_dimensions
 from pmd.models.text.folder import save
+from pmd.models.vectors import leading_dimensions
 from pmd.recipes.fuse import STAGE, Parts, facts_of
 from pmd.recipes.shrink.candidates import Candidate, Choice, Shrunk
 from pmd.recipes.shrink.structure import RULE, stored_as
@@ -141,7 +141,7 @@ def write_fused(comparison: Comparison, choice: Choice, folder: Path, out: Path,
 def write_text_model(comparison: Comparison, choice: Choice, folder: Path) -> None:
     """Write the folder of a text model."""
     stage, whole = comparison.stages[choice.stage], comparison.text(choice).whole
-    entities = leading_dimensions(whole.entities, choice.width)
+    entities = leading_dimensions(whole.entities.float(), choice.width)
     kinds = {"encoders": choice.encoders, "vectors": choice.vectors}
     save(folder, cropped(stage.whole, choice.width), comparison.graph, entities, **kinds)
 

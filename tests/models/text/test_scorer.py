@@ -4,6 +4,8 @@ import torch
 
 from pmd.core.types import TripleScorer
 from pmd.data.texts.batches import chunks
+from pmd.models import vectors
+from pmd.models.text import folder
 from pmd.models.text import scorer as module
 from pmd.models.text.scorer import TextScorer, encode_texts
 
@@ -79,6 +81,28 @@ def test_given_entities_are_used(model):
     scorer = TextScorer(model, tiny_text(), entities)
     scores = scorer.score_all(torch.tensor([[7, 0, 3]]), "tail")
     assert torch.equal(scores[0], scorer._queries[0, :13])
+
+
+@pytest.mark.parametrize("width", [None, 8])
+def test_many_entities_are_encoded_into_a_file_in_fp16(model, width, tmp_path, monkeypatch):
+    asked, text = torch.tensor([[7, 0, 3], [12, 2, 0]]), tiny_text()
+    expected = TextScorer(model, text, width=width).score_all(asked, "head")
+    for place, name, value in (
+        (module, "HALF_FROM", 1),
+        (folder, "HALF_FROM", 1),
+        (module, "PART", 5),
+        (vectors, "BLOCK", 4),
+    ):
+        monkeypatch.setattr(place, name, value)
+    made = TextScorer(model, text, width=width)
+    folder.save(tmp_path / "model", folder.TextModel(model, tiny_tokenizer()), tiny_graph(), made.entities)
+    stored = folder.stored_entities(tmp_path / "model", tiny_graph())
+    for entities in (made.entities, stored):
+        assert entities.dtype == torch.half
+        scores = TextScorer(model, text, entities, width=width).score_all(asked, "head")
+        torch.testing.assert_close(scores, expected, atol=1e-3, rtol=0)
+        assert scores.dtype == torch.float32 and not torch.equal(scores, expected)
+    assert torch.equal(made.entities, stored)
 
 
 def test_no_triples_give_no_scores(scorer):

@@ -9,10 +9,11 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.evaluation.ranking import rank
 from pmd.models.text import scorer as module
-from pmd.models.text.bi_encoder import BiEncoder, leading_dimensions, pool
+from pmd.models.text.bi_encoder import BiEncoder, pool
 from pmd.models.text.encode import encode
 from pmd.models.text.scorer import TextScorer, encode_texts
 from pmd.models.text.students import student_of
+from pmd.models.vectors import leading_dimensions
 
 from ... import slow
 from ...tiny import READING, tiny_batch, tiny_graph, tiny_model, tiny_text, tiny_tokenizer
