@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
-from pmd.data.graphs.answers import KnownAnswers, distinct_triples, triple_keys
+from pmd.data.graphs.answers import KnownAnswers, distinct, distinct_triples, triple_keys
 from pmd.data.graphs.files.tsv import words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 
@@ -80,17 +81,21 @@ class Profile:
 def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST) -> Profile:
     """The profile of a graph; `share` and `fewest` as for `suspected`."""
     suspects, splits = {}, {}
+    degrees = np.zeros(graph.num_entities, dtype=np.int64)
     for train in ("train", "inductive_train"):
-        if train in graph.split_names:
-            suspects[train] = suspected(graph.split(train).numpy(), graph.num_relations, share, fewest)
-    for name in graph.split_names:
-        train = "inductive_train" if name.startswith("inductive_") else "train"
-        splits[name] = _split_profile(graph, name, train, suspects[train])
-    seen = np.concatenate([graph.split(name).numpy() for name in suspects])
-    words = np.array([len(text.split()) for text in graph.entity_descriptions], dtype=np.int64)
+        if train not in graph.split_names:
+            continue
+        triples = graph.split(train)
+        suspects[train] = suspected(triples.numpy(), graph.num_relations, share, fewest)
+        for column in (0, 2):
+            degrees += np.bincount(triples[:, column], minlength=graph.num_entities)
+        known = KnownAnswers(triples, graph.num_entities, graph.num_relations)
+        for name in graph.context_of(train):
+            splits[name] = _split_profile(graph, name, train, known, suspects[train])
+    words = np.fromiter((len(text.split()) for text in graph.entity_descriptions), np.int64, graph.num_entities)
     return Profile(
-        splits,
-        np.bincount(seen[:, [0, 2]].reshape(-1), minlength=graph.num_entities),
+        {name: splits[name] for name in graph.split_names},
+        degrees,
         described=int((words > 0).sum()),
         named=number_named(graph),
         words=words[words > 0],
@@ -110,8 +115,10 @@ def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, f
     A relation that is its own inverse is symmetric. Loops, which are their own inverses, do not count. Those with the most
     triples come first.
     """
-    triples = distinct_triples(triples[triples[:, 0] != triples[:, 2]], num_relations)
-    counts = np.bincount(triples[:, 1], minlength=num_relations).tolist()
+    triples = distinct_triples(triples, num_relations)
+    no_loop = triples[:, 0] != triples[:, 2]
+    counts = np.bincount(triples[no_loop, 1], minlength=num_relations).tolist()
+    triples = triples[no_loop & _share_ends(triples)]
     suspects = []
     for inverse in (True, False):
         repeats = _repeats(triples, num_relations, inverse)
@@ -122,6 +129,14 @@ def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, f
     return sorted(suspects, key=lambda suspect: (-suspect.triples, suspect.relation, suspect.other))
 
 
+def _share_ends(triples: np.ndarray) -> np.ndarray:
+    """Which of the distinct triples (n, 3) are between the same two entities as another, either way: most are not."""
+    smaller, pairs = (choose(triples[:, 0], triples[:, 2]) for choose in (np.minimum, np.maximum))
+    pairs += smaller * (int(pairs.max(initial=0)) + 1)
+    ordered = np.sort(pairs)
+    return np.isin(pairs, distinct(ordered[1:][ordered[1:] == ordered[:-1]]))
+
+
 def _repeats(triples: np.ndarray, num_relations: int, inverse: bool) -> sparse.coo_array:
     """At (r, s), how many of the distinct triples (h, r, t) have (h, s, t), or (t, s, h) if `inverse`.
 
@@ -129,30 +144,38 @@ def _repeats(triples: np.ndarray, num_relations: int, inverse: bool) -> sparse.c
     """
     n, relations = int(triples[:, [0, 2]].max(initial=0)) + 1, triples[:, 1]
     pairs, inverse_pairs = triples[:, 0] * n + triples[:, 2], triples[:, 2] * n + triples[:, 0]
-    distinct, columns = np.unique(np.concatenate([inverse_pairs if inverse else pairs, pairs]), return_inverse=True)
-    ones, shape = np.ones(len(triples), dtype=np.int64), (num_relations, len(distinct))
+    ends, columns = np.unique(np.concatenate([inverse_pairs if inverse else pairs, pairs]), return_inverse=True)
+    ones, shape = np.ones(len(triples), dtype=np.int64), (num_relations, len(ends))
     wanted, present = (sparse.csr_array((ones, (relations, part)), shape=shape) for part in np.split(columns, 2))
     return (wanted @ present.T).tocoo()
 
 
-def _split_profile(graph: KnowledgeGraph, name: str, train_name: str, suspects: Sequence[Suspect]) -> SplitProfile:
-    triples, train, is_train = graph.split(name), graph.split(train_name), name == train_name
-    in_train = KnownAnswers(train, graph.num_entities, graph.num_relations)
-    is_seen = torch.zeros(graph.num_entities, dtype=torch.bool)
-    is_seen[train[:, [0, 2]].flatten()] = True
+def _split_profile(
+    graph: KnowledgeGraph, name: str, train_name: str, in_train: KnownAnswers, suspects: Sequence[Suspect]
+) -> SplitProfile:
+    triples, is_train = graph.split(name), name == train_name
+    is_seen, is_here = _has_entities(graph, train_name), _has_entities(graph, name)
     is_leaked = torch.zeros(len(triples), dtype=torch.bool)
     for suspect in () if is_train else suspects:
         rows = triples[:, 1] == suspect.relation
         repeats = triples[rows][:, [2, 1, 0] if suspect.inverse else [0, 1, 2]]
         repeats[:, 1] = suspect.other
         is_leaked[rows] |= in_train.contains(repeats)
-    distinct = triple_keys(triples, graph.num_entities, graph.num_relations).unique()
+    keys = distinct(triple_keys(triples, graph.num_entities, graph.num_relations).numpy())
     return SplitProfile(
         triples=len(triples),
-        entities=len(triples[:, [0, 2]].unique()),
-        relations=len(triples[:, 1].unique()),
-        repeated=len(triples) - len(distinct),
+        entities=int(is_here.sum()),
+        relations=int((triples[:, 1].bincount() > 0).sum()),
+        repeated=len(triples) - len(keys),
         in_train=0 if is_train else int(in_train.contains(triples).sum()),
-        unseen=int((~is_seen[triples[:, [0, 2]]]).any(1).sum()),
+        unseen=int((~is_seen[triples[:, 0]] | ~is_seen[triples[:, 2]]).sum()),
         leaked=int(is_leaked.sum()),
     )
+
+
+def _has_entities(graph: KnowledgeGraph, split: str) -> Tensor:
+    """bool (num_entities,): which are in a split."""
+    marks = torch.zeros(graph.num_entities, dtype=torch.bool)
+    for column in (0, 2):
+        marks[graph.split(split)[:, column]] = True
+    return marks
