@@ -314,6 +314,8 @@ class GlueTrainSettings(TypedDict, total=False):
 
     epochs: int
     """passes over the training examples."""
+    epoch_steps: int
+    """an epoch ends after so many steps, for examples whose whole takes too long between two validations; each epoch then has others, drawn from all. 0 for a whole pass."""
     batch_size: int
     """examples in a batch, over all processes; an example of a graph is a triple."""
     lr: float
@@ -398,6 +400,8 @@ class KgeTrainSettings(TypedDict, total=False):
 
     epochs: int
     """passes over the training examples."""
+    epoch_steps: int
+    """an epoch ends after so many steps, for examples whose whole takes too long between two validations; each epoch then has others, drawn from all. 0 for a whole pass."""
     batch_size: int
     """examples in a batch, over all processes; an example of a graph is a triple."""
     lr: float
@@ -572,6 +576,8 @@ class TrainSettings(TypedDict, total=False):
 
     epochs: int
     """passes over the training examples."""
+    epoch_steps: int
+    """an epoch ends after so many steps, for examples whose whole takes too long between two validations; each epoch then has others, drawn from all. 0 for a whole pass."""
     batch_size: int
     """examples in a batch, over all processes; an example of a graph is a triple."""
     lr: float

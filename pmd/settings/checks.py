@@ -17,7 +17,7 @@ Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
 POSITIVE = ("train.epochs", "train.batch_size", "train.lr", "train.log_every", "evaluation.batch_size")
 NOT_NEGATIVE = (
     *("seed", "train.weight_decay", "train.warmup", "train.grad_clip", "train.save_minutes", "train.valid_every"),
-    *("train.patience", "train.threads", "train.workers"),
+    *("train.patience", "train.threads", "train.workers", "train.epoch_steps"),
 )
 """Numbers that every run has."""
 MAX_SEED = 2**32 - 1

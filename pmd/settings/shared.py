@@ -62,6 +62,8 @@ class LoopConfig:
 
     Args:
         epochs: passes over the training examples.
+        epoch_steps: an epoch ends after so many steps, for examples whose whole takes too long between two validations; each epoch
+            then has others, drawn from all. 0 for a whole pass.
         batch_size: examples in a batch, over all processes; an example of a graph is a triple.
         lr: peak learning rate.
         weight_decay: weight decay of AdamW, for matrices only.
@@ -84,6 +86,7 @@ class LoopConfig:
     """
 
     epochs: int = 20
+    epoch_steps: int = 0
     batch_size: int = 512
     lr: float = 5e-5
     weight_decay: float = 1e-4

@@ -129,13 +129,15 @@ class _Training:
         let a GPU wait."""
         self.num_examples, self.settings, self.seed = num_examples, settings, seed
         self.label, self.log_line = label, log
-        smallest = num_examples // steps_per_epoch(num_examples, settings.batch_size)
+        whole = steps_per_epoch(num_examples, settings.batch_size)
+        smallest = num_examples // whole
         if smallest < accelerator.num_processes:
             raise PmdError(
                 f"batches of {smallest} training examples are too small for {accelerator.num_processes} processes; "
                 "start fewer, or raise the batch size"
             )
-        self.steps = steps_per_epoch(num_examples, settings.batch_size) * settings.epochs
+        self.epoch_steps = min(whole, settings.epoch_steps or whole)
+        self.steps = self.epoch_steps * settings.epochs
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
         optimizer = optimizer_for(settings.optimizer, objective, settings.lr, settings.weight_decay, objective.rates)
         self.schedule = schedule_for(settings.schedule, optimizer, min(settings.warmup, self.steps // 10), self.steps)
@@ -203,7 +205,7 @@ class _Training:
             seed=self.seed,
             epoch=self.progress.epoch,
             order=order,
-        )
+        )[: self.epoch_steps]
         self.positions = positions
         processes = self.accelerator.process_index, self.accelerator.num_processes
         # Iterating a DataLoader draws from the global generator, unless it has one of its own.

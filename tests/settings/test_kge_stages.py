@@ -146,7 +146,7 @@ def test_lists_of_stages_that_cannot_run():
     ("key", "value", "message"),
     [
         *((f"train.{key}", 0, "0") for key in ("epochs", "batch_size", "lr", "log_every")),
-        *((f"train.{key}", -1, "-1") for key in ("warmup", "grad_clip", "patience", "workers")),
+        *((f"train.{key}", -1, "-1") for key in ("warmup", "grad_clip", "patience", "workers", "epoch_steps")),
         *((f"loss.{key}", 0, "0") for key in ("negatives", "shared", "scale")),
         *((f"loss.{key}", -0.5, "-0.5") for key in ("adversarial", "n3", "constraint")),
         ("loss.label_smoothing", 0.1, "softmax…loss.name"),

@@ -167,6 +167,27 @@ def test_the_best_state_by_validation_is_kept(tmp_path):
     assert not torch.equal(states[1]["net.0.weight"], states[3]["net.0.weight"])
 
 
+def test_an_epoch_may_end_before_all_examples_were_read(tmp_path):
+    calls, validated = [], []
+
+    def collate(positions):
+        calls.append(positions)
+        return Batch(DATA[positions])
+
+    def validate():
+        validated.append(len(calls))
+        return {"valid": 0.0}
+
+    short = settings(epochs=3, epoch_steps=2, valid_every=1)
+    _, progress = train(tmp_path / "short", collate=collate, settings=short, validate=validate)
+    assert progress.step == 6 and validated == [2, 4, 6]
+    assert [len(set(epoch[0] + epoch[1])) for epoch in (calls[:2], calls[2:4], calls[4:])] == [16, 16, 16]
+    assert sorted(calls[0] + calls[1]) != sorted(calls[2] + calls[3])
+    whole, _ = train(tmp_path / "whole")
+    long, _ = train(tmp_path / "long", settings=settings(epoch_steps=99))
+    assert all(torch.equal(*pair) for pair in zip(whole.parameters(), long.parameters()))
+
+
 def test_patience_stops(tmp_path):
     values = iter([0.5, 0.4, 0.3, 0.2, 0.1])
     _, progress = train(
