@@ -111,6 +111,7 @@ def tokenise(
             rows.append(tokenise(part, tokenizer, longest, cache))
             parts.append(_cache_file(part, fingerprint, longest, cache))
         ragged = Ragged.stack(rows)
+        del rows  # otherwise they are in memory twice while they are written
     try:
         write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
     except OSError as error:
@@ -272,11 +273,18 @@ class GraphText(TokenTexts):
 
 def neighbours_read(graph: KnowledgeGraph, reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (owner, neighbour), sorted: an entity with a short description, and a neighbour whose name its text has."""
-    visible = [graph.train.numpy(), *(t.numpy() for name, t in graph.splits.items() if name == "inductive_train")]
-    owners, others = _neighbours(np.concatenate(visible), graph.num_entities, reading.max_neighbours)
-    below = reading.neighbours_below  # no more words than that are looked for
-    short = np.array([len(text.split(None, below)) < below for text in graph.entity_descriptions])
-    return owners[short[owners]], others[short[owners]]
+    n, below = graph.num_entities, reading.neighbours_below  # no more words than that are looked for
+    short = np.fromiter((len(text.split(None, below)) < below for text in graph.entity_descriptions), bool, n)
+    keys = []
+    for split in {"train", "inductive_train"} & {*graph.split_names}:
+        triples = graph.split(split).numpy()
+        for owner, other in ((0, 2), (2, 0)):
+            rows = triples[short[triples[:, owner]]]
+            keys.append(rows[:, owner] * n + rows[:, other])
+    keys = distinct(np.concatenate(keys))
+    owners, others = np.divmod(keys[keys % (n + 1) > 0], n)  # n + 1 divides the keys of pairs of an entity and itself
+    kept = np.arange(len(owners)) - np.searchsorted(owners, owners) < reading.max_neighbours
+    return owners[kept], others[kept]
 
 
 def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
@@ -285,14 +293,3 @@ def whole_texts(graph: KnowledgeGraph, reading: Reading) -> list[str]:
     for owner, other in zip(*(pairs.tolist() for pairs in neighbours_read(graph, reading))):
         texts[owner].append(graph.entity_names[other].strip())
     return [" ".join([text, *filter(None, names)]) for text, *names in texts]
-
-
-def _neighbours(triples: np.ndarray, entities: int, at_most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (owner, neighbour), sorted by owner, then neighbour; the first `at_most` of each owner."""
-    pairs = np.concatenate([triples[:, [0, 2]], triples[:, [2, 0]]])
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    keys = distinct(pairs[:, 0].astype(np.int64) * entities + pairs[:, 1])
-    owners, others = keys // entities, keys % entities
-    first = np.searchsorted(owners, owners)
-    kept = np.arange(len(owners)) - first < at_most
-    return owners[kept], others[kept]
