@@ -1,0 +1,41 @@
+"""Each page has a desk of its own, and everything that is trained on it is small."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..trained import made_once
+from .desk import ENCODER, write_desk
+
+
+@pytest.fixture
+def desk(tmp_path_factory, tmp_path, monkeypatch) -> Path:
+    """The current folder, with all that the pages name."""
+    made = made_once(tmp_path_factory, "desk", write_desk)
+    desk = shutil.copytree(made, tmp_path / "desk", symlinks=True)
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr("pmd.api.fitting.plan.seconds_per_step", lambda *_: 30.0)
+    for module, name in (("pmd.recipes.text", "progressive"), ("pmd.recipes.kge", "train_kge")):
+        monkeypatch.setattr(f"{module}.{name}", smaller(getattr(pytest.importorskip(module), name)))
+    return desk
+
+
+def smaller(recipe: Callable[..., Any]) -> Callable[..., Any]:
+    """The recipe with less of all that takes time: an epoch of two small grades."""
+
+    def run(config: Any, earlier: Any = None, **hooks: Any) -> Any:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1, threads=1))
+        if hasattr(config, "encoder"):
+            config.encoder = dataclasses.replace(config.encoder, name="scratch", layers=2, **ENCODER)
+            config.distill = dataclasses.replace(config.distill, epochs=1)
+            if config.distill.depths != []:
+                config.distill = dataclasses.replace(config.distill, depths=[1], mask_rates=[0.1])
+        return recipe(config, earlier, **hooks)
+
+    return run

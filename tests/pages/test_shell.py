@@ -1,0 +1,66 @@
+"""The commands of README, docs/start.md and docs/use.md are run as they stand, beside tiny graphs and runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pmd.cli.main import dispatch
+
+from ..contracts.test_shell_lines import arguments, commands
+from ..markdown import tables_of
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/start.md", "docs/use.md")
+ELSEWHERE = {
+    "scripts/progressive.py": "test_main_job, with its numbers",
+    "pmd progressive": "test_main_job and docs/shrink.md's Python",
+    "pmd serve": "tests/serve",
+    "pmd completion": "tests/cli/test_completion.py",
+    "pmd COMMAND": "a placeholder",
+    "pmd report RUN RUN": "a placeholder",
+    "pmd table": "tests/papers",
+}
+SLOW = ("pmd suggest", "pmd report", "pmd shrink", "pmd fit")
+"""What takes more than two seconds; the last two are run in the gate by the Python of the pages."""
+
+
+def lines() -> list:
+    found = dict.fromkeys(line for page in PAGES for line in commands(ROOT / page))
+    here = [line for line in found if not line.startswith(tuple(ELSEWHERE))]
+    return [pytest.param(line, marks=pytest.mark.slow if line.startswith(SLOW) else ()) for line in here]
+
+
+@pytest.mark.filterwarnings("ignore:graph '")
+@pytest.mark.parametrize("line", lines(), ids=lambda line: line[:60])
+def test_a_line_runs(line, desk, capsys):
+    dispatch(arguments(line))
+    assert capsys.readouterr().out
+
+
+def printed_blocks(page: Path) -> list[tuple[str, str]]:
+    """What is typed and what is printed, of each block that shows both."""
+    blocks = re.findall(r"^```console\n\$ (.*?)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [(line, printed) for line, printed in blocks if printed.strip()]
+
+
+def masked(text: str) -> str:
+    """A text with a 0 in place of every number, so that what another model answers looks alike."""
+    return re.sub(r"-?\d+", "0", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_shown_is_what_is_printed_but_for_the_numbers_of_a_tiny_model(page, desk, capsys):
+    for line, shown in printed_blocks(ROOT / page):
+        dispatch(arguments(line))
+        printed = capsys.readouterr().out
+        around = [[row for row in text.splitlines() if row and not row.startswith("|")] for text in (shown, printed)]
+        assert around[0] == around[1]
+        (known, new), (known_shown, new_shown) = tables_of(printed), tables_of(shown)
+        assert [list(map(masked, row)) for row in known] == [list(map(masked, row)) for row in known_shown]
+        assert new[0] == new_shown[0] and len(new) == len(new_shown)
+        for row, row_shown in zip(new[1:], new_shown[1:]):
+            numbers = [cell for cell in map(masked, row) if re.fullmatch(r"[0.%]+", cell)]
+            assert numbers == [cell for cell in map(masked, row_shown) if re.fullmatch(r"[0.%]+", cell)]
