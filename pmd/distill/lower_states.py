@@ -55,7 +55,8 @@ def _read(student: BiEncoder, pad: int, tokens: int, role: Role, texts: Texts) -
             student(role, moved.input_ids, moved.attention_mask, moved.token_type_ids)
         real = chunk.attention_mask.numpy() > 0
         places = (starts[chunk.rows.numpy()][:, None] + np.arange(real.shape[1]))[real]
-        states[places] = noted[0].float().cpu().numpy()[real]
+        with np.errstate(over="ignore"):  # it is refused below
+            states[places] = noted[0].float().cpu().numpy()[real]
     if not np.isfinite(states).all():
         raise PmdError(
             f"train.frozen_share: what {student.frozen_layers} layers of the encoder make of a text is too large for 16 bits; "

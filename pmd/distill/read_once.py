@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from pmd.data.texts.batches import TripleCollator
@@ -16,17 +15,17 @@ TEACHER_VECTORS, LOWER_STATES = "teacher.vectors", "lower.states"
 
 
 def read_once(
-    objective: Supervised, collate: TripleCollator, teacher_text: GraphText, folder: Path, stage: str, *, asks: bool
-) -> float:
-    """Let batches have what a teacher and frozen layers make of their texts; returns how many seconds it took.
+    objective: Supervised, collate: TripleCollator, teacher_text: GraphText, stage: str, folder: Path, *, asks: bool
+) -> None:
+    """Let batches have what a teacher and frozen layers make of their texts.
 
     Args:
         teacher_text: the graph's texts as the teacher reads them.
-        folder: of the run's checkpoints, where it is kept.
         stage: for the progress bars.
+        folder: of the run's checkpoints, where it is kept.
         asks: whether the teacher is asked once.
     """
-    began, student = time.perf_counter(), objective.student
+    student = objective.student
     if asks and objective.asks is not None:
         teacher, label = objective.teacher.model, f"{stage}: its teacher's vectors"
         place = folder / TEACHER_VECTORS
@@ -34,4 +33,3 @@ def read_once(
     if student.frozen_layers and objective.takes_states:
         label = f"{stage}: its frozen layers"
         collate.lower_states = keep_lower_states(student, collate.text, collate, folder / LOWER_STATES, label=label)
-    return time.perf_counter() - began

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -122,10 +123,16 @@ class FamilyRun(ABC):
         validate: Callable[[], dict[str, float]],
         monitor: Callable[[], dict[str, float]] = dict,
         order: Order | None = None,
+        prepare: Callable[[Path], None] = lambda folder: None,
     ) -> Progress:
-        """Train the objective of a stage, whose own settings override those of the run."""
+        """Train the objective of a stage, whose own settings override those of the run. `prepare` is called before the first
+        step, with the folder of the checkpoints; its seconds are counted."""
+        began = time.perf_counter()
+        with self.accelerator.autocast():
+            prepare(self.run.folder / "checkpoint")
+        prepared = time.perf_counter() - began
         stage_settings = {key: getattr(stage, key) for key in ("epochs", "batch_size", "lr") if hasattr(stage, key)}
-        return fit(
+        progress = fit(
             objective.to(self.accelerator.device),
             num_examples,
             collate,
@@ -141,6 +148,7 @@ class FamilyRun(ABC):
             order=order,
             describe=lambda positions: self.described(collate, positions),
         )
+        return replace(progress, seconds=progress.seconds + prepared)
 
     def described(self, examples: Any, positions: Sequence[int]) -> list[str]:
         """Training examples at positions in words; `examples` turns them into batches."""

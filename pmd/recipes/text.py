@@ -252,9 +252,7 @@ class TextRun(RankingRun):
         theirs = self.other_text if self.is_taught_across(stage) else None
         collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
         objective = METHODS["text"][stage.method].load_class().for_stage(setup)
-        with self.accelerator.autocast():
-            folder, asks = self.run.folder / "checkpoint", config.distill.ask_once
-            reading = read_once(objective, collate, theirs or text, folder, stage.name, asks=asks)
+        reads = partial(read_once, objective, collate, theirs or text, stage.name, asks=config.distill.ask_once)
         progress = self.fit(
             objective,
             len(collate),
@@ -264,14 +262,13 @@ class TextRun(RankingRun):
             validate=lambda: self.validate(TextScorer(student, text, shared=True), student.widths),
             order=partial(walk_order, graph.train.numpy()) if config.contrastive.batches == "walks" else None,
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
+            prepare=reads,
         )
         student.requires_grad_(True)
         if adapters:
             merge_adapters(student)
         freeze(student, 0)
-        return TextModel(student.halve(), self.reader(stage).tokenizer), {
-            "train_seconds": round(reading + progress.seconds, 1)
-        }
+        return TextModel(student.halve(), self.reader(stage).tokenizer), {"train_seconds": round(progress.seconds, 1)}
 
     def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
         """The model that teaches a stage, or what a program gave in its place."""
