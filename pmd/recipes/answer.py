@@ -95,6 +95,10 @@ def answer(config: AnswerConfig) -> Iterator[str]:
     given = [f"--{part}" for part, value in parts.items() if value]
     if config.batch is not None and given:
         raise PmdError(f"batch: the file's questions stand for themselves; leave out {given[0]}")
+    if config.batch is None and config.skip_bad:
+        raise PmdError("skip_bad: skips lines of a file of questions; leave it out, or give one by --batch")
+    if config.head and config.tail:
+        check_both_ends(config)
     folder = locate(config.model, config.stage, config.revision)
     if config.stage is None and (Path(config.model).expanduser() / "config.yaml").is_file():
         print(f"asking {folder.name}, the last stage that is finished", file=sys.stderr)
@@ -113,8 +117,6 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         warn_of_width(config.width, whole.widths)
     model = searching(model, config.search)
     if parts["head"] and parts["tail"]:
-        if config.candidates is not None:
-            raise PmdError("candidates: both ends are given, so no entity is asked for; leave it out")
         yield about_both_ends(model, parts, config.top_k, new=config.new, why=config.why, as_json=config.json)
         return
     if config.batch is None:
@@ -131,6 +133,16 @@ def answer(config: AnswerConfig) -> Iterator[str]:
             yield table(answers) + reasons_text([answer.name for answer in answers], reasons)
     if bad:
         raise PmdError(f"not answered: {bad}")
+
+
+def check_both_ends(config: AnswerConfig) -> None:
+    """PmdError for an option that says which entities answer, where both ends are given; and, where the relation is given too, for one
+    that says which relations do."""
+    about_entities = ("text", "target", "all", "types", "candidates", "coverage", "max_set")
+    for name in (*about_entities, *["top_k", "new"] * bool(config.relation)):
+        if getattr(config, name) != getattr(AnswerConfig, name):
+            reason = "no entity is asked for" if name in about_entities else "a whole triple is judged"
+            raise PmdError(f"{name}: both ends are given, so {reason}; leave it out, or leave out one of head and tail")
 
 
 def listing_of(config: AnswerConfig) -> dict[str, Any]:

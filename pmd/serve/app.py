@@ -7,6 +7,7 @@ Whatever cannot be answered is a status from 400 and `{"error": "one line"}`.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,8 @@ PAGES = {
     "/docs": ("docs.html", "text/html"),
     "/docs.js": ("docs.js", "text/javascript"),
 }
+SEARCHING = 0.9
+"""The share of a request's time after which a search is given up, so that its client hears why."""
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
@@ -99,7 +102,8 @@ def add_questions(app: FastAPI, service: Service, pool: Pool) -> None:
 
     @app.get("/suggest", summary="The most plausible facts about an entity that the graph lacks")
     async def suggest(asked: Annotated[Missing, Query()]) -> Response:
-        return await answered(lambda: service.suggestions(asked.entity, asked.relation, asked.top_k, pool.seconds))
+        ends = time.monotonic() + SEARCHING * pool.seconds
+        return await answered(lambda: service.suggestions(asked.entity, asked.relation, asked.top_k, ends))
 
     @app.get("/entities", summary="Entities whose name or id has what was typed; what begins so is first")
     async def entities(q: Text = "", limit: Limit = 10) -> Response:

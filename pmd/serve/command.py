@@ -63,11 +63,16 @@ def serve(config: ServeConfig) -> Iterator[str]:
         name = "workers" if config.workers < 1 else "seconds"
         raise PmdError(f"{name}: {getattr(config, name)} is too few; give at least 1")
     if config.mcp is True:
+        for name in ("host", "port", "workers"):
+            if getattr(config, name) != getattr(ServeConfig, name):
+                raise PmdError(f"{name}: tools over stdin and stdout have none; leave it out, or say --mcp http")
         from pmd.serve.tools import make_tools
 
-        make_tools(service_of(config)).run("stdio")
+        make_tools(service_of(config), seconds=config.seconds).run("stdio")
         return
     import uvicorn
+
+    from pmd.serve.connections import TimedConnection
 
     listening = listen(config.host, config.port)
     # Before others start: an index that is missing is built once, and workers find what was learned.
@@ -80,8 +85,8 @@ def serve(config: ServeConfig) -> Iterator[str]:
     sys.stdout.flush()
     limits = {
         "limit_concurrency": MAX_CONNECTIONS,
-        "h11_max_incomplete_event_size": MAX_BYTES,
-        "http": "h11",  # its limit bounds the head of a request
+        "h11_max_incomplete_event_size": MAX_BYTES,  # of the head of a request
+        "http": TimedConnection,
         "ws": "none",
         "proxy_headers": False,
         "server_header": False,
@@ -110,7 +115,8 @@ def application(config: ServeConfig):
     if config.mcp:
         from pmd.serve.tools import make_tools
 
-        app = make_tools(service).streamable_http_app(host=config.host, stateless_http=True, json_response=True)
+        tools = make_tools(service, seconds=config.seconds)
+        app = tools.streamable_http_app(host=config.host, stateless_http=True, json_response=True)
         app.add_middleware(Limits, seconds=config.seconds, local=local)
         return app
     from pmd.serve.app import make_app

@@ -61,19 +61,18 @@ class Service:
         """What speaks for a triple: training facts like it, paths between its ends, parts of a fused model's score."""
         return self.model.why(**_complete(asked, "head", "relation", "tail"), count=count).to_dict()
 
-    def suggestions(self, entity: str, relation: str | None, top_k: int, seconds: float) -> dict[str, Any]:
-        """The most plausible facts about an entity that the graph lacks. PmdError if the search takes longer."""
-        found = self.index.entities.pair(self.index.entities.find(entity, "entity"))
-        ends = time.monotonic() + seconds
+    def suggestions(self, entity: str, relation: str | None, top_k: int, ends: float) -> dict[str, Any]:
+        """The most plausible facts about an entity that the graph lacks. PmdError if the search has not ended at a time of
+        `time.monotonic`."""
+        names = self.index.entities.pair(self.index.entities.find(entity, "entity"))
+        only = [self.index.relations.ids[self.index.relations.find(relation, "relation")]] if relation else None
 
         def stop_late(*_: Any) -> None:
             if time.monotonic() > ends:
-                raise PmdError(f"suggest: more than {seconds:g} s are needed; name a relation, or run pmd suggest")
+                raise PmdError("suggest: the search takes too long; name a relation, or run pmd suggest")
 
-        options = {"about": [found[0]], "relations": [relation] if relation else None}
-        limits = {"per_relation": top_k, "per_entity": top_k}
-        suggestions = self.model.suggest(top_k, **options, **limits, progress=stop_late)
-        return {"entity": _named(found), "suggestions": [each.to_dict() for each in suggestions]}
+        suggestions = self.model.suggest(top_k, about=[names[0]], relations=only, progress=stop_late)
+        return {"entity": _named(names), "suggestions": [each.to_dict() for each in suggestions]}
 
     def entities(self, typed: str, limit: int = 10) -> dict[str, Any]:
         """Entities whose name or id has what was typed; what begins so is first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -19,12 +20,10 @@ INSTRUCTIONS = """Questions to a trained model of the knowledge graph '{graph}' 
 or name; find_entity finds them. `known` lists the splits of the graph that have a fact: an answer without any is the model's \
 proposal, and `probability` says how often such a one holds. Relations: {relations}."""
 SHOWN_RELATIONS = 100
-SECONDS = 10.0
-"""How long suggestions may take."""
 
 
-def make_tools(service: Service) -> MCPServer:
-    """An MCP server that asks a model."""
+def make_tools(service: Service, *, seconds: float) -> MCPServer:
+    """An MCP server that asks a model; a search for suggestions may take so many seconds."""
     graph = service.graph()
     names = [relation["name"] for relation in graph["relations"]]
     listed = ", ".join(names[:SHOWN_RELATIONS]) + ", …" * (len(names) > SHOWN_RELATIONS)
@@ -64,7 +63,7 @@ def make_tools(service: Service) -> MCPServer:
     def suggest(entity: Text, relation: Text = "", top_k: Count = 5) -> dict[str, Any]:
         """The most plausible facts about an entity that the graph lacks, with the entity at either end; perhaps of one relation
         alone. Each has the probability that it holds."""
-        return asked(lambda: service.suggestions(entity, relation, top_k, SECONDS))
+        return asked(lambda: service.suggestions(entity, relation, top_k, time.monotonic() + seconds))
 
     @server.tool()
     def find_entity(name: Text, limit: Count = 5) -> dict[str, Any]:

@@ -136,6 +136,8 @@ class Listing:
                 raise PmdError(f"{name}: {getattr(self, name)} answers are none; ask for at least 1")
         if self.new and self.all:
             raise PmdError("new, all: new answers alone, or all in one list; leave one of the two out")
+        if self.coverage is None and self.max_set != Listing.max_set:
+            raise PmdError("max_set: bounds the set of a coverage; leave it out, or give a coverage too")
         if self.candidates is not None and not self.candidates:
             raise PmdError("candidates: there are none; name an entity, or leave it out")
         if self.coverage is not None and (self.types != "soft" or self.candidates is not None):

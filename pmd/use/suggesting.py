@@ -126,8 +126,9 @@ class SuggestsFacts:
                 ask for it.
             seen: only entities that stand at that end of the relation in training, too: quick, and it finds no new kinds of facts.
             per_relation: at most so many of a relation; by default a fifth of `top`, in equal parts if there are fewer than five
-                relations, and never fewer than ten.
-            per_entity: at most so many with the same entity at either end; by default a twentieth of `top`, and at least ten.
+                relations, and never fewer than ten; `top` with `about`.
+            per_entity: at most so many with the same entity at either end; by default a twentieth of `top`, and at least ten; `top` with
+                `about`.
             at_least: the probability that each has as either answer; the higher, the quicker.
             known: facts of which splits are known and so left out: `all`, or `train` to see how many of the others are found.
             progress: called after every block of queries.
@@ -154,7 +155,10 @@ class SuggestsFacts:
         rows = range(len(relations))
         if wanted.relations is not None:
             rows = dict.fromkeys(relations.find(name, "relations") for name in wanted.relations)
-        limits = Limits.of(wanted.top, wanted.per_relation, wanted.per_entity, wanted.at_least, len(rows))
+        most = wanted.per_relation, wanted.per_entity
+        if wanted.about is not None:  # all are of these entities
+            most = [wanted.top if number is None else number for number in most]
+        limits = Limits.of(wanted.top, *most, wanted.at_least, len(rows))
         splits = self.index.metadata["splits"]
         known = splits if wanted.known == "all" else [name for name in splits if name in VISIBLE]
         return Search(self, [part for row in rows for part in self._searched(row, wanted)], limits, known)

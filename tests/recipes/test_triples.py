@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -76,6 +77,10 @@ def test_a_file_is_judged_and_its_labels_measure_the_verdicts(asked, tmp_path, c
     assert [row[0] for row in rows[1:]] == ["name 0", "name 1", "name 2"]
     right = sum(verdict.holds == label for verdict, label in zip(verdicts, (True, False, False)))
     assert f"accuracy {right / 3:.4f}" in out and "on 1 true and 2 false triples" in out
+    file.write_text(LINES[0])
+    dispatch(["classify", folder, str(file)])
+    out = capsys.readouterr().out
+    assert "on 1 true and 0 false triples" in out and "nan" not in out
 
 
 @pytest.mark.parametrize("form", ["tsv", "json"])
@@ -126,7 +131,11 @@ def test_answer_with_both_ends(asked, capsys):
     assert f"\n{words}, {100 * sure:.1f}% sure, where every second triple is a false one" in shown
     assert f"probability {100 * verdict.probability:.1f}% as an answer among all entities" in shown
     assert f"rank {verdict.head_rank:g} among heads" in shown
-    with pytest.raises(PmdError, match="text: both ends are known"):
+    head, _, tail = (f"e{row}" for row in model.index.triples("train")[0].tolist())
+    relation = model.index.relations.ids[model.index.triples("train")[0, 1]]
+    dispatch(["answer", folder, f"--head={head}", f"--tail={tail}", f"--relation={relation}"])
+    assert re.search("\nknown: train\nby the model alone: (holds|does not hold), ", capsys.readouterr().out)
+    with pytest.raises(PmdError, match="text: both ends are given"):
         dispatch(["answer", folder, "--head=e1", "--tail=e4", "--text=a place"])
 
 

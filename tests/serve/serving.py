@@ -13,10 +13,10 @@ from pmd.serve.command import listen
 
 
 @contextmanager
-def serving(app):
-    """The port of a server that runs meanwhile."""
+def serving(app, **options):
+    """The port of a server that runs meanwhile, with options of uvicorn."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", http="h11", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, **{"log_level": "error", "http": "h11", "ws": "none"} | options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:

@@ -102,7 +102,7 @@ def test_two_entities_and_what_is_missing(browser, sure_student, width, scheme):
         assert page.locator("#relation").input_value() == ""  # any
         page.locator("#entity").press("Enter")
         page.locator("#asked", has_text="What is missing").wait_for()
-        suggestions = model.suggest(10, about=["e3"], per_relation=10, per_entity=10)
+        suggestions = model.suggest(10, about=["e3"])
         assert answers.all_inner_texts() == [
             f"{each.head[1]} — {each.relation[1]} → {each.tail[1]}" for each in suggestions
         ]

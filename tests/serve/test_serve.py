@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.serve.app import make_app
 from pmd.serve.command import ServeConfig, listen, serve
+from pmd.serve.connections import TimedConnection
 from pmd.serve.limits import MAX_BATCH, MAX_BYTES
 from pmd.serve.service import Service
 
@@ -69,18 +71,17 @@ def test_it_answers_as_python_does(client, model):
 
 def test_it_suggests_as_python_does(client, sure_student, model):
     sure = pmd.load(sure_student)
-    limits = {"per_relation": 4, "per_entity": 4}
     with serving(make_app(Service(sure), seconds=20, local=True)) as port:
         asked = Client(port)
         for relation in (None, "relation 1"):
             only = {} if relation is None else {"relation": relation}
-            expected = sure.suggest(4, about=["e3"], relations=relation and [relation], **limits)
+            expected = sure.suggest(4, about=["e3"], relations=relation and [relation])
             status, answer = asked.get("/suggest", entity="E3", top_k=4, **only)
             assert status == 200 and answer["entity"]["id"] == "e3" and len(expected) == 4
             assert answer["suggestions"] == json.loads(json.dumps([each.to_dict() for each in expected]))
         for parameters, says in (
             ({"entity": "e99"}, "entity: no entity"),
-            ({"entity": "e3", "relation": "r9"}, "relations: no relation"),
+            ({"entity": "e3", "relation": "r9"}, "relation: no relation"),
             ({}, "entity: "),
             ({"entity": "e3", "top_k": 5000}, "top_k: "),
             ({"entity": "e3", "heads": "/etc/passwd"}, "heads: "),
@@ -89,8 +90,16 @@ def test_it_suggests_as_python_does(client, sure_student, model):
             assert status == 422 and re.search(says, answer["error"])
     status, answer = client.get("/suggest", entity="Hub")
     assert status == 422 and "needs probabilities" in answer["error"]
-    with pytest.raises(PmdError, match="more than -1 s are needed; name a relation"):
-        Service(sure).suggestions("e3", None, 4, seconds=-1)
+    with pytest.raises(PmdError, match="takes too long; name a relation"):
+        Service(sure).suggestions("e3", None, 4, ends=0)
+
+
+def test_a_search_ends_before_its_request_so_that_it_can_say_why(model, monkeypatch):
+    service = Service(model)
+    monkeypatch.setattr(service, "suggestions", lambda *asked: {"left": asked[-1] - time.monotonic()})
+    with serving(make_app(service, seconds=1000, local=True)) as port:
+        status, answer = Client(port).get("/suggest", entity="Hub")
+        assert status == 200 and answer["left"] < 950
 
 
 def test_it_says_what_the_graph_has(client):
@@ -213,6 +222,18 @@ def test_a_request_has_so_much_time(model, monkeypatch):
         assert slow.getresponse().status == 408
 
 
+def test_a_connection_that_says_nothing_is_closed(model):
+    app = make_app(Service(model), seconds=5, local=True)
+    with serving(app, http=TimedConnection, timeout_keep_alive=0.2) as port:
+        for said in (b"", b"GET /graph HT"):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as waiting:
+                waiting.sendall(said)
+                assert waiting.recv(100) == b""
+        client = Client(port)
+        for _ in range(2):
+            assert client.get("/graph")[0] == 200
+
+
 def test_an_error_of_ours_is_a_line_too(model, monkeypatch):
     service = Service(model)
     monkeypatch.setattr(service, "graph", lambda: {}["secret"])
@@ -231,6 +252,8 @@ def test_it_describes_itself_without_a_network(client):
 def test_wrong_options_are_named(student):
     with pytest.raises(PmdError, match=r"^workers: 0"):
         next(serve(ServeConfig(str(student), workers=0)))
+    with pytest.raises(PmdError, match=r"^workers: tools over stdin .* --mcp http"):
+        next(serve(ServeConfig(str(student), workers=2, mcp=True)))
     with pytest.raises(PmdError, match=r"^port: 70000"):
         next(serve(ServeConfig(str(student), port=70000)))
     taken = listen("127.0.0.1", 0)

@@ -166,6 +166,12 @@ def test_what_is_sought_can_be_limited(model, graph):
         same(graph, model.suggest(**wide, **options), expected)
 
 
+def test_about_an_entity_there_are_as_many_as_are_asked_for(model):
+    found = model.suggest(25, about=["e3"])
+    assert len(found) == 25 and found == model.suggest(25, about=["e3"], per_relation=25, per_entity=25)
+    assert len(model.suggest(25, about=["e3"], per_entity=3)) == 3
+
+
 def test_a_search_that_is_stopped_goes_on(model, monkeypatch):
     monkeypatch.setattr(searching, "QUERIES_PER_BLOCK", 6)
     steps = []
@@ -310,7 +316,7 @@ def test_a_command_that_was_stopped_goes_on(ends, model, tmp_path, capsys, monke
         dispatch(["suggest", str(folder), "--top=30", f"--out={out}"])
     state = tmp_path / "other.tsv.state"
     state.write_bytes(b"no state")
-    with pytest.raises(PmdError, match="cannot be read"):
+    with pytest.raises(PmdError, match="cannot be read as the state"):
         dispatch(["suggest", str(folder), f"--out={tmp_path / 'other.tsv'}"])
 
 
@@ -320,13 +326,17 @@ def test_what_is_said_beside_the_list(model, tmp_path, capsys):
     assert "suggestions instead of 30: " in few and "held back by --per_relation and --per_entity" in few
     assert "stand in valid or test" in few and "lower bound" in few
     none = command(capsys, folder, "--about=e3", "--relations=r1", "--at_least=0.9")
-    assert none.out == "no suggestions\n" and "instead of 100: no other has a probability of 0.9" in none.err
+    assert (
+        none.out == "no suggestions\n"
+        and "instead of 100: no other that is allowed has a probability of 0.9" in none.err
+    )
     names = tmp_path / "heads.txt"
     names.write_text("e1\n\nE2\n")
     assert command(capsys, folder, f"--heads={names}", "--format=tsv").out.count("\n") > 1
     names.write_text("\n")
     for options, named in (
         ([f"--heads={names}"], "heads: there are none"),
+        (["--base=http://a/"], "base: N-Triples have one"),
         (["--out=x.png"], "out: 'x.png' ends in none of"),
         ([f"--out={tmp_path / 'a file' / 'x.tsv'}"], None),
     ):

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pmd.core.errors import PmdError
 from pmd.use.explaining import Why
 from pmd.use.judging import Relations, Verdict
 from pmd.use.names import label
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 def about_both_ends(
     model: AnsweringModel, parts: Mapping[str, str | None], top_k: int, *, new: bool, why: bool, as_json: bool
 ) -> str:
-    """The answer to a question with head and tail: a table, or a line of JSON. PmdError for parts that do not go together."""
-    for part in ("text", "target"):
-        if parts[part]:
-            raise PmdError(f"{part}: both ends are known, so leave it out, or leave out one of head and tail")
+    """The answer to a question with head and tail: a table, or a line of JSON."""
     ends = {"head": parts["head"], "tail": parts["tail"]}
     if parts["relation"]:
         verdict = model.classify(relation=parts["relation"], **ends)
@@ -78,9 +74,10 @@ def relations_table(relations: Relations) -> str:
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """The triple on a line, the verdict, and what it rests on."""
-    lines = [f"({label(verdict.head)}, {label(verdict.relation)}, {label(verdict.tail)})", "", says(verdict)]
+    """The triple on a line, the splits that have it, the model's verdict, and what that rests on."""
+    lines = [f"({label(verdict.head)}, {label(verdict.relation)}, {label(verdict.tail)})", ""]
     lines += [f"known: {', '.join(verdict.known)}"] if verdict.known else []
+    lines += ["by the model alone: " * bool(verdict.known) + says(verdict)]
     if verdict.probability is not None:
         lines += [f"probability {likely(verdict.probability)} as an answer among all entities, if one is missing"]
     if verdict.value is not None:

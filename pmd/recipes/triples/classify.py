@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -90,11 +91,16 @@ def classify(config: ClassifyConfig) -> Iterator[str]:
         yield markdown(COLUMNS, rows, [*["left"] * 4, *["right"] * 6, "left", "left"]) + "\n"
     measured = metrics(verdicts, labelled)
     if measured:
-        text = ", ".join(f"{key} {value:.4f}" for key, value in measured.items() if isinstance(value, float))
+        # Without triples of both kinds there is no area under the curve.
+        text = ", ".join(f"{key} {value:.4f}" for key, value in measured.items() if _is_number(value))
         text += f" on {measured['true']:,} true and {measured['false']:,} false triples"
         yield from [text] if config.format == "table" else say(text) or []
     if bad:
         raise PmdError(f"not judged: {bad}")
+
+
+def _is_number(value: float) -> bool:
+    return isinstance(value, float) and not math.isnan(value)
 
 
 def cells(verdict: Verdict, label: bool | None, *, names: bool) -> list[str]:

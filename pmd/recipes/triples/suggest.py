@@ -48,8 +48,8 @@ class SuggestConfig:
             them, which is several times as fast.
         seen: only entities that stand at that end of the relation in training already.
         per_relation: at most so many suggestions of a relation; by default a fifth of top (equal parts if there are fewer than five
-            relations), and at least 10.
-        per_entity: at most so many with the same entity; by default a twentieth of top, and at least 10.
+            relations), and at least 10; top with --about.
+        per_entity: at most so many with the same entity; by default a twentieth of top, and at least 10; top with --about.
         at_least: the least probability that a suggestion has as an answer for its head and for its tail; the higher, the quicker.
         known: facts of which splits are known, and so left out: `all`, or `train`, and then it is said how many of the suggestions stand in
             the others.
@@ -92,6 +92,8 @@ def suggest(config: SuggestConfig) -> Iterator[str]:
     shown = Shown(format_of(config.format, out), config.base)
     if shown.format == "nt":
         check_base(config.base)
+    elif config.base != BASE:
+        raise PmdError(f"base: N-Triples have one, and a {shown.format} has none; leave it out, or say --format nt")
     if out is not None:
         check_out(out)
     wanted = wanted_of(config)
@@ -189,8 +191,8 @@ def stored_state(file: Path, settings: str) -> State | None:
         return None
     try:
         stored, state = State.from_bytes(file.read_bytes())
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise PmdError(f"out: '{file}' cannot be read ({error}); remove it to begin anew") from None
+    except (ValueError, KeyError, OSError, EOFError):
+        raise PmdError(f"out: '{file}' cannot be read as the state of a search; remove it to begin anew") from None
     if stored != settings:
         raise PmdError(
             f"out: '{file}' is of a search with another model or other options; remove it, or choose another --out"
@@ -202,7 +204,7 @@ def stored_state(file: Path, settings: str) -> State | None:
 def remarks(suggestions: Suggestions, wanted: Wanted) -> Iterator[str]:
     """Why there are fewer than were asked for, and how many stand in splits that were not known."""
     if len(suggestions) < wanted.top:
-        reasons = [f"no other has a probability of {wanted.at_least:g} as either answer (--at_least)"]
+        reasons = [f"no other that is allowed has a probability of {wanted.at_least:g} as either answer (--at_least)"]
         if suggestions.held_back:
             reasons = [f"{suggestions.held_back:,} more are held back by --per_relation and --per_entity"]
         yield f"{len(suggestions):,} suggestions instead of {wanted.top:,}: {reasons[0]}"

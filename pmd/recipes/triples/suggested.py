@@ -26,6 +26,8 @@ COLUMNS = (
     "known",
 )
 """Of TSV; with reasons, a column `why` more."""
+BLANKS = str.maketrans("\t\r\n", "   ")
+"""What would end a cell or a line of TSV; ids are otherwise as they are."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Shown:
             numbers = (each.probability, each.head_probability, each.tail_probability)
             why = [" | ".join(str(reasons[number]).splitlines())] if reasons else []
             lines.append([*ids, *(f"{value:.4f}" for value in numbers), *names, ", ".join(each.known), *why])
-        return "".join("\t".join(" ".join(cell.split()) for cell in line) + "\n" for line in lines)
+        return "".join("\t".join(cell.translate(BLANKS) for cell in line) + "\n" for line in lines)
 
     def _jsonl(self, suggestions: Suggestions, reasons: Sequence[Why]) -> str:
         more = [{"why": why.to_dict()} for why in reasons] or [{}] * len(suggestions)

@@ -166,9 +166,8 @@ def text_of(changes: Changes, facts: Mapping[str, Any]) -> str:
     if structure := facts.get("structure"):
         rest = structure["new"] - structure["from_facts"]
         without = f", {rest:,} have none and stand at the mean" if rest else ""
-        lines.append(
-            f"structure: {structure['from_facts']:,} of {structure['new']:,} new entities placed by their facts{without}"
-        )
+        placed = f"{structure['from_facts']:,} of {structure['new']:,} new entities placed by their facts{without}"
+        lines += [f"structure: {placed}"] * bool(structure["new"])
         if structure["relations_without"]:
             lines.append(
                 f"structure: none for {structure['relations_without']:,} new relations, which the text alone answers"
