@@ -93,17 +93,21 @@ def held_out(model: Asked, splits: Sequence[str], max_triples: int | None = None
         groups[side * len(triples) :][: len(triples)] = triples[:, 1] + side * model.index.num_relations
         for rows, scores in scored_queries(model, triples, target):
             known = model.index.known_answers(target, triples[rows[0], known_column], triples[rows[0], 1])[0]
-            for row in rows:
-                others, answer, question = (
-                    scores.astype(np.float64),
-                    triples[row, answer_column],
-                    side * len(triples) + row,
-                )
-                true[question], others[answer] = others[answer], -np.inf
-                rivals[1, question] = -np.sort(-others)[ranks]
-                others[known] = -np.inf
-                rivals[0, question] = -np.sort(-others)[ranks]
+            questions, answers = side * len(triples) + rows, triples[rows, answer_column]
+            true[questions] = scores[answers]
+            negated = np.sort(-scores)  # once for all answers of a query
+            rivals[0, questions] = -_without(negated, -scores[known])[ranks]
+            for question, answer in zip(questions.tolist(), answers.tolist()):
+                rivals[1, question] = -_without(negated, -scores[[answer]])[ranks]
     return HeldOut(groups, true, rivals[0], counts), HeldOut(groups, true, rivals[1], counts)
+
+
+def _without(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sorted numbers (n,) without some of them (m,), and inf at the end in their place."""
+    values = np.sort(values)
+    which_of_equal = np.arange(len(values)) - np.searchsorted(values, values)
+    left = np.delete(ascending, np.searchsorted(ascending, values) + which_of_equal)
+    return np.append(left, np.full(len(values), np.inf, dtype=left.dtype))
 
 
 def held_out_triples(index: Any, splits: Sequence[str]) -> np.ndarray:
