@@ -1070,6 +1070,7 @@ def update(
     revision: str | None = ...,
     steps: int = ...,
     max_facts: int = ...,
+    keep_learned: bool = ...,
     dry_run: bool = ...,
     batch_size: int = ...,
     threads: int = ...,
@@ -1090,6 +1091,7 @@ def update(
         revision: branch, tag or commit of a Hub id; by default main.
         steps: of gradient descent for the rows of new entities in an embedding; 0 leaves them at the mean of their like.
         max_facts: new facts of each split that are ranked, at most; 0 for none.
+        keep_learned: keep what was learned on validation: how much types count, probabilities, sets and verdicts. By default it is learned again, which asks thousands of questions; for small changes of a large graph nothing else takes as long.
         dry_run: say what changed, and write nothing.
         batch_size: facts that are ranked at a time.
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores."""

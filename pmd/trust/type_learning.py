@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +57,12 @@ def learn_types(graph: KnowledgeGraph, validation: ValidationScores) -> Types:
 
 def chosen(types: Types, graph: Graph, validation: ValidationScores) -> Types:
     """The types of a graph, with the weight that they have for a model by its validation scores."""
-    types = replace(types, facts={**types.facts, "factor": 0.0, "damping": 1.0, **_best_setting(types, validation)})
+    return with_setting(types, graph, {"factor": 0.0, "damping": 1.0, **_best_setting(types, validation)})
+
+
+def with_setting(types: Types, graph: Graph, setting: Mapping[str, Any]) -> Types:
+    """The types of a graph with a weight: `factor`, `damping`, and how they were chosen."""
+    types = replace(types, facts={**types.facts, **setting, "declared": types.facts["declared"]})
     return types if types.allowed is not None else replace(types, lowest=_lowest_fits(types, graph))
 
 

@@ -25,12 +25,13 @@ from pmd.data.texts.strings import Strings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.catalogue import FAMILIES, Family
 from pmd.trust.calibration import learn_calibration
-from pmd.trust.type_learning import chosen, learn_types
+from pmd.trust.type_learning import chosen, learn_types, types_of_graph, with_setting
 from pmd.trust.validation import ValidationScores
 from pmd.trust.verdicts import learn as learn_verdicts
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.index import (
     COLUMNS,
+    COMPLETED,
     FORMAT,
     INDEX_JSON,
     LEARNED,
@@ -54,6 +55,7 @@ def build_index(
     family: Family,
     cache: str | None = None,
     earlier: Index | None = None,
+    keep_learned: bool = False,
 ) -> Index:
     """Write `index/` into a model's folder and open it.
 
@@ -64,10 +66,13 @@ def build_index(
         cache: folder for tokenised texts.
         earlier: an index of an earlier state of the graph, of the same text encoders: vectors of texts that it has are taken
             from there.
+        keep_learned: take from it what was learned on validation, too.
 
     Raises:
-        PmdError: if an embedding model was trained on another graph.
+        PmdError: if an embedding model was trained on another graph, and if the earlier index has learned nothing of these relations.
     """
+    if keep_learned:
+        _check_learned(earlier, graph)
     metadata: dict[str, Any] = {"format": FORMAT, "graph": graph.checksum(), "graph_name": graph.name}
     metadata |= {"graph_files": stats, "splits": graph.split_names, **_model_metadata(model)}
     metadata |= {"num_entities": graph.num_entities, "num_relations": graph.num_relations, "kind": family.name}
@@ -81,10 +86,33 @@ def build_index(
     def fill(folder: Path) -> None:
         more, own = family.load_use().write_part(folder, model, graph, cache, earlier)
         _write(folder, columns | own, metadata | more)
-        _add_types(Index(folder, model), model, graph)
-        _add_learned(Index(folder, model), model)
+        if keep_learned:
+            _take_learned(Index(folder, model), earlier, graph)
+        else:
+            _add_types(Index(folder, model), model, graph)
+            _add_learned(Index(folder, model), model)
 
     return Index(write_index(model, fill), model)
+
+
+def _check_learned(earlier: Index, graph: KnowledgeGraph) -> None:
+    """PmdError if what an index has learned is not of the relations of a graph, in their order, or of the kinds of today."""
+    if [*earlier.relations.ids] != [*graph.relation_ids]:
+        raise PmdError(
+            "keep_learned: the graph has other relations now, or in another order; leave it out, to learn of them"
+        )
+    missing = [key for key in (*COMPLETED, *LEARNED) if key not in earlier.metadata]
+    if missing:
+        raise PmdError(f"keep_learned: {earlier.folder} has learned nothing of {' and '.join(missing)}; leave it out")
+
+
+def _take_learned(index: Index, earlier: Index, graph: KnowledgeGraph) -> None:
+    """Take what an earlier index has learned on validation; which entities stand where, and fit there, is of the graph as it is now."""
+    types = with_setting(types_of_graph(graph), graph, earlier.metadata["types"])
+    learned = {name: column for name, column in load_file(earlier.folder / COLUMNS).items() if _is_learned(name)}
+    columns = load_file(index.folder / COLUMNS) | types.columns() | learned
+    kept = {key: earlier.metadata[key] for key in LEARNED}
+    _write(index.folder, columns, index.metadata | kept | {"types": dict(types.facts)})
 
 
 def complete_index(index: Index, model: Path, graph: KnowledgeGraph) -> Index:

@@ -32,6 +32,8 @@ class UpdateConfig:
         out: the new folder, of a run a run with this stage; by default MODEL-updated beside it.
         steps: of gradient descent for the rows of new entities in an embedding; 0 leaves them at the mean of their like.
         max_facts: new facts of each split that are ranked, at most; 0 for none.
+        keep_learned: keep what was learned on validation: how much types count, probabilities, sets and verdicts. By default it is
+            learned again, which asks thousands of questions; for small changes of a large graph nothing else takes as long.
         dry_run: say what changed, and write nothing.
         batch_size: facts that are ranked at a time.
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores.
@@ -44,6 +46,7 @@ class UpdateConfig:
     out: str | None = None
     steps: int = 100
     max_facts: int = 1000
+    keep_learned: bool = False
     dry_run: bool = False
     batch_size: int = 256
     threads: int = 0

@@ -85,7 +85,8 @@ def write_model(update: Update, out: Path) -> dict[str, Any]:
     stats = graph_file_stats(data) or {}
     facts = WRITE[family.name](source, out)
     (out / MANIFEST).unlink(missing_ok=True)  # of the old model
-    index = build_index(out, graph, stats, family=family, cache=data.cache, earlier=update.index)
+    kept = {"earlier": update.index, "keep_learned": config.keep_learned}
+    index = build_index(out, graph, stats, family=family, cache=data.cache, **kept)
     if family.reads:
         keep_entities(out, index, graph)
         facts["encoded"] = int(EarlierTexts.of(update.index).are_new(index.texts.rows).sum())

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import pmd
 from pmd.cli.main import dispatch
@@ -84,6 +85,23 @@ def test_an_updated_index_is_that_of_a_new_one(made, newer, tmp_path, name, caps
     answers = [pmd.load(path, graph).answer(**asked) for path in (folder, fresh)]
     assert [answer.id for answer in answers[0]] == [answer.id for answer in answers[1]]
     assert next(answer for answer in answers[0] if answer.id == "e01").known == ("train",)
+
+
+def test_what_was_learned_can_be_kept(made, newer, tmp_path):
+    folder = updated(made, "text", newer, tmp_path / "out", keep_learned=True)
+    old, now = Index(made.base / "text" / "index"), Index(folder / "index")
+    assert {key: now.metadata[key] for key in ("odds", "judge", "types")} == {
+        key: old.metadata[key] for key in ("odds", "judge", "types")
+    }
+    columns = load_file(old.folder / "columns.safetensors")
+    assert all((now.column(name) == columns[name]).all() for name in columns if name.startswith("odds_"))
+    afresh = pmd.load(updated(made, "text", newer, tmp_path / "afresh"))
+    assert (now.column("types_weights") == afresh.index.column("types_weights")).all()
+    asked = {"head": "e99", "relation": "r_in", "types": "off"}
+    assert [each.id for each in pmd.load(folder).answer(**asked)] == [each.id for each in afresh.answer(**asked)]
+    (newer / "relations.tsv").write_text("".join((newer / "relations.tsv").read_text().splitlines(True)[::-1]))
+    with pytest.raises(PmdError, match="keep_learned: the graph has other relations now, or in another order"):
+        updated(made, "text", newer, tmp_path / "other", keep_learned=True)
 
 
 def test_only_texts_that_changed_are_encoded(made, newer, tmp_path):
