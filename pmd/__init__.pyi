@@ -1,6 +1,6 @@
 # Written by scripts/typed/stub.py; change the functions and dataclasses it reads.
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -11,18 +11,16 @@ import pmd.settings.med
 import pmd.settings.shared
 import pmd.settings.text
 from pmd.api.fitting.fit import FitResult
-from pmd.api.runs import ShrunkRun
-from pmd.api.runs import TrainedRun as TrainedRun
+from pmd.api.trained import ShrunkRun
+from pmd.api.trained import TrainedRun as TrainedRun
 from pmd.api.tuning.tune import TuneResult
 from pmd.core.errors import PmdError as PmdError
-from pmd.data.graphs.files.frames import graph_from as graph_from
+from pmd.core.types import Rerank, TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph as KnowledgeGraph
-from pmd.data.graphs.sources import load_graph as load_graph
 from pmd.data.graphs.split import Shares as Shares
 from pmd.evaluation.metrics import RankingMetrics as RankingMetrics
-from pmd.evaluation.ranking import rank as rank
 from pmd.evaluation.ranking import ranks as ranks
-from pmd.evaluation.width_ranking import rank_widths as rank_widths
+from pmd.evaluation.width_ranking import Croppable
 from pmd.models.bert.croppable import CroppableBert as CroppableBert
 from pmd.models.bert.croppable import CroppableBertForSequenceClassification as CroppableBertForSequenceClassification
 from pmd.models.kge.model import KgeModel as KgeModel
@@ -672,7 +670,24 @@ def crop(
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     **dotted: Any,
 ) -> Path:
-    """The leading dimensions of a model as a folder of its own, as `pmd crop` writes it; returns the folder.
+    """The leading dimensions of a model as a folder of its own, as `pmd crop` writes it.
+
+    Args:
+        model: a run folder, a stage's folder, or a Hub id.
+        width: how many dimensions.
+        out: the new folder.
+        settings: the other options of `pmd crop`.
+
+    Returns:
+        The folder `out`.
+
+    Raises:
+        PmdError: for a width that the model has not.
+
+    Example:
+        >>> folder = pmd.crop("runs/world-rotate-…", 16, "small")
+        >>> pmd.load(folder).answer(head="Austria", relation="official language", top_k=3).answers[0].rank
+        1
 
     Settings:
         stage: stage of a run folder; by default its only croppable one, or else the last finished one.
@@ -700,6 +715,17 @@ def evaluate(
         graph: a graph, or what names one; by default that of the run of the first model.
         settings: as `evaluation={"split": "valid"}`.
 
+    Returns:
+        Records: `.model`, `.split`, `.metrics` (`RankingMetrics`), `.rate` (queries a second), `.parameters`.
+
+    Raises:
+        PmdError: if there is no such model, graph or split.
+
+    Example:
+        >>> [record] = pmd.evaluate("runs/world-…/grade1", evaluation={"split": "valid"})
+        >>> 0 < record.metrics.mrr <= 1
+        True
+
     Settings:
         data: the knowledge graph; by default that of the run that holds the first folder.
         evaluation: what is ranked, and how.
@@ -719,7 +745,24 @@ def export(
     revision: str | None = ...,
     **dotted: Any,
 ) -> Path:
-    """A model for other programs, as `pmd export` writes it; returns the folder.
+    """A model for other programs, as `pmd export` writes it.
+
+    Args:
+        model: a run folder, a stage's folder, or a Hub id.
+        to: the form, such as `onnx`, `sentence-transformers`, `embeddings` or `parquet`.
+        out: the new folder.
+        settings: the other options of `pmd export`.
+
+    Returns:
+        The folder `out`, with a README that says how it is read.
+
+    Raises:
+        PmdError: for a form that such a model has not.
+
+    Example:
+        >>> folder = pmd.export("runs/world-rotate-…", "embeddings", "vectors")
+        >>> (folder / "README.md").is_file()
+        True
 
     Settings:
         stage: stage of a run folder; by default the last finished one.
@@ -747,8 +790,17 @@ def fit(
         config: a `FitConfig`.
         settings: what differs from it, as `minutes=10`.
 
+    Returns:
+        The result: `.runs` and `.plans` by kind of model, `.best`, `.report`, `.answer(…)`.
+
     Raises:
         PmdError: for data or settings that cannot be used.
+
+    Example:
+        >>> result = pmd.fit("edges.tsv", minutes=10)
+        >>> result.best
+        'embedding'
+        >>> answers = result.answer(head="Austria", relation="official language")
 
     Settings:
         data: the graph: a file or folder of triples in any layout of docs/graphs.md, or the name of a data set.
@@ -783,6 +835,18 @@ def fuse(
         graph: what names the graph; by default that of the text model's run.
         settings: as `weights="common"`.
 
+    Returns:
+        The run in `out`.
+
+    Raises:
+        PmdError: for models of other graphs, and for scores that are no inner products.
+
+    Example:
+        >>> text = pmd.progressive("my_graph", structure=None)
+        >>> structure = pmd.train("my_graph", "fit/embedding")
+        >>> pmd.fuse(text, structure, "both").stages
+        ['fused']
+
     Settings:
         text_stage: stages of run folders; by default the last finished ones.
         structure_stage: stages of run folders; by default the last finished ones.
@@ -811,8 +875,25 @@ def glue(
     evaluation: pmd.settings.glue.GlueEvaluationConfig | GlueEvaluationSettings = ...,
     **dotted: Any,
 ) -> TrainedRun:
-    """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does; the config is a `GlueConfig`, by default
-    `glue/bert_base`.
+    """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does.
+
+    Args:
+        task: such as `stsb`; by default that of the config.
+        config: a `GlueConfig`, a YAML file or the name of a bundled config; by default `glue/bert_base`.
+        resume: a run folder to go on with; no task and no settings are given then.
+        callback: called with the values of every line of metrics.jsonl, such as losses and validation.
+        settings: what differs from the config, as `train={"epochs": 3}`.
+
+    Returns:
+        The run: `.metrics()`, `.to_pandas()`, `.plot_widths("accuracy")`.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.glue("rte", model={"name": "bert", "widths": [16, 32], "max_length": 32}, data={"path": "glue"})
+        >>> run.stages
+        ['finetune', 'med']
 
     Settings:
         name: the run's name; by default that of the task.
@@ -859,8 +940,17 @@ def progressive(
             `{"model": "Qwen/Qwen3-Embedding-0.6B"}`.
         settings: what differs from the config, as `train={"epochs": 3}`.
 
+    Returns:
+        The run: `.metrics()`, `.load()`, `.to_pandas()`, `.plot_validation()`.
+
     Raises:
         PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.progressive("my_graph", train={"epochs": 3})
+        >>> run.stages[-1]
+        'fused'
+        >>> answers = run.load("grade1").answer(head="Austria", relation="official language")
 
     Settings:
         name: the run's name; by default that of the graph.
@@ -893,7 +983,21 @@ def push(
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     **dotted: Any,
 ) -> str:
-    """Publish a model on the Hugging Face Hub, as `pmd push` does; returns what was sent, and where.
+    """Publish a model on the Hugging Face Hub, as `pmd push` does.
+
+    Args:
+        model: a run folder, a stage's folder, or the folder of an export.
+        repo: `user/name`.
+        settings: the other options of `pmd push`.
+
+    Returns:
+        What was sent, and where.
+
+    Raises:
+        PmdError: without a login, and for folders that are no model.
+
+    Example:
+        >>> said = pmd.push("runs/world-…", "user/name", dry_run=True, out="card")  # writes what would be sent
 
     Settings:
         stage: stage of a run folder; by default the last finished one.
@@ -922,7 +1026,21 @@ def report(
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     **dotted: Any,
 ) -> list[Path]:
-    """A web page about one run or several, as `pmd report` writes it; returns its files.
+    """A web page about one run or several, as `pmd report` writes it.
+
+    Args:
+        run: a run folder, or several.
+        settings: the other options of `pmd report`.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        PmdError: for folders that are no runs.
+
+    Example:
+        >>> [file.name for file in pmd.report("runs/world-rotate-…")]
+        ['report.html', 'report.md']
 
     Settings:
         out: the page, ending in .html; by default report.html in the run folder (for several, beside the first). The same in Markdown is written beside it, with the pictures in a folder of that name.
@@ -964,6 +1082,17 @@ def shrink(
         graph: what names the graph; by default that of the run.
         settings: as `keep=0.95` or `max_mb=2`.
 
+    Returns:
+        The run in `out`: `.chosen`, `.candidates`, `.keeps_on_test`.
+
+    Raises:
+        PmdError: if no model of the run keeps so much within the limits.
+
+    Example:
+        >>> small = pmd.shrink("runs/world-…", "small", keep=0.9)
+        >>> len(small.stages)
+        1
+
     Settings:
         structure: an embedding model of the same graph, whose widths are looked at alone and fused with every text model: a run folder, or a stage's folder in one; by default the run's own, if it has one.
         structure_stage: stage of that run folder; by default its last finished one.
@@ -1003,11 +1132,26 @@ def train(
 ) -> TrainedRun:
     """Train embedding models, as `pmd train` does: one, a croppable one, or a teacher and its students.
 
-    Arguments and errors are those of `progressive`; the config is a `KgeConfig`.
-
     Args:
+        graph: a graph, or what names one (see `pmd.load_graph`); by default that of the config.
+        config: a `KgeConfig`, a YAML file or the name of a bundled config, as `kge/world_complex`.
+        resume: a run folder to go on with; no graph and no settings are given then.
+        callback: called with the values of every line of metrics.jsonl, such as losses and validation.
         teacher: anything with `score_all(triples, target)` -> (b, entities): one student of width `model.dim` learns from its
             scores, as logits, besides the labels (`dual.alpha`); or every stage that names the teacher `own` does.
+        settings: what differs from the config, as `model={"dim": 64}`.
+
+    Returns:
+        The run: `.metrics()`, `.load()`, `.to_pandas()`, `.plot_validation()`.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.train("my_graph", model={"dim": 64, "widths": [16, 64]}, train={"epochs": 50})
+        >>> run.to_pandas()["width"].tolist()
+        [16, 64]
+        >>> figure = run.plot_widths()
 
     Settings:
         name: the run's name; by default that of the graph and the interaction.
@@ -1049,6 +1193,14 @@ def tune(
     Raises:
         PmdError: for settings or data that cannot be used, and if no trial comes to its end.
 
+    Returns:
+        The result: `.value` and `.best` of the best trial, `.settings` (its whole config), `.to_pandas()`.
+
+    Example:
+        >>> result = pmd.tune("my_graph", space="space.yaml", trials=2)
+        >>> sorted(result.best)
+        ['train.epochs', 'train.lr']
+
     Settings:
         space: the options that vary: a YAML file of lines OPTION: {low: …, high: …, log: true} or OPTION: {values: […]}, or the name of a bundled one (tune/embedding); by default the bundled one that suits the run.
         trials: how many runs are tried in all, those of earlier calls included.
@@ -1076,14 +1228,26 @@ def update(
     threads: int = ...,
     **dotted: Any,
 ) -> TrainedRun | Path:
-    """Bring a trained model to a newer state of its graph, as `pmd update` does; the new run, or the folder of a model that is
-    in no run.
+    """Bring a trained model to a newer state of its graph, as `pmd update` does.
 
     Args:
         model: a run folder, a stage's folder, or a Hub id.
         graph: the newer graph, or what names one; by default what is now in the place of the run's.
         out: the new folder; by default MODEL-updated.
         settings: as `max_facts=0`.
+
+    Returns:
+        The new run, or the folder of a model that is in no run.
+
+    Raises:
+        PmdError: if the model cannot take what is new.
+
+    Example:
+        >>> run = pmd.train("my_graph")
+        >>> index = pmd.load(run).index  # says later what is new
+        >>> with open("my_graph/train.tsv", "a", encoding="utf-8") as file:
+        ...     _ = file.write("territory:AT\\tspoken_language\\tlanguage:en\\n")
+        >>> newer = pmd.update(run, out="newer")
 
     Settings:
         data: the newer graph; by default what is now in the place of the run's. Ids decide which entities and relations are the same; settings that are left out are the run's.
@@ -1095,3 +1259,183 @@ def update(
         dry_run: say what changed, and write nothing.
         batch_size: facts that are ranked at a time.
         threads: CPU threads; 0 for OMP_NUM_THREADS, or else for all free cores."""
+
+def load_graph(
+    path: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str | int] = ...,
+    drop: Sequence[str | int] = ...,
+    weight: str | None = ...,
+    language: str = ...,
+    shares: Shares | None = ...,
+    subset: str | None = ...,
+    revision: str | None = ...,
+    cache_dir: str | None = ...,
+) -> KnowledgeGraph:
+    """Load a graph by registered name, folder, or Hugging Face Hub dataset name, tried in this order.
+
+    A folder, or one file of triples, has any of the layouts in docs/graphs.md; one file is split. For a folder with a
+    registered name, write `./name`. What the reader understood is in the graph's `notes`; these, duplicate triples and
+    overlapping splits cause a warning.
+
+    Args:
+        path: the name, folder, file or Hub id.
+        options: columns, drop, weight, language and shares (see `Options`); for Hub datasets also subset, revision and cache_dir
+            (see `load_dataset_graph`).
+
+    Returns:
+        The graph, with its splits.
+
+    Raises:
+        PmdError: for whatever cannot be used.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> graph.sizes
+        '1,887 entities, 15 relations, 3,793 / 192 / 485 triples'
+
+    Settings:
+        columns: the file's name or number of a column for ours, such as `{head: subject}` or `{head: 1}`.
+        drop: columns to leave out: names, numbers, or the kinds `time` and `weight`.
+        weight: the column that holds the confidence of each triple.
+        language: of names and descriptions, where a source has several.
+        shares: how splits that the source lacks are taken from its training triples. By default that is refused, but for one list of triples, which is split by the default shares.
+        subset: configuration of the dataset.
+        revision: as in `datasets.load_dataset`.
+        cache_dir: as in `datasets.load_dataset`."""
+
+def graph_from(
+    source: Any,
+    name: str = ...,
+    *,
+    entities: Any = ...,
+    relations: Any = ...,
+    columns: Mapping[str, str | int] = ...,
+    drop: Sequence[str | int] = ...,
+    weight: str | None = ...,
+    language: str = ...,
+    shares: Shares | None = ...,
+) -> KnowledgeGraph:
+    """A graph out of values, as `load_graph` makes one out of files; it warns of the same.
+
+    - A frame (pandas, Polars, Arrow, `datasets.Dataset`) has columns for head, relation and tail under any usual name, or,
+      without names, in this order. A column `split` divides it; without one it is split by `shares`. Ids are text or whole
+      numbers, which become text.
+    - Tuples are (head, relation, tail), or with a weight, a float, as the fourth. Arrays (n, 3) count as tuples.
+    - The edges of a directed networkx graph have their relation as attribute `relation`, as a text key, or as attribute
+      `label` or `type`, the first of these that any edge has. Nodes may have the attributes name or label, description, type
+      and aliases.
+    - An rdflib graph is read as RDF files are, texts included.
+    - A mapping, such as a `datasets.DatasetDict`, has one of these for each split, under any usual name of it.
+    - A `KnowledgeGraph` is returned as it is.
+
+    Args:
+        source: one of these.
+        name: of the graph.
+        entities: texts, which need not be complete: a frame with columns id, name, description, type; or a mapping of ids to
+            names, or to mappings with these keys.
+        relations: the same with ids and names.
+        options: columns, drop, weight, language and shares, see `pmd.data.graphs.files.triples.Options`.
+
+    Returns:
+        The graph, with its splits.
+
+    Raises:
+        PmdError: for whatever cannot be used; rows are counted from 1.
+
+    Example:
+        >>> facts = [("Ada", "knows", "Charles"), ("Charles", "built", "engine"), ("Ada", "programmed", "engine")]
+        >>> graph = pmd.graph_from({"train": facts, "valid": facts[:1], "test": facts[1:2]}, "computing")
+        >>> graph.num_entities, graph.num_relations, len(graph.train)
+        (3, 3, 3)
+
+    Settings:
+        columns: the file's name or number of a column for ours, such as `{head: subject}` or `{head: 1}`.
+        drop: columns to leave out: names, numbers, or the kinds `time` and `weight`.
+        weight: the column that holds the confidence of each triple.
+        language: of names and descriptions, where a source has several.
+        shares: how splits that the source lacks are taken from its training triples. By default that is refused, but for one list of triples, which is split by the default shares."""
+
+def rank(
+    scorer: TripleScorer,
+    graph: KnowledgeGraph,
+    split: str = ...,
+    *,
+    filtered: bool = ...,
+    targets: Sequence[Literal["head", "tail"]] = ...,
+    batch_size: int = ...,
+    rerank: Rerank | None = ...,
+    max_triples: int | None = ...,
+    seed: int = ...,
+    progress: bool = ...,
+    shared: bool = ...,
+) -> RankingMetrics:
+    """The metrics of the ranks of a split.
+
+    Args:
+        scorer, graph, split, options: as in `ranks`.
+
+    Returns:
+        `.mrr`, `.mr`, `.hits_at_1`, `.hits_at_3`, `.hits_at_10`, and the same by direction and by ways to break ties.
+
+    Raises:
+        PmdError: as `ranks`.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> model = pmd.KgeModel("complex", graph.num_entities, graph.num_relations, dim=8)
+        >>> 0 < pmd.rank(model, graph, split="valid").mrr < 0.1
+        True
+
+    Settings:
+        filtered: leave out the other known answers of a query, from all splits; False gives raw ranks.
+        targets: which places to ask for.
+        batch_size: triples ranked together, but at most so many as make `MOST_SCORES` scores of all entities: bounds the memory, and the queries that the scorer is asked at once. The ranks depend on it only as far as the scores do, see above.
+        rerank: adjusts the scores of a query before they are compared.
+        max_triples: rank only this many triples, drawn by the seed and kept in order (for validation).
+        seed: rank only this many triples, drawn by the seed and kept in order (for validation).
+        progress: show a bar.
+        shared: of several processes each ranks a share of the batches, and all get all ranks: those of a single process, as the batches are the same. All must call it; False is for one that ranks while the others do not."""
+
+def rank_widths(
+    model: Croppable,
+    graph: KnowledgeGraph,
+    split: str = ...,
+    *,
+    filtered: bool = ...,
+    targets: Sequence[Literal["head", "tail"]] = ...,
+    batch_size: int = ...,
+    rerank: Rerank | None = ...,
+    max_triples: int | None = ...,
+    seed: int = ...,
+    progress: bool = ...,
+    shared: bool = ...,
+) -> dict[int, RankingMetrics]:
+    """The metrics of every sub-model of `model.widths`.
+
+    Args:
+        model: an embedding model or a `TextScorer` of several widths.
+        graph: the graph whose positions of entities and relations the triples are.
+        split: whose triples are ranked.
+        options: those of `ranks`.
+
+    Returns:
+        `RankingMetrics` by width.
+
+    Raises:
+        PmdError: as `ranks`, and for a bonus for neighbours where scores are running sums.
+
+    Example:
+        >>> model = pmd.load_scorer("runs/world-rotate-…/rotate", graph)
+        >>> list(pmd.rank_widths(model, graph, "valid"))
+        [16, 32]
+
+    Settings:
+        filtered: leave out the other known answers of a query, from all splits; False gives raw ranks.
+        targets: which places to ask for.
+        batch_size: triples ranked together, but at most so many as make `MOST_SCORES` scores of all entities: bounds the memory, and the queries that the scorer is asked at once. The ranks depend on it only as far as the scores do, see above.
+        rerank: adjusts the scores of a query before they are compared.
+        max_triples: rank only this many triples, drawn by the seed and kept in order (for validation).
+        seed: rank only this many triples, drawn by the seed and kept in order (for validation).
+        progress: show a bar.
+        shared: of several processes each ranks a share of the batches, and all get all ranks: those of a single process, as the batches are the same. All must call it; False is for one that ranks while the others do not."""

@@ -147,7 +147,7 @@ def signature(thing: Any, name: str) -> str:
 
 
 def described(thing: Any) -> str:
-    """A docstring as Markdown: text, arguments as a table, errors."""
+    """A docstring as Markdown: text, arguments as a table, what comes back, errors, an example."""
     doc = parse(inspect.getdoc(thing) or "")
     parts = [doc.short_description, doc.long_description]
     rows = [
@@ -155,5 +155,7 @@ def described(thing: Any) -> str:
         for p in doc.params
     ]
     parts.append("| argument | meaning |\n|:--|:--|\n" + "\n".join(rows) if rows else None)
+    parts += [f"Returns: {' '.join(doc.returns.description.split())}"] if doc.returns else []
     parts += [f"Raises `{error.type_name}` {' '.join((error.description or '').split())}" for error in doc.raises]
+    parts += [f"```pycon\n{example.description}\n```" for example in doc.examples]
     return "\n\n".join(part for part in parts if part)

@@ -1,147 +1,20 @@
-"""Training from Python: `pmd.progressive`, `pmd.train` and `pmd.glue`, and what they return."""
+"""Training from Python: `pmd.progressive`, `pmd.train` and `pmd.glue`, and what puts trained models together."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pmd.api.graphs import data_settings
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
+from pmd.api.trained import ShrunkRun, TrainedRun
 from pmd.core.errors import PmdError
-from pmd.core.files import read_object
-from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.settings.glue import GlueConfig
 from pmd.settings.kge import KgeConfig
 from pmd.settings.text import ProgressiveConfig
-
-if TYPE_CHECKING:
-    import pandas
-    from matplotlib.figure import Figure
-
-    from pmd.recipes.shrink.candidates import Candidate
-    from pmd.use.load import TrainedModel
-
-
-class TrainedRun:
-    """A run that has been trained: its folder, results and models. A notebook shows its tables.
-
-    Args:
-        folder: the run folder, of this process or of an earlier one.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
-        if not (self.folder / "config.yaml").is_file():
-            raise PmdError(f"'{self.folder}' is not a run folder (it has no config.yaml)")
-
-    @cached_property
-    def results(self) -> dict[str, StageResult]:
-        """The results of the stages by name."""
-        return Run(self.folder).results
-
-    @property
-    def stages(self) -> list[str]:
-        """The stages whose models are there, in their order."""
-        return Run(self.folder).loadable
-
-    def metrics(self, stage: str | None = None, split: str | None = None) -> dict[str, Any]:
-        """The metrics of a stage, by default the last one, on a split, by default the first that was ranked."""
-        result = self.results[self._stage(stage)]
-        split = split or result.splits[0]
-        if split not in result.splits:
-            raise PmdError(f"split: '{split}' was not ranked; there are {', '.join(result.splits)}")
-        by_width = result.by_width(split)
-        return by_width[max(by_width)]
-
-    def load(self, stage: str | None = None) -> TrainedModel:
-        """The model of a stage, by default the last one, ready to answer (`.answer(head=…, relation=…)`)."""
-        from pmd.use.load import load
-
-        return load(self.folder / self._stage(stage))
-
-    def update(self, graph: Any = None, out: str | os.PathLike[str] | None = None, **settings: Any) -> TrainedRun:
-        """This run brought to a newer state of its graph, as `pmd.update` does."""
-        from pmd.api.calls import update
-
-        return update(self.folder, graph, out, **settings)
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A row for each stage, split and width, with its parameters and metrics."""
-        import pandas as pd
-
-        rows = [
-            {"stage": name, "split": split, "width": width, **_flat(metrics)}
-            for name, result in self.results.items()
-            for split in result.splits
-            for width, metrics in result.by_width(split).items()
-        ]
-        return pd.DataFrame(rows)
-
-    def plot_validation(self) -> Figure:
-        """Validation by epoch, a line for each stage or width."""
-        from pmd.reports.pictures import line_figure
-        from pmd.reports.record import curves
-
-        return line_figure(curves(self.folder), "epoch", "MRR, validation")
-
-    def plot_loss(self, term: str = "loss") -> Figure:
-        """A term of the loss by step, by default their sum. PmdError for a term that was not logged."""
-        from pmd.reports.pictures import line_figure
-        from pmd.reports.record import read_metrics, terms
-
-        by_term = terms(read_metrics(self.folder)[0])
-        if term not in by_term:
-            raise PmdError(f"term: '{term}' was not logged; there are {', '.join(by_term) or 'none'}")
-        return line_figure(by_term[term], "step", term)
-
-    def plot_widths(self, metric: str = "mrr") -> Figure:
-        """A metric by width, a line for each stage that was measured at several."""
-        from pmd.reports.pictures import line_figure
-
-        series = {}
-        for name, result in self.results.items():
-            by_width = result.by_width(result.splits[0])
-            if len(by_width) > 1:
-                series[name] = {width: metrics[metric] for width, metrics in by_width.items()}
-        if not series:
-            raise PmdError(
-                f"'{self.folder}' has no stage of several widths; train one with model.widths or encoder.widths"
-            )
-        return line_figure(series, "width", metric, widths=True)
-
-    def _stage(self, name: str | None) -> str:
-        if name is None and self.results:
-            return [*self.results][-1]
-        if name not in self.results:
-            raise PmdError(
-                f"'{self.folder}' has no finished stage '{name}'; there are {', '.join(self.results) or 'none'}"
-            )
-        return name
-
-    def __fspath__(self) -> str:
-        return os.fspath(self.folder)
-
-    def __str__(self) -> str:
-        table = self.folder / "table.md"
-        return table.read_text(encoding="utf-8") if table.is_file() else repr(self)  # a run that is not finished
-
-    def __repr__(self) -> str:
-        return f"TrainedRun({str(self.folder)!r}, stages={self.stages})"
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-
-def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in metrics.items():
-        flat |= _flat(value, f"{prefix}{name}_") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def progressive(
@@ -165,8 +38,17 @@ def progressive(
             `{"model": "Qwen/Qwen3-Embedding-0.6B"}`.
         settings: what differs from the config, as `train={"epochs": 3}`.
 
+    Returns:
+        The run: `.metrics()`, `.load()`, `.to_pandas()`, `.plot_validation()`.
+
     Raises:
         PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.progressive("my_graph", train={"epochs": 3})
+        >>> run.stages[-1]
+        'fused'
+        >>> answers = run.load("grade1").answer(head="Austria", relation="official language")
     """
     from pmd.recipes.text import progressive as run
     from pmd.settings.stages.text import check_progressive
@@ -191,11 +73,26 @@ def train(
 ) -> TrainedRun:
     """Train embedding models, as `pmd train` does: one, a croppable one, or a teacher and its students.
 
-    Arguments and errors are those of `progressive`; the config is a `KgeConfig`.
-
     Args:
+        graph: a graph, or what names one (see `pmd.load_graph`); by default that of the config.
+        config: a `KgeConfig`, a YAML file or the name of a bundled config, as `kge/world_complex`.
+        resume: a run folder to go on with; no graph and no settings are given then.
+        callback: called with the values of every line of metrics.jsonl, such as losses and validation.
         teacher: anything with `score_all(triples, target)` -> (b, entities): one student of width `model.dim` learns from its
             scores, as logits, besides the labels (`dual.alpha`); or every stage that names the teacher `own` does.
+        settings: what differs from the config, as `model={"dim": 64}`.
+
+    Returns:
+        The run: `.metrics()`, `.load()`, `.to_pandas()`, `.plot_validation()`.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.train("my_graph", model={"dim": 64, "widths": [16, 64]}, train={"epochs": 50})
+        >>> run.to_pandas()["width"].tolist()
+        [16, 64]
+        >>> figure = run.plot_widths()
     """
     if teacher is not None and config is None and "stages" not in settings and resume is None:
         settings["stages"] = [{"name": "taught", "teacher": "own"}]
@@ -209,8 +106,26 @@ def train(
 def glue(
     task: str | None = None, config: Any = None, *, resume: Any = None, callback: Any = None, **settings: Any
 ) -> TrainedRun:
-    """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does; the config is a `GlueConfig`, by default
-    `glue/bert_base`."""
+    """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does.
+
+    Args:
+        task: such as `stsb`; by default that of the config.
+        config: a `GlueConfig`, a YAML file or the name of a bundled config; by default `glue/bert_base`.
+        resume: a run folder to go on with; no task and no settings are given then.
+        callback: called with the values of every line of metrics.jsonl, such as losses and validation.
+        settings: what differs from the config, as `train={"epochs": 3}`.
+
+    Returns:
+        The run: `.metrics()`, `.to_pandas()`, `.plot_widths("accuracy")`.
+
+    Raises:
+        PmdError: for settings or data that cannot be used.
+
+    Example:
+        >>> run = pmd.glue("rte", model={"name": "bert", "widths": [16, 32], "max_length": 32}, data={"path": "glue"})
+        >>> run.stages
+        ['finetune', 'med']
+    """
     from pmd.recipes.glue import train_glue as run
     from pmd.settings.stages.glue import check_glue
 
@@ -233,6 +148,18 @@ def fuse(
         out: the new folder, a run with the stage `fused`.
         graph: what names the graph; by default that of the text model's run.
         settings: as `weights="common"`.
+
+    Returns:
+        The run in `out`.
+
+    Raises:
+        PmdError: for models of other graphs, and for scores that are no inner products.
+
+    Example:
+        >>> text = pmd.progressive("my_graph", structure=None)
+        >>> structure = pmd.train("my_graph", "fit/embedding")
+        >>> pmd.fuse(text, structure, "both").stages
+        ['fused']
     """
     from pmd.recipes.fuse import fuse as write
     from pmd.settings.fuse import FuseConfig
@@ -245,39 +172,6 @@ def fuse(
     return TrainedRun(out)
 
 
-class ShrunkRun(TrainedRun):
-    """A run that `shrink` wrote: its model, and what it was compared with."""
-
-    @cached_property
-    def stored(self) -> dict[str, Any]:
-        """What shrink.json says: what was asked for, the teacher, the test split."""
-        return read_object(self.folder / "shrink.json", "shrink the run anew")
-
-    @cached_property
-    def candidates(self) -> list[Candidate]:
-        """A row for each model that could have been written."""
-        from pmd.recipes.shrink.candidates import Candidate
-
-        return [Candidate(**row) for row in self.stored["candidates"]]
-
-    @property
-    def chosen(self) -> Candidate:
-        """The row of the one that was."""
-        return next(row for row in self.candidates if vars(row) == self.stored["chosen"])
-
-    @property
-    def keeps_on_test(self) -> float | None:
-        """Its MRR on the test split as a share of the teacher's."""
-        return self.stored["keeps_on_test"]
-
-    def load(self, stage: str | None = None) -> TrainedModel:
-        """The model, ready to answer."""
-        return super().load(stage or ("fused" if self.chosen.part == "fused" else self.chosen.stage))
-
-    def __str__(self) -> str:
-        return (self.folder / "shrink.md").read_text(encoding="utf-8")
-
-
 def shrink(run: str | os.PathLike[str], out: str | os.PathLike[str], graph: Any = None, **settings: Any) -> ShrunkRun:
     """Find the smallest model of a run that keeps enough of its teacher and write it, as `pmd shrink` does.
 
@@ -286,6 +180,17 @@ def shrink(run: str | os.PathLike[str], out: str | os.PathLike[str], graph: Any 
         out: the new folder, a run with one model.
         graph: what names the graph; by default that of the run.
         settings: as `keep=0.95` or `max_mb=2`.
+
+    Returns:
+        The run in `out`: `.chosen`, `.candidates`, `.keeps_on_test`.
+
+    Raises:
+        PmdError: if no model of the run keeps so much within the limits.
+
+    Example:
+        >>> small = pmd.shrink("runs/world-…", "small", keep=0.9)
+        >>> len(small.stages)
+        1
     """
     from pmd.reports.shrink import shrink as write
     from pmd.settings.shrink import ShrinkConfig

@@ -9,7 +9,13 @@ from importlib.util import find_spec
 
 
 class PmdError(ValueError):
-    """Input that cannot be used. The message says, on one line, what is wrong, where, and how to correct it."""
+    """Input that cannot be used. The message says, on one line, what is wrong, where, and how to correct it.
+
+    Example:
+        >>> pmd.train("my_graph", train={"epoch": 3})
+        Traceback (most recent call last):
+        pmd.core.errors.PmdError: train.epoch: there is no such option; did you mean 'train.epochs'?
+    """
 
 
 def first_line(error: object) -> str:

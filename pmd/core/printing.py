@@ -46,3 +46,10 @@ def _line(message: Any, *place: Any, **more: Any) -> str:
 def say(*lines: str) -> None:
     """Print remarks, on stderr."""
     print(printable("\n".join(lines)), file=sys.stderr, flush=True)
+
+
+def progress_bar(total: int, visible: bool) -> Any:
+    """A progress bar for so many queries on stderr, which disappears at the end."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, disable=not visible, desc="ranking", unit="query", leave=False, dynamic_ncols=True)

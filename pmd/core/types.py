@@ -35,6 +35,14 @@ class TripleScorer(Protocol):
         ...
 
 
+class Rerank(Protocol):
+    """A change to the scores of whole queries before they are ranked, such as `NeighbourRerank`."""
+
+    def adjust(self, scores: Tensor, triples: Tensor, target: Target) -> Tensor:
+        """Scores (b, num_entities) of the queries of triples (b, 3) -> new scores of the same shape."""
+        ...
+
+
 def moved(batch: Batch, device: torch.device | str) -> Batch:
     """A copy of a dataclass with its tensors, also those in lists and inner dataclasses, on a device."""
 

@@ -20,7 +20,8 @@ from pmd.core.devices import widest_float
 from pmd.core.types import Target
 from pmd.data.graphs.negatives import KgeBatch
 from pmd.distill.kge_supervised import LabelLoss, batch_scores, comparisons, join_scores
-from pmd.models.kge.model import KgeModel, grouped
+from pmd.models.kge.kernels import grouped
+from pmd.models.kge.model import KgeModel
 from pmd.settings.kge import LossConfig
 
 Order = Literal["loss", "value"]

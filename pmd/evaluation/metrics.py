@@ -136,6 +136,22 @@ class RankingMetrics(RankSummary):
     `head` and `tail` are the metrics of one side, None where it was not ranked; the outer numbers are over all
     queries of both sides. `triples`, None unless both sides were ranked, is over triples, each with the mean of its two ranks, as
     DistilE and MED write: Hits@k there asks for the mean to be at most k, and `num_queries` is the number of triples.
+
+    Args:
+        mrr: mean of 1 / rank, in [0, 1].
+        mr: mean rank, from 1 on.
+        hits_at_1, hits_at_3, hits_at_10: share of the queries whose answer is among the first so many.
+        num_queries: of both sides.
+        optimistic: where candidates tie with the answer, it comes first.
+        pessimistic: where candidates tie with the answer, it comes last.
+        head, tail: of the queries for that side.
+        triples: of the mean rank of each triple.
+
+    Example:
+        >>> model = pmd.KgeModel("rotate", graph.num_entities, graph.num_relations, dim=8)
+        >>> metrics = pmd.RankingMetrics.from_ranks(pmd.ranks(model, graph, "valid", max_triples=50))
+        >>> metrics.num_queries, metrics.head.num_queries
+        (100, 50)
     """
 
     optimistic: RankSummary
@@ -151,7 +167,7 @@ class RankingMetrics(RankSummary):
 
     @classmethod
     def from_ranks(cls, ranks: Ranks) -> RankingMetrics:
-        """The metrics of ranks. PmdError if there are none."""
+        """The metrics of `ranks`, as `pmd.ranks` gives them. PmdError if there are none."""
         if not ranks.sides:
             raise PmdError("there are no queries to take the mean over: neither side was ranked")
         sides = {name: cls._from_queries(side) for name, side in ranks.sides.items()}

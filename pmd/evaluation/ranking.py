@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from pmd.core.distributed import map_shared, world_size
 from pmd.core.distributed import rank as rank_of_process
 from pmd.core.errors import PmdError
-from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, TripleScorer
+from pmd.core.printing import progress_bar
+from pmd.core.types import ANSWER_COLUMN, TARGETS, Rerank, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
@@ -43,16 +44,24 @@ CPU_BLOCK = 2**18
 """Scores that one thread counts at a time: they and the comparison stay in its cache."""
 
 
-class Rerank(Protocol):
-    """A change to the scores of whole queries before they are ranked, such as `NeighbourRerank`."""
-
-    def adjust(self, scores: Tensor, triples: Tensor, target: Target) -> Tensor:
-        """Scores (b, num_entities) of the queries of triples (b, 3) -> new scores of the same shape."""
-        ...
-
-
 def rank(scorer: TripleScorer, graph: KnowledgeGraph, split: str = "test", **options: Any) -> RankingMetrics:
-    """The metrics of the ranks of a split; the options are those of `ranks`."""
+    """The metrics of the ranks of a split.
+
+    Args:
+        scorer, graph, split, options: as in `ranks`.
+
+    Returns:
+        `.mrr`, `.mr`, `.hits_at_1`, `.hits_at_3`, `.hits_at_10`, and the same by direction and by ways to break ties.
+
+    Raises:
+        PmdError: as `ranks`.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> model = pmd.KgeModel("complex", graph.num_entities, graph.num_relations, dim=8)
+        >>> 0 < pmd.rank(model, graph, split="valid").mrr < 0.1
+        True
+    """
     return RankingMetrics.from_ranks(ranks(scorer, graph, split, **options))
 
 
@@ -82,6 +91,7 @@ def ranks(
 
     Args:
         scorer: gives scores (b, num_entities); a module is in eval mode meanwhile.
+        graph: the graph whose positions of entities and relations the triples are.
         split: whose triples are ranked; filter and candidates are those of the graph it belongs to.
         filtered: leave out the other known answers of a query, from all splits; False gives raw ranks.
         targets: which places to ask for.
@@ -89,7 +99,7 @@ def ranks(
             memory, and the queries that the scorer is asked at once. The ranks depend on it only as far as the scores do, see
             above.
         rerank: adjusts the scores of a query before they are compared.
-        max_triples: rank only this many triples, drawn by `seed` and kept in order (for validation).
+        max_triples, seed: rank only this many triples, drawn by the seed and kept in order (for validation).
         progress: show a bar.
         shared: of several processes each ranks a share of the batches, and all get all ranks: those of a single process, as
             the batches are the same. All must call it; False is for one that ranks while the others do not.
@@ -99,6 +109,11 @@ def ranks(
 
     Raises:
         PmdError: unknown split or target, scores of the wrong shape, or a score that is NaN.
+
+    Example:
+        >>> model = pmd.KgeModel("rotate", graph.num_entities, graph.num_relations, dim=8)
+        >>> pmd.ranks(model, graph, "valid").head.realistic.shape
+        torch.Size([192])
     """
     check_options(targets, batch_size, max_triples)
     if not hasattr(scorer, "score_all"):
@@ -333,10 +348,3 @@ def _evaluating(scorer: TripleScorer) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def progress_bar(total: int, visible: bool) -> Any:
-    """A progress bar for so many queries on stderr, which disappears at the end."""
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, disable=not visible, desc="ranking", unit="query", leave=False, dynamic_ncols=True)

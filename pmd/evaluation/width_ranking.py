@@ -84,7 +84,25 @@ class Croppable(Protocol):
 def rank_widths(
     model: Croppable, graph: KnowledgeGraph, split: str = "test", **options: Any
 ) -> dict[int, RankingMetrics]:
-    """The metrics of every sub-model of `model.widths`, by width; the options are those of `ranks_widths`."""
+    """The metrics of every sub-model of `model.widths`.
+
+    Args:
+        model: an embedding model or a `TextScorer` of several widths.
+        graph: the graph whose positions of entities and relations the triples are.
+        split: whose triples are ranked.
+        options: those of `ranks`.
+
+    Returns:
+        `RankingMetrics` by width.
+
+    Raises:
+        PmdError: as `ranks`, and for a bonus for neighbours where scores are running sums.
+
+    Example:
+        >>> model = pmd.load_scorer("runs/world-rotate-…/rotate", graph)
+        >>> list(pmd.rank_widths(model, graph, "valid"))
+        [16, 32]
+    """
     by_width = ranks_widths(model, graph, split, **options)
     return {width: RankingMetrics.from_ranks(ranks) for width, ranks in by_width.items()}
 

@@ -23,6 +23,12 @@ class VectorScorer:
         entity_vectors: (num_entities, d), perhaps in half precision where those of queries are not: a table in a file, by
             `torch.from_numpy(np.load(file, mmap_mode="c"))`, then stays there.
         scale: factor on the products.
+
+    Example:
+        >>> relations, entities = torch.randn(2 * graph.num_relations, 8), torch.randn(graph.num_entities, 8)
+        >>> scorer = pmd.VectorScorer(lambda triples, target: relations[triples[:, 1]], entities)
+        >>> scorer.score_all(graph.test[:5], "tail").shape
+        torch.Size([5, 1887])
     """
 
     query_vectors: Callable[[Tensor, Target], Tensor]
@@ -30,7 +36,7 @@ class VectorScorer:
     scale: float = 1.0
 
     def score_all(self, triples: Tensor, target: Target) -> Tensor:
-        """Scores (b, num_entities) in single precision."""
+        """Scores (b, num_entities), fp32, of every entity as the `target` of each of the triples (b, 3)."""
         return inner_products(self.query_vectors(triples, target), self.entity_vectors).float().mul_(self.scale)
 
 

@@ -63,8 +63,19 @@ def load(
         stage: of a run folder; by default the last finished one.
         revision: of a Hub id: a branch, a tag or a commit; by default main.
 
+    Returns:
+        The model, with an index of its graph, which is built where there is none.
+
     Raises:
         PmdError: if there is no such model.
+
+    Example:
+        >>> model = pmd.load("runs/world-…")
+        >>> answers = model.answer(head="Austria", relation="official language", top_k=3)
+        >>> [answer.name for answer in answers.known]
+        ['German']
+        >>> len(answers.answers)
+        3
     """
     model = locate(os.fspath(folder), stage, revision)
     open_index = functools.cache(lambda: current_index(model, graph))
@@ -85,11 +96,21 @@ def load_scorer(
     Args:
         folder: a stage's folder in a run, or a Hub id.
         graph: the graph to score. A text model reads any, and so does a fused one; an embedding model only its own.
+        device: where the model computes.
         cache: folder for tokenised texts.
         shared: whether several processes share what is encoded, here and by `prepare`; all must then call both alike.
 
+    Returns:
+        The scorer: `.score_all(triples, target)` gives scores (b, num_entities) to int64 triples (b, 3).
+
     Raises:
         PmdError: if there is no such model, or if it cannot score this graph.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> scorer = pmd.load_scorer("runs/world-…/grade1", graph)
+        >>> tuple(scorer.score_all(graph.test[:5], "tail").shape)
+        (5, 1887)
     """
     check_folder("load_scorer", str(folder))
     family = ranking_family(stored_settings(folder), folder)

@@ -41,9 +41,17 @@ CONFIGS = {
 }
 """The settings of each function that takes more of them than its signature names."""
 
+FORWARDED = {
+    "load_graph": ["pmd.data.graphs.files.triples:Options", "pmd.data.graphs.files.hub_source:load_dataset_graph"],
+    "graph_from": ["pmd.data.graphs.files.triples:Options"],
+    "rank": ["pmd.evaluation.ranking:ranks"],
+    "rank_widths": ["pmd.evaluation.ranking:ranks"],
+}
+"""Whose arguments with a default a function takes too, as `**options`."""
+
 HEAD = """# Written by scripts/typed/stub.py; change the functions and dataclasses it reads.
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -51,8 +59,10 @@ from typing import Any, Literal, TypedDict
 
 
 RETURNED = """from pmd.api.fitting.fit import FitResult
-from pmd.api.runs import ShrunkRun
+from pmd.api.trained import ShrunkRun
 from pmd.api.tuning.tune import TuneResult
+from pmd.core.types import Rerank, TripleScorer
+from pmd.evaluation.width_ranking import Croppable
 from pmd.recipes.evaluate import ModelMetrics
 """
 
@@ -97,21 +107,33 @@ class Stub:
 
     def function(self, name: str, function: Any, config: type) -> str:
         """A function with the settings of its command as arguments of their own."""
+        return self.function_text(name, function, hints_of(config), meanings_of(config), ["**dotted: Any"])
+
+    def forwarding(self, name: str, function: Any, takers: list[str]) -> str:
+        """A function with the arguments of those that it gives its options to."""
+        hints, meanings = {}, {}
+        for taker in map(loaded, takers):
+            meanings |= meanings_in(taker)
+            known, parameters = get_type_hints(taker), inspect.signature(taker).parameters.values()
+            hints |= {p.name: known[p.name] for p in parameters if p.default is not p.empty and p.name != "options"}
+        return self.function_text(name, function, hints, meanings, [])
+
+    def function_text(
+        self, name: str, function: Any, hints: dict[str, Any], meanings: dict[str, str], rest: list[str]
+    ) -> str:
+        """A function with arguments of these types and meanings in place of its `**` argument."""
         signature = inspect.signature(function)
         parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         named = {parameter.name for parameter in parameters}
         arguments = [argument(p) for p in parameters if p.kind is not p.KEYWORD_ONLY]
         arguments += ["*", *(argument(p) for p in parameters if p.kind is p.KEYWORD_ONLY)]
-        hints = {key: hint for key, hint in hints_of(config).items() if key not in named}
+        hints = {key: hint for key, hint in hints.items() if key not in named}
         arguments += [f"{key}: {self.hint(hint)} = ..." for key, hint in hints.items()]
-        meanings = meanings_of(config)
-        doc = (
-            inspect.getdoc(function)
-            + "\n\nSettings:\n"
-            + "\n".join(f"    {key}: {meanings[key]}" for key in hints if key in meanings)
-        )
+        lines = [f"    {key}: {meanings[key]}" for key in hints if key in meanings]
+        doc = "\n".join([inspect.getdoc(function), "", "Settings:", *lines]).replace("\\", "\\\\")
         doc = "\n".join(f"    {line}".rstrip() for line in doc.splitlines()).strip()
-        return f'def {name}({", ".join(arguments)}, **dotted: Any) -> {signature.return_annotation}:\n    """{doc}"""'
+        head = f"def {name}({', '.join(arguments + rest)}) -> {signature.return_annotation}:"
+        return f'{head}\n    """{doc}"""'
 
 
 def hints_of(config: type) -> dict[str, Any]:
@@ -128,13 +150,17 @@ def argument(parameter: inspect.Parameter) -> str:
 
 def meanings_of(config: type) -> dict[str, str]:
     """What every field of a dataclass means, by the docstrings of its classes."""
-    meanings: dict[str, str] = {}
-    for base in reversed(config.__mro__):
-        if dataclasses.is_dataclass(base):
-            for parameter in parse(inspect.getdoc(base) or "").params:
-                text = " ".join((parameter.description or "").split())
-                meanings |= {name.strip(): text for name in parameter.arg_name.split(",")}
-    return meanings
+    bases = [base for base in reversed(config.__mro__) if dataclasses.is_dataclass(base)]
+    return {name: text for base in bases for name, text in meanings_in(base).items()}
+
+
+def meanings_in(thing: Any) -> dict[str, str]:
+    """What every argument means, by the docstring of a class or function."""
+    return {
+        name.strip(): " ".join((parameter.description or "").split())
+        for parameter in parse(inspect.getdoc(thing) or "").params
+        for name in parameter.arg_name.split(",")
+    }
 
 
 def first_line(config: type) -> str:
@@ -152,7 +178,9 @@ def written() -> str:
     functions = {
         name: stub.function(name, getattr(pmd, name), loaded(place)) for name, place in sorted(CONFIGS.items())
     }
-    names = [f"from {home} import {name} as {name}" for name, home in sorted(pmd._HOMES.items()) if name not in CONFIGS]
+    functions |= {name: stub.forwarding(name, getattr(pmd, name), takers) for name, takers in FORWARDED.items()}
+    homes = sorted(pmd._HOMES.items())
+    names = [f"from {home} import {name} as {name}" for name, home in homes if name not in functions]
     groups = "\n\n".join(every_group(stub))
     modules = "".join(f"import {module}\n" for module in sorted(stub.imports))
     listed = f"__all__ = {sorted(pmd._HOMES)!r}\n"

@@ -10,7 +10,8 @@ import pmd
 from pmd.data.graphs.graph import KnowledgeGraph
 
 from ..tiny import tiny_tokenizer
-from ..tiny_glue import tiny_config
+from ..tiny_glue import tiny_config, write_task
+from ..tiny_glue import write_bert as write_tiny_bert
 
 ENCODER = {"hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocab_size": 300, "max_length": 16}
 RELATIONS = ("official_language", "spoken_language", "currency", "territory_region")
@@ -97,12 +98,14 @@ def named(folder: Path, name: str) -> Path:
 
 
 def write_bert(folder: Path) -> None:
-    """A croppable classifier of the widths of docs/bert.md, of random weights."""
+    """A croppable classifier of the widths of docs/bert.md, of random weights; a BERT to fine-tune, and a task."""
     place = named(folder, "glue-stsb-…") / "med"
     sizes = {"hidden_size": 384, "intermediate_size": 384, "num_hidden_layers": 1, "num_attention_heads": 12}
     sizes["widths"] = [64, 128, 256, 384]
     pmd.CroppableBertForSequenceClassification(tiny_config(**sizes, num_labels=1)).save_pretrained(place)
     tiny_tokenizer().save_pretrained(place)
+    write_tiny_bert(folder / "bert")
+    write_task(folder / "glue" / "RTE", "rte")
 
 
 def write_desk(folder: Path) -> None:

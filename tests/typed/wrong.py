@@ -9,3 +9,5 @@ pmd.fuse("text", "embedding")  # call-arg
 pmd.fit("world", kind="texts")  # arg-type
 pmd.rank("no scorer", pmd.load_graph("world"))  # arg-type
 print(pmd.no_such_name)  # attr-defined
+pmd.rank(pmd.load_scorer("runs/world/grade1", pmd.load_graph("world")), pmd.load_graph("world"), batch=3)  # call-arg
+pmd.load_graph("edges.tsv", languages="de")  # call-arg

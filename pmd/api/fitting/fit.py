@@ -16,9 +16,10 @@ from typing import Any, Literal
 from pmd.api.fitting.go_on import model_of, plan_from
 from pmd.api.fitting.plan import Plan, in_words, plans
 from pmd.api.graphs import data_settings
-from pmd.api.runs import TrainedRun, progressive, train
+from pmd.api.runs import progressive, train
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
+from pmd.api.trained import TrainedRun
 from pmd.core.cores import cores_at_start
 from pmd.core.errors import PmdError
 from pmd.core.printing import say
@@ -118,8 +119,17 @@ def fit(graph: Any = None, config: Any = None, **settings: Any) -> FitResult:
         config: a `FitConfig`.
         settings: what differs from it, as `minutes=10`.
 
+    Returns:
+        The result: `.runs` and `.plans` by kind of model, `.best`, `.report`, `.answer(…)`.
+
     Raises:
         PmdError: for data or settings that cannot be used.
+
+    Example:
+        >>> result = pmd.fit("edges.tsv", minutes=10)
+        >>> result.best
+        'embedding'
+        >>> answers = result.answer(head="Austria", relation="official language")
     """
     options = settings_of(FitConfig, config, **settings)
     if graph is not None:

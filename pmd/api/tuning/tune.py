@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd.api.graphs import data_settings
-from pmd.api.runs import TrainedRun
 from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
+from pmd.api.trained import TrainedRun
 from pmd.core.errors import PmdError, nearest, need_package
 from pmd.reports.study import table_of_trials
 from pmd.settings.catalogue import FAMILIES, Metric
@@ -79,6 +79,14 @@ def tune(graph: Any = None, config: Any = None, *, callback: Any = None, **setti
 
     Raises:
         PmdError: for settings or data that cannot be used, and if no trial comes to its end.
+
+    Returns:
+        The result: `.value` and `.best` of the best trial, `.settings` (its whole config), `.to_pandas()`.
+
+    Example:
+        >>> result = pmd.tune("my_graph", space="space.yaml", trials=2)
+        >>> sorted(result.best)
+        ['train.epochs', 'train.lr']
     """
     own = {field.name for field in fields(TuneConfig)}
     tuning = settings_of(TuneConfig, **{name: value for name, value in settings.items() if name in own})

@@ -25,12 +25,24 @@ class KnowledgeGraph(ToFrames):
     Inverse relations are not stored: to ask for the head, use `target="head"`.
 
     Args:
+        name: what tables and run folders call it.
+        entity_ids, entity_names, entity_descriptions: a text for each entity, in one order.
+        relation_ids, relation_names: a text for each relation, in one order.
+        train, valid, test: the splits, int64 (n, 3).
         splits: further splits by name, such as `inductive_train`.
         negatives: by split, triples (n, 3) that are known to be false.
         weights: by split, a confidence for each of its triples, float32 (n,).
         aliases: by entity id, further names.
         types: by entity id, its types, such as `Gene`.
         notes: what the reader understood or left out, a sentence each.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> head, relation, tail = graph.train[0].tolist()
+        >>> graph.entity_ids[head], graph.relation_names[relation], graph.entity_names[tail]
+        ('currency:ADP', 'currency replaced by', 'Euro')
+        >>> len(graph.visible_triples("test")) < len(graph.known_triples("test"))
+        True
     """
 
     name: str
@@ -60,18 +72,21 @@ class KnowledgeGraph(ToFrames):
 
     @property
     def num_entities(self) -> int:
+        """How many entities."""
         return len(self.entity_ids)
 
     @property
     def num_relations(self) -> int:
+        """How many relations, inverse ones not counted."""
         return len(self.relation_ids)
 
     @property
     def split_names(self) -> list[str]:
+        """The names of all splits."""
         return ["train", "valid", "test", *self.splits]
 
     def split(self, name: str) -> Tensor:
-        """The triples (n, 3) of a split, by name."""
+        """The triples (n, 3) of a split, by `name`. PmdError if there is none."""
         if name in ("train", "valid", "test"):
             return getattr(self, name)
         if name in self.splits:
@@ -105,7 +120,7 @@ class KnowledgeGraph(ToFrames):
         return torch.unique(self.known_triples(split)[:, [0, 2]])
 
     def checksum(self, *, types: bool = True) -> str:
-        """SHA-256 of ids, texts, triples, their weights and types, by which caches and indexes recognise the graph. Older versions
+        """SHA-256 of ids, texts, triples, their weights and `types`, by which caches and indexes recognise the graph. Older versions
         left out the types."""
         digest = hashlib.sha256()
         entities = (self.entity_ids, self.entity_names, self.entity_descriptions)
@@ -124,7 +139,7 @@ class KnowledgeGraph(ToFrames):
         return digest.hexdigest()
 
     def has_checksum(self, noted: str | None) -> bool:
-        """Whether a checksum that was noted once, perhaps by an older version, is that of this graph."""
+        """Whether a checksum that was `noted` once, perhaps by an older version, is that of this graph."""
         return noted == self.checksum() or (bool(self.types) and noted == self.checksum(types=False))
 
 

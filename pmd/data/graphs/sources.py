@@ -78,11 +78,20 @@ def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
     overlapping splits cause a warning.
 
     Args:
+        path: the name, folder, file or Hub id.
         options: columns, drop, weight, language and shares (see `Options`); for Hub datasets also subset, revision and cache_dir
             (see `load_dataset_graph`).
 
+    Returns:
+        The graph, with its splits.
+
     Raises:
         PmdError: for whatever cannot be used.
+
+    Example:
+        >>> graph = pmd.load_graph("world")
+        >>> graph.sizes
+        '1,887 entities, 15 relations, 3,793 / 192 / 485 triples'
     """
     check_options("load_graph", options, _OPTIONS)
     graph = _load(path, options)

@@ -29,8 +29,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Shares:
-    """How one list of triples is split: the shares of valid and test, the seed, and the share of the entities that make a
-    second graph, without a common entity, for an inductive test (0 for none)."""
+    """How one list of triples is split.
+
+    Args:
+        valid, test: shares of the triples, from 0 to 1.
+        seed: draws them.
+        inductive: the share of the entities that make a second graph, without a common entity, for an inductive test; 0 for
+            none.
+
+    Example:
+        >>> graph = pmd.load_graph("edges.tsv", shares=pmd.Shares(valid=0.1, test=0.2, seed=1))
+        >>> 0.15 < len(graph.test) / len(graph.known_triples()) < 0.25
+        True
+    """
 
     valid: float = 0.05
     test: float = 0.1

@@ -156,6 +156,12 @@ class CroppableBert(_Croppable, BertModel):
 
     Raises:
         PmdError: for widths that do not increase up to the hidden size, or cut a head or a neuron in two.
+
+    Example:
+        >>> model = pmd.CroppableBert.from_pretrained("runs/glue-stsb-…/med").eval()
+        >>> outputs = model.forward_widths(torch.tensor([[2, 7, 8, 3]]), widths=[64, 128])
+        >>> [tuple(output.last_hidden_state.shape) for output in outputs]
+        [(1, 4, 64), (1, 4, 128)]
     """
 
     plain_class = BertModel
@@ -183,8 +189,8 @@ class CroppableBert(_Croppable, BertModel):
         Embeddings are looked up and the mask is built once for all. At full width this is `forward`.
 
         Args:
-            input_ids: (b, L) integers; attention_mask, token_type_ids and position_ids, of the same shape, as in
-                `BertModel`. For rows of several texts (`pmd.data.texts.packing`) the mask is (b, 1, L, L), true where one
+            input_ids: (b, L) integers.
+            attention_mask, token_type_ids, position_ids: of the same shape, as in `BertModel`. For rows of several texts (`pmd.data.texts.packing`) the mask is (b, 1, L, L), true where one
                 token sees the other (with attention `sdpa`).
             widths: of the sub-models, increasing; default all.
             first_tokens: (2, t) row and column of the tokens that are pooled; default the first of every row, t = b.
@@ -240,6 +246,13 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
 
     Raises:
         PmdError: for widths that do not increase up to the hidden size, or cut a head or a neuron in two.
+
+    Example:
+        >>> model = pmd.CroppableBertForSequenceClassification.from_pretrained("runs/glue-stsb-…/med").eval()
+        >>> model.forward_widths(torch.tensor([[2, 7, 8, 3]])).shape
+        torch.Size([4, 1, 1])
+        >>> model.crop(128).config.hidden_size
+        128
     """
 
     plain_class = BertForSequenceClassification
@@ -249,9 +262,9 @@ class CroppableBertForSequenceClassification(_Croppable, BertForSequenceClassifi
         self.bert = CroppableBert(config)
 
     def forward_widths(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The logits of sub-models for a batch, (n, t, num_labels), narrowest first.
+        """The logits of sub-models for a batch `input_ids` (b, L), narrowest first: (n, t, num_labels).
 
-        Arguments, t and errors as for `CroppableBert.forward_widths`.
+        The other arguments (args, kwargs), t and errors as for `CroppableBert.forward_widths`.
         """
         outputs = self.bert.forward_widths(input_ids, *args, **kwargs)
         return torch.stack([self._logits(output.pooler_output) for output in outputs])

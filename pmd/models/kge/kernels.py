@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 EXACT_CDIST = "donot_use_mm_for_euclid_dist"
 """The mode of `torch.cdist` that subtracts. Its own matrix product is in single precision and loses digits where a query
@@ -211,3 +212,15 @@ def sum_of_moduli(query: Tensor, candidates: Tensor) -> Tensor:
     Complex differences below 1e-19 lose digits and below 1e-23 count as 0, as their squares do in single precision.
     """
     return _SumOfModuli.apply(query, candidates)
+
+
+def grouped(rows: Tensor, groups: int) -> Tensor:
+    """(b, parts, dim) -> (groups, ⌈b / groups⌉, parts, dim); the last group is filled up with zeros."""
+    size = -(-len(rows) // groups)
+    missing = groups * size - len(rows)
+    return pad(rows, (0, 0, 0, 0, 0, missing)).unflatten(0, (groups, size))
+
+
+def at_least_single(scores: Tensor) -> Tensor:
+    """Scores in single precision where mixed precision made them half."""
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores

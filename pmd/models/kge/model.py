@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 from pmd.core.errors import PmdError
 from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.models.families import check_width
 from pmd.models.kge.entities.encoder import Sizes, make_encoder
 from pmd.models.kge.interactions import Norm, make_interaction
-from pmd.models.kge.kernels import read_rows
+from pmd.models.kge.kernels import at_least_single, grouped, read_rows
 from pmd.models.kge.width_scores import WidthScores
 from pmd.settings.entity_encoders import TABLE
 from pmd.settings.med import check_widths
@@ -58,6 +58,14 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     Raises:
         PmdError: for an unknown interaction, norm or encoder, or widths that do not increase up to `dim`.
+
+    Example:
+        >>> model = pmd.KgeModel("rotate", num_entities=9, num_relations=2, dim=8, widths=[4, 8])
+        >>> triples = torch.tensor([[0, 1, 2], [3, 0, 4]])
+        >>> model.score(triples).shape, model.score_widths(triples).shape, model.score_all(triples, "tail").shape
+        (torch.Size([2]), torch.Size([2, 2]), torch.Size([2, 9]))
+        >>> torch.equal(model.crop(4).score(triples), model.score(triples, width=4))
+        True
     """
 
     def __init__(
@@ -122,10 +130,11 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
 
     @property
     def device(self) -> torch.device:
+        """Where its tables are."""
         return self.relation_rows.weight.device
 
     def sparse_gradients(self, sparse: bool = True) -> KgeModel:
-        """Give the tables gradients that hold only the rows that were read (for `SparseAdam`). PmdError without a table."""
+        """Give the tables `sparse` gradients, of only the rows that were read (for `SparseAdam`). PmdError without a table."""
         if sparse and self.entity_encoder:
             raise PmdError("sparse gradients: an encoder computes the entities, and all its parameters move; use adam")
         for table in filter(None, (self.entity_rows, self.relation_rows)):
@@ -145,7 +154,8 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self.interaction.score_widths(h, r, t, self.widths)
 
     def score_comparisons(self, comparisons: Sequence[Comparison], width: int | None = None) -> list[Tensor]:
-        """Scores (b, k) of each comparison. All of them read every table in one go: reading is most of a training step."""
+        """Scores (b, k) of each of the comparisons, by the leading `width` dimensions. All of them read every table in one go:
+        reading is most of a training step."""
         return [
             at_least_single(self._compare(known, relations, candidates, target)[:count])
             for count, known, relations, candidates, target in self._read_comparisons(comparisons, width)
@@ -154,7 +164,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def score_comparisons_widths(
         self, comparisons: Sequence[Comparison], widths: Sequence[int], scale: float = 1.0
     ) -> list[Tensor]:
-        """Scores (n, b, k) of each comparison by the sub-models of all `widths`, from one pass.
+        """Scores (n, b, k) of each of the comparisons by the sub-models of all `widths`, from one pass.
 
         Args:
             widths: increasing, up to `dim`.
@@ -199,7 +209,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self.interaction.pairwise(query.unsqueeze(2), changed).squeeze(2).flatten(0, 1)
 
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
-        """Scores (b, num_entities), fp32, of every entity as the `target` of each triple (b, 3)."""
+        """Scores (b, num_entities), fp32, of every entity as the `target` of the triples (b, 3); `width` for a sub-model's."""
         width = self._checked_width(width)
         known, relations, relation_ids = self._read_queries(triples, target, width)
         target = self.asked_target(target)
@@ -228,7 +238,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return self.interaction.term_kind == "moduli"
 
     def width_scores(self, triples: Tensor, target: Target) -> WidthScores:
-        """The queries of triples (q, 3), ready to be compared with `entity_embeddings` at all widths in one pass."""
+        """The queries of triples (q, 3) for the `target`, ready to be compared with `entity_embeddings` at all widths in one pass."""
         known, relations, relation_ids = self._read_queries(triples, target, self.widths[-1])
         target = self.asked_target(target)
         return WidthScores(self.interaction, known, relations, target, relation_ids, self.widths)
@@ -251,7 +261,7 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
         return copy.deepcopy(self) if self.entity_encoder else self._selected(torch.arange(width), [*narrower, width])
 
     def select(self, dims: Tensor) -> KgeModel:
-        """A stand-alone model of these dimensions (w,), in this order. It has a single width, for its prefixes are not
+        """A stand-alone model of the dimensions `dims` (w,), in this order. It has a single width, for its prefixes are not
         those that were trained."""
         return self._selected(dims, [len(dims)])
 
@@ -336,15 +346,3 @@ class KgeModel(nn.Module, PyTorchModelHubMixin, library_name="pmd", tags=["knowl
     def _from_pretrained(cls, **options: Any) -> KgeModel:
         with contextlib.redirect_stdout(io.StringIO()):  # the mixin prints where it reads from
             return super()._from_pretrained(**options)
-
-
-def grouped(rows: Tensor, groups: int) -> Tensor:
-    """(b, parts, dim) -> (groups, ⌈b / groups⌉, parts, dim); the last group is filled up with zeros."""
-    size = -(-len(rows) // groups)
-    missing = groups * size - len(rows)
-    return pad(rows, (0, 0, 0, 0, 0, missing)).unflatten(0, (groups, size))
-
-
-def at_least_single(scores: Tensor) -> Tensor:
-    """Scores in single precision where mixed precision made them half."""
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores

@@ -45,6 +45,14 @@ class BiEncoderConfig(PreTrainedConfig):
         pooling: a vector is the `mean` of the tokens' hidden states, or that of the `first` or `last` one.
         prompts: what stands before queries and before entities, for an encoder or decoder of any kind; null for BERT's kind.
         half: whether the encoders' weights are kept in bf16.
+        kwargs: as of `transformers.PreTrainedConfig`.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> encoder = BertConfig(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
+        >>> model = pmd.BiEncoder(pmd.BiEncoderConfig(encoder=encoder, widths=[16, 32]))
+        >>> model.depth, model.widths
+        (2, (16, 32))
     """
 
     model_type = FAMILIES["text"].model_type
@@ -87,7 +95,19 @@ class BiEncoderConfig(PreTrainedConfig):
 
 
 class BiEncoder(PreTrainedModel):
-    """Two BERT-like encoders (one if tied), mean pooling, L2 normalisation and a learned temperature."""
+    """Two BERT-like encoders (one if tied), mean pooling, L2 normalisation and a learned temperature.
+
+    Args:
+        config: a `BiEncoderConfig`.
+
+    Example:
+        >>> model = pmd.BiEncoder.from_pretrained("runs/world-…/grade1")
+        >>> ids = torch.tensor([[2, 7, 8, 3]])
+        >>> mask, types = torch.ones_like(ids), torch.zeros_like(ids)
+        >>> [states] = model("query", ids, mask, types)
+        >>> model.pool(states, mask).shape == (1, model.dim)
+        True
+    """
 
     config_class = BiEncoderConfig
     base_model_prefix = "bi_encoder"
@@ -107,6 +127,7 @@ class BiEncoder(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *arguments: Any, **options: Any) -> Any:
+        """The model of a folder; arguments and options as of `transformers.PreTrainedModel.from_pretrained`."""
         loaded = super().from_pretrained(*arguments, **options)
         (loaded[0] if isinstance(loaded, tuple) else loaded).halve()
         return loaded
@@ -120,7 +141,7 @@ class BiEncoder(PreTrainedModel):
         return self
 
     def train(self, mode: bool = True) -> BiEncoder:
-        """Training mode, or not; frozen layers drop nothing."""
+        """Training `mode`, or not; frozen layers drop nothing."""
         super().train(mode)
         for encoder in self.encoders if self.frozen_layers else ():
             for module in lower_modules(encoder, self.frozen_layers):
@@ -131,7 +152,7 @@ class BiEncoder(PreTrainedModel):
         """Only what `from_pretrained` does not find: the encoders have initialised themselves."""
 
     def encoder(self, role: Role) -> nn.Module:
-        """The encoder of a role."""
+        """The encoder of a role, `query` or `entity`."""
         return self.query_encoder if role == "query" or self.entity_encoder is None else self.entity_encoder
 
     @property
@@ -170,7 +191,7 @@ class BiEncoder(PreTrainedModel):
         return tuple(self.config.widths or (self.dim,))
 
     def crop(self, width: int) -> BiEncoder:
-        """A stand-alone model with the leading dimensions of these vectors; its widths are those that fit.
+        """A stand-alone model with the leading `width` dimensions of these vectors; its widths are those that fit.
 
         Its encoders are the same: what is narrower are the vectors that it makes. PmdError for a width that it
         has not.
@@ -190,8 +211,9 @@ class BiEncoder(PreTrainedModel):
         all_layers: bool = False,
         states: Tensor | None = None,
     ) -> list[Tensor]:
-        """Hidden states (b, L, d) of the last layer, or of the embeddings and all layers, as a list. A model with frozen layers
-        goes on from `states` (b, L, d), what they made of the texts, unless all layers are wanted."""
+        """Hidden states (b, L, d) of the last layer, or of the embeddings and `all_layers`, as a list. `input_ids`,
+        `attention_mask` and `token_type_ids` are (b, L), the `role` is `query` or `entity`. A model with frozen layers goes on
+        from `states` (b, L, d), what they made of the texts, unless all layers are wanted."""
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if self.reads_types:
             arguments["token_type_ids"] = token_type_ids
@@ -203,7 +225,7 @@ class BiEncoder(PreTrainedModel):
         return [state.float() for state in states] if self.config.half else states
 
     def pool(self, hidden: Tensor, attention_mask: Tensor, width: int | None = None) -> Tensor:
-        """`pool` as this model does."""
+        """Hidden states (b, L, d) and `attention_mask` (b, L) -> unit vectors (b, width), by this model's way of pooling."""
         return pool(hidden, attention_mask, width, self.config.pooling)
 
 

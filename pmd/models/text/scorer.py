@@ -78,6 +78,11 @@ class TextScorer:
 
     Raises:
         PmdError: for a width that the model does not have.
+
+    Example:
+        >>> scorer = pmd.load_scorer("runs/world-…/grade1", graph)  # a `TextScorer`
+        >>> scorer.query_vectors(graph.test[:5], "head").shape == (5, scorer.model.dim)
+        True
     """
 
     has_running_sums = False
@@ -106,12 +111,13 @@ class TextScorer:
         self._queries = torch.empty(0, model.dim)
 
     def take_entities(self, entities: Tensor) -> None:
-        """Score by these vectors (num_entities, d) of the entities."""
+        """Score by these vectors of the `entities`, (num_entities, d)."""
         self.entities = entities
         self._candidates = entities  # of the width that was asked for last
 
     def prepare(self, triples: Tensor, targets: tuple[Target, ...] = TARGETS) -> None:
-        """Encode the distinct queries of these triples (n, 3) now, all of them sorted by length, unless they are encoded."""
+        """Encode the distinct queries of these triples (n, 3) for the `targets` now, all of them sorted by length, unless they
+        are encoded."""
         self._prepare(np.concatenate([self._key(triples, target) for target in targets]), self.shared)
 
     def _prepare(self, keys: np.ndarray, shared: bool = False) -> None:
@@ -132,7 +138,7 @@ class TextScorer:
         return self.model.widths
 
     def score_all(self, triples: Tensor, target: Target, width: int | None = None) -> Tensor:
-        """(b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple, by the leading
+        """Triples (b, 3) -> cosines (b, num_entities) of every entity as the `target` of each triple, by the leading
         `width` dimensions. PmdError for a width that the model does not have."""
         width = self.width if width is None else width
         check_width(width, self.model.dim)
@@ -144,14 +150,14 @@ class TextScorer:
         return query @ self._candidates.T
 
     def query_vectors(self, triples: Tensor, target: Target) -> Tensor:
-        """Unit vectors (b, d) of the queries of triples (b, 3)."""
+        """Unit vectors (b, d) of the queries of triples (b, 3) for the `target`."""
         keys = self._key(triples, target)
         self._prepare(keys)
         rows = torch.from_numpy(np.searchsorted(self._keys, keys)).to(self._queries.device)
         return self._queries[rows]
 
     def encode(self, role: Role, texts: Texts, *, shared: bool = False) -> Tensor:
-        """Unit vectors (n, d) fp32 of texts."""
+        """Unit vectors (n, d) fp32 of n texts in a `role`; of several processes each encodes a part if `shared`."""
         return encode_texts(self.model, role, texts, self.text.pad, self.tokens, shared=shared)
 
     def _encode_entities(self) -> Tensor:

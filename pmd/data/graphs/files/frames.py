@@ -71,13 +71,24 @@ def graph_from(
     - A `KnowledgeGraph` is returned as it is.
 
     Args:
+        source: one of these.
+        name: of the graph.
         entities: texts, which need not be complete: a frame with columns id, name, description, type; or a mapping of ids to
             names, or to mappings with these keys.
         relations: the same with ids and names.
         options: columns, drop, weight, language and shares, see `pmd.data.graphs.files.triples.Options`.
 
+    Returns:
+        The graph, with its splits.
+
     Raises:
         PmdError: for whatever cannot be used; rows are counted from 1.
+
+    Example:
+        >>> facts = [("Ada", "knows", "Charles"), ("Charles", "built", "engine"), ("Ada", "programmed", "engine")]
+        >>> graph = pmd.graph_from({"train": facts, "valid": facts[:1], "test": facts[1:2]}, "computing")
+        >>> graph.num_entities, graph.num_relations, len(graph.train)
+        (3, 3, 3)
     """
     check_options("graph_from", options, READER_OPTIONS)
     texts = {kind: value for kind, value in (("entities", entities), ("relations", relations)) if value is not None}
