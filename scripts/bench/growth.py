@@ -17,24 +17,39 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+import torch
 from jsonargparse import auto_cli
 
+sys.path.insert(0, str(Path(__file__).parent))
+from timing import Clock
+
+import pmd
 from pmd.cli.errors import run
 from pmd.core.errors import PmdError
+from pmd.core.types import KNOWN_COLUMN, TARGETS
+from pmd.data.graphs.answers import KnownAnswers
+from pmd.data.graphs.negatives import SampledNegatives
+from pmd.data.graphs.profile import profile
+from pmd.data.graphs.sources import load_graph
+from pmd.data.texts.strings import Strings
+from pmd.evaluation.ranking import ranks
 from pmd.evaluation.tables import markdown
+from pmd.models.vectors import VectorScorer
+from pmd.recipes.data import tables
+from pmd.use.index_writer import _name_columns
+from pmd.use.names import Names
 
 WIDTH = 128
 """Of the vectors that are ranked and searched."""
-QUERIES = 200
-STEPS: dict[str, Callable[[str], dict[str, Any]]] = {}
-"""By name, what is measured: given the folder of a graph; its seconds without preparation, and what else is to be noted."""
+RANKED = 100
+"""Test triples that are ranked."""
+STEPS: dict[str, Callable[[str], Callable[[], object]]] = {}
+"""By name, what prepares a step, given the folder of a graph, and returns what is measured."""
 
 
 def step(name: str) -> Callable:
@@ -45,52 +60,23 @@ def step(name: str) -> Callable:
     return add
 
 
-class Clock:
-    """Seconds of the processor, and the most memory that is the process's own, looked at every 20 ms (Linux)."""
-
-    def __enter__(self) -> Clock:
-        self.peak, self.done = 0, threading.Event()
-        self.watcher = threading.Thread(target=self._watch, daemon=True)
-        self.watcher.start()
-        self.began = time.process_time()
-        return self
-
-    def _watch(self) -> None:
-        while not self.done.wait(0.02):
-            self.peak = max(self.peak, own_memory())
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds = time.process_time() - self.began
-        self.done.set()
-        self.watcher.join()
-        self.peak = max(self.peak, own_memory())
-
-    @property
-    def facts(self) -> dict[str, float]:
-        return {"seconds": round(self.seconds, 2), "gb": round(self.peak / 1e9, 2)}
-
-
-def own_memory() -> int:
-    """The bytes of a process that no file stands behind."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-
-
 @functools.cache
 def open_graph(folder: str):
-    from pmd.data.graphs.sources import load_graph
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return load_graph(folder)
 
 
-def open_text(graph, tokenizer=None):
+def with_graph(function: Callable) -> Callable[[str], Callable[[], object]]:
+    """The step of calling a function with the graph, which is loaded before."""
+    return lambda folder: functools.partial(function, open_graph(folder))
+
+
+def open_text(graph):
     """The graph's texts in the word pieces of a model from scratch; tokens are kept beside the graph."""
     from pmd.data.texts.graph_text import GraphText, Reading
 
-    tokenizer = tokenizer or tokenizer_of(graph)
-    return GraphText(graph, tokenizer, Reading(), cache=cache_of(graph))
+    return GraphText(graph, tokenizer_of(graph), Reading(), cache=cache_of(graph.name))
 
 
 def tokenizer_of(graph):
@@ -98,177 +84,169 @@ def tokenizer_of(graph):
 
     from pmd.models.text.start import train_wordpiece
 
-    folder = cache_of(graph) / "tokenizer"
+    folder = cache_of(graph.name) / "tokenizer"
     if not folder.is_dir():
         train_wordpiece(graph, 6000).save_pretrained(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
-def cache_of(graph) -> Path:
-    return Path(os.environ["GROWTH_CACHE"]) / graph.name
+def cache_of(name: str) -> Path:
+    return Path(os.environ["GROWTH_CACHE"]) / name
 
 
-@step("load the folder")
-def load(folder: str) -> dict[str, Any]:
-    with Clock() as clock:
-        graph = open_graph(folder)
-    return {**clock.facts, "entities": graph.num_entities, "triples": len(graph.train)}
-
-
-@step("checksum of the graph")
-def checksum(folder: str) -> dict[str, Any]:
-    graph = open_graph(folder)
-    with Clock() as clock:
-        graph.checksum()
-    return clock.facts
-
-
-@step("`pmd data info`, without loading")
-def info(folder: str) -> dict[str, Any]:
-    from pmd.data.graphs.profile import profile
-    from pmd.recipes.data import tables
-
-    graph = open_graph(folder)
-    with Clock() as clock:
-        tables(graph, profile(graph))
-    return clock.facts
-
-
-@step("vocabulary of 6,000 word pieces")
-def vocabulary(folder: str) -> dict[str, Any]:
-    graph = open_graph(folder)
-    with Clock() as clock:
-        tokenizer_of(graph)
-    return clock.facts
-
-
-@step("tokenise, names of neighbours too")
-def tokenise(folder: str) -> dict[str, Any]:
-    graph = open_graph(folder)
-    tokenizer = tokenizer_of(graph)
-    with Clock() as clock:
-        text = open_text(graph, tokenizer)
-    return {**clock.facts, "texts": graph.num_entities + len(text.rows.pairs)}
-
-
-@step("open the texts again")
-def reopen(folder: str) -> dict[str, Any]:
-    graph = open_graph(folder)
-    tokenizer = tokenizer_of(graph)
-    with Clock() as clock:
-        open_text(graph, tokenizer)
-    return clock.facts
+STEPS["load the folder"] = lambda folder: lambda: open_graph(folder)
+STEPS["checksum of the graph"] = lambda folder: open_graph(folder).checksum
+STEPS["`pmd data info`, without loading"] = with_graph(lambda graph: tables(graph, profile(graph)))
+STEPS["vocabulary of 6,000 word pieces"] = with_graph(tokenizer_of)
+STEPS["tokenise, names of neighbours too"] = with_graph(open_text)
+STEPS["open the texts again"] = with_graph(open_text)
 
 
 @step("20 batches of 256 triples")
-def batches(folder: str) -> dict[str, Any]:
-    import numpy as np
-
+def batches(folder):
     from pmd.data.texts.batches import TripleCollator
 
     graph = open_graph(folder)
     text, rng = open_text(graph), np.random.default_rng(0)
-    with Clock() as clock:
+
+    def twenty():
         collate = TripleCollator(graph.train, text, 4096)
         for _ in range(20):
             collate(rng.integers(len(collate), size=256).tolist())
-    return clock.facts
 
-
-def bi_encoder(text):
-    """2 layers, 64 wide."""
-    import torch
-    from transformers import BertConfig
-
-    from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
-    return BiEncoder(BiEncoderConfig(encoder=BertConfig(vocab_size=6000, **sizes).to_dict()))
+    return twenty
 
 
 @step("encode 5,000 entities (2 layers, 64 wide)")
-def encode(folder: str) -> dict[str, Any]:
-    import numpy as np
+def encode(folder):
+    from transformers import BertConfig
 
+    from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig
     from pmd.models.text.scorer import encode_texts
 
     text = open_text(open_graph(folder))
-    model = bi_encoder(text)
-    with Clock() as clock:
-        encode_texts(model, "entity", text.entities(np.arange(5000)), text.pad)
-    return clock.facts
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256}
+    model = BiEncoder(BiEncoderConfig(encoder=BertConfig(vocab_size=6000, **sizes).to_dict()))
+    return lambda: encode_texts(model, "entity", text.entities(np.arange(5000)), text.pad)
 
 
 @step("known answers of all triples, both ways")
-def filters(folder: str) -> dict[str, Any]:
-    from pmd.data.graphs.answers import KnownAnswers
-
+def filters(folder):
     graph = open_graph(folder)
-    with Clock() as clock:
-        known = KnownAnswers(graph.known_triples(), graph.num_entities, graph.num_relations)
-        for target in ("head", "tail"):
+
+    def both_ways():
+        known = KnownAnswers.of(graph)
+        for target in TARGETS:
             known.lookup(graph.test, target)
-    return clock.facts
+
+    return both_ways
 
 
 @step("20 batches of 1,024 triples with 64 negatives")
-def negatives(folder: str) -> dict[str, Any]:
-    import numpy as np
-
-    from pmd.data.graphs.negatives import SampledNegatives
-
+def negatives(folder):
     graph, rng = open_graph(folder), np.random.default_rng(0)
-    with Clock() as clock:
+
+    def twenty():
         collate = SampledNegatives(graph.train, graph.num_entities, 64)
         for _ in range(20):
             collate(rng.integers(len(collate), size=1024).tolist())
-    return clock.facts
+
+    return twenty
 
 
-@step(f"rank 100 triples, {WIDTH} wide")
-def rank(folder: str) -> dict[str, Any]:
-    import torch
-
-    from pmd.evaluation.ranking import ranks
-    from pmd.models.vectors import VectorScorer
-
+@step(f"rank {RANKED} triples, {WIDTH} wide")
+def rank(folder, half: bool = False):
     graph = open_graph(folder)
-    generator = torch.Generator().manual_seed(0)
-    entities = torch.nn.functional.normalize(torch.randn(graph.num_entities, WIDTH, generator=generator))
-    scorer = VectorScorer(lambda triples, target: entities[triples[:, 0 if target == "tail" else 2]], entities)
-    with Clock() as clock:
-        ranks(scorer, graph, split="test", max_triples=100)
-    return clock.facts
+    shape, rng = (graph.num_entities, WIDTH), np.random.default_rng(0)
+    file = tempfile.TemporaryFile(dir=cache_of(""))  # noqa: SIM115
+    table = np.memmap(file, np.float16, "w+", shape=shape) if half else np.empty(shape, np.float32)
+    for start in range(0, len(table), 2**16):
+        rows = rng.standard_normal((len(table[start : start + 2**16]), WIDTH), np.float32)
+        table[start : start + 2**16] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    entities = torch.from_numpy(table)
+    scorer = VectorScorer(lambda triples, target: entities[triples[:, KNOWN_COLUMN[target]]].float(), entities)
+    return lambda: ranks(scorer, graph, max_triples=RANKED)
 
 
-@step("names of the index")
-def names(folder: str) -> dict[str, Any]:
-    from pmd.use.index_writer import _name_columns
+@step("the same, vectors in a file in fp16")
+def rank_half(folder):
+    return rank(folder, half=True)
 
+
+@step("`pmd train`: loading, 20 steps of ComplEx, ranking, saving")
+def train(folder):
+    sizes = {"model.interaction": "complex", "model.dim": 32, "loss.shared": 32, "train.optimizer": "sparse_adam"}
+    steps = {"train.epochs": 1, "train.epoch_steps": 20, "train.valid_every": 0}
+    return lambda: pmd.train(_with_few_tests(folder), runs=str(cache_of("runs")), **sizes, **steps)
+
+
+STEPS["index of that model"] = lambda folder: lambda: pmd.load(_trained(folder)).index
+
+
+@step("10 questions to it, one by one, opening included")
+def questions(folder):
     graph = open_graph(folder)
-    with Clock() as clock:
-        _name_columns(graph)
-    return clock.facts
+
+    def ten():
+        model = pmd.load(_trained(folder))
+        for head, relation, _ in graph.test[:10].tolist():
+            model.answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
+
+    return ten
+
+
+@step("`pmd push` of it, to a folder")
+def push(folder):
+    from pmd.recipes.push import PushConfig, publish
+
+    out = Path(tempfile.mkdtemp(dir=cache_of(""))) / "sent"
+    return lambda: publish(PushConfig(str(_trained(folder)), "user/model", dry_run=True, out=str(out)))
+
+
+def _with_few_tests(folder: str) -> Path:
+    """The graph with few test triples, all of which a run ranks."""
+    small = cache_of("few_tests") / Path(folder).name
+    if not small.is_dir():
+        small.mkdir(parents=True)
+        for file in Path(folder).glob("*.tsv"):
+            (small / file.name).symlink_to(file.resolve())
+        few = (small / "test.tsv").read_text().splitlines(keepends=True)[:RANKED]
+        (small / "test.tsv").unlink()
+        (small / "test.tsv").write_text("".join(few))
+    return small
+
+
+def _trained(folder: str) -> Path:
+    return max(cache_of("runs").glob(f"{Path(folder).name}*"))
+
+
+STEPS["names of the index"] = with_graph(_name_columns)
 
 
 @step("a misspelt name")
-def misspelt(folder: str) -> dict[str, Any]:
-    import numpy as np
-
-    from pmd.data.texts.strings import Strings
-    from pmd.use.names import Names
-
+def misspelt(folder):
     graph = open_graph(folder)
     ids, texts = Strings.of(graph.entity_ids), Strings.of(graph.entity_names)
     order = np.arange(len(ids))
     known = Names("entity", ids, texts, order, order)
     name = max(graph.entity_names[:1000], key=len)
-    with Clock() as clock:
+
+    def propose():
         proposal = known._proposal(name[:5] + "q" + name[6:])
-    if name not in proposal:
-        raise PmdError(f"{name} is not proposed but {proposal}")
-    return clock.facts
+        if name not in proposal:
+            raise PmdError(f"{name} is not proposed but {proposal}")
+
+    return propose
+
+
+def measured(name: str, folder: str) -> dict[str, float]:
+    """Seconds and peak memory of a step."""
+    call = STEPS[name](folder)
+    with Clock() as clock:
+        call()
+    sizes = {"entities": open_graph(folder).num_entities} if name == "load the folder" else {}
+    return {"seconds": round(clock.seconds, 2), "gb": round(clock.peak / 1e9, 2), **sizes}
 
 
 def main(
@@ -306,10 +284,13 @@ def _measure(folder: str, names: list[str], file: Path) -> None:
     place = Path(__file__).parent
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = f"{place}{os.pathsep}{environment.get('PYTHONPATH', '')}"
-    code = f"import json, growth\nfor n in {names!r}: print(json.dumps(growth.STEPS[n]({folder!r})), flush=True)"
+    code = (
+        f"import json, growth\nfor n in {names!r}: print('@' + json.dumps(growth.measured(n, {folder!r})), flush=True)"
+    )
+    rest = iter(names)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as steps:
-        for name, line in zip(names, steps.stdout):
-            row = {"graph": Path(folder).name, "step": name, **json.loads(line)}
+        for line in (line for line in steps.stdout if line.startswith("@")):  # runs print lines of their own
+            row = {"graph": Path(folder).name, "step": next(rest), **json.loads(line[1:])}
             with open(file, "a") as out:
                 out.write(json.dumps(row) + "\n")
             print(row, flush=True)
@@ -344,8 +325,9 @@ def _draw(rows: list[dict], file: Path) -> None:
         for number, name in enumerate(STEPS):
             of_step = {row["graph"]: row[key] for row in rows if row["step"] == name}
             points = [(size, max(of_step[graph], 1e-2)) for graph, size in sizes.items() if graph in of_step]
-            style = ("-", "--", ":")[number // 10]
-            panel.plot(*zip(*points), style, marker="o", markersize=3, linewidth=1, label=name)
+            if points:
+                style = ("-", "--", ":")[number // 10]
+                panel.plot(*zip(*points), style, marker="o", markersize=3, linewidth=1, label=name)
         panel.set(xscale="log", yscale="log", xlabel="entities", ylabel=label)
         panel.grid(alpha=0.3)
     panels[1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))

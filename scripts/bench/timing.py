@@ -46,6 +46,33 @@ def in_turns(ways: Mapping[str, Callable[[], object]], repetitions: int) -> dict
     return seconds
 
 
+class Clock:
+    """Seconds of the processor, and the most memory that is the process's own, looked at every 20 ms (Linux)."""
+
+    def __enter__(self) -> Clock:
+        self.peak, self.done = 0, threading.Event()
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
+        self.began = time.process_time()
+        return self
+
+    def _watch(self) -> None:
+        while not self.done.wait(0.02):
+            self.peak = max(self.peak, own_memory())
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.process_time() - self.began
+        self.done.set()
+        self.watcher.join()
+        self.peak = max(self.peak, own_memory())
+
+
+def own_memory() -> int:
+    """The bytes of a process that no file stands behind."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
 def peak_memory(run: Callable[[], object]) -> float:
     """The largest growth of the resident memory during a call, in MB, looked at every millisecond (Linux).
 
