@@ -132,9 +132,13 @@ def suspected(triples: np.ndarray, num_relations: int, share: float = SUSPECT, f
 def _share_ends(triples: np.ndarray) -> np.ndarray:
     """Which of the distinct triples (n, 3) are between the same two entities as another, either way: most are not."""
     smaller, pairs = (choose(triples[:, 0], triples[:, 2]) for choose in (np.minimum, np.maximum))
-    pairs += smaller * (int(pairs.max(initial=0)) + 1)
+    smaller *= int(pairs.max(initial=0)) + 1
+    pairs += smaller
     ordered = np.sort(pairs)
-    return np.isin(pairs, distinct(ordered[1:][ordered[1:] == ordered[:-1]]))
+    shared = ordered[1:][ordered[1:] == ordered[:-1]]
+    # `np.isin` would sort all pairs once more, with their places.
+    places = np.searchsorted(shared, pairs).clip(max=len(shared) - 1)
+    return shared[places] == pairs if len(shared) else np.zeros(len(pairs), dtype=bool)
 
 
 def _repeats(triples: np.ndarray, num_relations: int, inverse: bool) -> sparse.coo_array:
