@@ -71,9 +71,12 @@ class Types:
 
     def shifts(self, scores: np.ndarray, questions: np.ndarray) -> np.ndarray:
         """What a factor of 1 adds to scores (b, num_entities): the fits, in units of the spread of each question's scores."""
+        return self.fits(questions) * np.std(scores, 1, keepdims=True)
+
+    def fits(self, questions: np.ndarray) -> np.ndarray:
+        """The fits (b, num_entities) of all entities."""
         distinct, rows = np.unique(questions, return_inverse=True)
-        fits = np.stack([self.fit(question) for question in distinct])[rows]
-        return fits * np.std(scores, 1, keepdims=True)
+        return np.stack([self.fit(question) for question in distinct])[rows]
 
     def fit(self, question: int) -> np.ndarray:
         """The fit (num_entities,) of all entities."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from peft import LoraConfig as PeftConfig
-from peft import get_peft_model
 from torch import nn
 
 from pmd.core.errors import PmdError
@@ -32,6 +30,9 @@ def adapter_targets(model: BiEncoder, lora: LoraConfig, key: str = "train.lora")
 
 def add_adapters(student: BiEncoder, lora: LoraConfig) -> None:
     """Freeze the encoders and give them low-rank adapters; the temperature stays trainable."""
+    from peft import LoraConfig as PeftConfig
+    from peft import get_peft_model
+
     targets = adapter_targets(student, lora)
     settings = PeftConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     student.query_encoder = get_peft_model(student.query_encoder, settings)
