@@ -2,9 +2,11 @@
 
     python scripts/bench/serve.py --model RUN --stage grade1 --workers 2
     python scripts/bench/serve.py --data DIR/wn18rr --out DIR/bench --workers 2
+    python scripts/bench/serve.py --model RUN --route suggest --questions 100
 
 With `--data` the model is a text student of one layer with random weights, which cost as much as trained ones. The clients are
-threads of one other process; they ask for the ten best answers to questions of the graph at random, and share the cores.
+threads of one other process; they ask for the ten best answers to questions of the graph at random, or for suggestions about
+entities at random, and share the cores.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlencode
 
 import numpy as np
@@ -44,9 +47,11 @@ def random_student(data: str, out: Path) -> str:
     return str(out)
 
 
-def random_questions(index, count: int) -> list[dict[str, str]]:
-    """Questions at random, by ids."""
+def random_questions(index, count: int, route: str) -> list[dict[str, str]]:
+    """Questions of a route at random, by ids."""
     rng, asked = np.random.default_rng(0), []
+    if route == "suggest":
+        return [{"entity": index.entities.ids[int(row)]} for row in rng.integers(index.num_entities, size=count)]
     for _ in range(count):
         end, entity = ("head", "tail")[rng.integers(2)], int(rng.integers(index.num_entities))
         relation = int(rng.integers(index.num_relations))
@@ -54,7 +59,7 @@ def random_questions(index, count: int) -> list[dict[str, str]]:
     return asked
 
 
-def ask_all(port: int, asked: list[dict[str, str]], clients: int) -> tuple[float, np.ndarray, int]:
+def ask_all(port: int, route: str, asked: list[dict[str, str]], clients: int) -> tuple[float, np.ndarray, int]:
     """Seconds for all questions, the milliseconds of each, and how many were not answered, or with another's answer."""
     waits, wrong, todo, lock = [], [], iter(asked), threading.Lock()
 
@@ -66,7 +71,7 @@ def ask_all(port: int, asked: list[dict[str, str]], clients: int) -> tuple[float
             if question is None:
                 return
             begun = time.perf_counter()
-            connection.request("GET", "/answer?" + urlencode(question))
+            connection.request("GET", f"/{route}?" + urlencode(question))
             response = connection.getresponse()
             answer = json.loads(response.read())
             waits.append(time.perf_counter() - begun)
@@ -90,6 +95,7 @@ def measure(
     workers: int = 1,
     clients: list[int] = [1, 8, 64],  # noqa: B006
     questions: int = 2000,
+    route: Literal["answer", "suggest"] = "answer",
 ) -> None:
     """Start a server, ask it, and print a table."""
     model = model or random_student(data, Path(out))
@@ -98,16 +104,16 @@ def measure(
     server = subprocess.Popen([*command, *([f"--stage={stage}"] if stage else [])], stdout=subprocess.PIPE, text=True)
     try:
         port = int(server.stdout.readline().split()[0].rpartition(":")[2])
-        asked, rows = random_questions(index, questions), []
-        ask_all(port, asked[:200], 8)
+        asked, rows = random_questions(index, questions, route), []
+        ask_all(port, route, asked[: questions // 10], 8)
         for number in clients:
-            seconds, waits, wrong = ask_all(port, asked, number)
+            seconds, waits, wrong = ask_all(port, route, asked, number)
             middle, high = np.percentile(waits, [50, 99])
             rows.append((number, f"{questions / seconds:,.0f}", f"{middle:.1f}", f"{high:.1f}", wrong))
     finally:
         server.terminate()
         server.wait()
-    note(f"{index.num_entities:,} entities, {workers} workers, {questions:,} questions; {machine()}")
+    note(f"{index.num_entities:,} entities, /{route}, {workers} workers, {questions:,} questions; {machine()}")
     print(markdown(("clients", "questions/s", "median ms", "p99 ms", "lost or mixed up"), rows, ["right"] * 5))
 
 
