@@ -66,8 +66,12 @@ def _size(count: int) -> str:
 
 def _free(folder: Path) -> int:
     """The bytes that are left for a folder, which need not be there yet."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def reserve(file: Path) -> None:
@@ -188,7 +192,7 @@ def _finish_move(temporary: Path, path: Path) -> None:
 
 
 def new_folder(path: str | os.PathLike[str]) -> Path:
-    """The path of a new folder; an empty one is removed. PmdError if anything else is there."""
+    """The path of a new folder; an empty one is removed. PmdError if anything else is there, or if nothing can be written there."""
     folder = Path(path).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PmdError(f"{folder}: exists and is not an empty folder; choose another name, or remove it first")
@@ -196,6 +200,8 @@ def new_folder(path: str | os.PathLike[str]) -> Path:
         if folder.samefile(os.curdir):
             raise PmdError(f"{folder}: is the current folder; name a new folder in it")
         folder.rmdir()
+    if not os.access(_nearest(folder), os.W_OK):
+        raise PmdError(f"{folder}: cannot be written, for '{_nearest(folder)}' is read-only; choose another place")
     return folder
 
 

@@ -107,6 +107,9 @@ def test_the_current_folder_is_not_new(tmp_path, monkeypatch):
     with pytest.raises(PmdError, match=r"^\.: is the current folder"):
         new_folder(".")
     assert new_folder("other") == Path("other")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(PmdError, match=r"^deep/other: cannot be written, for '.*' is read-only; choose another place"):
+        new_folder("deep/other")
 
 
 def test_what_killed_processes_left_is_removed_or_finished(tmp_path):
