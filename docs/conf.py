@@ -1,5 +1,6 @@
-"""The site: `sphinx-build -W -n docs build/site`. Sphinx with MyST, for the pages are Markdown that also reads well in a repository,
-and every link and reference is checked; the theme Furo, for it is light and dark, fits a phone, and asks no other host."""
+"""The site: `sphinx-build -W -n docs build/site`. Sphinx with MyST (and its notebooks), for the pages are Markdown that also reads
+well in a repository, and every link and reference is checked; the theme Furo, for it is light and dark, fits a phone, and asks no
+other host."""
 
 import sys
 from importlib.metadata import version as version_of
@@ -10,9 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "pmd"
 author = copyright = "the maintainers of pmd"
 version = release = version_of("pmd")
-extensions = ["myst_parser", "sphinx_copybutton", "reference_pages", "mathml"]
+extensions = ["myst_nb", "sphinx_copybutton", "reference_pages", "mathml"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_block"]
 myst_heading_anchors = 4
+nb_execution_mode = "off"  # scripts/pages/notebooks.py runs them
 exclude_patterns = ["_ext", "_static", "results/data"]
 nitpicky = True
 html_theme = "furo"
