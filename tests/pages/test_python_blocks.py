@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = Sybil(parsers=[PythonCodeBlockParser()])
 ELSEWHERE = ("docs/extending.md",)
 """By contracts/test_extension.py, which goes on with what it registers."""
-SLOW = ("docs/python.md", "docs/tuning.md")
-"""More than five seconds; most of the first is README's block again."""
+SLOW = ("docs/python.md", "docs/shrink.md", "docs/tuning.md")
+"""More than a second; most of the first two is README's block again."""
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "reference" not in page.parts]
 
 
