@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -80,7 +82,14 @@ class StagesCommand(Command):
         """The config of options. PmdError if it cannot work."""
         config = instantiate(parser, options, resolve_name(self.config))
         self.check(config)
+        check_place(config.data.path)
         return config
+
+
+def check_place(path: str) -> None:
+    """Refuse data at a path that is plainly one and not there: later it would be refused too, but after torch was imported."""
+    if re.match(r"[~./]|[^/]*/[^/]*/", path) and not Path(path).expanduser().exists():
+        raise PmdError(f"data.path: '{path}' is neither a folder nor a file; correct it, or name a data set")
 
 
 def begun_before(config: Any, *, auto: bool) -> Run | None:

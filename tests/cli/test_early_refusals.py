@@ -33,6 +33,7 @@ def test_bad_values_are_refused_before_torch_is_imported(tmp_path):
         ("progressive", f"--encoder.name={distil}", f"--stages={json.dumps(stages)}"): "4 layers cannot start from 2",
         ("progressive", "--encoder.name=package:no_such_package/model"): "no package 'no_such_package'",
         ("train", "--model.dim=0"): "model.dim: 0",
+        ("train", "--data.path=./no_such"): "data.path: './no_such' is neither",
         ("train", "--train.lr=.inf"): "train.lr: inf",
         ("progressive", f"--seed={2**32}"): f"seed: {2**32}",
         ("train", "--dual.students=[128]"): "wider than its teacher",
