@@ -204,7 +204,7 @@ def csv_rows(lines: Sequence[str], delimiter: str) -> Any:
     import csv
 
     return csv.reader(
-        lines,
+        (line.replace("\0", " ") for line in lines),  # which the reader of Python 3.10 refuses
         delimiter=delimiter,
         quoting=csv.QUOTE_MINIMAL if delimiter in _QUOTED else csv.QUOTE_NONE,
     )
