@@ -120,7 +120,8 @@ def test_without_matplotlib_there_is_a_table_and_no_report(edges, tmp_path, caps
     assert "pictures need matplotlib (pip install 'pmd[report]')" in capsys.readouterr().err
 
 
-def test_what_the_source_is_and_whether_it_has_a_header(edges, folder, tmp_path, capsys):
+def test_what_the_source_is_and_whether_it_has_a_header(edges, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pmd.api.fitting.plan.seconds_per_step", checkpoints_are_slow)
     run = {"runs": str(tmp_path / "runs"), "dry_run": True, **RUN}
     plain = tmp_path / "plain.tsv"
     plain.write_text(edges.read_text().partition("\n")[2])

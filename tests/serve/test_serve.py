@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -193,10 +194,14 @@ def test_a_body_that_cannot_be_answered_is_a_line(client, body, status, says):
     assert re.search(says, content["error"])
 
 
-def test_a_body_without_a_length_is_bounded_too(client):
-    chunks = (b"x" * 8192 for _ in range(20))
-    status, _, content = client.raw("POST", "/answer", chunks, {"content-type": "application/json"})
-    assert status == 413 and b"larger" in content
+def test_a_body_without_a_length_is_bounded_too(port):
+    for _ in range(20):
+        chunks = (b"x" * 8192 for _ in range(20))
+        with suppress(ConnectionResetError):  # what was not read when the server closed takes the answer with it
+            status, _, content = Client(port).raw("POST", "/answer", chunks, {"content-type": "application/json"})
+            assert status == 413 and b"larger" in content
+            return
+    pytest.fail("no answer in 20 tries")
 
 
 def test_only_names_of_this_machine_reach_a_local_server(client, model):

@@ -66,8 +66,8 @@ def test_the_command_gives_reasons(as_json, random_graph, tmp_path, capsys):
     model = pmd.load(folder, graph)
     asked = {"head": "e1", "relation": "r0"}
     expected = model.why_answers(model.answer(**asked, top_k=2))
-    command = ["answer", str(folder), "--head=e1", "--relation=r0", "-k", "2", "--why"] + ["--json"] * as_json
-    dispatch(command)
+    command = ["answer", str(folder), "--head=e1", "--relation=r0", "--why"] + ["--json"] * as_json
+    dispatch([*command, "-k", "2"])
     out = capsys.readouterr().out
     if as_json:
         reasons = [answer["why"] for answer in json.loads(out)["answers"]]
