@@ -88,13 +88,8 @@ def kind_of(hint: str) -> str:
     """A type in words: choices are listed, groups of settings are named, None is YAML's null."""
     hint = re.sub(r"[\w.]+\.(\w+)Config \| \w+Settings", r"\1", hint)
     hint = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", ""), hint)
-    return (
-        hint.replace("None", "null")
-        .replace("str | null", "text or null")
-        .replace("str", "text")
-        .replace(" | ", " or ")
-        .replace("|", "\\|")
-    )
+    hint = re.sub(r"\bstr\b", "text", hint.replace("None", "null"))
+    return hint.replace(" | ", " or ").replace("|", "\\|")
 
 
 def cell(text: str) -> str:

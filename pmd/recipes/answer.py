@@ -125,6 +125,8 @@ def answer(config: AnswerConfig) -> Iterator[str]:
         questions, bad = read_questions(model, *lines_of(config.batch))
     if bad and not config.skip_bad:
         raise PmdError(bad + f"; --skip-bad answers the other {len(questions)}" * bool(questions))
+    for why in dict.fromkeys(filter(None, map(model.why_no_probabilities, questions))):
+        print(f"no probabilities: {why}", file=sys.stderr)
     for answers in model.answer_all(questions, **listing_of(config)):
         reasons = model.why_answers(answers) if config.why else []
         if config.json:

@@ -45,6 +45,10 @@ class GivesProbabilities:
         """What validation taught about such questions; None if nothing."""
         return self._calibrations.get(self._validated_by(question)) or self._calibrations.get(SPLITS[0])
 
+    def why_no_probabilities(self, question: Question) -> str | None:
+        """Why answers to a question have none, and what to do; None if they have."""
+        return None if self.calibration(question) else self._why_uncalibrated(self._validated_by(question))
+
     def group(self, question: Question) -> int:
         """Relation and direction of a question, as in `pmd.trust.held_out.HeldOut`."""
         return question.relation + self.index.num_relations * (question.target == "tail")

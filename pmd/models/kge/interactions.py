@@ -297,7 +297,13 @@ EPSILON = 1e-24
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     """An interaction by name. PmdError if there is none, if its row is not true of it, or if the norm does not fit it."""
     row = lookup(INTERACTIONS, name.lower(), "interaction")
-    interaction = row.load_class()(norm)
+    kind = row.load_class()
+    missing = [part for part in ("tail", "head") if getattr(kind, part) is getattr(Interaction, part)]
+    if missing:
+        raise PmdError(
+            f"catalogue: {kind.__name__} of '{row.name}' has no {' and no '.join(missing)}; define what the query is there"
+        )
+    interaction = kind(norm)
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
     return interaction

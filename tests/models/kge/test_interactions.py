@@ -8,7 +8,7 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.models.kge import kernels
-from pmd.models.kge.interactions import make_interaction, running_sums
+from pmd.models.kge.interactions import Interaction, RotatE, make_interaction, running_sums
 from pmd.settings.catalogue import INTERACTIONS
 
 from ...says import says
@@ -207,6 +207,17 @@ def test_what_there_is_not_is_refused(name, norm, message):
     with pytest.raises(PmdError) as caught:
         make_interaction(name, norm)
     assert says(str(caught.value), message)
+
+
+def test_a_class_without_both_queries_is_refused(monkeypatch):
+    class Half(RotatE):
+        head = Interaction.head
+
+    monkeypatch.setattr("pmd.models.kge.interactions.Half", Half, raising=False)
+    row = replace(INTERACTIONS["rotate"], implementation="pmd.models.kge.interactions:Half")
+    monkeypatch.setitem(INTERACTIONS, "rotate", row)
+    with pytest.raises(PmdError, match=r"Half of 'rotate' has no head;"):
+        make_interaction("rotate")
 
 
 def test_a_row_that_contradicts_its_class_is_refused(monkeypatch):
