@@ -11,6 +11,7 @@ import pytest
 from pmd.core.errors import PmdError
 from pmd.data.graphs.files.hub_source import load_dataset_graph
 from pmd.data.graphs.sources import load_graph
+from pmd.data.graphs.split import Shares
 
 from ...says import says
 
@@ -188,3 +189,17 @@ def test_a_folder_of_one_file_says_to_give_the_file(tmp_path, load_error):
     folder = write_dataset(tmp_path / "mine", "csv", rows={"kg": rows})
     assert says(load_error(folder), "no split validation…among train…give the file itself, if it is one")
     assert load_graph(folder / "kg.csv").num_entities == 60
+
+
+def test_a_table_of_triples_beside_one_of_nodes_is_to_be_named(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "facts.csv").write_text("head,relation,tail\n" + "".join(f"{a},r,{b}\n" for a in "abc" for b in "abc"))
+    (folder / "nodes.csv").write_text("id,name\na,Ada\nb,Bob\nc,Cid\n")
+    with pytest.raises(PmdError, match="give that file, with names and descriptions in a table called nodes"):
+        load_graph(folder)
+    assert sorted(load_graph(folder / "facts.csv", shares=Shares(valid=0.2, test=0.2)).entity_names) == [
+        "Ada",
+        "Bob",
+        "Cid",
+    ]

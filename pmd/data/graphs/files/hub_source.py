@@ -107,9 +107,14 @@ def _load_dataset(source: str, subset: str | None, **options: Any) -> Mapping[st
             f"({_one_line(error)}); correct the path, or check the network and HF_HUB_OFFLINE"
         ) from error
     except Exception as error:
+        remedy = "check its name, its subset and its files"
+        if Path(source).is_dir() and isinstance(error, datasets.exceptions.DatasetGenerationError):
+            remedy = (
+                "the files of a folder are read as parts of one table: where only one holds triples, give that file, with "
+                "names and descriptions in a table called nodes beside it"
+            )
         raise PmdError(
-            f"dataset '{source}' cannot be loaded ({type(error).__name__}: {_one_line(error)}); "
-            f"check its name, its subset and its files"
+            f"dataset '{source}' cannot be loaded ({type(error).__name__}: {_one_line(error)}); {remedy}"
         ) from error
 
 
