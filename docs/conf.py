@@ -27,3 +27,8 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#7fb2ea", "color-brand-content": "#7fb2ea"},
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+nb_render_markdown_format = "myst"
+"""Tables that a notebook's cell prints as Markdown are tables."""
+smartquotes_action = "qe"
+"""Quotes and ellipses alone: two hyphens are the beginning of an option."""
