@@ -229,7 +229,8 @@ def fuzz(trials: int = 300, readers: list[str] | None = None, seed: int = 0, out
     place = (out or Path(tempfile.mkdtemp(prefix="fuzz-"))).resolve()
     known = {name: graph_reader(name) for name in LAYOUTS} | {f"RDF, {name}": rdf_reader(name) for name in RDF}
     if readers is None or any(name not in known for name in readers):
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             trained = Trained(place / "trained")
         known |= {f"run, {family}": trained.run_reader(family) for family in trained.runs}
         known["questions"] = trained.question_reader(read_questions, QUESTIONS)
@@ -247,7 +248,8 @@ def outcomes(name: str, reader: Reader, place: Path, trials: int, seed: int) -> 
     """How often each outcome came; what is wrong stays in the place."""
     reader.write(place / "whole")
     counts: Counter[str] = Counter()
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         expected = reader.read(place / "whole")
         for trial in tqdm(range(trials), name, disable=None):
             folder = place / str(trial)

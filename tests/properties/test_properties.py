@@ -55,7 +55,8 @@ def test_a_graph_that_is_written_is_read_again(ids, names, texts, rows, tmp_path
     positions, count = torch.tensor(rows), len(ids)
     graph = KnowledgeGraph("g", ids, names[:count], texts[:count], ["r"], ["r"], *[positions] * 3)
     folder = tmp_path_factory.mktemp("graph") / "g"
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             write_graph(graph, folder)
         except PmdError as error:
@@ -70,7 +71,8 @@ def test_a_graph_that_is_written_is_read_again(ids, names, texts, rows, tmp_path
 @given(rows=triples(6, 2, least=3), names=st.lists(plain, min_size=8, max_size=8, unique=True))
 def test_what_a_program_holds_is_read_and_given_back(rows, names):
     called = [(names[h], names[6 + r], names[t]) for h, r, t in rows]
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             graph = graph_from({"train": called, "valid": called[:1], "test": called[:1]})
         except PmdError as error:
