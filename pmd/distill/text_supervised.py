@@ -22,9 +22,9 @@ from pmd.data.graphs.answers import KnownAnswers, inverse_triples
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.texts.batches import TripleBatch
 from pmd.data.texts.graph_text import GraphText
+from pmd.distill.kept.teacher_vectors import as_encoded
 from pmd.distill.shared_reading import read_together
 from pmd.distill.teacher import Frozen, Structure
-from pmd.distill.teacher_vectors import as_encoded
 from pmd.losses.contrastive import contrastive_loss
 from pmd.losses.distillation import similarity_errors
 from pmd.models.text.bi_encoder import BiEncoder

@@ -21,7 +21,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.walks import walk_order
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.read_once import read_once
+from pmd.distill.kept.read_once import read_once
 from pmd.distill.teacher import ScorerTeacher, Structure
 from pmd.distill.text_supervised import TextSetup
 from pmd.evaluation.metrics import RankingMetrics

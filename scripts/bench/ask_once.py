@@ -26,7 +26,7 @@ from pmd.cli.errors import run
 from pmd.core.quiet import quiet
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.batches import TripleCollator
-from pmd.distill.teacher_vectors import ask_once
+from pmd.distill.kept.teacher_vectors import ask_once
 from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.evaluation.tables import markdown

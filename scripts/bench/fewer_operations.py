@@ -29,7 +29,7 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.graphs.walks import walk_order
 from pmd.data.texts.batches import TripleCollator
-from pmd.distill.lower_states import keep_lower_states
+from pmd.distill.kept.lower_states import keep_lower_states
 from pmd.distill.text_supervised import Supervised
 from pmd.evaluation.tables import markdown
 from pmd.models.text.adapters import add_adapters

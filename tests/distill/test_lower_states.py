@@ -2,16 +2,19 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
+from pmd.core.distributed import rank
 from pmd.core.errors import PmdError
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill import kept_rows
-from pmd.distill.lower_states import keep_lower_states
+from pmd.distill.kept import rows as kept_rows
+from pmd.distill.kept.lower_states import keep_lower_states
 from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.distill.text_supervised import Supervised
@@ -152,3 +155,28 @@ def test_a_damaged_block_is_read_again(tmp_path):
     queries.path.write_bytes(damaged)
     again, _ = keep_lower_states(student, tiny_text(), collate, tmp_path)
     assert again.path.read_bytes() == whole and np.isfinite(again.rows().flat).all()
+
+
+def learn_in_two(folder: str) -> None:
+    """Called in each of two processes: both read the kept states of a batch together, and have the loss of one."""
+    Accelerator(cpu=True)
+    before, kept_rows.BLOCK = kept_rows.BLOCK, 5
+    try:
+        student, collate = tiny_model(3, seed=1), collator()
+        freeze(student, 2)
+        collate.lower_states = keep_lower_states(student, tiny_text(), collate, Path(folder))
+        batch, learning = collate(POSITIONS), objective("labels", student)
+        loss = learning.total(learning(batch))
+        (Path(folder) / f"loss-{rank()}").write_text(repr(loss.item()))
+    finally:
+        kept_rows.BLOCK = before
+
+
+def test_two_processes_keep_and_learn_what_one_does(two_processes, tmp_path):
+    two_processes.call(f"{__name__}:learn_in_two", tmp_path / "two")
+    learn_in_two(str(tmp_path / "one"))
+    one = float((tmp_path / "one" / "loss-0").read_text())
+    for process in range(2):
+        assert float((tmp_path / "two" / f"loss-{process}").read_text()) == pytest.approx(one, rel=1e-5)
+    files = [file for file in (tmp_path / "one").iterdir() if not file.name.startswith("loss")]
+    assert len(files) == 4 and all(file.read_bytes() == (tmp_path / "two" / file.name).read_bytes() for file in files)

@@ -11,8 +11,8 @@ from accelerate import Accelerator
 
 from pmd.core.errors import PmdError
 from pmd.data.texts.batches import TripleCollator
-from pmd.distill import kept_rows
-from pmd.distill.teacher_vectors import ask_once
+from pmd.distill.kept import rows as kept_rows
+from pmd.distill.kept.teacher_vectors import ask_once
 from pmd.distill.text_baselines import LogitDistillation, PatientDistillation
 from pmd.distill.text_pmd import MaskedFeatureDistillation
 from pmd.settings.text import ContrastiveConfig, DistillConfig

@@ -18,7 +18,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.data.graphs.walks import walk_order
-from pmd.distill.kept_rows import RowFile
+from pmd.distill.kept.rows import RowFile
 from pmd.models.text.start import train_wordpiece
 from pmd.recipes import stages
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.lower_states import keep_lower_states
-from pmd.distill.teacher_vectors import ask_once
+from pmd.distill.kept.lower_states import keep_lower_states
+from pmd.distill.kept.teacher_vectors import ask_once
 from pmd.distill.text_supervised import Supervised
 
 TEACHER_VECTORS, LOWER_STATES = "teacher.vectors", "lower.states"

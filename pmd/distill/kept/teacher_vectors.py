@@ -1,4 +1,4 @@
-"""A frozen teacher of texts is asked once: what it makes of every text of a training is kept (`pmd.distill.kept_rows`)."""
+"""A frozen teacher of texts is asked once: what it makes of every text of a training is kept (`pmd.distill.kept.rows`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from pmd.data.texts.batches import TripleCollator, chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.kept_rows import Form, RowFile, keep
+from pmd.distill.kept.rows import Form, RowFile, keep
 from pmd.models.text.bi_encoder import BiEncoder, Role
 from pmd.models.text.encode import Encoded, encode
 

@@ -1,4 +1,4 @@
-"""Frozen lower layers read every text of a training once: the states of its tokens are kept (`pmd.distill.kept_rows`)."""
+"""Frozen lower layers read every text of a training once: the states of its tokens are kept (`pmd.distill.kept.rows`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.data.texts.batches import TripleCollator, chunks
 from pmd.data.texts.compose import Texts
 from pmd.data.texts.graph_text import GraphText
-from pmd.distill.kept_rows import Form, RowFile, keep
+from pmd.distill.kept.rows import Form, RowFile, keep
 from pmd.models.text.bi_encoder import BiEncoder, Role
 from pmd.models.text.lower_layers import noted_states
 
