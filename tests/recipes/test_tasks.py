@@ -16,9 +16,9 @@ from pmd.recipes.triples.measure import relation_metrics, triple_metrics
 from pmd.reports.triples import triples_section
 from pmd.trust.sides import measured
 
+from ..asked import own_cache, run  # noqa: F401
 from ..markdown import tables_of
 from ..trust.tabled import tabled
-from .test_answer import own_cache, run  # noqa: F401
 
 
 @pytest.fixture

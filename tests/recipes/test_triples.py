@@ -13,8 +13,8 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.use.questions import parse_triple
 
+from ..asked import own_cache, write_model  # noqa: F401
 from ..markdown import tables_of
-from .test_answer import own_cache, write_model  # noqa: F401
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pmd.trust.missing.limits import Limits
 from pmd.trust.missing.search import State
 from pmd.use.answers import Question
 
-from ..recipes.test_answer import own_cache, write_model  # noqa: F401
+from ..asked import own_cache, write_model  # noqa: F401
 
 
 @pytest.fixture

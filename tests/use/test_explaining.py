@@ -8,7 +8,7 @@ import pytest
 import pmd
 from pmd.cli.main import dispatch
 
-from ..recipes.test_answer import own_cache, write_model  # noqa: F401
+from ..asked import own_cache, write_model  # noqa: F401
 
 
 @pytest.mark.parametrize("kind", ["text", "rotate"])

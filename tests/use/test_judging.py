@@ -14,7 +14,7 @@ from pmd.trust.sides import measured
 from pmd.use import judging
 from pmd.use.answers import Question
 
-from ..recipes.test_answer import own_cache, write_model  # noqa: F401
+from ..asked import own_cache, write_model  # noqa: F401
 from ..trust.tabled import tabled
 
 

@@ -8,7 +8,7 @@ from pmd.use import index as index_module
 from pmd.use import text_models
 from pmd.use.answers import Question
 
-from ..recipes.test_answer import own_cache, write_model  # noqa: F401  a fixture
+from ..asked import own_cache, write_model  # noqa: F401  a fixture
 from ..tiny import tiny_graph
 
 

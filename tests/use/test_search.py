@@ -10,7 +10,7 @@ from pmd.use import text_models
 from pmd.use.answers import Question
 from pmd.use.search import Cells, Funnel, leading_of
 
-from ..recipes.test_answer import write_model
+from ..asked import write_model
 from ..tiny import tiny_graph
 
 

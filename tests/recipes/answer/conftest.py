@@ -1,0 +1,3 @@
+"""Fixtures of the tests of answers."""
+
+from ...asked import builds, own_cache, run  # noqa: F401
