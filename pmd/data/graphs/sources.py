@@ -144,12 +144,26 @@ def _load(path: str | os.PathLike[str], options: dict[str, Any]) -> KnowledgeGra
                 f"{source}: no file of triples by its ending; there are {', '.join(ENDINGS)} and those of RDF, plain or packed"
             )
         return load_file(source, stem_of(source) or "", reading)
+    nearest = closest(text, [*_REGISTERED, *_neighbours(text)])
     if isinstance(path, str) and _HUB_NAME.fullmatch(path):
-        return load_dataset_graph(path, path, reading, **hub)
+        try:
+            return load_dataset_graph(path, path, reading, **hub)
+        except PmdError as error:
+            raise PmdError(f"{error}{nearest}") from error
     raise PmdError(
         f"{quote(text, 200)} is neither a folder or file, nor a registered graph ({', '.join(registered_names())}), "
-        f"nor a Hub name (user/name){closest(text, _REGISTERED)}"
+        f"nor a Hub name (user/name){nearest}"
     )
+
+
+def _neighbours(path: str) -> list[str]:
+    """The folders and files that may hold triples and lie where a path would, as one would write them."""
+    parent = os.path.dirname(path.rstrip("/"))
+    folder = Path(parent or ".").expanduser()
+    if not (folder.is_dir() and os.access(folder, os.R_OK)):
+        return []
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    return [os.path.join(parent, e.name) for e in entries if stem_of(e) or rdf_stem(e) or e.is_dir()]
 
 
 def _refuse_options(source: str, options: dict[str, Any]) -> None:

@@ -115,6 +115,18 @@ def test_lists_that_are_not_read_are_said(tmp_path):
     assert "entities.csv is not read; call it nodes.csv if it holds names" in load_graph(tmp_path).notes
 
 
+def test_what_is_left_out_of_a_table_of_nodes_is_said(tmp_path):
+    write(tmp_path)
+    (tmp_path / "nodes.csv").write_text("id,nmae,colour\na,A,red\nB,B,\nno,N,\n")
+    columns, ids = (note for note in load_graph(tmp_path).notes if "left out" in note)
+    assert says(
+        columns, "nodes.csv, line 1: columns left out: 'nmae' (did you mean 'name'?), 'colour'; read are id, name"
+    )
+    assert says(ids, "nodes.csv: left out are 2 of 3 ids, which no triple has ('B', 'no')…write them as the triples do")
+    (tmp_path / "nodes.csv").write_text("id,name\na,A\n")
+    assert not [note for note in load_graph(tmp_path).notes if "left out" in note]
+
+
 def test_relations_that_text_models_cannot_tell_apart_are_said(tmp_path):
     with pytest.warns(
         UserWarning, match="the relation 'inverse_r' has the text that text models ask for heads of 'r' w"

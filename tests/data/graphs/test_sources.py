@@ -56,6 +56,22 @@ def test_a_large_graph_is_the_same_in_arrays(monkeypatch):
     assert large.entity_names == small.entity_names and large.types == small.types
 
 
+@pytest.mark.parametrize("typed", ["{}isels", "{}isels/", "{}facst.nt"])
+@pytest.mark.parametrize("where", ["", "{tmp}/", "graphs/"])
+def test_a_misspelt_path_is_answered_by_the_nearest_beside_it(
+    tmp_path, write_files, load_error, monkeypatch, typed, where
+):
+    monkeypatch.chdir(tmp_path)
+    where = where.format(tmp=tmp_path)
+    folder = tmp_path / where
+    folder.mkdir(exist_ok=True)
+    write_files(folder / "isles", FILES)
+    (folder / "facts.nt").touch()
+    (folder / "isels.png").touch()
+    nearest = "facts.nt" if "nt" in typed else "isles"
+    assert load_error(typed.format(where)).endswith(f"(did you mean '{where}{nearest}'?)")
+
+
 def test_gzipped_equals_plain(tmp_path, write_files):
     plain = load_graph(write_files(tmp_path / "plain", FILES))
     zipped = load_graph(

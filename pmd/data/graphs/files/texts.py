@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pmd.data.graphs.files.triples import Options, TripleTable, list_in_note
 from pmd.data.graphs.files.tsv import (
     at,
     check_ids,
+    closest,
     find_file,
     lengths_of,
     need_file,
@@ -58,9 +59,12 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
         return _read_own(folder, tables)
     if is_text_folder(folder):
         return read_text_folder(folder, tables)
-    texts = Texts()
+    texts, nodes = Texts(), {}
     for path in filter(is_text, visible_files(folder)):
-        if _read_file(path, stem_of(path) or "", texts):
+        if _is_nodes(path):
+            nodes[path.name] = _read_nodes(path, texts, notes)
+            list_in_note(notes, "texts come from ", path.name)
+        elif _read_file(path, stem_of(path) or "", texts):
             list_in_note(notes, "texts come from ", path.name)
         elif stem_of(path) == "entities" and path.name.lower().endswith((".csv", ".parquet", ".jsonl")):
             notes.append(f"{path.name} is not read; call it nodes{path.suffix} if it holds names")
@@ -71,6 +75,9 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
                 _read_labels(path, kind, texts)
                 list_in_note(notes, "texts come from ", path.name)
                 break
+    if nodes:
+        used = set(texts.entity_ids or ()).union(*(table.ids("head", "tail") for table in tables.values()))
+        notes += [note for file, ids in nodes.items() for note in _ids_in_no_triple(file, ids, used)]
     return texts
 
 
@@ -131,8 +138,6 @@ def _read_file(path: Path, stem: str, texts: Texts) -> bool:
     elif stem == "wikidata5m_entity":
         for key, names in text_rows(path):
             texts.names[key], texts.aliases[key] = names[0], names[1:]
-    elif _NODES.fullmatch(stem) and not _LISTS.fullmatch(stem):
-        _read_nodes(path, texts)
     else:
         return False
     return True
@@ -151,13 +156,32 @@ def _large_kind(path: Path, stem: str) -> str | None:
     return "descriptions" if _DESCRIPTIONS.fullmatch(stem) else None
 
 
-def _read_nodes(path: Path, texts: Texts) -> None:
-    """A table of nodes whose header names its columns: id, name, perhaps a description and a type."""
+def _is_nodes(path: Path) -> bool:
+    stem = stem_of(path) or ""
+    return _NODES.fullmatch(stem) is not None and not _LISTS.fullmatch(stem)
+
+
+def _read_nodes(path: Path, texts: Texts, notes: list[str]) -> Sequence[str]:
+    """Adds a table of nodes whose header names its columns: id, name, perhaps a description and a type; its ids."""
     table = read_table(path)
     columns = {str(name).lower(): column.to_pylist() for name, column in zip(table.column_names, table.columns)}
     if "1" in columns:  # a file of lines: its first one is the header
         columns = {str(column[0]).lower().lstrip(":#"): column[1:] for column in columns.values()}
-    add_nodes(columns, at(path, 0), texts)
+    ids = add_nodes(columns, at(path, 0), texts)
+    known = {name for names in _NODE_COLUMNS.values() for name in names}
+    if unread := [f"{quote(name)}{closest(name, _NODE_COLUMNS)}" for name in columns if name not in known]:
+        notes.append(f"{at(path.name, 0)}: columns left out: {', '.join(unread)}; read are {', '.join(_NODE_COLUMNS)}")
+    return ids
+
+
+def _ids_in_no_triple(file: str, ids: Sequence[str], used: set[str]) -> Iterator[str]:
+    """A note of the rows of a table of nodes that are of no entity."""
+    if unknown := [key for key in dict.fromkeys(ids) if key not in used]:
+        examples = ", ".join(map(quote, unknown[:3])) + ", …" * (len(unknown) > 3)
+        yield (
+            f"{file}: left out are {len(unknown):,} of {len({*ids}):,} ids, which no triple has ({examples})"
+            f"{closest(unknown[0], used)}; where they are meant, write them as the triples do"
+        )
 
 
 def add_nodes(columns: Mapping[str, Sequence[Any]], place: str, texts: Texts) -> Sequence[str]:

@@ -66,7 +66,7 @@ def closest(value: str, known: Collection[str]) -> str:
     if len(known) > _MANY:  # difflib compares one pair at a time: minutes for a million ids
         known = [other for other in known if other[:2] == value[:2] and abs(len(other) - len(value)) <= 2][:_MANY]
     best = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
-    return f" (did you mean {quote(best[0])}?)" if best else ""
+    return f" (did you mean {quote(best[0], 200)}?)" if best else ""
 
 
 def at(path: Path | str, index: int) -> str:
