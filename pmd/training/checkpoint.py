@@ -16,17 +16,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import RNG_STATE_NAME, load
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from pmd.core.files import room_for, write_json
 
 TRAINING = "training.json"
 PICKLED = "custom_checkpoint_*.pkl"
 """Files of older versions in place of training.json: progress and schedule."""
+ARRAYS = [(np.empty(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+"""What makes an array of a state (one of the random numbers), by its names in NumPy 1 and 2: either reads the other's."""
 
 
 class Checkpoint:
@@ -86,6 +90,10 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any]:
         """Load the state into what the accelerator has prepared; returns what `save` was given. Any error of the files."""
+        with safe_globals(ARRAYS):
+            return self._load()
+
+    def _load(self) -> dict[str, Any]:
         load(self.state / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")  # accelerate would do without
         pickled = sorted(self.state.glob(PICKLED))
         if (self.state / TRAINING).is_file() or not pickled:

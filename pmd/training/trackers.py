@@ -73,7 +73,7 @@ class TensorBoard(Tracker):
         super().start(settings)
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
-        self.tracker.log_images({name: pixels[None]}, dataformats="NHWC")
+        self.tracker.log_images({name: pixels[None]}, step=None, dataformats="NHWC")
 
 
 class MLflow(Tracker):

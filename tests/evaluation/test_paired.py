@@ -1,6 +1,7 @@
 """The paired bootstrap beside scipy's, beside all resamples of a small case, and beside a plain loop."""
 
 import itertools
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ def test_the_example_of_the_docstring():
 @pytest.mark.parametrize("metric", ["mrr", "hits_at_10"])
 def test_scipy_agrees(metric):
     bootstrap = pytest.importorskip("scipy.stats").bootstrap
+    generator = "rng" if "rng" in signature(bootstrap).parameters else "random_state"  # its name before scipy 1.15
     first, second = drawn(1), drawn(2)
     values = [np.mean([query_values(ranks, metric) for ranks in model], axis=0) for model in (first, second)]
     theirs = bootstrap(
@@ -48,7 +50,7 @@ def test_scipy_agrees(metric):
         paired=True,
         n_resamples=20_000,
         method="percentile",
-        rng=np.random.default_rng(3),
+        **{generator: np.random.default_rng(3)},
     )
     ours = paired_bootstrap(first, second, metric, samples=20_000)
     assert ours.difference == pytest.approx(values[0].mean() - values[1].mean(), abs=1e-12)

@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
+import zipfile
 
 import pytest
 import torch
@@ -80,6 +82,19 @@ def test_a_checkpoint_of_an_older_version_goes_on_and_its_pickles_do_not_run(sto
     with pytest.raises(PmdError, match=r"checkpoint' is damaged"):
         train(planted, **options)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_a_checkpoint_of_numpy_1_and_of_numpy_2_goes_on(core, stopped, tmp_path):
+    file = shutil.copytree(stopped / "checkpoint", tmp_path / "checkpoint") / "state" / "random_states_0.pkl"
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), content))
+    assert f"numpy.{core}.multiarray".encode() in file.read_bytes()
+    _, progress = train(tmp_path, validate=lambda: {"valid": 1.0}, settings=settings(valid_every=1))
+    assert progress.step == 20
 
 
 @pytest.mark.parametrize("names", [("state.old",), ("state.old", "state.new")])
