@@ -36,6 +36,9 @@ def test_the_workflow_tries_every_python_from_the_oldest_allowed():
     versions = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
     assert f">={versions[0]}" == PROJECT["requires-python"]
     assert versions == [f"3.{minor}" for minor in range(10, 10 + len(versions))]
+    oldest = workflow["jobs"]["oldest"]["steps"]
+    assert {"python-version": versions[0]} in [step.get("with") for step in oldest]
+    assert any("--resolution lowest-direct" in step.get("run", "") for step in oldest)
 
 
 @pytest.mark.parametrize(
