@@ -3,9 +3,14 @@
 Commands print its message on one line and exit with status 2; a traceback of it would be a bug.
 """
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from importlib.util import find_spec
+from typing import ParamSpec, TypeVar
+
+Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
 
 
 class PmdError(ValueError):
@@ -26,6 +31,37 @@ def first_line(error: object) -> str:
 def nearest(value: str, known: Iterable[str]) -> str:
     """The end of a message that proposes the most similar known value; empty if none is similar."""
     return next((f"; did you mean '{close}'?" for close in get_close_matches(value, [*known], 1)), "")
+
+
+def refuse_unknown(function: str, options: Iterable[str], known: Sequence[str]) -> None:
+    """PmdError, with the nearest name, for an option that a function does not know."""
+    for option in options:
+        if option not in known:
+            raise PmdError(
+                f"{function}: unknown option '{option}'; there are {', '.join(known)}{nearest(option, known)}"
+            )
+
+
+def options_of(function: Callable[..., object]) -> list[str]:
+    """The arguments of a function or class that may be given by name."""
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+
+def names_options(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator of a function that says, as commands do, which of its options is nearest to one that it does not have."""
+    known = [name for name in options_of(function) if name != "self"]
+
+    @wraps(function)
+    def checked(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        refuse_unknown(function.__name__, options, known)
+        return function(*arguments, **options)
+
+    return checked
 
 
 def need_package(package: str, user: str, extra: str, module: str | None = None) -> None:

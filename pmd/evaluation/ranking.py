@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from pmd.core.distributed import map_shared, world_size
 from pmd.core.distributed import rank as rank_of_process
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, names_options
 from pmd.core.printing import progress_bar
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Rerank, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
@@ -65,6 +65,7 @@ def rank(scorer: TripleScorer, graph: KnowledgeGraph, split: str = "test", **opt
     return RankingMetrics.from_ranks(ranks(scorer, graph, split, **options))
 
 
+@names_options
 @torch.no_grad()
 def ranks(
     scorer: TripleScorer,

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.devices import supports_float64
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, names_options
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -118,6 +118,7 @@ class AtWidth:
         return self.model.score_all(triples, target, self.width)
 
 
+@names_options
 @torch.no_grad()
 def ranks_widths(
     model: Croppable,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, names_options, options_of, refuse_unknown
 from pmd.trust.calibration import AnswerSet
 from pmd.trust.types import Mode, Types
 from pmd.use.calibrated import GivesProbabilities
@@ -29,6 +29,10 @@ QUESTIONS_PER_BLOCK = 64
 """Questions that are scored together, at most; the memory holds that many rows of scores."""
 SCORES_PER_BLOCK = 1 << 26
 """Scores that are made together, at most: a quarter of a gigabyte."""
+
+
+PARTS = ("head", "relation", "tail", "text", "target")
+"""What a question may be given by."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         nothing was learned of such. Options as of `probabilities`."""
         return self.probabilities(Question(target, int(relation), int(entity)), scores, known, **options)
 
+    @names_options
     def answer(
         self,
         *,
@@ -237,6 +242,7 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
 
     def question(self, **parts: str | None) -> Question:
         """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
+        refuse_unknown("question", parts, PARTS)
         known = [part for part in ("head", "tail", "text") if parts.get(part) is not None]
         if len(known) != 1:
             number = f"{' and '.join(known)} are" if known else "none is"
@@ -257,6 +263,7 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
 
     def answer_all(self, questions: Sequence[Question], **options: Any) -> Iterator[Answers]:
         """The answers to each question; questions are scored in blocks. The options are those of `answer`."""
+        refuse_unknown("answer_all", options, options_of(Listing))
         return self._answer_listed(questions, Listing(**options))
 
     def _answer_listed(self, questions: Sequence[Question], listing: Listing) -> Iterator[Answers]:

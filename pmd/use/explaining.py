@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pmd.core.errors import names_options
 from pmd.trust.held_out import VISIBLE
 from pmd.trust.near_facts import near_facts
 from pmd.trust.paths import Facts
@@ -86,6 +87,7 @@ class Explains:
         """By part of a fused model, what it adds to the score of an answer beyond that of the mean candidate."""
         return None
 
+    @names_options
     def why(self, *, head: str, relation: str, tail: str, count: int = 3) -> Why:
         """What speaks for a triple: `count` facts and paths. PmdError for a name that nothing has or that several have."""
         entities, relations = self.index.entities, self.index.relations

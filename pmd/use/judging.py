@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, names_options
 from pmd.trust.relations import relation_sides
 from pmd.trust.sides import measured, sides_of
 from pmd.trust.verdicts import Judge, learn
@@ -137,6 +137,7 @@ class JudgesTriples:
             self.index.update(judge=judge and judge.stored)
         return judge
 
+    @names_options
     def classify(self, *, head: str, relation: str, tail: str) -> Verdict:
         """Whether a triple holds. PmdError for a name that nothing has or that several have."""
         return next(self.classify_all([self.triple(head=head, relation=relation, tail=tail)]))
@@ -171,6 +172,7 @@ class JudgesTriples:
             likely = None if math.isnan(probability) else probability
             yield Verdict(*pairs, known, score, likely, *of_sides, value, threshold, holds, confidence)
 
+    @names_options
     def relations(self, *, head: str, tail: str, top_k: int = 10, new: bool = False) -> Relations:
         """The relations that join two entities, best first: those of the head to the tail, and of the tail to the head.
 

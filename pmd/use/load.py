@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, names_options
 from pmd.core.manifest import check_manifest
 from pmd.core.run import Run
 from pmd.models.families import ranking_family, stored_settings
@@ -47,6 +47,7 @@ DATA = Path(__file__).parents[1] / "data"
 """Where bundled graphs lie."""
 
 
+@names_options
 def load(
     folder: str | os.PathLike[str],
     graph: KnowledgeGraph | DataConfig | str | None = None,
@@ -83,6 +84,7 @@ def load(
     return ranking_family(settings, model).load_use().open_model(model, settings, open_index)
 
 
+@names_options
 def load_scorer(
     folder: str | Path,
     graph: KnowledgeGraph,

@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pmd.core.errors import PmdError, nearest
-from pmd.use.answers import AnsweringModel, Question
-
-KEYS = ("head", "relation", "tail", "text", "target")
-
+from pmd.use.answers import PARTS, AnsweringModel, Question
 
 LABELS = {"1": True, "true": True, "-1": False, "0": False, "false": False}
 """What a label may be; WN11 and FB13 have 1 and -1."""
@@ -92,7 +89,7 @@ def parse_triple(line: str) -> dict[str, Any]:
 def parse_question(line: str) -> dict[str, str | None]:
     """The parts of a question by their keys."""
     if line.lstrip().startswith("{"):
-        parts = _json_object(line, KEYS)
+        parts = _json_object(line, PARTS)
         _check_texts(parts)
         return parts
     columns = line.split("\t")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, options_of, refuse_unknown
 from pmd.trust.held_out import VISIBLE
 from pmd.trust.missing.limits import Limits
 from pmd.trust.missing.search import Part, Search, State
@@ -137,6 +137,7 @@ class SuggestsFacts:
         Raises:
             PmdError: for names and options that cannot be used, and for a model that gives no probabilities.
         """
+        refuse_unknown("suggest", options, [*options_of(Wanted), "progress", "state"])
         wanted = Wanted(top, **options)
         search = self._search(wanted)
         state = State() if state is None else state

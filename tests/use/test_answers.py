@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+import pmd
 from pmd.core.errors import PmdError
 from pmd.use.answers import Answer, AnsweringModel, Answers, best_entities
 from pmd.use.questions import parse_question, read_questions
@@ -24,6 +25,35 @@ def test_a_model_without_a_folder_cannot_be_asked():
 
     with pytest.raises(PmdError, match=r"no index"):
         Loose().answer(head="a", relation="r")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "nearest"),
+    [
+        ("answer", {"head": "a", "topk": 3}, "top_k"),
+        ("question", {"haed": "a"}, "head"),
+        ("answer_all", {"questions": [], "coverge": 0.9}, "coverage"),
+        ("suggest", {"perrelation": 3}, "per_relation"),
+        ("relations", {"head": "a", "tale": "b"}, "tail"),
+        ("classify", {"relaton": "r"}, "relation"),
+        ("why", {"counts": 3}, "count"),
+    ],
+)
+def test_an_option_that_there_is_not_is_answered_by_the_nearest(method, options, nearest):
+    with pytest.raises(PmdError, match=rf"^{method}: unknown option '\w+'; there are .*; did you mean '{nearest}'\?$"):
+        getattr(AnsweringModel(), method)(**options)
+
+
+def test_functions_of_the_package_propose_options_too(random_graph):
+    for call in (
+        lambda: pmd.rank(None, random_graph(), maxtriples=3),
+        lambda: pmd.rank_widths(None, random_graph(), maxtriples=3),
+        lambda: pmd.load("somewhere", stge="grade1"),
+    ):
+        with pytest.raises(
+            PmdError, match=r"unknown option '(maxtriples|stge)'.*did you mean '(max_triples|stage)'\?$"
+        ):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import dataclasses
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, refuse_unknown
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.answers import distinct, triple_keys
 from pmd.data.graphs.files.folders import load_file, load_folder, split_files
@@ -93,19 +93,10 @@ def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
         >>> graph.sizes
         '1,887 entities, 15 relations, 3,793 / 192 / 485 triples'
     """
-    check_options("load_graph", options, _OPTIONS)
+    refuse_unknown("load_graph", options, _OPTIONS)
     graph = _load(path, options)
     warn_of_remarks(graph)
     return graph
-
-
-def check_options(function: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """PmdError for an option that a function does not know."""
-    for option in options:
-        if option not in known:
-            raise PmdError(
-                f"{function}: unknown option '{option}'{closest(option, known)}; there are {', '.join(known)}"
-            )
 
 
 def warn_of_remarks(graph: KnowledgeGraph) -> None:

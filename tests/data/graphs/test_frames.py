@@ -401,7 +401,7 @@ def test_whatever_is_no_graph_is_refused_in_one_line(source, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"column": {}}, "graph_from: unknown option 'column' (did you mean 'columns'?)"),
+        ({"column": {}}, "graph_from: unknown option 'column'; there are columns,…did you mean 'columns'?"),
         ({"columns": ["h", "r", "t"]}, "columns: ['h', 'r', 't'] is no mapping"),
         ({"drop": "time"}, "drop: 'time' is no list; write ['time']"),
         ({"shares": 0.1}, "shares: 0.1 is no pmd.Shares"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, refuse_unknown
 from pmd.data.graphs.build import Texts, graph_of
 from pmd.data.graphs.files.arrow import columns_of_texts, text_or_none, text_table
 from pmd.data.graphs.files.columns import kinds_of
@@ -31,7 +31,7 @@ from pmd.data.graphs.files.triples import (
 from pmd.data.graphs.files.tsv import quote
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.rdf.read import from_rdflib, graph_of_rdf, is_rdflib_graph
-from pmd.data.graphs.sources import READER_OPTIONS, check_options, warn_of_remarks
+from pmd.data.graphs.sources import READER_OPTIONS, warn_of_remarks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,7 @@ def graph_from(
         >>> graph.num_entities, graph.num_relations, len(graph.train)
         (3, 3, 3)
     """
-    check_options("graph_from", options, READER_OPTIONS)
+    refuse_unknown("graph_from", options, READER_OPTIONS)
     texts = {kind: value for kind, value in (("entities", entities), ("relations", relations)) if value is not None}
     if isinstance(source, KnowledgeGraph):
         if given := [*options, *texts]:
