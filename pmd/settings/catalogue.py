@@ -18,8 +18,7 @@ from typing import Any, Literal, NewType, TypeVar, get_args
 
 import yaml
 
-from pmd.core.errors import PmdError
-from pmd.settings.checks import lookup
+from pmd.core.errors import PmdError, first_line, nearest
 
 Row = TypeVar("Row")
 
@@ -33,6 +32,16 @@ RankingMetric = NewType("RankingMetric", str)
 TaskName = NewType("TaskName", str)
 
 FamilyName = Literal["text", "embedding", "fused", "bert"]
+
+
+def _loaded_class(name: str, path: str) -> Any:
+    """The class of a row. PmdError if there is none at its path."""
+    try:
+        return resolve_name(path)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise PmdError(
+            f"catalogue: the class '{path}' of '{name}' cannot be loaded ({first_line(error)}); give the row MODULE:CLASS"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Interaction:
     citation: str | None = None
 
     def load_class(self) -> type:
-        return resolve_name(self.implementation)
+        return _loaded_class(self.name, self.implementation)
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class EntityEncoder:
     citation: str | None = None
 
     def load_class(self) -> Any:
-        return resolve_name(self.implementation)
+        return _loaded_class(self.name, self.implementation)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ class Method:
     citation: str | None = None
 
     def load_class(self) -> Any:
-        return resolve_name(self.objective)
+        return _loaded_class(self.name, self.objective)
 
 
 @dataclass(frozen=True)
@@ -265,6 +274,17 @@ TASKS = _rows(GlueTask, _STORED["tasks"])
 
 AX = replace(TASKS["mnli"], key="ax", title="AX", files=("AX.tsv",), validation=(), test=("test",))
 """The diagnostic set of GLUE: no training, a test split alone, answered by a model of MNLI."""
+
+
+def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
+    """The row of a name. PmdError, with the nearest name, if there is none; `setting` is the key that names it."""
+    if name not in rows:
+        takes_more = any(rows is table for table in (INTERACTIONS, *METHODS.values()))
+        remedy = nearest(name, rows) or (
+            "; first import the file that registers your own (docs/extending.md)" if takes_more else ""
+        )
+        raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{remedy}")
+    return rows[name]
 
 
 def task_key(name: str) -> str:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
-from pmd.core.errors import PmdError, nearest, need_package
+from pmd.core.errors import PmdError, need_package
 
-Row, Stage = TypeVar("Row"), TypeVar("Stage")
+Stage = TypeVar("Stage")
 Interval = Literal["[0, 1]", "[0, 1)", "(0, 1]"]
 
 POSITIVE = ("train.epochs", "train.batch_size", "train.lr", "train.log_every", "evaluation.batch_size")
@@ -22,13 +22,6 @@ NOT_NEGATIVE = (
 """Numbers that every run has."""
 MAX_SEED = 2**32 - 1
 """The largest that NumPy takes."""
-
-
-def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
-    """The row of a name. PmdError, with the nearest name, if there is none; `setting` is the key that names it."""
-    if name not in rows:
-        raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{nearest(name, rows)}")
-    return rows[name]
 
 
 def first_set(*values: Any) -> Any:

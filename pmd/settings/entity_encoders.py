@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pmd.core.errors import PmdError
-from pmd.settings.catalogue import ENTITY_ENCODERS
-from pmd.settings.checks import check_numbers, check_share, lookup, numbers_at
+from pmd.settings.catalogue import ENTITY_ENCODERS, lookup
+from pmd.settings.checks import check_numbers, check_share, numbers_at
 
 if TYPE_CHECKING:
     from pmd.settings.kge import KgeConfig, KgeStageConfig

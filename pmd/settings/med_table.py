@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
-from pmd.settings.catalogue import METRICS, EntityEncoderName, RankingMetric
-from pmd.settings.checks import lookup
+from pmd.settings.catalogue import METRICS, EntityEncoderName, RankingMetric, lookup
 from pmd.settings.entity_encoders import TABLE
 from pmd.settings.kge import KgeConfig, KgeStageConfig, Loss
 from pmd.settings.med import RECIPES, MedConfig, check_widths

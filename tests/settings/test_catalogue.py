@@ -52,6 +52,14 @@ def test_unknown_names_are_refused_with_the_nearest():
     assert str(refused.value) == expected
 
 
+def test_an_unknown_name_where_one_may_register_ones_own_says_so():
+    own = "first import the file that registers your own (docs/extending.md)"
+    for rows, is_open in ((INTERACTIONS, True), (METHODS["embedding"], True), (METRICS["ranking"], False)):
+        with pytest.raises(PmdError) as refused:
+            lookup(rows, "qqq", "what")
+        assert str(refused.value).endswith(f"; {own}" if is_open else ", mr")
+
+
 @pytest.mark.parametrize("family", catalogue.FAMILIES.values(), ids=lambda family: family.name)
 def test_families_have_the_functions_of_their_models(family):
     module = family.load_module()

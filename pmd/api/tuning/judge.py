@@ -9,8 +9,7 @@ from typing import Any
 
 from pmd.core.errors import PmdError, nearest
 from pmd.core.results import StageResult
-from pmd.settings.catalogue import METRICS, Metric
-from pmd.settings.checks import lookup
+from pmd.settings.catalogue import METRICS, Metric, lookup
 from pmd.settings.tune import TuneConfig
 
 

@@ -298,6 +298,10 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     """An interaction by name. PmdError if there is none, if its row is not true of it, or if the norm does not fit it."""
     row = lookup(INTERACTIONS, name.lower(), "interaction")
     kind = row.load_class()
+    if not (isinstance(kind, type) and issubclass(kind, Interaction)):
+        raise PmdError(
+            f"catalogue: '{row.implementation}' of '{row.name}' is no Interaction; derive the class from one"
+        )
     missing = [part for part in ("tail", "head") if getattr(kind, part) is getattr(Interaction, part)]
     if missing:
         raise PmdError(

@@ -224,3 +224,22 @@ def test_a_row_that_contradicts_its_class_is_refused(monkeypatch):
     monkeypatch.setitem(INTERACTIONS, "rotate", replace(INTERACTIONS["rotate"], product=True))
     with pytest.raises(PmdError, match=r"'rotate'.*correct the row"):
         make_interaction("rotate")
+
+
+@pytest.mark.parametrize(
+    ("path", "refusal"),
+    [
+        (
+            "builtins:Rotate",
+            "class 'builtins:Rotate' of 'rotate' cannot be loaded (module 'builtins'…give the row MODULE:CLASS",
+        ),
+        ("no_such_module:RotatE", "cannot be loaded (No module named 'no_such_module')…give the row MODULE:CLASS"),
+        ("not a path", "cannot be loaded…give the row MODULE:CLASS"),
+        ("builtins:dict", "'builtins:dict' of 'rotate' is no Interaction; derive the class from one"),
+    ],
+)
+def test_a_row_of_a_wrong_class_is_refused(path, refusal, monkeypatch):
+    monkeypatch.setitem(INTERACTIONS, "rotate", replace(INTERACTIONS["rotate"], implementation=path))
+    with pytest.raises(PmdError) as refused:
+        make_interaction("rotate")
+    assert says(str(refused.value), refusal)

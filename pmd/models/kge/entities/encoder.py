@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pmd.models.kge.kernels import read_rows
-from pmd.settings.catalogue import ENTITY_ENCODERS
-from pmd.settings.checks import lookup
+from pmd.settings.catalogue import ENTITY_ENCODERS, lookup
 
 Config = TypeVar("Config")
 
