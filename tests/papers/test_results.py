@@ -351,6 +351,18 @@ def test_folders_that_cannot_be_read(comparison, tmp_path):
         results(["paired", str(out), "--rows=[alone, alone]", "--samples=10"], "pmd results")
 
 
+def test_what_a_comparison_lacks_is_named(comparison, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(comparison, out)
+    (out / "results.json").unlink()
+    with pytest.raises(PmdError, match=r"out/results\.json' is missing, .*; repeat `pmd table compare`"):
+        cells_of([out])
+    run = out / "seed0" / "alone"
+    (run / "results.json").unlink()
+    with pytest.raises(PmdError, match=r"alone' has no finished stage \('.*alone/results\.json' is missing\); let its"):
+        cells_of([run])
+
+
 def test_commands_and_machines_in_words():
     command = "python scripts/med.py --config configs/med/t.yaml --base.data.path=/a/b/umls --out '/x y/z' --s '[0,1]'"
     shown = "python scripts/med.py --config configs/med/t.yaml --base.data.path=DIR/umls --out DIR/z --s '[0,1]'"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NoReturn
 
 from pmd.core.errors import PmdError
 from pmd.core.files import read_object
@@ -102,7 +102,7 @@ def _cells(folder: Path) -> list[Cell]:
     if folder.is_file():
         return [*quality_cells(folder)]
     if (folder / "config.yaml").is_file():
-        return [*run_cells(Run(folder))]
+        return [*run_cells(Run(folder))] or _refuse_unfinished(folder, [Run(folder)])
     runs = {
         seed: [Run(file.parent) for file in sorted((folder / f"seed{seed}").glob("*/config.yaml"))]
         for seed in _seeds(folder)
@@ -113,9 +113,13 @@ def _cells(folder: Path) -> list[Cell]:
         )
     cells_of_seed = _reader(next(run for of_seed in runs.values() for run in of_seed), folder)
     cells = [cell for seed, of_seed in runs.items() for cell in cells_of_seed(seed, of_seed)]
-    if not cells:
-        raise PmdError(f"'{folder}' has no finished stage; let its command finish first")
-    return cells
+    return cells or _refuse_unfinished(folder, [run for of_seed in runs.values() for run in of_seed])
+
+
+def _refuse_unfinished(folder: Path, runs: Sequence[Run]) -> NoReturn:
+    without = next((run.folder for run in runs if not (run.folder / "results.json").is_file()), None)
+    why = "" if without is None else f" ('{without / 'results.json'}' is missing)"
+    raise PmdError(f"'{folder}' has no finished stage{why}; let its command finish first")
 
 
 def _seeds(folder: Path) -> list[int]:
@@ -127,7 +131,10 @@ def _reader(run: Run, folder: Path) -> Callable[[int, Sequence[Run]], Iterator[C
     """What reads the runs of a seed of such a comparison."""
     settings = run.settings
     if "encoder" in settings:
-        rows = read_object(folder / "results.json", "repeat the command that made it")
+        file, remedy = folder / "results.json", "repeat `pmd table compare`, which writes it and does nothing twice"
+        if not file.is_file():
+            raise PmdError(f"'{file}' is missing, which names the rows of the comparison; {remedy}")
+        rows = read_object(file, remedy)
         titles = {folder_name(row): row for row in rows}
         return lambda seed, runs: compare_cells(seed, runs, titles)
     if "task" in settings:
