@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pmd.core.distributed import share_of
 
-Order = Callable[[int, int], Sequence[int] | Tensor]
+Order = Callable[[int, int], Sequence[int] | Tensor | np.ndarray]
 """Seed and epoch to the order of all positions of an epoch."""
 
 
@@ -35,7 +36,7 @@ def epoch_batches(n: int, batch_size: int, *, seed: int, epoch: int, order: Orde
 class _Batches(Sequence[list[int]]):
     """Parts of an order: lists of Python integers are made when they are read, for an epoch may have tens of millions."""
 
-    positions: Sequence[int] | Tensor
+    positions: Sequence[int] | Tensor | np.ndarray
     starts: range
 
     def __len__(self) -> int:
@@ -45,7 +46,7 @@ class _Batches(Sequence[list[int]]):
         if isinstance(batch, slice):
             return replace(self, starts=self.starts[batch])
         part = self.positions[self.starts[batch] : self.starts[batch] + self.starts.step]
-        return part.tolist() if isinstance(part, Tensor) else part
+        return part.tolist() if isinstance(part, Tensor | np.ndarray) else part
 
 
 def share_of_batch(collate: Callable[..., Any], process: int, processes: int, positions: Sequence[int]) -> Any:

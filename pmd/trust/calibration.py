@@ -16,10 +16,10 @@ from pmd.trust.answer_sets import AnswerSets
 from pmd.trust.first_answers import FirstAnswers, learn_first_answers
 from pmd.trust.held_out import HeldOut, held_out, held_out_triples
 from pmd.trust.odds import Odds, learn, probability
-from pmd.trust.sides import Asked
+from pmd.trust.sides import Asked, affordable
 
-MAX_TRIPLES = 4096
-"""Validation triples that are asked in both directions, at most."""
+MAX_TRIPLES, MIN_TRIPLES = 4096, 100
+"""Validation triples that are asked in both directions, at most; of millions of entities fewer (`pmd.trust.sides.affordable`)."""
 FEWEST = 20
 """Validation questions that anything is learned from, at least."""
 SPLITS = ("valid", "inductive_valid")
@@ -102,7 +102,8 @@ def learn_calibration(model: Asked) -> tuple[dict[str, Any], Columns]:
         if number < FEWEST:
             facts["missing"][split] = f"the split {split} has {number} questions, and {FEWEST} are needed"
             continue
-        filtered, unfiltered = held_out(model, [split], MAX_TRIPLES)
+        queries = affordable(2 * MAX_TRIPLES, 2 * MIN_TRIPLES, index.num_entities)
+        filtered, unfiltered = held_out(model, [split], queries // 2)
         calibration = Calibration.of(filtered, unfiltered, index.num_relations)
         columns |= calibration.columns(split)
         facts["splits"][split] = len(filtered)

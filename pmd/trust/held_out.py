@@ -96,18 +96,20 @@ def held_out(model: Asked, splits: Sequence[str], max_triples: int | None = None
             questions, answers = side * len(triples) + rows, triples[rows, answer_column]
             true[questions] = scores[answers]
             negated = np.sort(-scores)  # once for all answers of a query
-            rivals[0, questions] = -_without(negated, -scores[known])[ranks]
+            rivals[0, questions] = -_without(negated, -scores[known], ranks)
             for question, answer in zip(questions.tolist(), answers.tolist()):
-                rivals[1, question] = -_without(negated, -scores[[answer]])[ranks]
+                rivals[1, question] = -_without(negated, -scores[[answer]], ranks)
     return HeldOut(groups, true, rivals[0], counts), HeldOut(groups, true, rivals[1], counts)
 
 
-def _without(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sorted numbers (n,) without some of them (m,), and inf at the end in their place."""
+def _without(ascending: np.ndarray, values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """What stands at some ranks (k,) of sorted numbers (n,) without some of them (m,); inf behind their end."""
     values = np.sort(values)
     which_of_equal = np.arange(len(values)) - np.searchsorted(values, values)
-    left = np.delete(ascending, np.searchsorted(ascending, values) + which_of_equal)
-    return np.append(left, np.full(len(values), np.inf, dtype=left.dtype))
+    removed = np.searchsorted(ascending, values) + which_of_equal
+    # Number i of the removed ones has removed[i] - i others before it.
+    places = ranks + np.searchsorted(removed - np.arange(len(removed)), ranks, "right")
+    return np.where(places < len(ascending), ascending[np.minimum(places, len(ascending) - 1)], np.inf)
 
 
 def held_out_triples(index: Any, splits: Sequence[str]) -> np.ndarray:

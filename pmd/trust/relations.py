@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pmd.trust.sides import MEASURES, Asked, Probability, Sides, measured, sides_of
+from pmd.trust.sides import MEASURES, Asked, Probability, Sides, affordable, measured, sides_of
 
 PAIRS = 100
 """Validation triples whose relations are ranked to choose a measure."""
-CANDIDATES = 24
-"""Relations, the true one among them, that are tried for each of these; all of them if there are no more."""
+CANDIDATES, FEWEST_CANDIDATES = 24, 4
+"""Relations, the true one among them, that are tried for each of these; all of them if there are no more, and fewer among millions of
+entities."""
 
 
 def with_relations(pairs: np.ndarray, relations: np.ndarray) -> np.ndarray:
@@ -47,7 +48,8 @@ def relation_measure(model: Asked, triples: np.ndarray, inverse_temperature: flo
     triples = triples[np.sort(random.permutation(len(triples))[:PAIRS])]
     others = np.argsort(random.random((len(triples), number)), axis=1)
     others = others[others != triples[:, 1:2]].reshape(len(triples), number - 1)
-    candidates = np.column_stack([triples[:, 1], others])[:, :CANDIDATES]
+    queries = affordable(2 * PAIRS * CANDIDATES, 2 * PAIRS * FEWEST_CANDIDATES, model.index.num_entities)
+    candidates = np.column_stack([triples[:, 1], others])[:, : queries // (2 * PAIRS)]
     tried = with_relations(triples[:, [0, 2]], candidates)
     sides = sides_of(model, tried, [inverse_temperature])
     known = (model.index.splits_of(tried) > 0).reshape(candidates.shape)

@@ -18,8 +18,12 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 
-QUERIES_PER_BLOCK = 64
-"""Queries that are scored together; the memory holds a few times that many rows of scores."""
+QUERIES_PER_BLOCK, SCORES_PER_BLOCK = 64, 2**26
+"""Queries that are scored together, and their scores, at most; the memory holds a few times that many."""
+MAX_SCORES = 2**30
+"""Scores that each lesson of validation takes, about: from some 130,000 entities on fewer queries are asked."""
+FEW = 8
+"""Scores that are compared with all others one by one."""
 COLUMNS = {"head": (2, 0), "tail": (0, 2)}
 """By target: the columns of the known entity and of the answer."""
 MEASURES = ("score", "share", "rank")
@@ -29,6 +33,11 @@ MEASURES = ("score", "share", "rank")
 Probability = Callable[[str, int, int, np.ndarray, np.ndarray], np.ndarray | None]
 """From a query (target, known entity, relation), its scores (num_entities,) and its known answers (k,) to the probabilities of all
 entities; None if nothing was learned of such queries."""
+
+
+def affordable(most: int, fewest: int, num_entities: int) -> int:
+    """How many queries over so many entities a lesson asks: at most `most` and, however many entities, at least `fewest`."""
+    return min(most, max(fewest, MAX_SCORES // max(1, num_entities)))
 
 
 class Asked(Protocol):
@@ -88,8 +97,9 @@ def scored_queries(model: Asked, triples: np.ndarray, target: str) -> Iterator[t
     first = np.flatnonzero(np.any(np.diff(asked, axis=0, prepend=-1) != 0, axis=1))
     groups = np.split(order, first[1:])
     subgraphs = model.index.subgraphs
-    for start in range(0, len(first), QUERIES_PER_BLOCK):
-        entities, relations = asked[first[start : start + QUERIES_PER_BLOCK]].T
+    size = max(1, min(QUERIES_PER_BLOCK, SCORES_PER_BLOCK // model.index.num_entities))
+    for start in range(0, len(first), size):
+        entities, relations = asked[first[start : start + size]].T
         block = model.query_scores(target, entities, relations)
         if np.isnan(block).any():
             raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
@@ -109,6 +119,10 @@ def realistic_ranks(scores: np.ndarray, answers: np.ndarray, known: np.ndarray) 
 
 def _counted(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
     """(2, m) how many scores are above each own one, and how many are not below it."""
+    if len(own) <= FEW:  # a sort costs as much as many comparisons
+        return np.array(
+            [[np.count_nonzero(ahead(scores, one)) for one in own] for ahead in (np.greater, np.greater_equal)]
+        )
     ascending = np.sort(scores)
     return len(scores) - np.stack([np.searchsorted(ascending, own, side) for side in ("right", "left")])
 

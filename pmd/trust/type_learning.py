@@ -24,7 +24,8 @@ from pmd.trust.validation import Chunk, Graph, ValidationScores
 
 DAMPINGS = (0.0, 0.5, 1.0)
 FACTORS = tuple(0.02 * 2**power for power in range(9))
-"""What is tried on validation queries."""
+SETTINGS = [(0.0, 1.0), *itertools.product(FACTORS, DAMPINGS)]
+"""What is tried on validation queries: no types, then every factor with every damping."""
 STRICT_SHARE = 0.02
 """So small a share of the training answers of a question would `strict` leave out, if no types are declared."""
 MOST_TYPES = 1000
@@ -72,9 +73,9 @@ def types_of_graph(graph: KnowledgeGraph) -> Types:
     questions, declared = 2 * graph.num_relations, declared_types(graph)
     names = type_names(declared or ())[:MOST_TYPES]
     seen = [graph.train, *(graph.split(name) for name in graph.splits if name == "inductive_train")]
-    places = _occurrences(np.concatenate([triples.numpy() for triples in seen]), graph)
-    has = sparse.hstack([places > 0, _memberships(declared, names)]).tocsr() if names else (places > 0).tocsr()
     stands = _occurrences(graph.train.numpy(), graph)  # (num_entities, questions)
+    places = stands if len(seen) == 1 else _occurrences(np.concatenate([triples.numpy() for triples in seen]), graph)
+    has = sparse.hstack([places > 0, _memberships(declared, names)]).tocsr() if names else (places > 0).tocsr()
     candidates = graph.candidates("train")
     base = np.asarray((has if candidates is None else has[candidates.numpy()]).mean(0)).reshape(-1)
     weights = _log_odds(stands, has, base)
@@ -127,7 +128,6 @@ def _log_odds(stands: sparse.csr_array, has: sparse.csr_array, base: np.ndarray)
 def _best_setting(types: Types, validation: ValidationScores) -> dict[str, Any]:
     """The factor and the damping of the highest MRR, and both MRRs; a factor of 0 unless it is better by more than the standard
     error of the gain."""
-    settings = [(0.0, 1.0), *itertools.product(FACTORS, DAMPINGS)]
     chunks = [_reciprocal_ranks(types, chunk) for chunk in validation]
     if not chunks:
         return {"queries": 0}
@@ -137,7 +137,7 @@ def _best_setting(types: Types, validation: ValidationScores) -> dict[str, Any]:
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best = 0
     without, mrr = reciprocal.mean(0)[[0, best]].tolist()
-    factor, damping = settings[best]
+    factor, damping = SETTINGS[best]
     return {"factor": factor, "damping": damping, "queries": len(reciprocal), "mrr_without": without, "mrr": mrr}
 
 
@@ -147,13 +147,12 @@ def _reciprocal_ranks(types: Types, chunk: Chunk) -> np.ndarray:
     sums = replace(types, facts={**types.facts, "damping": 0.0}).fits(chunk.questions)
     lengths = np.maximum(types.features.lengths, 1).astype(np.float32)
     spread = np.std(chunk.scores, 1, keepdims=True)
-    shifts = [sums / lengths**damping * spread for damping in DAMPINGS]
-    ranks, moved = [chunk.reciprocal_ranks(chunk.scores)], np.empty_like(chunk.scores + shifts[0])
-    for factor, shift in itertools.product(FACTORS, shifts):
-        np.multiply(shift, factor, out=moved)  # memory that is taken anew each time costs more than the sums
-        np.add(chunk.scores, moved, out=moved)
-        ranks.append(chunk.reciprocal_ranks(moved))
-    return np.stack(ranks, 1)
+    ranks = {(0.0, 1.0): chunk.reciprocal_ranks()}
+    for damping in DAMPINGS:
+        shifts = sums / lengths**damping * spread
+        for factor in FACTORS:
+            ranks[factor, damping] = chunk.reciprocal_ranks(lambda scores, at, by=factor: scores + by * shifts[at])  # noqa: B023
+    return np.stack([ranks[setting] for setting in SETTINGS], 1)
 
 
 def _lowest_fits(types: Types, graph: Graph) -> np.ndarray:
@@ -164,7 +163,7 @@ def _lowest_fits(types: Types, graph: Graph) -> np.ndarray:
     for question in range(len(lowest)):
         column = slice(stands.indptr[question], stands.indptr[question + 1])
         answers, once = stands.indices[column], stands.data[column] == 1
-        sums = types.fit(question)[answers] * lengths[answers] ** damping - once * types.weights[question, question]
+        sums = types.fit(question, answers) * lengths[answers] ** damping - once * types.weights[question, question]
         others = lengths[answers] - once
         if (others > 0).any():  # an entity without features may answer anything
             fits = sums[others > 0] / others[others > 0] ** damping

@@ -13,8 +13,8 @@ one that nothing is known of is neither favoured nor held back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -63,23 +63,29 @@ class Types:
             return scores
         adjusted = np.array(scores, dtype=np.float32)
         if factor := self.facts["factor"]:
-            adjusted += factor * self.shifts(scores, questions)
+            for rows, shifts in self.shifts(scores, questions):
+                adjusted[rows] += factor * shifts
         if mode == "strict":
             for question in np.unique(questions):
                 adjusted[np.ix_(questions == question, ~self.fitting(question))] = -np.inf
         return adjusted
 
-    def shifts(self, scores: np.ndarray, questions: np.ndarray) -> np.ndarray:
-        """What a factor of 1 adds to scores (b, num_entities): the fits, in units of the spread of each question's scores."""
-        return self.fits(questions) * np.std(scores, 1, keepdims=True)
+    def shifts(self, scores: np.ndarray, questions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """For each row of scores (b, num_entities), its number and what a factor of 1 adds to it: the fits, in units of the spread of the question's scores."""
+        for question in np.unique(questions):
+            fit = self.fit(question)
+            for row in np.flatnonzero(questions == question):
+                yield row, fit * np.std(scores[row])
 
     def fits(self, questions: np.ndarray) -> np.ndarray:
         """The fits (b, num_entities) of all entities."""
         distinct, rows = np.unique(questions, return_inverse=True)
         return np.stack([self.fit(question) for question in distinct])[rows]
 
-    def fit(self, question: int) -> np.ndarray:
-        """The fit (num_entities,) of all entities."""
+    def fit(self, question: int, entities: np.ndarray | None = None) -> np.ndarray:
+        """The fits (n,) of some entities, by default of all."""
+        if entities is not None:
+            return replace(self, features=self.features.take(entities)).fit(question)
         fit = np.zeros(len(self.features), dtype=np.float32)
         if len(self.features.flat):
             some, starts, divisors = self._rows

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,16 +14,21 @@ from torch import Tensor
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.evaluation.ranking import Rerank, subsample
+from pmd.trust.sides import affordable
 
 MAX_TRIPLES = 500
 """Validation triples that are asked in both directions, at most."""
-MAX_SCORES = 2**31
-"""Scores of all queries together, at most: on millions of entities fewer triples are asked, but never fewer than `MIN_TRIPLES`."""
 MIN_TRIPLES = 100
+"""Of millions of entities fewer triples are asked (`pmd.trust.sides.affordable`), but never fewer than these."""
 BATCH, BATCH_SCORES = 256, 2**25
 """Queries that are scored at a time, and their scores, at most."""
 KEPT_SCORES = 2**26
 """So many scores are kept between two passes; where there are more, they are computed again."""
+PART = 2**16
+"""Scores of a query that are compared at a time."""
+_AHEAD = (np.greater, np.greater_equal)
+Change = Callable[[np.ndarray, Any], np.ndarray]
+"""From scores and their places in all of a chunk's, (b, num_entities), to other scores."""
 
 
 class Graph(Protocol):
@@ -54,15 +59,20 @@ class Chunk:
     scores: np.ndarray
     excluded: np.ndarray
 
-    def reciprocal_ranks(self, scores: np.ndarray) -> np.ndarray:
-        """Filtered realistic reciprocal ranks (b,) of the answers by other scores (b, num_entities) of the same queries."""
-        true = scores[np.arange(len(scores)), self.answers]
-        rows, entities = self._excluded_places
-        left_out, counts = scores[rows, entities], []
-        for ahead in (np.greater, np.greater_equal):
-            # Row by row: NumPy counts a whole array several times faster than along an axis.
-            every = [np.count_nonzero(ahead(row, answer)) for row, answer in zip(scores, true)]
-            counts.append(every - np.bincount(rows[ahead(left_out, true[rows])], minlength=len(scores)))
+    def reciprocal_ranks(self, change: Change | None = None) -> np.ndarray:
+        """Filtered realistic reciprocal ranks (b,) of the answers by the scores, or by what `change` makes of them."""
+        change = change or (lambda scores, places: scores)
+        asked = np.arange(len(self.scores)), self.answers
+        true, left_out = (change(self.scores[places], places) for places in (asked, self._excluded_places))
+        rows = self._excluded_places[0]
+        counts = [-np.bincount(rows[ahead(left_out, true[rows])], minlength=len(true)) for ahead in _AHEAD]
+        for row, answer in enumerate(true):
+            # Part by part, which stays in the processor's cache while it is changed and compared.
+            for start in range(0, self.scores.shape[1], PART):
+                places = row, slice(start, start + PART)
+                part = change(self.scores[places], places)
+                for count, ahead in zip(counts, _AHEAD):
+                    count[row] += np.count_nonzero(ahead(part, answer))
         # The answer is not below itself, so the second count has it already.
         return 2 / (1 + counts[0] + counts[1])
 
@@ -89,9 +99,9 @@ class ValidationScores:
         rerank: Rerank | None = None,
         max_triples: int = MAX_TRIPLES,
     ):
-        at_most = max(MIN_TRIPLES, MAX_SCORES // (2 * graph.num_entities))
+        queries = affordable(2 * max_triples, 2 * MIN_TRIPLES, graph.num_entities)
         self.scorer, self.graph, self.rerank = scorer, graph, rerank
-        self.triples = subsample(graph.valid, min(max_triples, at_most), seed=0)
+        self.triples = subsample(graph.valid, queries // 2, seed=0)
         self._known = KnownAnswers.of(graph, "valid")
         self._kept: list[Chunk] | None = None
 

@@ -30,12 +30,12 @@ from pmd.evaluation.classification import area_under_curve, best_threshold
 from pmd.trust.hard_negatives import hard_negatives
 from pmd.trust.odds import probability
 from pmd.trust.relations import relation_measure
-from pmd.trust.sides import COLUMNS, MEASURES, Asked, Sides, measured, scored_queries, sides_of
+from pmd.trust.sides import COLUMNS, MEASURES, Asked, Sides, affordable, measured, scored_queries, sides_of
 
 ENOUGH = 30
 """True validation triples of a relation that gets a threshold of its own."""
-AT_MOST = 300
-"""True validation triples that are judged to choose by; more are drawn from."""
+AT_MOST, AT_LEAST = 300, 60
+"""True validation triples that are judged to choose by; more are drawn from. Among millions of entities they are fewer."""
 TEMPERATURES = 2.0 ** np.arange(-4, 8, 0.5)
 """Inverse temperatures that are tried, for scores with a standard deviation of 1."""
 SLOPES = 2.0 ** np.arange(-4, 7, 0.25)
@@ -98,8 +98,10 @@ def learn(model: Asked, seed: int = 0) -> Judge | None:
     index = model.index
     if index.num_entities < 2:
         return None
-    true = sampled(index.triples("valid"), AT_MOST, seed)
-    false = false_triples(index, true, seed) if len(true) else true
+    # Of each, and of a false one, both sides are scored; before that its own, to find a temperature.
+    count = affordable(6 * AT_MOST, 6 * AT_LEAST, index.num_entities) // 6
+    true = sampled(index.triples("valid"), count, seed)
+    false = false_triples(index, true, seed, count) if len(true) else true
     if not len(false):
         return None
     beta = inverse_temperature(model, true)
@@ -134,11 +136,11 @@ def confidence_slope(labels: np.ndarray, margins: np.ndarray) -> float:
     return float(SLOPES[losses.argmin()] / spread)
 
 
-def false_triples(index: Any, true: np.ndarray, seed: int) -> np.ndarray:
-    """False triples beside true ones of validation: those of the data set if it has some, otherwise generated."""
+def false_triples(index: Any, true: np.ndarray, seed: int, count: int = AT_MOST) -> np.ndarray:
+    """At most so many false triples beside true ones of validation: those of the data set if it has some, otherwise generated."""
     labelled = index.valid_negatives
     if len(labelled):
-        return sampled(labelled, AT_MOST, seed)
+        return sampled(labelled, count, seed)
     return hard_negatives(
         true, index.triples("train"), index.num_relations, lambda drawn: index.splits_of(drawn) > 0, seed
     )

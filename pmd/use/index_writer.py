@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.files import READ_ONLY, write_folder, write_json
-from pmd.core.manifest import write_manifest
+from pmd.core.manifest import MANIFEST, write_manifest
 from pmd.core.types import KNOWN_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import triple_keys
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.texts.mapped import MappedColumns, write_columns
 from pmd.data.texts.strings import Strings
 from pmd.models.families import ranking_family, stored_settings
 from pmd.settings.catalogue import FAMILIES, Family
@@ -79,13 +79,11 @@ def build_index(
     metadata["inductive"] = graph.candidates("train") is not None
     if graph.types:
         metadata["graph_without_types"] = graph.checksum(types=False)
-    columns = _name_columns(graph) | _triple_columns(graph)
-    if metadata["inductive"]:
-        columns["parts"] = _subgraphs(graph)
 
     def fill(folder: Path) -> None:
         more, own = family.load_use().write_part(folder, model, graph, cache, earlier)
-        _write(folder, columns | own, metadata | more)
+        _write(folder, _name_columns(graph) | _triple_columns(graph) | _subgraphs(graph) | own, metadata | more)
+        del own  # they are read from the file from now on
         if keep_learned:
             _take_learned(Index(folder, model), earlier, graph)
         else:
@@ -109,8 +107,8 @@ def _check_learned(earlier: Index, graph: KnowledgeGraph) -> None:
 def _take_learned(index: Index, earlier: Index, graph: KnowledgeGraph) -> None:
     """Take what an earlier index has learned on validation; which entities stand where, and fit there, is of the graph as it is now."""
     types = with_setting(types_of_graph(graph), graph, earlier.metadata["types"])
-    learned = {name: column for name, column in load_file(earlier.folder / COLUMNS).items() if _is_learned(name)}
-    columns = load_file(index.folder / COLUMNS) | types.columns() | learned
+    learned = {name: column for name, column in MappedColumns(earlier.folder / COLUMNS).items() if _is_learned(name)}
+    columns = {**MappedColumns(index.folder / COLUMNS), **types.columns(), **learned}
     kept = {key: earlier.metadata[key] for key in LEARNED}
     _write(index.folder, columns, index.metadata | kept | {"types": dict(types.facts)})
 
@@ -131,7 +129,7 @@ def _add_types(index: Index, model: Path, graph: KnowledgeGraph) -> None:
     """Learn what fits which questions, and how much that counts for the answers of a model. What was learned of answers in
     another order is left out."""
     types = learn_types(graph, ValidationScores(AsScorer(_answering(index, model)), graph))
-    columns = {name: column for name, column in load_file(index.folder / COLUMNS).items() if not _is_learned(name)}
+    columns = {name: column for name, column in MappedColumns(index.folder / COLUMNS).items() if not _is_learned(name)}
     metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
     _write(index.folder, columns | types.columns(), metadata | {"types": dict(types.facts)})
 
@@ -141,7 +139,7 @@ def _choose_again(index: Index, model: Path) -> None:
     answering, graph = _answering(index, model), IndexedGraph(index)
     if answering.types is not None:
         types = chosen(answering.types, graph, ValidationScores(AsScorer(answering), graph))
-        columns = load_file(index.folder / COLUMNS) | types.columns()
+        columns = {**MappedColumns(index.folder / COLUMNS), **types.columns()}
         _write(index.folder, columns, index.metadata | {"types": dict(types.facts)})
 
 
@@ -187,7 +185,9 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
         family = FAMILIES[index.metadata["kind"]]
         more, own = family.load_use().crop_part(index, folder, model, width)
         metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
-        columns = {name: column for name, column in load_file(index.folder / COLUMNS).items() if not _is_learned(name)}
+        columns = {
+            name: column for name, column in MappedColumns(index.folder / COLUMNS).items() if not _is_learned(name)
+        }
         _write(folder, columns | own, metadata | _model_metadata(model) | more)
         _choose_again(Index(folder, model), model)
         _add_learned(Index(folder, model), model)
@@ -201,7 +201,7 @@ def _add_learned(index: Index, model: Path) -> None:
     facts, columns = learn_calibration(answering)
     judge = learn_verdicts(answering)
     learned = {"odds": facts, "judge": judge and judge.stored}
-    _write(index.folder, {**load_file(index.folder / COLUMNS), **columns}, index.metadata | learned)
+    _write(index.folder, {**MappedColumns(index.folder / COLUMNS), **columns}, index.metadata | learned)
 
 
 def _is_learned(column: str) -> bool:
@@ -210,10 +210,10 @@ def _is_learned(column: str) -> bool:
 
 def _write(folder: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
     """Write columns and metadata, which comes last. An index that is open goes on reading the columns that it had."""
+    (folder / MANIFEST).unlink(missing_ok=True)
     new = folder / f"new-{COLUMNS}"
-    save_file({name: np.ascontiguousarray(column) for name, column in columns.items()}, new)
+    write_columns(new, columns)
     new.replace(folder / COLUMNS)
-    write_manifest(folder, without=(INDEX_JSON,))
     write_json(folder / INDEX_JSON, metadata)
 
 
@@ -221,9 +221,14 @@ def write_index(model: Path, fill: Callable[[Path], None]) -> Path:
     """Let `fill` write the index of a model's folder, into the cache if the folder is read-only; where it is. PmdError if
     both are."""
     own, cached = index_folders(model)
+
+    def fill_and_note(folder: Path) -> None:
+        fill(folder)
+        write_manifest(folder, without=(INDEX_JSON,))
+
     for folder in (own, cached):
         try:
-            write_folder(folder, fill)
+            write_folder(folder, fill_and_note)
         except OSError as error:
             if error.errno not in READ_ONLY:
                 raise
@@ -270,9 +275,11 @@ def _triple_columns(graph: KnowledgeGraph) -> Columns:
     return columns
 
 
-def _subgraphs(graph: KnowledgeGraph) -> np.ndarray:
-    """The column `Index.subgraphs` (num_entities,) of an inductive data set."""
+def _subgraphs(graph: KnowledgeGraph) -> Columns:
+    """The column behind `Index.subgraphs` (num_entities,) of an inductive data set."""
+    if graph.candidates("train") is None:
+        return {}
     subgraphs = np.zeros(graph.num_entities, dtype=np.int64)
     for number, split in ((1, "train"), (2, "inductive_train")):
         subgraphs[graph.candidates(split).numpy()] = number
-    return subgraphs
+    return {"parts": subgraphs}

@@ -43,6 +43,7 @@ from pmd.models.vectors import VectorScorer
 from pmd.recipes.data import tables
 from pmd.use.index_writer import _name_columns
 from pmd.use.names import Names
+from pmd.use.search import searching
 
 WIDTH = 128
 """Of the vectors that are ranked and searched."""
@@ -186,14 +187,7 @@ STEPS["index of that model"] = lambda folder: lambda: pmd.load(_trained(folder))
 
 @step("10 questions to it, one by one, opening included")
 def questions(folder):
-    graph = open_graph(folder)
-
-    def ten():
-        model = pmd.load(_trained(folder))
-        for head, relation, _ in graph.test[:10].tolist():
-            model.answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
-
-    return ten
+    return lambda: _ask_ten(folder, pmd.load(_trained(folder)))
 
 
 @step("`pmd push` of it, to a folder")
@@ -202,6 +196,35 @@ def push(folder):
 
     out = Path(tempfile.mkdtemp(dir=cache_of(""))) / "sent"
     return lambda: publish(PushConfig(str(_trained(folder)), "user/model", dry_run=True, out=str(out)))
+
+
+@step("`pmd train`: loading, 20 steps of a text teacher (2 layers, 64 wide), encoding all, ranking, saving")
+def train_text(folder):
+    sizes = {"encoder.layers": 2, "encoder.hidden_size": 64, "encoder.heads": 2, "encoder.intermediate_size": 256}
+    steps = {"train.epochs": 1, "train.epoch_steps": 20, "train.valid_every": 0, "train.batch_size": 256}
+    graph = _with_few_tests(folder)
+    stages = [{"name": "teacher", "teacher": "none"}]
+    options = {"stages": stages, "data.cache": str(cache_of(graph.name)), "runs": str(cache_of("text"))}
+    return lambda: pmd.progressive(graph, **options, **sizes, **steps)
+
+
+STEPS["index of that text model"] = lambda folder: lambda: pmd.load(_trained(folder, "text")).index
+
+
+@step("10 questions to it, among all")
+def text_questions(folder, search: str = "exact"):
+    return lambda: _ask_ten(folder, searching(pmd.load(_trained(folder, "text")), search))
+
+
+@step("10 questions to it by faiss, building its cells included")
+def faiss_questions(folder):
+    return text_questions(folder, "faiss")
+
+
+def _ask_ten(folder: str, model) -> None:
+    graph = open_graph(folder)
+    for head, relation, _ in graph.test[:10].tolist():
+        model.answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
 
 
 def _with_few_tests(folder: str) -> Path:
@@ -217,8 +240,8 @@ def _with_few_tests(folder: str) -> Path:
     return small
 
 
-def _trained(folder: str) -> Path:
-    return max(cache_of("runs").glob(f"{Path(folder).name}*"))
+def _trained(folder: str, runs: str = "runs") -> Path:
+    return max(cache_of(runs).glob(f"{Path(folder).name}-*"))
 
 
 STEPS["names of the index"] = with_graph(_name_columns)

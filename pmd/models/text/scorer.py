@@ -28,7 +28,7 @@ from pmd.models.text.precision import HALF_FROM
 from pmd.models.vectors import inner_products, leading_dimensions
 
 PART = 2**18
-"""Entities whose texts are composed at a time where their vectors are kept on disk."""
+"""Entities whose texts are composed at a time."""
 
 
 @torch.no_grad()
@@ -162,15 +162,17 @@ class TextScorer:
 
     def _encode_entities(self) -> Tensor:
         """Unit vectors (num_entities, d) of all entities."""
-        count, dim = self.num_entities, self.model.dim
-        if count * dim < HALF_FROM or self.model.device.type != "cpu":
+        count, shape = self.num_entities, (self.num_entities, self.model.dim)
+        if count <= PART:
             return self.encode("entity", self.text.entities(np.arange(count)), shared=self.shared)
-        with tempfile.TemporaryFile() as file:  # stays until the vectors are not used any more
-            vectors = np.memmap(file, np.float16, "w+", shape=(count, dim))
+        vectors = torch.empty(shape, device=self.model.device)
+        if vectors.numel() >= HALF_FROM and vectors.device.type == "cpu":
+            with tempfile.TemporaryFile() as file:  # stays until the vectors are not used any more
+                vectors = torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
         for start in range(0, count, PART):
             rows = np.arange(start, min(start + PART, count))
-            vectors[rows] = self.encode("entity", self.text.entities(rows), shared=self.shared).numpy()
-        return torch.from_numpy(vectors)
+            vectors[start : rows[-1] + 1] = self.encode("entity", self.text.entities(rows), shared=self.shared)
+        return vectors
 
     def _key(self, triples: Tensor, target: Target) -> np.ndarray:
         """A key (n,) for each query: head queries are tail queries of inverse relations."""

@@ -105,6 +105,14 @@ def test_many_entities_are_encoded_into_a_file_in_fp16(model, width, tmp_path, m
     assert torch.equal(made.entities, stored)
 
 
+def test_many_entities_are_encoded_part_by_part(model, monkeypatch):
+    expected = TextScorer(model, tiny_text()).entities
+    monkeypatch.setattr(module, "PART", 5)
+    entities = TextScorer(model, tiny_text()).entities
+    assert entities.dtype == torch.float32
+    torch.testing.assert_close(entities, expected, atol=1e-6, rtol=0)
+
+
 def test_no_triples_give_no_scores(scorer):
     assert scorer.score_all(torch.empty(0, 3, dtype=torch.long), "tail").shape == (0, 13)
 
