@@ -91,11 +91,11 @@ def types_of_graph(graph: KnowledgeGraph) -> Types:
 
 def _occurrences(triples: np.ndarray, graph: Graph) -> sparse.csr_array:
     """In how many distinct triples (n, 3) each entity stands at each place: (num_entities, questions)."""
-    triples = distinct_triples(triples, graph.num_relations)
-    entities = np.concatenate([triples[:, 2], triples[:, 0]])
-    questions = np.concatenate([triples[:, 1], triples[:, 1] + graph.num_relations])
+    heads, relations, tails = distinct_triples(triples, graph.num_relations).astype(np.int32).T
+    entities = np.concatenate([tails, heads])
+    questions = np.concatenate([relations, relations + np.int32(graph.num_relations)])
     shape = (graph.num_entities, 2 * graph.num_relations)
-    return sparse.coo_array((np.ones(len(entities), dtype=np.int64), (entities, questions)), shape=shape).tocsr()
+    return sparse.coo_array((np.ones(len(entities), dtype=np.int32), (entities, questions)), shape=shape).tocsr()
 
 
 def _memberships(declared: list[Sequence[str]], names: list[str]) -> sparse.csr_array:

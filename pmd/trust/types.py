@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pmd.data.texts.ragged import Ragged
+from pmd.data.texts.ragged import Ragged, row_blocks
 
 Mode = Literal["off", "soft", "strict"]
 """`soft` adds to the scores of what fits; `strict` also leaves out what does not fit."""
@@ -86,10 +86,14 @@ class Types:
         """The fits (n,) of some entities, by default of all."""
         if entities is not None:
             return replace(self, features=self.features.take(entities)).fit(question)
-        fit = np.zeros(len(self.features), dtype=np.float32)
-        if len(self.features.flat):
+        fit, flat = np.zeros(len(self.features), dtype=np.float32), self.features.flat
+        if len(flat):
             some, starts, divisors = self._rows
-            fit[some] = np.add.reduceat(self.weights[question][self.features.flat], starts) / divisors
+            sums, ends = np.empty_like(divisors), np.append(starts, len(flat))
+            for part in row_blocks(len(starts)):  # twice as fast as all together, which leaves the processor's cache
+                features = flat[starts[part.start] : ends[part.stop]]
+                sums[part] = np.add.reduceat(self.weights[question][features], starts[part] - starts[part.start])
+            fit[some] = sums / divisors
         return fit
 
     def fitting(self, question: int) -> np.ndarray:

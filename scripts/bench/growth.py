@@ -177,7 +177,7 @@ def rank_half(folder):
 
 @step("`pmd train`: loading, 20 steps of ComplEx, ranking, saving")
 def train(folder):
-    sizes = {"model.interaction": "complex", "model.dim": 32, "loss.shared": 32, "train.optimizer": "sparse_adam"}
+    sizes = {"model.interaction": "complex", "model.dim": 16, "loss.shared": 32, "train.optimizer": "sparse_adam"}
     steps = {"train.epochs": 1, "train.epoch_steps": 20, "train.valid_every": 0}
     return lambda: pmd.train(_with_few_tests(folder), runs=str(cache_of("runs")), **sizes, **steps)
 
