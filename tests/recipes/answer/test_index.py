@@ -104,7 +104,7 @@ def test_an_interrupted_index_is_never_read(run, monkeypatch):
     assert not (run / "narrow" / "index").exists()
     first = first_answer(run)
     with monkeypatch.context() as patch:
-        patch.setattr("pmd.use.index_writer.save_file", stop)
+        patch.setattr("pmd.use.index_writer.write_columns", stop)
         with pytest.raises(KeyboardInterrupt):
             ask(run, "--build")
     assert first_answer(run) == first and not list((run / "narrow").glob(".*"))
