@@ -25,6 +25,7 @@ _HOMES = {
     "rank_widths": "pmd.evaluation.width_ranking",
     "RankingMetrics": "pmd.evaluation.metrics",
     "PmdError": "pmd.core.errors",
+    "PmdWarning": "pmd.core.errors",
     "TrainedRun": "pmd.api.trained",
     "fit": "pmd.api.fitting.fit",
     "progressive": "pmd.api.runs",

@@ -15,6 +15,7 @@ from pmd.api.trained import ShrunkRun
 from pmd.api.trained import TrainedRun as TrainedRun
 from pmd.api.tuning.tune import TuneResult
 from pmd.core.errors import PmdError as PmdError
+from pmd.core.errors import PmdWarning as PmdWarning
 from pmd.core.types import Rerank, TripleScorer
 from pmd.data.graphs.graph import KnowledgeGraph as KnowledgeGraph
 from pmd.data.graphs.split import Shares as Shares
@@ -40,6 +41,7 @@ __all__ = [
     "KgeModel",
     "KnowledgeGraph",
     "PmdError",
+    "PmdWarning",
     "RankingMetrics",
     "Shares",
     "TextScorer",

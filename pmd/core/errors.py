@@ -1,9 +1,10 @@
-"""The one exception that is meant for the user.
+"""The exception and the warnings that are meant for the user.
 
-Commands print its message on one line and exit with status 2; a traceback of it would be a bug.
+Commands print the message of the exception on one line and exit with status 2; a traceback of it would be a bug.
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
@@ -21,6 +22,27 @@ class PmdError(ValueError):
         Traceback (most recent call last):
         pmd.core.errors.PmdError: train.epoch: there is no such option; did you mean 'train.epochs'?
     """
+
+
+class PmdWarning(UserWarning):
+    """What may be wrong, or was understood in one of several ways, in one line; the work goes on.
+
+    Example:
+        >>> import warnings
+        >>> warnings.simplefilter("ignore", pmd.PmdWarning)
+    """
+
+
+class GraphWarning(PmdWarning):
+    """What the reader of a graph understood, and what may be wrong with the graph."""
+
+
+def warn(message: str, category: type[PmdWarning] = PmdWarning) -> None:
+    """Warn at the line of the user's program that led here."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pmd":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def first_line(error: object) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pmd.core.distributed import share_of
-from pmd.core.errors import PmdError, first_line
+from pmd.core.errors import PmdError, first_line, warn
 from pmd.core.files import default_cache
 from pmd.core.types import moved
 from pmd.data.graphs.files.tsv import at, read_lines
@@ -124,7 +123,7 @@ def load_diagnostics(path: str) -> GlueSplit | None:
         try:
             return _from_hub(path, AX, AX.test)["test"]
         except PmdError as error:
-            warnings.warn(f"the diagnostic set is left out, AX.tsv is not written: {error}", stacklevel=2)
+            warn(f"the diagnostic set is left out, AX.tsv is not written: {error}")
             return None
     folders = (entry for entry in (Path(path), *sorted(Path(path).iterdir())) if task_key(entry.name) == AX.key)
     file = next((folder / "test.jsonl" for folder in folders if (folder / "test.jsonl").is_file()), None)

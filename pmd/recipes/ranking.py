@@ -9,7 +9,6 @@ alone, by `WIDTH`, and those of text models nothing. It can be made anew from th
 from __future__ import annotations
 
 import statistics
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pmd.core.bars import shows_bars
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, warn
 from pmd.core.files import write_bytes
 from pmd.core.results import StageResult
 from pmd.core.run import Run
@@ -112,10 +111,9 @@ def warn_of_untrained(graph: KnowledgeGraph, split: str, *, entities: bool = Fal
     unseen = [ids[position] for position in ranked[~torch.isin(ranked, trained)].tolist()]
     if unseen:
         listed = ", ".join(unseen[:SHOWN]) + f" and {len(unseen) - SHOWN} more" * (len(unseen) > SHOWN)
-        warnings.warn(
+        warn(
             f"graph '{graph.name}': {kind} of {split} that are in no training triple, so nothing is learned of them: "
             f"{listed}; put triples of them into train, or take them out of {split}",
-            stacklevel=2,
         )
 
 

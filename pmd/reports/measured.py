@@ -23,7 +23,7 @@ from pmd.reports.pictures import evenly_spaced
 from pmd.reports.record import RunRecord
 from pmd.settings.shared import DataConfig
 from pmd.use.index import files_checksum, model_files
-from pmd.use.load import graph_file_stats, graph_of_run, loaded
+from pmd.use.load import graph_file_stats, graph_of_run
 
 FORMAT = 1
 TIMED = 6
@@ -59,7 +59,9 @@ class Measured:
 
     @cached_property
     def graph(self) -> Any:
-        return loaded(self.data)
+        from pmd.data.graphs.sources import read_graph
+
+        return read_graph(self.data.path, **self.data.options)
 
     def _check_graph(self) -> None:
         """Forget what was measured on another graph. A graph that is not here is taken to be as it was."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import warnings
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from pmd.core.cores import Watch, thread_count
 from pmd.core.devices import best_device
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, warn
 from pmd.core.run import Run
 from pmd.settings.text import TrainConfig
 from pmd.training.meeting import group_options, meeting
@@ -52,9 +51,9 @@ def accelerator_for(config: TrainConfig, run: Run | None = None) -> Accelerator:
         torch.set_num_threads(broadcast_object_list([threads])[0])
         keep_freed_memory()
         if config.precision == "fp16":
-            warnings.warn("train.precision fp16 is of GPUs only: on this CPU the run computes in fp32", stacklevel=2)
+            warn("train.precision fp16 is of GPUs only: on this CPU the run computes in fp32")
         elif config.precision == "bf16" and not computes_bf16():
-            warnings.warn("train.precision bf16 is slower than fp32 on most CPUs", stacklevel=2)
+            warn("train.precision bf16 is slower than fp32 on most CPUs")
     return accelerator
 
 

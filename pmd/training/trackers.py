@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import sys
-import warnings
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from accelerate import tracking
 
-from pmd.core.errors import PmdError, first_line
+from pmd.core.errors import PmdError, first_line, warn
 from pmd.core.results import StageResult
 from pmd.core.run import flat
 
@@ -206,7 +205,7 @@ class Trackers:
                     call(tracker)
             except Exception as error:
                 self.trackers.remove(tracker)
-                warnings.warn(f"{tracker.name} is told no more ({first_line(error)}); the run goes on", stacklevel=3)
+                warn(f"{tracker.name} is told no more ({first_line(error)}); the run goes on")
 
 
 def shown(value: Any) -> Any:

@@ -240,20 +240,21 @@ def graph_file_stats(source: DataConfig) -> FileStats | None:
 
 
 def loaded(source: DataConfig, model: Path | None = None) -> KnowledgeGraph:
-    """The graph of a source; `model` is the model's folder if the user names no graph and the model's run does.
+    """The graph of a source; `model` is the model's folder if the user names no graph and the model's run does, which has said
+    then what there is to say of it.
 
     Raises:
         PmdError: for a graph that cannot be read, and for another graph than the run's, unless it has changed in the place
             that the run noted.
     """
-    from pmd.data.graphs.sources import load_graph
+    from pmd.data.graphs.sources import load_graph, read_graph
 
     if model is None:
         return load_graph(source.path, **source.options)
     run = run_of(model)
     origin = f"'{run.folder}' was trained on '{run.data_place or source.path}'"
     try:
-        graph = load_graph(source.path, **source.options)
+        graph = read_graph(source.path, **source.options)
     except PmdError as error:
         raise PmdError(f"{error} ({origin}; say where that is now: --data.path FOLDER)") from None
     path = Path(source.path).expanduser()

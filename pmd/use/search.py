@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from pmd.core.errors import PmdError, first_line, need_package
+from pmd.core.errors import PmdError, first_line, need_package, warn
 from pmd.settings.shared import Search
 
 LEADING = 32
@@ -99,7 +98,7 @@ class Cells:
             os.replace(aside, file)
         except (OSError, RuntimeError) as error:
             aside.unlink(missing_ok=True)
-            warnings.warn(f"{file}: cannot be kept ({first_line(error)}), which only takes time", stacklevel=2)
+            warn(f"{file}: cannot be kept ({first_line(error)}), which only takes time")
         return index
 
     def rows(self, queries: np.ndarray, count: int) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -313,3 +314,21 @@ def test_glue_returns_a_run_of_sub_models(tmp_path, runs):
     )
     assert run.stages == ["finetune", "med"]
     assert set(run.to_pandas()["width"]) == {16, 32} and run.plot_widths("accuracy").axes[0].lines
+
+
+@pytest.mark.filterwarnings("default:graph '")
+def test_what_a_graph_is_like_is_said_when_a_model_is_trained_and_not_again(tmp_path, write_files):
+    rows = [f"{a}\tcalls\t{(a * 7 + 3) % 40}\n" for a in range(40)]
+    files = {"train.tsv": rows, "valid.tsv": rows[:1], "test.tsv": rows[1:2]}
+    graph = write_files(
+        tmp_path / "graph", {name: "caller\twhat\tcallee\n" + "".join(part) for name, part in files.items()}
+    )
+    with pytest.warns(
+        pmd.PmdWarning, match="graph 'graph': the first line is a header: caller, what, callee; "
+    ) as said:
+        run = pmd.train(graph, model={"dim": 4}, train={"epochs": 1, "threads": 1}, runs=str(tmp_path / "runs"))
+    assert [warning.filename for warning in said] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.load().answer(head="3", relation="calls")
+        pmd.evaluate(run.folder / "rotate")

@@ -20,7 +20,6 @@ from pmd.core.errors import PmdError
 from pmd.evaluation.retention import retained, retention_ratio
 from pmd.evaluation.tables import Strong, Table, stored_tables, write_tables
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
-from pmd.reports import measured as report_measured
 from pmd.reports.page import as_markdown, block_markdown, escaped
 from pmd.reports.ranking import varied
 from pmd.reports.record import gradient_norms, read_metrics, terms
@@ -328,7 +327,7 @@ def test_what_is_measured_is_kept(runs, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pmd.reports.ranking.details", never)
         patch.setattr("pmd.reports.ranking.milliseconds", never)
-        patch.setattr(report_measured, "loaded", never)
+        patch.setattr("pmd.data.graphs.sources.read_graph", never)
         assert reported(run).html == first.html
         report_command([str(run), "--latency_rounds=0", "--min_queries=2"])
         assert "milliseconds" in first.html and "milliseconds" not in (run / "report.html").read_text()

@@ -21,7 +21,7 @@ from pmd.api.settings import settings_of
 from pmd.api.state import undisturbed
 from pmd.api.trained import TrainedRun
 from pmd.core.cores import cores_at_start
-from pmd.core.errors import PmdError
+from pmd.core.errors import GraphWarning, PmdError
 from pmd.core.printing import say
 from pmd.core.quiet import quiet
 from pmd.core.run import as_yaml
@@ -173,7 +173,9 @@ def fitted(config: FitConfig) -> FitResult:
     over = f", more than the {config.minutes:g} asked for" if total > 60 * config.minutes else ""
     then = ", then the report" if config.report else ""
     say(f"{'time':<11}{in_words(total)} to train and rank{over}{then}", "")
-    runs = {plan.kind: (progressive if plan.kind == "text" else train)(config=plan.config) for plan in made}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GraphWarning)  # what there is to say of the graph was printed above
+        runs = {plan.kind: (progressive if plan.kind == "text" else train)(config=plan.config) for plan in made}
     best = max(runs, key=lambda kind: runs[kind].metrics(split="valid")["mrr"])
     page = _page(list(runs.values())) if config.report else None
     say(f"{in_words(time.monotonic() - began)} in all", "")
@@ -183,11 +185,9 @@ def fitted(config: FitConfig) -> FitResult:
 def _read(config: FitConfig, model: Path | None) -> tuple[KnowledgeGraph, DataConfig]:
     """The graph, and settings that load it again. A folder that lacks a split is written with its splits; facts of the graph of
     the `model` that goes on keep theirs."""
-    from pmd.data.graphs.sources import load_graph
+    from pmd.data.graphs.sources import read_graph
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its notes are printed below
-        graph = load_graph(config.data.path, shares=Shares(seed=config.seed), **config.data.options)
+    graph = read_graph(config.data.path, shares=Shares(seed=config.seed), **config.data.options)
     path = Path(config.data.path).expanduser()
     if path.exists():
         config.data.path = str(path.resolve())

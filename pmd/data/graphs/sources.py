@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pmd.core.errors import PmdError, refuse_unknown
+from pmd.core.errors import GraphWarning, PmdError, refuse_unknown, warn
 from pmd.core.files import new_folder, write_folder
 from pmd.data.graphs.answers import distinct, triple_keys
 from pmd.data.graphs.files.folders import load_file, load_folder, split_files
@@ -93,16 +92,21 @@ def load_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
         >>> graph.sizes
         '1,887 entities, 15 relations, 3,793 / 192 / 485 triples'
     """
-    refuse_unknown("load_graph", options, _OPTIONS)
-    graph = _load(path, options)
+    graph = read_graph(path, **options)
     warn_of_remarks(graph)
     return graph
 
 
+def read_graph(path: str | os.PathLike[str], **options: Any) -> KnowledgeGraph:
+    """As `load_graph`, without a warning: for graphs that a model was trained on, of which it was said then."""
+    refuse_unknown("load_graph", options, _OPTIONS)
+    return _load(path, options)
+
+
 def warn_of_remarks(graph: KnowledgeGraph) -> None:
-    """Says what the reader understood, and which triples are there several times, to the caller's caller."""
-    if remarks := remarks_on(graph):
-        warnings.warn(f"graph '{graph.name}': {'; '.join(remarks)}", stacklevel=3)
+    """Says what the reader understood, and which triples are there several times; of several processes, one does."""
+    if os.environ.get("RANK", "0") == "0" and (remarks := remarks_on(graph)):
+        warn(f"graph '{graph.name}': {'; '.join(remarks)}", GraphWarning)
 
 
 def remarks_on(graph: KnowledgeGraph) -> list[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from transformers import PreTrainedTokenizerBase
 
+from pmd.core.errors import warn
 from pmd.core.files import write_bytes
 from pmd.data.graphs.answers import distinct
 from pmd.data.graphs.graph import KnowledgeGraph, relation_texts
@@ -116,9 +116,7 @@ def tokenise(
         write_bytes(file, save({"flat": ragged.flat, "offsets": ragged.offsets}))
     except OSError as error:
         remedy = "set PMD_CACHE to a folder that can be"
-        warnings.warn(
-            f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}", stacklevel=2
-        )
+        warn(f"{cache}: texts cannot be kept ({error.strerror}), which only takes time; {remedy}")
         return ragged
     for part in parts:
         part.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ pooling (`Dense`) are left out: they would be trained anew anyway.
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import cached_file
 
-from pmd.core.errors import PmdError, first_line
+from pmd.core.errors import PmdError, first_line, warn
 from pmd.core.packages import model_source
 from pmd.data.texts.frames import framing_of
 from pmd.models.text.bi_encoder import BiEncoder, BiEncoderConfig, auto_class
@@ -111,9 +110,7 @@ def described_teacher(settings: ProgressiveConfig) -> TextModel:
     teacher, encoder = settings.teacher, settings.encoder
     config, source = config_of_teacher(teacher)
     if source.dense:
-        warnings.warn(
-            f"teacher.model: the layers of '{teacher.model}' after its pooling (Dense) are left out", stacklevel=2
-        )
+        warn(f"teacher.model: the layers of '{teacher.model}' after its pooling (Dense) are left out")
     prompts = zip((teacher.query_prompt, teacher.entity_prompt), source.prompts)
     bi_encoder = BiEncoderConfig(
         encoder=config,
