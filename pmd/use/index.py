@@ -46,6 +46,9 @@ COMPLETED = ("types",)
 """Keys with what is learned when an index is written. An older one lacks them, and is completed where its graph is at hand."""
 LEARNED = ("judge", "odds")
 """Keys with what was learned from the model's scores on validation: a cropped model learns it anew."""
+LEARNING = 1
+"""The version of what is learned (`types` and `LEARNED`): one more whenever the same validation triples would teach something else.
+index.json has it under `learning`; indexes of before there were versions have none."""
 BLOCK = 1 << 16
 """Vectors in fp16 that are compared with queries at a time."""
 Columns = dict[str, np.ndarray]
@@ -182,6 +185,18 @@ class Index:
         """Of an inductive data set, the graph (num_entities,) of each entity: 1 for that of train, valid and test, 2 for
         the inductive one, 0 for neither. None for other data."""
         return self.column("parts") if self.metadata["inductive"] else None
+
+    @property
+    def other_learning(self) -> str | None:
+        """That what it has learned is of another version, and how it is learned anew; None where that is not so."""
+        learned, version = {*COMPLETED, *LEARNED} & self.metadata.keys(), self.metadata.get("learning")
+        if not learned or version == LEARNING:
+            return None
+        by = "an earlier version" if version is None else f"another version (learning {version}, here {LEARNING})"
+        return (
+            f"{self.model}: the types, probabilities and verdicts of its index were learned by {by} of pmd; learn them anew: "
+            f"pmd answer {self.model} --build"
+        )
 
     def update(self, **metadata: Any) -> None:
         """Change values of the metadata, on disk too unless the folder is read-only."""

@@ -35,6 +35,7 @@ from pmd.use.index import (
     FORMAT,
     INDEX_JSON,
     LEARNED,
+    LEARNING,
     Columns,
     FileStats,
     Index,
@@ -109,7 +110,7 @@ def _take_learned(index: Index, earlier: Index, graph: KnowledgeGraph) -> None:
     types = with_setting(types_of_graph(graph), graph, earlier.metadata["types"])
     learned = {name: column for name, column in MappedColumns(earlier.folder / COLUMNS).items() if _is_learned(name)}
     columns = {**MappedColumns(index.folder / COLUMNS), **types.columns(), **learned}
-    kept = {key: earlier.metadata[key] for key in LEARNED}
+    kept = {key: earlier.metadata[key] for key in (*LEARNED, "learning") if key in earlier.metadata}
     _write(index.folder, columns, index.metadata | kept | {"types": dict(types.facts)})
 
 
@@ -131,7 +132,7 @@ def _add_types(index: Index, model: Path, graph: KnowledgeGraph) -> None:
     types = learn_types(graph, ValidationScores(AsScorer(_answering(index, model)), graph))
     columns = {name: column for name, column in MappedColumns(index.folder / COLUMNS).items() if not _is_learned(name)}
     metadata = {key: value for key, value in index.metadata.items() if key not in LEARNED}
-    _write(index.folder, columns | types.columns(), metadata | {"types": dict(types.facts)})
+    _write(index.folder, columns | types.columns(), metadata | {"types": dict(types.facts), "learning": LEARNING})
 
 
 def _choose_again(index: Index, model: Path) -> None:

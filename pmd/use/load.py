@@ -139,7 +139,10 @@ def current_index(
     index = Index(index_folder(model), model)
     changed = changes(index, model, source, named=named)
     if not changed:
-        return completed(index, model, source, named=named)
+        index = completed(index, model, source, named=named)
+        if index.other_learning:
+            print(index.other_learning, file=sys.stderr)
+        return index
     if "the model" in changed:
         check_weights(model)
     print(f"{model}: {' and '.join(changed)} changed since its index was built; building it anew", file=sys.stderr)

@@ -17,9 +17,10 @@ from pmd.models.text.folder import TextModel
 from pmd.settings.shared import DataConfig
 from pmd.use import index_writer
 from pmd.use import load as trained
-from pmd.use.index import LEARNED
+from pmd.use.index import LEARNED, LEARNING
 
 from ...asked import ask, first_answer, write_text
+from ...says import says
 from ...tiny import tiny_model, tiny_tokenizer
 
 
@@ -155,7 +156,7 @@ def test_an_index_that_lacks_something_is_broken(run):
     first_answer(run)
     file = run / "narrow" / "index" / "index.json"
     facts = json.loads(file.read_text())
-    needed = {*facts} - {"format", "types", *LEARNED}
+    needed = {*facts} - {"format", "types", "learning", *LEARNED}
     assert len(needed) == (14 if facts["kind"] == "text" else 11)
     for name in needed:
         file.write_text(json.dumps({key: value for key, value in facts.items() if key != name}))
@@ -190,6 +191,26 @@ def test_an_older_index_learns_what_it_lacks_where_the_graph_is_at_hand(run, bui
     assert first_answer(run) == first and builds["built"] == 1
     assert "older version, without types; completing it" in capsys.readouterr().err
     assert json.loads(written.read_text())["types"] == types
+    assert first_answer(run) == first and not capsys.readouterr().err
+
+
+def test_what_another_version_learned_is_said_in_a_line(run, builds, capsys):
+    first, written = first_answer(run), run / "narrow" / "index" / "index.json"
+    facts = json.loads(written.read_text())
+    assert facts.pop("learning") == LEARNING
+    for version, by in (
+        ({}, "an earlier version of pmd"),
+        ({"learning": 0}, "another version (learning 0, here 1) of pmd"),
+    ):
+        written.write_text(json.dumps(facts | version))
+        capsys.readouterr()
+        assert first_answer(run) == first and builds["built"] == 1
+        said = capsys.readouterr().err
+        assert says(
+            said.rstrip(), f"verdicts of its index were learned by {by}; learn them anew: pmd answer …narrow --build"
+        )
+    ask(run, "--build")
+    capsys.readouterr()
     assert first_answer(run) == first and not capsys.readouterr().err
 
 
