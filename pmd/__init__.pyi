@@ -155,17 +155,17 @@ class DistillSettings(TypedDict, total=False):
     mask_rates: list[float]
     """mask rates of the grades, as many as there are depths."""
     epochs: int | None
-    """of a distilled stage; default `train.epochs`."""
+    """epochs of a distilled stage; default `train.epochs`."""
     chain_epochs: bool
     """for comparisons of equal length: grades that do not start where the grade above ended train as long as the chain to their depth would take. Those of the first `teacher` take 1, 2, 3, … times `epochs`, those without a teacher `train.epochs` more."""
     lr: float | None
-    """of a distilled stage; default `train.lr`."""
+    """peak learning rate of a distilled stage; default `train.lr`."""
     bag_lr: float
-    """of a stage without layers, whose vectors of word pieces want larger steps."""
+    """peak learning rate of a stage without layers, whose vectors of word pieces want larger steps."""
     batch_size: int | None
-    """of a distilled stage; default `train.batch_size`."""
+    """examples in a batch of a distilled stage; default `train.batch_size`."""
     pre_batches: int | None
-    """of a distilled stage; default `contrastive.pre_batches`."""
+    """earlier batches whose entities a distilled stage keeps; default `contrastive.pre_batches`."""
 
 class DualSettings(TypedDict, total=False):
     """How a student learns from a wider teacher (DistilE / DualDE)."""
@@ -183,9 +183,9 @@ class DualSettings(TypedDict, total=False):
     ablations: bool
     """students without the first stage and students without the second, too, for as many epochs."""
     second_epochs: int | None
-    """of the second stage; null for half of `train.epochs`."""
+    """epochs of the second stage; null for half of `train.epochs`."""
     second_lr: float | None
-    """of the second stage; null for `train.lr`."""
+    """peak learning rate of the second stage; null for `train.lr`."""
 
 class EncoderSettings(TypedDict, total=False):
     """The encoder behind queries and entities, a BERT or one of its kind, and how it reads a graph's texts."""
@@ -275,7 +275,7 @@ class GlueModelSettings(TypedDict, total=False):
     name: str
     """a Hub id, a folder, or `package:NAME/FOLDER` for weights that an installed Python package carries."""
     widths: list[int] | None
-    """hidden sizes of the sub-models, the last one that of the BERT; null for that alone."""
+    """hidden sizes of the sub-models, in dimensions, the last one that of the BERT; null for that alone."""
     max_length: int
     """texts are cut at so many tokens, special tokens included; of a pair the longer text gives way."""
     dropout: float | None
@@ -806,7 +806,7 @@ def fit(
 
     Settings:
         data: the graph: a file or folder of triples in any layout of docs/graphs.md, or the name of a data set.
-        minutes: what all of it may take on this machine.
+        minutes: the minutes that all of it may take on this machine.
         kind: `text` reads names and descriptions, `embedding` the structure alone; `auto` takes what suits the graph and fits the time, one or both.
         runs: folder of the run folders.
         seed: of everything random.
@@ -1005,7 +1005,7 @@ def push(
         stage: stage of a run folder; by default the last finished one.
         grade: number of layers of a grade of a progressive distillation, instead of its stage: 3 for grade3.
         width: number of leading dimensions to send; by default all. Of a fused model, those of the text.
-        structure_width: the same of a fused model's structure.
+        structure_width: the number of dimensions of a fused model's structure to send; by default all.
         private: make the repository private.
         update: replace a model that the repository already holds.
         revision: branch of the repository; by default main.

@@ -16,6 +16,7 @@ from docstring_parser import parse
 import pmd
 from pmd.cli.command import Command, Group
 from pmd.cli.commands import COMMANDS
+from pmd.core.run import as_yaml
 
 DOCS = Path(__file__).parents[1]
 OUT = DOCS / "reference"
@@ -60,7 +61,27 @@ def command_page(name: str, command: Command) -> str:
     examples = "\n".join(command.examples)
     tables = option_tables(loaded(command.config), "")
     text = command.text[0].upper() + command.text[1:]
-    return f"# {name}\n\n{text}.\n\n```bash\n{examples}\n```\n\n" + "\n\n".join(tables) + "\n"
+    return (
+        "\n\n".join((f"# {name}\n\n{text}.\n\n```bash\n{examples}\n```", *tables, *yaml_section(name, command))) + "\n"
+    )
+
+
+def yaml_section(name: str, command: Command) -> Iterator[str]:
+    """All settings as a file, which begins where the options do."""
+    settings = defaults_of(command)
+    if settings:
+        yield f"## {name} as YAML\n\nAll that has a default, as `--config FILE` takes it; leave out what is to stay.\n\n```yaml\n{settings}```"
+
+
+def defaults_of(command: Command) -> str:
+    """The settings of a command that have defaults, as YAML."""
+    values = {}
+    for field in dataclasses.fields(loaded(command.config)):
+        if field.default_factory is not dataclasses.MISSING:
+            values[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            values[field.name] = field.default
+    return as_yaml(dataclasses.make_dataclass("Settings", values)(**values)) if values else ""
 
 
 def option_tables(config: type, prefix: str) -> Iterator[str]:

@@ -48,7 +48,7 @@ class FigureConfig:
             stand in a table beside it (WHAT.md); those of `methods` and `retention` in the table.md of their folder.
         out: the file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
-        widths: the columns of `tsne`; by default the narrowest, the middle one and the widest.
+        widths: the widths, in dimensions, that are the columns of `tsne`; by default the narrowest, the middle one and the widest.
         rows: the methods in `methods` and `retention`, by default all; the models (methods) in `tsne`, by default the
             croppable ones, or the first of a table, DualDE and Ext-V.
         types: a file for `tsne`, a line ENTITY<TAB>TYPE each; by default what stands before the colon of an id.

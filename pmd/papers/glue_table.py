@@ -32,7 +32,9 @@ class TunedTaskConfig:
 
     Args:
         task: the task's name.
-        epochs, batch_size, lr: as in `base.train`.
+        epochs: passes over the training examples, as in `base.train`.
+        batch_size: examples in a batch, as in `base.train`.
+        lr: peak learning rate, as in `base.train`.
     """
 
     task: str

@@ -56,7 +56,7 @@ class PushConfig:
         stage: stage of a run folder; by default the last finished one.
         grade: number of layers of a grade of a progressive distillation, instead of its stage: 3 for grade3.
         width: number of leading dimensions to send; by default all. Of a fused model, those of the text.
-        structure_width: the same of a fused model's structure.
+        structure_width: the number of dimensions of a fused model's structure to send; by default all.
         private: make the repository private.
         update: replace a model that the repository already holds.
         revision: branch of the repository; by default main.

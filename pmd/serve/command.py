@@ -33,7 +33,7 @@ class ServeConfig:
         host: address to listen on; other machines reach the server if it is not this machine's own.
         port: of the address; 0 takes a free one.
         workers: processes that answer; they share the entities' vectors.
-        seconds: how long a request may take.
+        seconds: the seconds that a request may take.
         search: how the best entities are found, as `pmd answer` has it: `exact`, `funnel` or `faiss`.
         mcp: serve tools for agents by the Model Context Protocol instead: over stdin and stdout, or over `http` at /mcp.
         data: the graph, needed if the model's folder is not in a run and has no index.

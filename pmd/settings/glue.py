@@ -35,7 +35,7 @@ class GlueModelConfig:
 
     Args:
         name: a Hub id, a folder, or `package:NAME/FOLDER` for weights that an installed Python package carries.
-        widths: hidden sizes of the sub-models, the last one that of the BERT; null for that alone.
+        widths: hidden sizes of the sub-models, in dimensions, the last one that of the BERT; null for that alone.
         max_length: texts are cut at so many tokens, special tokens included; of a pair the longer text gives way.
         dropout: hidden dropout while training; null keeps the checkpoint's own.
         order: before a croppable model or a narrower student is trained, put first what is worth most: `magnitude`

@@ -114,8 +114,8 @@ class DualConfig:
             both stages have, and taught in two stages. Null for a single model without students.
         lrs: learning rates of the students up to the second stage, one for each width; null for `train.lr`.
         ablations: students without the first stage and students without the second, too, for as many epochs.
-        second_epochs: of the second stage; null for half of `train.epochs`.
-        second_lr: of the second stage; null for `train.lr`.
+        second_epochs: epochs of the second stage; null for half of `train.epochs`.
+        second_lr: peak learning rate of the second stage; null for `train.lr`.
     """
 
     alpha: float = 0.5

@@ -45,9 +45,10 @@ class WidthConfig(OwnSettings):
     """Settings of the models of one width.
 
     Args:
-        width: which.
+        width: the width, in dimensions.
         methods: of these alone, which then take nothing from an entry for all; null for whatever teaches them.
-        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
+        lr: peak learning rate, as in a stage; null is that of the run.
+        margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
         alpha: weight of the soft labels, of all that are taught; null is `base.dual.alpha`.
         beta: of the teacher's in DualDE's second stage; null is `base.dual.beta`.
         second_lr: rate of DualDE's second stage; null is `lr`.
@@ -66,9 +67,10 @@ class CroppableConfig(OwnSettings):
 
     Args:
         name: its row.
-        widths: of its sub-models, the columns of the table among them; null for just those.
+        widths: dimensions of its sub-models, the columns of the table among them; null for just those.
         med: how the widths learn together; null is `base.med`.
-        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
+        lr: peak learning rate, as in a stage; null is that of the run.
+        margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
     """
 
     name: str
@@ -84,8 +86,9 @@ class EncodedConfig(OwnSettings):
         name: its row.
         encoder: `nodepiece` or `earl`, whose settings are in `base.model`.
         dim: its width; one at which it has about as many parameters as a croppable model at the width to compare.
-        epochs: as in a stage.
-        lr, margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
+        epochs: passes over the training examples, as in a stage.
+        lr: peak learning rate, as in a stage; null is that of the run.
+        margin, scale, constraint, adversarial, loss: as in a stage; null is that of the run.
     """
 
     name: str

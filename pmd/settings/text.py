@@ -194,14 +194,14 @@ class DistillConfig:
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
             attention, the mean of its word pieces' vectors.
         mask_rates: mask rates of the grades, as many as there are depths.
-        epochs: of a distilled stage; default `train.epochs`.
+        epochs: epochs of a distilled stage; default `train.epochs`.
         chain_epochs: for comparisons of equal length: grades that do not start where the grade above ended train as long as the
             chain to their depth would take. Those of the first `teacher` take 1, 2, 3, … times `epochs`, those without a
             teacher `train.epochs` more.
-        lr: of a distilled stage; default `train.lr`.
-        bag_lr: of a stage without layers, whose vectors of word pieces want larger steps.
-        batch_size: of a distilled stage; default `train.batch_size`.
-        pre_batches: of a distilled stage; default `contrastive.pre_batches`.
+        lr: peak learning rate of a distilled stage; default `train.lr`.
+        bag_lr: peak learning rate of a stage without layers, whose vectors of word pieces want larger steps.
+        batch_size: examples in a batch of a distilled stage; default `train.batch_size`.
+        pre_batches: earlier batches whose entities a distilled stage keeps; default `contrastive.pre_batches`.
     """
 
     method: TextMethod = "pmd"

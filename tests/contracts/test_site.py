@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+import pytest
+import yaml
 
 import pmd
 from pmd.api.settings import parser_of
 from pmd.cli.commands import COMMANDS
+from pmd.cli.main import dispatch
 from pmd.settings.kge import KgeConfig
 from pmd.settings.text import ProgressiveConfig
 
 ROOT = Path(__file__).parents[2]
+SPEC = spec_from_file_location("reference_pages", ROOT / "docs" / "_ext" / "reference_pages.py")
+REFERENCE = module_from_spec(SPEC)
+SPEC.loader.exec_module(REFERENCE)
+BY_NAME = dict(REFERENCE.commands_of(COMMANDS, "pmd"))
 
 
 def test_the_site_is_whole_and_asks_no_other_host(tmp_path):
@@ -41,3 +50,16 @@ def test_options_and_files_of_the_methods_page_exist():
 
 def options_of(config: type) -> set[str]:
     return {action.dest for action in parser_of(config)._actions}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("pmd table") else ()) for name in BY_NAME]
+)
+def test_the_settings_that_a_page_shows_as_yaml_are_what_its_command_takes(name, tmp_path, capsys):
+    shown = REFERENCE.defaults_of(BY_NAME[name])
+    (tmp_path / "settings.yaml").write_text(shown or "{}")
+    if shown:
+        with pytest.raises(SystemExit) as end:
+            dispatch([*name.split()[1:], f"--config={tmp_path}/settings.yaml", "--print_config"])
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert not end.value.code and yaml.safe_load(shown).items() <= printed.items()

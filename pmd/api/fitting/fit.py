@@ -45,7 +45,7 @@ class FitConfig:
 
     Args:
         data: the graph: a file or folder of triples in any layout of docs/graphs.md, or the name of a data set.
-        minutes: what all of it may take on this machine.
+        minutes: the minutes that all of it may take on this machine.
         kind: `text` reads names and descriptions, `embedding` the structure alone; `auto` takes what suits the graph and
             fits the time, one or both.
         runs: folder of the run folders.

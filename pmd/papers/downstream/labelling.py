@@ -34,7 +34,7 @@ class LabellingConfig:
 
     Args:
         hidden: width of the hidden layer.
-        epochs: at most; training stops when the loss no longer falls.
+        epochs: epochs at most; training stops when the loss no longer falls.
         lr: Adam's.
         l2: weights of the squared parameters; the one that is best on validation is kept.
         least: a class with fewer entities is left out; at least 5, which a split needs.

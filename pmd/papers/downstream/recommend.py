@@ -32,10 +32,10 @@ class NcfConfig:
         factors: of users and items, in the product and in the perceptron each.
         layers: widths of the perceptron's hidden layers.
         negatives: items that the user did not buy, drawn anew for each purchase in every epoch.
-        epochs: at most; the best one by ndcg@10 on validation is kept.
+        epochs: epochs at most; the best one by ndcg@10 on validation is kept.
         valid_every: epochs between two validations.
         patience: validations without a better one after which training stops.
-        batch_size: of purchases and negatives.
+        batch_size: purchases and negatives in a batch.
         lr: Adam's.
         weight_decay: Adam's; the one that is best on validation is kept.
         dropout: of the perceptron's inputs.
