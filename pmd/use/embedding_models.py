@@ -18,15 +18,14 @@ from pmd.use.index import Columns, Index
 
 if TYPE_CHECKING:
     from pmd.data.graphs.graph import KnowledgeGraph
-    from pmd.models.kge.folder import Vocabulary
     from pmd.models.kge.model import KgeModel
 
 
 def open_model(folder: Path, settings: Mapping[str, Any], open_index: Callable[[], Index]) -> TrainedKge:
     """The model of a folder."""
-    from pmd.models.kge.folder import load_named
+    from pmd.models.kge.folder import load_counted
 
-    return TrainedKge(*load_named(folder), open_index)
+    return TrainedKge(load_counted(folder), folder, open_index)
 
 
 def write_part(
@@ -45,13 +44,13 @@ def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict
 
 @dataclass(frozen=True, eq=False)
 class TrainedKge(AnsweringModel):
-    """An embedding model, and the vocabulary of its graph: what its rows are.
+    """An embedding model, and the folder with the vocabulary of its graph: what its rows are.
 
     `open_index` opens the index of its graph, which questions need.
     """
 
     model: KgeModel
-    vocabulary: Vocabulary
+    folder: Path
     open_index: Callable[[], Index] | None = None
 
     @property
@@ -69,10 +68,10 @@ class TrainedKge(AnsweringModel):
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write a folder that `pmd.load` reads. PmdError if the folder is not new."""
-        from pmd.models.kge.folder import save
+        from pmd.models.kge.folder import load_vocabulary, save
 
         folder = new_folder(folder)
-        save(folder, self.model, self.vocabulary)
+        save(folder, self.model, load_vocabulary(self.folder))
         return folder
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:

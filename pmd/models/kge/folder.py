@@ -18,11 +18,13 @@ from safetensors import SafetensorError
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import new_folder
 from pmd.core.manifest import write_model
-from pmd.data.graphs.files.tsv import read_columns
+from pmd.data.graphs.files.tsv import count_lines, read_columns
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_vocabulary
 from pmd.models.families import Cropped, stored_file, write_training
 from pmd.models.kge.model import KgeModel
+
+COLUMNS = {"entities": ("id", "name", "description"), "relations": ("id", "name")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,23 +66,36 @@ def load_model(folder: str | Path) -> KgeModel:
 
 def load_vocabulary(folder: str | Path) -> Vocabulary:
     """The vocabulary beside a model. PmdError if it is missing or broken."""
-    entities = read_columns(stored_file(folder, "entities.tsv"), ("id", "name", "description"))
-    return Vocabulary(*entities, *read_columns(stored_file(folder, "relations.tsv"), ("id", "name")))
+    return Vocabulary(*(column for name in COLUMNS for column in _read(folder, name)))
+
+
+def _read(folder: str | Path, name: str, kept: int | None = None) -> list[Sequence[str]]:
+    """The columns of the vocabulary of entities or relations, or the first `kept` ones."""
+    return read_columns(stored_file(folder, f"{name}.tsv"), COLUMNS[name], kept)
 
 
 def load_named(folder: str | Path) -> tuple[KgeModel, Vocabulary]:
     """The model of a folder, or of a Hub id, and what its rows are. PmdError if one is missing, or they do not fit."""
     model, vocabulary = load_model(folder), load_vocabulary(folder)
-    for name, ids, rows in (
-        ("entities", vocabulary.entity_ids, model.num_entities),
-        ("relations", vocabulary.relation_ids, model.num_relations),
-    ):
-        if len(ids) != rows:
+    _check_lines(folder, model, len(vocabulary.entity_ids), len(vocabulary.relation_ids))
+    return model, vocabulary
+
+
+def load_counted(folder: str | Path) -> KgeModel:
+    """As `load_named`, the model alone: of the vocabulary, gigabytes where there are millions of entities, lines are counted."""
+    model = load_model(folder)
+    _check_lines(folder, model, *(count_lines(stored_file(folder, f"{name}.tsv")) for name in COLUMNS))
+    return model
+
+
+def _check_lines(folder: str | Path, model: KgeModel, *lines: int) -> None:
+    """PmdError unless the vocabulary has a line for each row of the tables."""
+    for name, count, rows in zip(COLUMNS, lines, (model.num_entities, model.num_relations)):
+        if count != rows:
             raise PmdError(
-                f"'{folder}': its model has {rows:,} {name}, its {name}.tsv {len(ids):,} lines; restore the file, line i "
+                f"'{folder}': its model has {rows:,} {name}, its {name}.tsv {count:,} lines; restore the file, line i "
                 "names row i"
             )
-    return model, vocabulary
 
 
 def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
@@ -89,10 +104,11 @@ def load_for(folder: str | Path, graph: KnowledgeGraph) -> KgeModel:
     Raises:
         PmdError: if there is no such model, or if it was trained on other entities or relations.
     """
-    model, vocabulary = load_named(folder)
-    for name, key in (("entities", "entity_ids"), ("relations", "relation_ids")):
-        stored, wanted = getattr(vocabulary, key), getattr(graph, key)
-        if list(stored) != list(wanted):
+    model = load_model(folder)
+    ids = [_read(folder, name, 1)[0] for name in COLUMNS]
+    _check_lines(folder, model, *map(len, ids))
+    for name, stored, wanted in zip(COLUMNS, ids, (graph.entity_ids, graph.relation_ids)):
+        if len(stored) != len(wanted) or any(one != other for one, other in zip(stored, wanted)):
             raise PmdError(
                 f"'{folder}' was trained on {len(stored):,} {name}, '{graph.name}' has {len(wanted):,} "
                 f"{'in another order or with other ids' if len(stored) == len(wanted) else 'others'}; "

@@ -12,7 +12,7 @@ import pytest
 import pmd
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
-from pmd.models.kge.folder import load_named
+from pmd.models.kge.folder import load_model
 from pmd.models.text.folder import TextModel
 from pmd.use.embedding_models import TrainedKge
 
@@ -204,7 +204,7 @@ def test_a_folder_of_no_known_graph(tmp_path, capsys):
         ask(folder, "--head=e7", "--relation=r0", "--data.path=world")
     assert not (folder / "index").exists()
     with pytest.raises(PmdError, match="no index"):
-        TrainedKge(*load_named(folder)).answer(head="e7", relation="r0")
+        TrainedKge(load_model(folder), folder).answer(head="e7", relation="r0")
     first = pmd.load(folder, tiny_graph()).answer(head="e7", relation="r0")
     assert pmd.load(folder).answer(head="e7", relation="r0") == first  # by its own index from now on
     moved = folder.rename(tmp_path / "moved")

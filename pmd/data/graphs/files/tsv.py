@@ -149,9 +149,19 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise PmdError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
-def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
-    """The columns of a file; row i is line i + 1. PmdError for a line with fewer or more columns."""
-    growing = [GrowingStrings() for _ in names]
+def count_lines(path: Path) -> int:
+    """How many lines a file has. PmdError if it cannot be read."""
+    count, last = 0, b"\n"
+    with _opened(path) as file:
+        while data := file.read(BLOCK):
+            count, last = count + data.count(b"\n"), data[-1:]
+    return count + (last != b"\n")
+
+
+def read_columns(path: Path, names: Sequence[str], kept: int | None = None) -> list[Sequence[str]]:
+    """The columns of a file, or the first `kept` ones; row i is line i + 1. PmdError for a line with fewer or more columns."""
+    numbers = range(len(names) if kept is None else kept)
+    growing = [GrowingStrings() for _ in numbers]
     columns: list[list[str]] = []
     lines_before = 0
     for lines in blocks_of_lines(path):
@@ -162,7 +172,7 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Sequence[str]]:
                 raise PmdError(f"{at(path, index)}: {_wrong_columns(line, names)}")
         # One flat split: a small list for each of a million lines would cost several times as much.
         values = "\t".join(lines).split("\t")
-        columns = [values[column :: len(names)] for column in range(len(names))]
+        columns = [values[column :: len(names)] for column in numbers]
         lines_before += len(lines)
     if len(columns[0]) == lines_before:
         return columns
