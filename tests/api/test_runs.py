@@ -163,7 +163,7 @@ def test_an_own_teacher_teaches_a_text_student_as_a_stage_does(folder, runs):
     graph = pmd.load_graph(folder)
     wide = pmd.progressive(graph, runs=runs, stages=[{"name": "teacher"}], **TEXT)
     scorer = pmd.load_scorer(wide.folder / "teacher", graph)
-    scale = float(scorer.model.inverse_temperature)
+    scale = float(scorer.model.inverse_temperature.detach())
 
     class Logits:
         def score_all(self, triples, target):
