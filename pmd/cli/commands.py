@@ -167,7 +167,7 @@ COMMANDS = Group(
             config="pmd.recipes.crop:CropConfig",
             function="pmd.recipes.crop:crop",
             examples=(
-                "pmd crop runs/my_graph-rotate-… --width 40 --out small",
+                "pmd crop runs/world-rotate-… --width 16 --out small",
                 "pmd crop runs/glue-stsb-… --stage med --width 256 --out small",
             ),
             positional=("model",),
@@ -216,8 +216,8 @@ COMMANDS = Group(
                     config="pmd.recipes.data:SplitConfig",
                     function="pmd.recipes.data:split_graph",
                     examples=(
-                        "pmd data split edges.tsv --out my_graph",
-                        "pmd data split kg.csv --out two --inductive 0.3",
+                        "pmd data split edges.tsv --out split",
+                        "pmd data split facts.csv --out two --inductive 0.3",
                     ),
                     positional=("data.path",),
                     measures_load=False,
@@ -236,7 +236,7 @@ COMMANDS = Group(
             text="draw a figure of a run of embedding models",
             config="pmd.papers.figures:FigureConfig",
             function="pmd.papers.figures:draw",
-            examples=("pmd figure runs/my_graph-rotate-… --what widths",),
+            examples=("pmd figure runs/world-rotate-… --what widths",),
             positional=("run",),
         ),
         "table": Group(

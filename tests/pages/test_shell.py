@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from pmd.cli.command import Group
+from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 
 from ..contracts.test_shell_lines import arguments, commands
 from ..markdown import tables_of
 
+
+def examples_of(group: Group, prefix: str) -> Iterator[tuple[str, Sequence[str]]]:
+    for name, entry in group.commands.items():
+        if isinstance(entry, Group):
+            yield from examples_of(entry, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", entry.examples
+
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/start.md", "docs/use.md")
+EXAMPLES = dict(examples_of(COMMANDS, "pmd"))
+"""By command, the lines that its help and its page in the reference show."""
 ELSEWHERE = {
     "scripts/progressive.py": "test_main_job, with its numbers",
     "pmd progressive": "test_main_job and docs/shrink.md's Python",
@@ -22,15 +36,37 @@ ELSEWHERE = {
     "pmd COMMAND": "a placeholder",
     "pmd report RUN RUN": "a placeholder",
     "pmd table": "tests/papers",
+    "pmd results": "tests/papers/test_results.py",
+    "pmd glue": "tests/recipes/test_glue.py",
+    "pmd launch": "tests/cli/test_launch.py",
+    "pmd tune": "tests/api/test_tune.py",
+    "pmd fuse": "tests/recipes/test_fuse.py",
+    "pmd update": "tests/recipes/update",
+    "pmd fit newer": "tests/api/test_fit_from.py",
+    "pmd evaluate RUN/grade1 RUN/rotate": "tests/recipes/test_tasks.py",
+    "pmd answer user/": "a model of the Hub",
+    "pmd crop runs/glue": "tests/recipes/test_crop.py",
+    "pmd export runs/world-… --to onnx": "tests/recipes/test_export.py",
+    "pmd push runs/world-… user/world-grade3": "the Hub",
+    "source <(": "tests/cli/test_completion.py",
 }
-SLOW = ("pmd suggest", "pmd report", "pmd shrink", "pmd fit")
+WHOLE = {name for name in ELSEWHERE if len(name.split()) == 2}
+SLOW = ("pmd suggest", "pmd report", "pmd shrink", "pmd fit", "pmd figure", "pmd train", "pmd push")
 """What takes more than two seconds; the last two are run in the gate by the Python of the pages."""
 
 
 def lines() -> list:
     found = dict.fromkeys(line for page in PAGES for line in commands(ROOT / page))
+    found |= dict.fromkeys(line for examples in EXAMPLES.values() for line in examples)
     here = [line for line in found if not line.startswith(tuple(ELSEWHERE))]
     return [pytest.param(line, marks=pytest.mark.slow if line.startswith(SLOW) else ()) for line in here]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_command_has_an_example_that_is_run(name):
+    run = {line.values[0] for line in lines()}
+    assert run & {*EXAMPLES[name]} or any(f"{name} ".startswith(f"{whole} ") for whole in WHOLE)
+    assert all((ROOT / place.split(",")[0]).exists() for place in ELSEWHERE.values() if place.startswith("tests/"))
 
 
 @pytest.mark.filterwarnings("ignore:graph '")
