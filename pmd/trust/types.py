@@ -71,11 +71,13 @@ class Types:
         return adjusted
 
     def shifts(self, scores: np.ndarray, questions: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """For each row of scores (b, num_entities), its number and what a factor of 1 adds to it: the fits, in units of the spread of the question's scores."""
+        """For each row of scores (b, num_entities), its number and what a factor of 1 adds to it: the fits, in units of the
+        spread of the question's scores, without those of −∞ that a search by a short list gives."""
         for question in np.unique(questions):
             fit = self.fit(question)
             for row in np.flatnonzero(questions == question):
-                yield row, fit * np.std(scores[row])
+                listed = scores[row] > -np.inf
+                yield row, fit * np.std(scores[row] if listed.all() else scores[row][listed])
 
     def fits(self, questions: np.ndarray) -> np.ndarray:
         """The fits (b, num_entities) of all entities."""

@@ -198,7 +198,7 @@ def push(folder):
     return lambda: publish(PushConfig(str(_trained(folder)), "user/model", dry_run=True, out=str(out)))
 
 
-@step("`pmd train`: loading, 20 steps of a text teacher (2 layers, 64 wide), encoding all, ranking, saving")
+@step("`pmd progressive`: loading, 20 steps of a text teacher, encoding all, ranking, saving")
 def train_text(folder):
     sizes = {"encoder.layers": 2, "encoder.hidden_size": 64, "encoder.heads": 2, "encoder.intermediate_size": 256}
     steps = {"train.epochs": 1, "train.epoch_steps": 20, "train.valid_every": 0, "train.batch_size": 256}

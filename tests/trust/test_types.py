@@ -66,6 +66,13 @@ def test_what_fits_is_added_in_units_of_the_spread():
     assert by_hand(factor=0.0).adjusted(scores, np.array([0, 1])) is scores
 
 
+def test_what_a_search_leaves_out_has_no_part_in_the_spread():
+    scores = np.array([[1, -np.inf, 3], [1, 2, 3]], dtype=np.float32)
+    adjusted = by_hand().adjusted(scores, np.array([0, 0]))
+    assert adjusted[0] == pytest.approx([1 + 0.5 * 1 * 2, -np.inf, 3])
+    assert adjusted[1] == pytest.approx([1 + 0.5 * scores[1].std() * 2, 2 - 0.25 * scores[1].std(), 3])
+
+
 def test_strict_leaves_out_what_does_not_fit_and_nothing_unknown():
     scores = np.zeros((1, 3), dtype=np.float32)
     assert np.isneginf(by_hand(factor=0.0).adjusted(scores, np.array([0]), "strict")).tolist() == [[False, True, False]]
