@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from jsonargparse import ArgumentParser
 from pmd.cli.command import Command
 from pmd.core.errors import PmdError
 from pmd.settings.parsing.parse import instantiate, parse
+
+HANDLED = "--signals-to-handle"
+"""The option of torchrun for the signals that it hands on; PyTorch 2.8 has none, and dies of SIGUSR1."""
 
 
 @dataclass
@@ -53,7 +57,7 @@ def launch(config: LaunchConfig, arguments: Sequence[str]) -> None:
     """Run a command with its arguments; SystemExit with the status of what ended it, unless all went well."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main
+    from torch.distributed.run import get_args_parser, main
 
     from pmd.core.devices import best_device
 
@@ -63,6 +67,8 @@ def launch(config: LaunchConfig, arguments: Sequence[str]) -> None:
         os.environ["ACCELERATE_USE_CPU"] = "true"
     logging.disable(logging.ERROR)  # the processes say what is wrong themselves
     options = [f"--nproc-per-node={config.processes}", f"--max-restarts={config.max_restarts}"]
+    if HANDLED in get_args_parser().format_help() and hasattr(signal, "SIGUSR1"):
+        options.append(f"{HANDLED}=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")
     try:
         main(["--standalone", *options, "-m", "pmd", config.command, *arguments])
     except SignalException as stop:

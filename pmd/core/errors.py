@@ -38,11 +38,11 @@ class GraphWarning(PmdWarning):
 
 
 def warn(message: str, category: type[PmdWarning] = PmdWarning) -> None:
-    """Warn at the line of the user's program that led here."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pmd":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    """Warn at the line of the user's program that led here: the one that called the outermost function of ours, for decorators
+    of other packages may lie between ours."""
+    stack = inspect.stack(context=0)
+    ours = [at for at, frame in enumerate(stack) if frame[0].f_globals.get("__name__", "").partition(".")[0] == "pmd"]
+    warnings.warn(message, category, stacklevel=ours[-1] + 2)
 
 
 def first_line(error: object) -> str:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from pmd.core.distributed import map_shared, world_size
 from pmd.core.distributed import rank as rank_of_process
-from pmd.core.errors import PmdError, names_options
+from pmd.core.errors import PmdError, names_options, options_of, refuse_unknown
 from pmd.core.printing import progress_bar
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Rerank, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
@@ -62,6 +62,7 @@ def rank(scorer: TripleScorer, graph: KnowledgeGraph, split: str = "test", **opt
         >>> 0 < pmd.rank(model, graph, split="valid").mrr < 0.1
         True
     """
+    refuse_unknown("rank", options, options_of(ranks))
     return RankingMetrics.from_ranks(ranks(scorer, graph, split, **options))
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pmd.core.devices import supports_float64
-from pmd.core.errors import PmdError, names_options
+from pmd.core.errors import PmdError, names_options, options_of, refuse_unknown
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Target
 from pmd.data.graphs.answers import KnownAnswers
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -103,6 +103,7 @@ def rank_widths(
         >>> list(pmd.rank_widths(model, graph, "valid"))
         [16, 32]
     """
+    refuse_unknown("rank_widths", options, options_of(ranks_widths))
     by_width = ranks_widths(model, graph, split, **options)
     return {width: RankingMetrics.from_ranks(ranks) for width, ranks in by_width.items()}
 

@@ -151,7 +151,9 @@ def _reciprocal_ranks(types: Types, chunk: Chunk) -> np.ndarray:
     for damping in DAMPINGS:
         shifts = sums / lengths**damping * spread
         for factor in FACTORS:
-            ranks[factor, damping] = chunk.reciprocal_ranks(lambda scores, at, by=factor: scores + by * shifts[at])  # noqa: B023
+            ranks[factor, damping] = chunk.reciprocal_ranks(
+                lambda scores, at, by=factor, shifts=shifts: scores + by * shifts[at]
+            )
     return np.stack([ranks[setting] for setting in SETTINGS], 1)
 
 

@@ -63,8 +63,8 @@ class Types:
             return scores
         adjusted = np.array(scores, dtype=np.float32)
         if factor := self.facts["factor"]:
-            for rows, shifts in self.shifts(scores, questions):
-                adjusted[rows] += factor * shifts
+            for row, shifts in self.shifts(scores, questions):
+                adjusted[row] += factor * shifts
         if mode == "strict":
             for question in np.unique(questions):
                 adjusted[np.ix_(questions == question, ~self.fitting(question))] = -np.inf

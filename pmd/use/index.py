@@ -186,8 +186,7 @@ class Index:
         the inductive one, 0 for neither. None for other data."""
         return self.column("parts") if self.metadata["inductive"] else None
 
-    @property
-    def other_learning(self) -> str | None:
+    def remark_on_learning(self) -> str | None:
         """That what it has learned is of another version, and how it is learned anew; None where that is not so."""
         learned, version = {*COMPLETED, *LEARNED} & self.metadata.keys(), self.metadata.get("learning")
         if not learned or version == LEARNING:
@@ -195,7 +194,7 @@ class Index:
         by = "an earlier version" if version is None else f"another version (learning {version}, here {LEARNING})"
         return (
             f"{self.model}: the types, probabilities and verdicts of its index were learned by {by} of pmd; learn them anew: "
-            f"pmd answer {self.model} --build"
+            f"pmd answer {self.model} --build (with --data.path where the graph is not that of its run)"
         )
 
     def update(self, **metadata: Any) -> None:

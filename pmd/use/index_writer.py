@@ -189,7 +189,7 @@ def crop_index(index: Index, model: Path, width: int | None) -> None:
         columns = {
             name: column for name, column in MappedColumns(index.folder / COLUMNS).items() if not _is_learned(name)
         }
-        _write(folder, columns | own, metadata | _model_metadata(model) | more)
+        _write(folder, columns | own, metadata | _model_metadata(model) | more | {"learning": LEARNING})
         _choose_again(Index(folder, model), model)
         _add_learned(Index(folder, model), model)
 

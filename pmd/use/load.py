@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from pmd.core.cores import sleep_while_waiting
-from pmd.core.errors import PmdError, names_options
+from pmd.core.errors import PmdError, names_options, warn
 from pmd.core.manifest import check_manifest
 from pmd.core.run import Run
 from pmd.models.families import ranking_family, stored_settings
@@ -140,8 +140,8 @@ def current_index(
     changed = changes(index, model, source, named=named)
     if not changed:
         index = completed(index, model, source, named=named)
-        if index.other_learning:
-            print(index.other_learning, file=sys.stderr)
+        if remark := index.remark_on_learning():
+            warn(remark)
         return index
     if "the model" in changed:
         check_weights(model)

@@ -29,9 +29,11 @@ def started(monkeypatch):
 
 def test_what_follows_the_command_is_its_own(started):
     dispatch(["launch", "--max-restarts=3", "2", "train", "--data.path", "a b", "--max_restarts", "4", "train"])
-    own, (*module, command), rest = started[0][0][:3], started[0][0][3:6], started[0][0][6:]
-    assert own == ["--standalone", "--nproc-per-node=2", "--max-restarts=3"] and module == ["-m", "pmd"]
-    assert command == "train" and rest == ["--data.path", "a b", "--max_restarts", "4", "train"]
+    at = started[0][0].index("-m")
+    own, module, rest = started[0][0][:at], started[0][0][at : at + 3], started[0][0][at + 3 :]
+    assert own[:3] == ["--standalone", "--nproc-per-node=2", "--max-restarts=3"] and module == ["-m", "pmd", "train"]
+    assert all(option.startswith("--signals-to-handle=") and "SIGUSR1" in option for option in own[3:])
+    assert rest == ["--data.path", "a b", "--max_restarts", "4", "train"]
 
 
 @pytest.mark.parametrize(

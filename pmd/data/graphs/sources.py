@@ -155,7 +155,7 @@ def _neighbours(path: str) -> list[str]:
     """The folders and files that may hold triples and lie where a path would, as one would write them."""
     parent = os.path.dirname(path.rstrip("/"))
     folder = Path(parent or ".").expanduser()
-    if not (folder.is_dir() and os.access(folder, os.R_OK)):
+    if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
         return []
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     return [os.path.join(parent, e.name) for e in entries if stem_of(e) or rdf_stem(e) or e.is_dir()]

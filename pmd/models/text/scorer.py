@@ -163,12 +163,14 @@ class TextScorer:
     def _encode_entities(self) -> Tensor:
         """Unit vectors (num_entities, d) of all entities."""
         count, shape = self.num_entities, (self.num_entities, self.model.dim)
-        if count <= PART:
+        in_file = count * self.model.dim >= HALF_FROM and self.model.device.type == "cpu"
+        if count <= PART and not in_file:
             return self.encode("entity", self.text.entities(np.arange(count)), shared=self.shared)
-        vectors = torch.empty(shape, device=self.model.device)
-        if vectors.numel() >= HALF_FROM and vectors.device.type == "cpu":
+        if in_file:
             with tempfile.TemporaryFile() as file:  # stays until the vectors are not used any more
                 vectors = torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
+        else:
+            vectors = torch.empty(shape, device=self.model.device)
         for start in range(0, count, PART):
             rows = np.arange(start, min(start + PART, count))
             vectors[start : rows[-1] + 1] = self.encode("entity", self.text.entities(rows), shared=self.shared)

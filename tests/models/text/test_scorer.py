@@ -83,14 +83,15 @@ def test_given_entities_are_used(model):
     assert torch.equal(scores[0], scorer._queries[0, :13])
 
 
+@pytest.mark.parametrize("part", [5, 1000])
 @pytest.mark.parametrize("width", [None, 8])
-def test_many_entities_are_encoded_into_a_file_in_fp16(model, width, tmp_path, monkeypatch):
+def test_many_entities_are_encoded_into_a_file_in_fp16(model, width, part, tmp_path, monkeypatch):
     asked, text = torch.tensor([[7, 0, 3], [12, 2, 0]]), tiny_text()
     expected = TextScorer(model, text, width=width).score_all(asked, "head")
     for place, name, value in (
         (module, "HALF_FROM", 1),
         (folder, "HALF_FROM", 1),
-        (module, "PART", 5),
+        (module, "PART", part),
         (vectors, "BLOCK", 4),
     ):
         monkeypatch.setattr(place, name, value)

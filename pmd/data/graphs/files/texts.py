@@ -75,9 +75,8 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
                 _read_labels(path, kind, texts)
                 list_in_note(notes, "texts come from ", path.name)
                 break
-    if nodes:
-        used = set(texts.entity_ids or ()).union(*(table.ids("head", "tail") for table in tables.values()))
-        notes += [note for file, ids in nodes.items() for note in _ids_in_no_triple(file, ids, used)]
+    for file, ids in nodes.items():
+        notes += _ids_in_no_triple(file, ids, tables, texts.entity_ids or ())
     return texts
 
 
@@ -174,9 +173,15 @@ def _read_nodes(path: Path, texts: Texts, notes: list[str]) -> Sequence[str]:
     return ids
 
 
-def _ids_in_no_triple(file: str, ids: Sequence[str], used: set[str]) -> Iterator[str]:
-    """A note of the rows of a table of nodes that are of no entity."""
-    if unknown := [key for key in dict.fromkeys(ids) if key not in used]:
+def _ids_in_no_triple(
+    file: str, ids: Sequence[str], tables: Mapping[str, TripleTable], listed: Sequence[str]
+) -> Iterator[str]:
+    """A note of the rows of a table of nodes that are of no entity: in no triple, and not listed as an entity."""
+    unknown = [key for key in dict.fromkeys(ids) if key not in {*listed}] if listed else [*dict.fromkeys(ids)]
+    for table in tables.values():
+        unknown = table.lacked(unknown)
+    if unknown:
+        used = set(listed).union(*(table.ids("head", "tail") for table in tables.values()))
         examples = ", ".join(map(quote, unknown[:3])) + ", …" * (len(unknown) > 3)
         yield (
             f"{file}: left out are {len(unknown):,} of {len({*ids}):,} ids, which no triple has ({examples})"

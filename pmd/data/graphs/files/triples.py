@@ -116,6 +116,20 @@ class TripleTable:
         """The distinct ids of some columns."""
         return set().union(*(values_of(self.columns[part]) for part in parts))
 
+    def lacked(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are neither head nor tail."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for part in ("head", "tail"):
+            known = one_chunk(self.columns[part]).dictionary
+            ids = [
+                key
+                for key, is_known in zip(ids, pc.is_in(pa.array(ids, known.type), known).to_pylist())
+                if not is_known
+            ]
+        return ids
+
     def number_of_heads(self, ids: Sequence[str]) -> int:
         """How many of the ids are heads."""
         import pyarrow as pa
