@@ -59,11 +59,27 @@ def commands_of(group: Group, prefix: str) -> Iterator[tuple[str, Command]]:
 def command_page(name: str, command: Command) -> str:
     """What a command does, its examples, and a table of its options for each group."""
     examples = "\n".join(command.examples)
-    tables = option_tables(loaded(command.config), "")
+    tables = [table for config in (command.config, *command.more) for table in option_tables(loaded(config), "")]
+    tables += [*parser_table(command, "\n".join(tables))]
     text = command.text[0].upper() + command.text[1:]
     return (
         "\n\n".join((f"# {name}\n\n{text}.\n\n```bash\n{examples}\n```", *tables, *yaml_section(name, command))) + "\n"
     )
+
+
+def parser_table(command: Command, tables: str) -> Iterator[str]:
+    """The options that the parser has beside the settings: of all commands, and `--resume`."""
+    rows = []
+    for action in command.parser("pmd")._actions:
+        names = [
+            name
+            for name in action.option_strings
+            if not name.endswith(("+", ".help")) and f"## {name[2:]}\n" not in tables
+        ]
+        listed = [name for name in names if f"`{name}`" in tables]
+        meaning = f"same as `{listed[-1]}`" if listed else action.help
+        rows += [f"| `{name}` | {meaning} |" for name in names if name not in listed]
+    yield "## Beside the settings\n\n| option | meaning |\n|:--|:--|\n" + "\n".join(rows)
 
 
 def yaml_section(name: str, command: Command) -> Iterator[str]:
@@ -94,7 +110,7 @@ def option_tables(config: type, prefix: str) -> Iterator[str]:
             groups.append((key, inner, meanings.get(field.name, "")))
             continue
         rows.append(
-            f"| `--{key}` | {kind_of(stub.hint(hint))} | {cell(default_of(field))} | {meanings.get(field.name, '').replace('|', chr(92) + '|')} |"
+            f"| `--{key}` | {kind_of(stub.hint(hint))} | {default_of(field)} | {meanings.get(field.name, '').replace('|', chr(92) + '|')} |"
         )
         if inner is not None:
             groups.append((f"{key}[…]", inner, f"each of `{key}`"))
@@ -118,15 +134,13 @@ def cell(text: str) -> str:
 
 
 def default_of(field: dataclasses.Field[Any]) -> str:
-    """The default as YAML has it; of required options nothing."""
+    """The default as YAML has it, or that there is none."""
     value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
     if value is dataclasses.MISSING:
-        return ""
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if isinstance(value, (bool, type(None)))
-        else str(value)
-    )
+        return "required"
+    if isinstance(value, (bool, type(None))):
+        return cell({None: "null", True: "true", False: "false"}[value])
+    return cell(str(value) or "''")
 
 
 def python_page(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,22 @@ def test_files_for_other_programs_have_their_form(schema, files):
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, files)]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_container_file_has_nothing_to_mend():
+    linter = shutil.which("hadolint") or Path(sys.executable).with_name("hadolint")
+    if not Path(linter).exists():
+        pytest.skip("hadolint, of the extra test, is for Linux on x86-64 alone")
+    checked = subprocess.run([str(linter), str(ROOT / "Containerfile")], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_papers_of_the_methods_are_to_be_cited():
+    entries = (ROOT / "pmd" / "hub" / "papers.bib").read_text()
+    cited = {
+        (each["title"], each["year"]) for each in yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    }
+    for key in ("pmd2024", "med2025", "dualde2022"):
+        entry = entries.partition(f"@inproceedings{{{key},")[2].partition("\n}")[0]
+        title, year = re.search(r"title = \{\{(.*?)\}\}", entry)[1], re.search(r"year = \{(\d+)\}", entry)[1]
+        assert (title, int(year)) in cited

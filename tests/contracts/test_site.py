@@ -37,6 +37,15 @@ def test_the_site_is_whole_and_asks_no_other_host(tmp_path):
         assert not re.findall(r'(?:src|<link[^>]*href)="(?:https?:)?//[^"]*"', text), page
 
 
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_option_of_a_command_stands_on_its_page(name):
+    page = REFERENCE.command_page(name, BY_NAME[name])
+    for action in BY_NAME[name].parser(name)._actions:
+        for option in (option for option in action.option_strings if option.startswith("--")):
+            is_group = f"\n## {option[2:]}\n" in page
+            assert f"`{option}`" in page or is_group or option.endswith((".help", "+")), option
+
+
 def test_options_and_files_of_the_methods_page_exist():
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     marked = re.findall(r"`([^`]+)`", text)
