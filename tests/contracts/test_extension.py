@@ -29,15 +29,34 @@ def examples(language):
 
 
 @pytest.fixture(scope="module")
-def guide(folder):
+def guide(folder, tmp_path_factory):
     """The program that the guide writes, as a module; what it registers is taken away afterwards."""
     program = ModuleType("guide")
     sys.modules |= {"guide": program, "pmd.recipes.count": program}
+    log = tmp_path_factory.mktemp("log") / "my_log.jsonl"
+    log.write_text(
+        "".join(
+            json.dumps({"who": f"user {i % 5}", "does": "opens", "what": f"file {i // 5}"}) + "\n" for i in range(60)
+        )
+    )
     for code in examples("python"):
-        exec(compile(code.replace("/data/my_graph", str(folder)), GUIDE, "exec"), vars(program))
+        code = code.replace("/data/my_graph", str(folder)).replace("/data/my_log.jsonl", str(log))
+        exec(compile(code, GUIDE, "exec"), vars(program))
     yield program
-    del sys.modules["guide"], sys.modules["pmd.recipes.count"], sources._REGISTERED["my_graph"]
+    del (
+        sys.modules["guide"],
+        sys.modules["pmd.recipes.count"],
+        sources._REGISTERED["my_graph"],
+        sources._REGISTERED["my_log"],
+    )
     del INTERACTIONS["distmult"], METHODS["embedding"]["score_matching"], METHODS["text"]["vector_matching"]
+
+
+@pytest.mark.filterwarnings("ignore:graph")
+def test_the_layout_is_read(guide):
+    graph = pmd.load_graph("my_log")
+    assert (graph.num_entities, graph.num_relations) == (17, 1)
+    assert sum(map(len, (graph.train, graph.valid, graph.test))) == 60
 
 
 @pytest.fixture(scope="module")
