@@ -27,15 +27,16 @@ NAMES = {
 """Scripts whose command has another name."""
 
 
-def commands(page: Path) -> list[str]:
-    """The commands of `pmd` and of scripts/ in its shell blocks and between single backticks, as one would type them."""
+def commands(page: Path, inline: bool = True) -> list[str]:
+    """The commands of `pmd` and of scripts/ in its shell blocks and, if `inline`, between single backticks, as one would type them."""
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"^ *```(?:bash|console)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    lines += [
-        " ".join(inline.split())
-        for inline in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    ]
+    if inline:
+        lines += [
+            " ".join(quoted.split())
+            for quoted in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        ]
     found = [re.search(r"(?:^|\s)(pmd [a-z]+ .*|scripts/[a-z_]+\.py .*)", line.removeprefix("$ ")) for line in lines]
     return [match[1] for match in found if match and not {"COMMAND", "…", "|"} & set(match[1].split())]
 

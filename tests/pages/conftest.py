@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..trained import made_once
-from .desk import ENCODER, write_desk
+from .desk import ENCODER, write_desk, write_more
 
 
 @pytest.fixture
@@ -23,6 +23,14 @@ def desk(tmp_path_factory, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("pmd.api.fitting.plan.seconds_per_step", lambda *_: 30.0)
     for module, name in (("pmd.recipes.text", "progressive"), ("pmd.recipes.kge", "train_kge")):
         monkeypatch.setattr(f"{module}.{name}", smaller(getattr(pytest.importorskip(module), name)))
+    return desk
+
+
+@pytest.fixture
+def large_desk(desk, tmp_path_factory) -> Path:
+    """The desk with an embedding model to fuse, the fused model, and files of entities."""
+    made = made_once(tmp_path_factory, "large_desk", lambda folder: write_more(desk, folder))
+    shutil.copytree(made, desk, symlinks=True, dirs_exist_ok=True)
     return desk
 
 

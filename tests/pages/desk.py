@@ -115,3 +115,20 @@ def write_desk(folder: Path) -> None:
     (folder / "space.yaml").write_text(SPACE)
     (folder / "RUN").symlink_to("runs/world-…")
     (folder / "triples.tsv").write_text("Austria\tofficial language\tGerman\n", encoding="utf-8")
+
+
+def write_more(desk: Path, folder: Path) -> None:
+    """What fewer lines name: another embedding model, both models in one, the names of other runs, files of entities."""
+    runs = folder / "runs"
+    settings = {
+        "model": {"interaction": "complex", "dim": 16},
+        "train": {"epochs": 1, "batch_size": 1024, "threads": 1},
+    }
+    pmd.train("world", **settings, runs=str(folder / "made")).folder.rename(named(folder, "world-complex-…"))
+    pmd.fuse(str(desk / "runs" / "world-…"), str(runs / "world-complex-…"), str(folder / "both"))
+    (runs / "my_graph-rotate-…").symlink_to("world-rotate-…")
+    (runs / "my_graph-…").symlink_to("world-…")
+    (runs / "my_graph-complex-…").symlink_to("world-complex-…")
+    (folder / "countries.txt").write_text("Austria\nGermany\n", encoding="utf-8")
+    types = [f"{entity}\t{entity.partition(':')[0]}\n" for entity in pmd.load_graph("world").entity_ids]
+    (folder / "types.tsv").write_text("".join(types), encoding="utf-8")

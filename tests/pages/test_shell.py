@@ -1,4 +1,4 @@
-"""The commands of README, docs/start.md and docs/use.md are run as they stand, beside tiny graphs and runs."""
+"""The commands of README and the pages for users are run as they stand, beside tiny graphs and runs."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def examples_of(group: Group, prefix: str) -> Iterator[tuple[str, Sequence[str]]
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/start.md", "docs/use.md")
+SLOW_PAGES = tuple(f"docs/{name}.md" for name in ("graphs", "text", "embeddings", "fuse", "shrink", "hub", "trust"))
+"""Pages of which the shell blocks are run, in no gate."""
 EXAMPLES = dict(examples_of(COMMANDS, "pmd"))
 """By command, the lines that its help and its page in the reference show."""
 ELSEWHERE = {
@@ -48,6 +50,15 @@ ELSEWHERE = {
     "pmd crop runs/glue": "tests/recipes/test_crop.py",
     "pmd export runs/world-… --to onnx": "tests/recipes/test_export.py",
     "pmd push runs/world-… user/world-grade3": "the Hub",
+    "pmd data split facts.csv --valid 0.2 --out my_graph": "tests/recipes/test_data.py; the desk has a folder of that name",
+    "pmd answer runs/my_graph-… --head Aru": "the graph of docs/graphs.md alone has it",
+    "pmd crop runs/world-widths-…": "tests/recipes/test_text_widths.py",
+    "pmd crop runs/my_graph-rotate-…": "tests/recipes/test_crop.py",
+    "pmd answer small": "what the line above it writes",
+    "scripts/figure.py --run runs/med": "tests/papers/test_med.py",
+    "scripts/downstream.py": "tests/papers/downstream",
+    "scripts/dualde.py": "tests/papers/test_dualde.py",
+    "scripts/med.py": "tests/papers/test_med.py",
     "source <(": "tests/cli/test_completion.py",
 }
 WHOLE = {name for name in ELSEWHERE if len(name.split()) == 2}
@@ -55,23 +66,32 @@ SLOW = ("pmd suggest", "pmd report", "pmd shrink", "pmd fit", "pmd figure", "pmd
 """What takes more than two seconds; the last two are run in the gate by the Python of the pages."""
 
 
+LARGE = ("my_graph-rotate-…", "world-complex-…", "both", "countries.txt", "types.tsv", "my_graph-…")
+"""What the large desk has besides."""
+
+
 def lines() -> list:
-    found = dict.fromkeys(line for page in PAGES for line in commands(ROOT / page))
-    found |= dict.fromkeys(line for examples in EXAMPLES.values() for line in examples)
-    here = [line for line in found if not line.startswith(tuple(ELSEWHERE))]
-    return [pytest.param(line, marks=pytest.mark.slow if line.startswith(SLOW) else ()) for line in here]
+    quick = dict.fromkeys(line for page in PAGES for line in commands(ROOT / page))
+    quick |= dict.fromkeys(line for examples in EXAMPLES.values() for line in examples)
+    others = dict.fromkeys(line for page in SLOW_PAGES for line in commands(ROOT / page, inline=False))
+    here = [line for line in quick | others if not line.startswith(tuple(ELSEWHERE))]
+    is_slow = {line: line.startswith(SLOW) or line not in quick for line in here}
+    return [pytest.param(line, marks=pytest.mark.slow if is_slow[line] else ()) for line in here]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_command_has_an_example_that_is_run(name):
     run = {line.values[0] for line in lines()}
     assert run & {*EXAMPLES[name]} or any(f"{name} ".startswith(f"{whole} ") for whole in WHOLE)
-    assert all((ROOT / place.split(",")[0]).exists() for place in ELSEWHERE.values() if place.startswith("tests/"))
+    assert all(
+        (ROOT / re.split("[,;]", place)[0]).exists() for place in ELSEWHERE.values() if place.startswith("tests/")
+    )
 
 
 @pytest.mark.filterwarnings("ignore:graph '")
 @pytest.mark.parametrize("line", lines(), ids=lambda line: line[:60])
-def test_a_line_runs(line, desk, capsys):
+def test_a_line_runs(line, request, capsys):
+    request.getfixturevalue("large_desk" if any(name in line for name in LARGE) else "desk")
     dispatch(arguments(line))
     assert capsys.readouterr().out
 

@@ -339,8 +339,9 @@ def test_what_is_measured_is_kept(runs, tmp_path, monkeypatch):
     other = pmd.load(run / "rotate")
     for parameter in other.model.parameters():
         torch.nn.init.normal_(parameter)
+    other.save(tmp_path / "other")  # its names are read from its folder, so it is removed afterwards
     shutil.rmtree(run / "rotate")
-    other.save(run / "rotate")
+    shutil.move(tmp_path / "other", run / "rotate")
     again = reported(run)
     ranked = pmd.rank(other.model, pmd.load_graph(read_path(run)), "test").mrr
     assert f"Ranked again, rotate has an MRR of {ranked:.4f}" in "".join(again.page.text)
