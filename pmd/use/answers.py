@@ -29,8 +29,6 @@ QUESTIONS_PER_BLOCK = 64
 """Questions that are scored together, at most; the memory holds that many rows of scores."""
 SCORES_PER_BLOCK = 1 << 26
 """Scores that are made together, at most: a quarter of a gigabyte."""
-
-
 PARTS = ("head", "relation", "tail", "text", "target")
 """What a question may be given by."""
 

@@ -177,11 +177,12 @@ def _ids_in_no_triple(
     file: str, ids: Sequence[str], tables: Mapping[str, TripleTable], listed: Sequence[str]
 ) -> Iterator[str]:
     """A note of the rows of a table of nodes that are of no entity: in no triple, and not listed as an entity."""
-    unknown = [key for key in dict.fromkeys(ids) if key not in {*listed}] if listed else [*dict.fromkeys(ids)]
+    entities = {*listed}
+    unknown = [key for key in dict.fromkeys(ids) if key not in entities]
     for table in tables.values():
         unknown = table.lacked(unknown)
     if unknown:
-        used = set(listed).union(*(table.ids("head", "tail") for table in tables.values()))
+        used = entities.union(*(table.ids("head", "tail") for table in tables.values()))
         examples = ", ".join(map(quote, unknown[:3])) + ", …" * (len(unknown) > 3)
         yield (
             f"{file}: left out are {len(unknown):,} of {len({*ids}):,} ids, which no triple has ({examples})"
