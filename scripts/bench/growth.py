@@ -26,6 +26,7 @@ import torch
 from jsonargparse import auto_cli
 
 sys.path.insert(0, str(Path(__file__).parent))
+import growth_table
 from timing import Clock
 
 import pmd
@@ -38,7 +39,6 @@ from pmd.data.graphs.profile import profile
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.strings import Strings
 from pmd.evaluation.ranking import ranks
-from pmd.evaluation.tables import markdown
 from pmd.models.vectors import VectorScorer
 from pmd.recipes.data import tables
 from pmd.use.index_writer import _name_columns
@@ -291,8 +291,8 @@ def main(
     file = Path(results)
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     if draw is not None:
-        _draw(rows, Path(draw))
-        print(_table(rows))
+        growth_table.draw(rows, STEPS, Path(draw))
+        print(growth_table.table(rows, STEPS))
         return
     os.environ.setdefault("GROWTH_CACHE", tempfile.mkdtemp())
     for folder in graphs or ():
@@ -319,43 +319,6 @@ def _measure(folder: str, names: list[str], file: Path) -> None:
             print(row, flush=True)
     if steps.returncode:
         raise PmdError(f"{folder}: a step failed, see above")
-
-
-def _sizes(rows: list[dict]) -> dict[str, int]:
-    """Entities of each graph, ascending."""
-    return dict(
-        sorted(((row["graph"], row["entities"]) for row in rows if "entities" in row), key=lambda size: size[1])
-    )
-
-
-def _table(rows: list[dict]) -> str:
-    sizes = _sizes(rows)
-    cells = {(row["step"], row["graph"]): f"{row['seconds']:,.1f} s, {row['gb']:.2f} GB" for row in rows}
-    body = [[name, *(cells.get((name, graph), "") for graph in sizes)] for name in STEPS]
-    return markdown(("step", *(f"{size / 1e6:.1f} M entities" for size in sizes.values())), body)
-
-
-def _draw(rows: list[dict], file: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    matplotlib.rcParams["svg.hashsalt"] = "pmd"
-    sizes = _sizes(rows)
-    figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharex=True)
-    for panel, key, label in zip(panels, ("seconds", "gb"), ("seconds of one core", "peak memory, GB")):
-        for number, name in enumerate(STEPS):
-            of_step = {row["graph"]: row[key] for row in rows if row["step"] == name}
-            points = [(size, max(of_step[graph], 1e-2)) for graph, size in sizes.items() if graph in of_step]
-            if points:
-                style = ("-", "--", ":")[number // 10]
-                panel.plot(*zip(*points), style, marker="o", markersize=3, linewidth=1, label=name)
-        panel.set(xscale="log", yscale="log", xlabel="entities", ylabel=label)
-        panel.grid(alpha=0.3)
-    panels[1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":
