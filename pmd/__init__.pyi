@@ -571,6 +571,26 @@ class StageSettings(TypedDict, total=False):
     mask_rate_by: Literal["schedule", "uncertainty"] | None
     """overrides `distill.mask_rate_by`."""
 
+class TeacherSettings(TypedDict, total=False):
+    """A first stage of another model than the students, any encoder or decoder of texts, which reads by a tokenizer of its own."""
+
+    model: str
+    """a Hub id, a local folder or `package:NAME/FOLDER` that sentence-transformers or transformers loads."""
+    pooling: Literal["mean", "first", "last"] | None
+    """a vector is the `mean` of the tokens' hidden states, or that of the `first` or `last` one; null is what the folder says to sentence-transformers, or else `last` for a decoder and `mean` for an encoder."""
+    query_prompt: str | None
+    """stands before every query; null is the folder's own prompt for queries, if it has one."""
+    entity_prompt: str | None
+    """stands before every entity; null is the folder's own prompt for documents, if it has one."""
+    tied: bool
+    """one encoder for queries and entities in place of two; the prompts tell it which it reads."""
+    max_length: int | None
+    """texts are cut at so many tokens, special tokens included, the prompt not; null is `encoder.max_length`."""
+    lora: pmd.settings.text.LoraConfig | LoraSettings | None
+    """low-rank adapters in place of full fine-tuning, of this stage; `train.lora` is of the others."""
+    precision: Literal["no", "bf16"]
+    """`bf16` keeps its weights in bf16, half the memory, while it learns (`lora` alone, whose adapters are in fp32 until they are merged) and while it teaches; `train.precision` says in what is computed."""
+
 class TrainSettings(TypedDict, total=False):
     """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are"""
 
@@ -670,7 +690,6 @@ def crop(
     revision: str | None = ...,
     structure_width: int | None = ...,
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
-    **dotted: Any,
 ) -> Path:
     """The leading dimensions of a model as a folder of its own, as `pmd crop` writes it.
 
@@ -708,7 +727,6 @@ def evaluate(
     trust: bool = ...,
     tasks: str = ...,
     max_triples: int = ...,
-    **dotted: Any,
 ) -> list[ModelMetrics]:
     """Rank splits with trained models, as `pmd evaluate` does: a record for each model and split.
 
@@ -745,7 +763,6 @@ def export(
     stage: str | None = ...,
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     revision: str | None = ...,
-    **dotted: Any,
 ) -> Path:
     """A model for other programs, as `pmd export` writes it.
 
@@ -783,7 +800,6 @@ def fit(
     from_run: str | None = ...,
     report: bool = ...,
     dry_run: bool = ...,
-    **dotted: Any,
 ) -> FitResult:
     """Train on any graph what fits the time, as `pmd fit` does.
 
@@ -827,7 +843,6 @@ def fuse(
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     evaluation: pmd.settings.shared.EvaluationConfig | EvaluationSettings = ...,
     threads: int = ...,
-    **dotted: Any,
 ) -> TrainedRun:
     """Put a text model and an embedding model of one graph side by side, as `pmd fuse` does.
 
@@ -875,7 +890,6 @@ def glue(
     train: pmd.settings.glue.GlueTrainConfig | GlueTrainSettings = ...,
     stages: list[pmd.settings.glue.GlueStageConfig | GlueStageSettings] | None = ...,
     evaluation: pmd.settings.glue.GlueEvaluationConfig | GlueEvaluationSettings = ...,
-    **dotted: Any,
 ) -> TrainedRun:
     """Fine-tune a BERT and its sub-models on a GLUE task, as `pmd glue` does.
 
@@ -928,7 +942,6 @@ def progressive(
     stages: list[pmd.settings.text.StageConfig | StageSettings] | None = ...,
     evaluation: pmd.settings.shared.EvaluationConfig | EvaluationSettings = ...,
     structure: str | None = ...,
-    **dotted: Any,
 ) -> TrainedRun:
     """Distil a text model, grade by grade, as `pmd progressive` does.
 
@@ -983,7 +996,6 @@ def push(
     dry_run: bool = ...,
     out: str | None = ...,
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
-    **dotted: Any,
 ) -> str:
     """Publish a model on the Hugging Face Hub, as `pmd push` does.
 
@@ -1026,7 +1038,6 @@ def report(
     threads: int = ...,
     fresh: bool = ...,
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
-    **dotted: Any,
 ) -> list[Path]:
     """A web page about one run or several, as `pmd report` writes it.
 
@@ -1074,7 +1085,6 @@ def shrink(
     batch_size: int = ...,
     data: pmd.settings.shared.DataConfig | DataSettings | None = ...,
     threads: int = ...,
-    **dotted: Any,
 ) -> ShrunkRun:
     """Find the smallest model of a run that keeps enough of its teacher and write it, as `pmd shrink` does.
 
@@ -1130,7 +1140,6 @@ def train(
     med: pmd.settings.med.MedConfig | MedSettings = ...,
     stages: list[pmd.settings.kge.KgeStageConfig | KgeStageSettings] | None = ...,
     evaluation: pmd.settings.shared.EvaluationConfig | EvaluationSettings = ...,
-    **dotted: Any,
 ) -> TrainedRun:
     """Train embedding models, as `pmd train` does: one, a croppable one, or a teacher and its students.
 
@@ -1182,7 +1191,24 @@ def tune(
     width: int | None = ...,
     pruner: Literal["median", "hyperband", "none"] = ...,
     out: str | None = ...,
-    **dotted: Any,
+    name: str | None = ...,
+    seed: int = ...,
+    runs: str = ...,
+    data: pmd.settings.shared.DataConfig | DataSettings = ...,
+    model: pmd.settings.kge.ModelConfig | ModelSettings = ...,
+    loss: pmd.settings.kge.LossConfig | LossSettings = ...,
+    train: pmd.settings.kge.KgeTrainConfig | KgeTrainSettings | pmd.settings.text.TrainConfig | TrainSettings = ...,
+    dual: pmd.settings.kge.DualConfig | DualSettings = ...,
+    med: pmd.settings.med.MedConfig | MedSettings = ...,
+    stages: list[pmd.settings.kge.KgeStageConfig | KgeStageSettings]
+    | list[pmd.settings.text.StageConfig | StageSettings]
+    | None = ...,
+    evaluation: pmd.settings.shared.EvaluationConfig | EvaluationSettings = ...,
+    encoder: pmd.settings.text.EncoderConfig | EncoderSettings = ...,
+    teacher: pmd.settings.text.TeacherConfig | TeacherSettings | None = ...,
+    contrastive: pmd.settings.text.ContrastiveConfig | ContrastiveSettings = ...,
+    distill: pmd.settings.text.DistillConfig | DistillSettings = ...,
+    structure: str | None = ...,
 ) -> TuneResult:
     """Try settings of a run and keep the best by validation, as `pmd tune` does.
 
@@ -1212,7 +1238,23 @@ def tune(
         stage: the stage whose model is judged; by default the last one.
         width: the width that is judged; by default the mean over all widths of a croppable model.
         pruner: a run whose validation MRR is low beside that of the others at the same epoch ends early: below their `median`, or as `hyperband` shares epochs out; `none` lets all end. It needs `train.valid_every`.
-        out: folder of the study; by default a folder in `runs` that the same settings find again."""
+        out: folder of the study; by default a folder in `runs` that the same settings find again.
+        name: the run's name; by default that of the graph and the interaction.
+        seed: of everything random.
+        runs: folder of the run folders.
+        data: the knowledge graph.
+        model: the embedding model.
+        loss: labels, negatives and regularisers.
+        train: training settings.
+        dual: weights of soft labels.
+        med: how the widths of one croppable model learn together.
+        stages: the models to train; by default those that `dual.students` asks for, or one.
+        evaluation: the final ranking.
+        encoder: the text encoders.
+        teacher: a model of another kind as the first stage; by default that, too, is one of `encoder`.
+        contrastive: negatives.
+        distill: what is distilled.
+        structure: a config of `pmd train`, a YAML or the name of a bundled one: its embedding model is trained after the grades (with this run's data, seed, threads and precision) and fused with the last one, as `pmd fuse` does."""
 
 def update(
     model: str | os.PathLike[str],
@@ -1228,7 +1270,6 @@ def update(
     dry_run: bool = ...,
     batch_size: int = ...,
     threads: int = ...,
-    **dotted: Any,
 ) -> TrainedRun | Path:
     """Bring a trained model to a newer state of its graph, as `pmd update` does.
 

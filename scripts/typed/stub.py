@@ -2,8 +2,9 @@
 
     python scripts/typed/stub.py
 
-Functions have an argument for every setting of their command, and every group of settings is a TypedDict, with the meanings that
-stand in the dataclasses. A test compares the file with what this writes.
+Functions have an argument for every setting of their command and no others, so that a misspelt one is refused, and every group of
+settings is a TypedDict, with the meanings that stand in the dataclasses. Dotted keys, as `**{"train.epochs": 3}`, are no names of
+arguments: functions take them, but type checkers read the same as `train={"epochs": 3}`. A test compares the file with what this writes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CONFIGS = {
     "progressive": "pmd.settings.text:ProgressiveConfig",
     "train": "pmd.settings.kge:KgeConfig",
     "glue": "pmd.settings.glue:GlueConfig",
-    "tune": "pmd.settings.tune:TuneConfig",
+    "tune": "pmd.settings.tune:TuneConfig pmd.settings.kge:KgeConfig pmd.settings.text:ProgressiveConfig",
     "fit": "pmd.api.fitting.fit:FitConfig",
     "fuse": "pmd.settings.fuse:FuseConfig",
     "shrink": "pmd.settings.shrink:ShrinkConfig",
@@ -84,7 +85,7 @@ class Stub:
         if origin is Literal:
             return f"Literal[{', '.join(map(repr, get_args(hint)))}]"
         if origin in (Union, types.UnionType):
-            return " | ".join(dict.fromkeys(map(self.hint, get_args(hint))))
+            return " | ".join(sorted(dict.fromkeys(map(self.hint, get_args(hint))), key="None".__eq__))
         if origin is not None:
             arguments = ", ".join("..." if part is ... else self.hint(part) for part in get_args(hint))
             return f"{origin.__name__}[{arguments}]"
@@ -105,9 +106,13 @@ class Stub:
             lines += [f"    {name}: {self.hint(hint)}", f'    """{meanings.get(name, "")}"""']
         return "\n".join(lines)
 
-    def function(self, name: str, function: Any, config: type) -> str:
-        """A function with the settings of its command as arguments of their own."""
-        return self.function_text(name, function, hints_of(config), meanings_of(config), ["**dotted: Any"])
+    def function(self, name: str, function: Any, configs: list[type]) -> str:
+        """A function with the settings of its command as arguments of their own; what several have is of either type."""
+        hints, meanings = {}, {}
+        for config in configs:
+            hints |= {key: hints.get(key, hint) | hint for key, hint in hints_of(config).items()}
+            meanings = meanings_of(config) | meanings
+        return self.function_text(name, function, hints, meanings)
 
     def forwarding(self, name: str, function: Any, takers: list[str]) -> str:
         """A function with the arguments of those that it gives its options to."""
@@ -116,11 +121,9 @@ class Stub:
             meanings |= meanings_in(taker)
             known, parameters = get_type_hints(taker), inspect.signature(taker).parameters.values()
             hints |= {p.name: known[p.name] for p in parameters if p.default is not p.empty and p.name != "options"}
-        return self.function_text(name, function, hints, meanings, [])
+        return self.function_text(name, function, hints, meanings)
 
-    def function_text(
-        self, name: str, function: Any, hints: dict[str, Any], meanings: dict[str, str], rest: list[str]
-    ) -> str:
+    def function_text(self, name: str, function: Any, hints: dict[str, Any], meanings: dict[str, str]) -> str:
         """A function with arguments of these types and meanings in place of its `**` argument."""
         signature = inspect.signature(function)
         parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
@@ -132,7 +135,7 @@ class Stub:
         lines = [f"    {key}: {meanings[key]}" for key in hints if key in meanings]
         doc = "\n".join([inspect.getdoc(function), "", "Settings:", *lines]).replace("\\", "\\\\")
         doc = "\n".join(f"    {line}".rstrip() for line in doc.splitlines()).strip()
-        head = f"def {name}({', '.join(arguments + rest)}) -> {signature.return_annotation}:"
+        head = f"def {name}({', '.join(arguments)}) -> {signature.return_annotation}:"
         return f'{head}\n    """{doc}"""'
 
 
@@ -176,7 +179,8 @@ def written() -> str:
     """The whole file."""
     stub = Stub()
     functions = {
-        name: stub.function(name, getattr(pmd, name), loaded(place)) for name, place in sorted(CONFIGS.items())
+        name: stub.function(name, getattr(pmd, name), [*map(loaded, places.split())])
+        for name, places in sorted(CONFIGS.items())
     }
     functions |= {name: stub.forwarding(name, getattr(pmd, name), takers) for name, takers in FORWARDED.items()}
     homes = sorted(pmd._HOMES.items())

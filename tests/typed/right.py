@@ -15,3 +15,5 @@ minutes = pmd.fit("edges.tsv", minutes=10).table()
 folder: Path = pmd.crop("runs/world/grade1", 16, "small")
 records = pmd.evaluate(["runs/world/grade1"], evaluation={"split": ["valid", "test"]})
 mrr: float = pmd.rank(pmd.load_scorer("runs/world/grade1", graph), graph, split="test").mrr
+best = pmd.tune("world", space="space.yaml", trials=2, model={"dim": 8}, train={"epochs": 3}).best
+best = pmd.tune("world", trials=2, encoder={"layers": 2}, train={"epochs": 3}, contrastive={"pre_batches": 1}).best

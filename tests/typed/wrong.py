@@ -11,3 +11,7 @@ pmd.rank("no scorer", pmd.load_graph("world"))  # arg-type
 print(pmd.no_such_name)  # attr-defined
 pmd.rank(pmd.load_scorer("runs/world/grade1", pmd.load_graph("world")), pmd.load_graph("world"), batch=3)  # call-arg
 pmd.load_graph("edges.tsv", languages="de")  # call-arg
+pmd.train("world", trian={"epochs": 3})  # call-arg
+pmd.fit("edges.tsv", minuts=3)  # call-arg
+pmd.tune("world", modle={"dim": 8})  # call-arg
+pmd.evaluate("runs/world/grade1", evaluation={"splits": ["valid"]})  # arg-type
