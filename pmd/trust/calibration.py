@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pmd.trust.answer_sets import AnswerSets
-from pmd.trust.first_answers import FirstAnswers, learn_first_answers
+from pmd.trust.first_answers import FirstAnswers, learn_first_answers, two_best
 from pmd.trust.held_out import HeldOut, held_out, held_out_triples
 from pmd.trust.odds import Odds, learn, probability
 from pmd.trust.sides import Asked, affordable
@@ -57,14 +57,26 @@ class Calibration:
         return cls(odds, AnswerSets(filtered.groups, new), AnswerSets(filtered.groups, every), first)
 
     def probabilities(
-        self, scores: np.ndarray, known: np.ndarray, group: int, *, first_answers: bool = True
+        self,
+        scores: np.ndarray,
+        known: np.ndarray,
+        group: int,
+        *,
+        entities: np.ndarray | None = None,
+        first_answers: bool = True,
     ) -> np.ndarray:
-        """The probabilities (n,) of all entities, by their scores (n,), as answers to a question of which the graph knows the
-        answers `known` (k,); 0 for a score of -inf. Without `first_answers` those of the odds alone."""
+        """The probabilities of some `entities` (m,), by default of all (n,), by the scores (n,) of all, as answers to a question of
+        which the graph knows the answers `known` (k,); 0 for a score of -inf. Without `first_answers` those of the odds alone."""
         is_rival = scores > -np.inf
         is_rival[known] = False
-        logits = self.odds.logits(scores, is_rival, group)
-        return probability(self.first_answers.logits(logits, scores, is_rival) if first_answers else logits)
+        if not first_answers:
+            return probability(self.odds.logits(scores, is_rival, group, entities))
+        if entities is None:
+            return probability(self.first_answers.logits(self.odds.logits(scores, is_rival, group), scores, is_rival))
+        # The probability of a first answer depends on the second one.
+        asked, places = np.unique([*entities, *two_best(scores, is_rival)], return_inverse=True)
+        logits = self.odds.logits(scores, is_rival, group, asked)
+        return probability(self.first_answers.logits(logits, scores[asked], is_rival[asked]))[places[: len(entities)]]
 
     def members(self, scores: np.ndarray, group: int, coverage: float, *, new: bool) -> np.ndarray:
         """Which entities (n,) are in the set of such a coverage, by their scores (n,); if it is of `new` ones, the scores of known

@@ -25,6 +25,14 @@ PRIOR = 10.0
 FOLDS = 4
 
 
+def two_best(scores: np.ndarray, is_rival: np.ndarray) -> list[int]:
+    """The two entities of the highest scores (n,) among rivals."""
+    rivals = np.where(is_rival, scores, -np.inf)
+    best = int(rivals.argmax())
+    rivals[best] = -np.inf
+    return [best, int(rivals.argmax())]
+
+
 @dataclass(frozen=True)
 class FirstAnswers:
     """What makes the logits of first answers of those that the odds give. By default they stay as they are, as in older indexes."""

@@ -59,20 +59,23 @@ class HeldOut:
         return _logs(true - highest[:, 0], each[:, 0] + below[:, 0]), _logs(rivals - highest, others)
 
 
-def log_odds(scores: np.ndarray, is_rival: np.ndarray, inverse_temperature: float) -> np.ndarray:
-    """The log-odds (n,) of entities by their scores (n,): of each in the softmax over it and the other rivals. Those of a score of
-    -inf are -inf."""
+def log_odds(
+    scores: np.ndarray, is_rival: np.ndarray, inverse_temperature: float, entities: np.ndarray | None = None
+) -> np.ndarray:
+    """The log-odds of some `entities` (m,), by default of all (n,), by the scores (n,) of all: of each in the softmax over it and
+    the other rivals. Those of a score of -inf are -inf."""
+    asked = slice(None) if entities is None else entities
     logits = scores.astype(np.float64) * inverse_temperature
     highest = logits.max()
     if highest == -np.inf:
-        return logits
+        return logits[asked]
     each = np.where(is_rival, np.exp(logits - highest), 0)
     best = int(each.argmax())
     top, each[best] = each[best], 0
     below = each.sum()
     others = top + below - each
     others[best] = below
-    return _logs(logits - highest, others)
+    return _logs(logits[asked] - highest, others[asked])
 
 
 def _logs(logits: np.ndarray, others: np.ndarray) -> np.ndarray:

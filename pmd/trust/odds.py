@@ -47,10 +47,12 @@ class Odds:
         """The inverse temperatures (q,) of groups (q,)."""
         return self.inverse_temperatures[(groups >= len(self.scales) // 2).astype(int)]
 
-    def logits(self, scores: np.ndarray, is_rival: np.ndarray, group: int) -> np.ndarray:
-        """The logits (n,) of the probabilities of all entities as answers to a question of a group."""
+    def logits(
+        self, scores: np.ndarray, is_rival: np.ndarray, group: int, entities: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The logits of the probabilities of some `entities` (m,), by default of all (n,), as answers to a question of a group."""
         (inverse_temperature,) = self.temperatures_of(np.array([group]))
-        return self.scales[group] * log_odds(scores, is_rival, inverse_temperature) + self.biases[group]
+        return self.scales[group] * log_odds(scores, is_rival, inverse_temperature, entities) + self.biases[group]
 
     def held_out_logits(self, questions: HeldOut) -> tuple[np.ndarray, np.ndarray]:
         """The same of held-out questions: of the true answers (q,) and of their rivals (q, m)."""

@@ -165,7 +165,7 @@ def _lowest_fits(types: Types, graph: Graph) -> np.ndarray:
     for question in range(len(lowest)):
         column = slice(stands.indptr[question], stands.indptr[question + 1])
         answers, once = stands.indices[column], stands.data[column] == 1
-        sums = types.fit(question, answers) * lengths[answers] ** damping - once * types.weights[question, question]
+        sums = types.of(answers).fit(question) * lengths[answers] ** damping - once * types.weights[question, question]
         others = lengths[answers] - once
         if (others > 0).any():  # an entity without features may answer anything
             fits = sums[others > 0] / others[others > 0] ** damping

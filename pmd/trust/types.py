@@ -84,10 +84,12 @@ class Types:
         distinct, rows = np.unique(questions, return_inverse=True)
         return np.stack([self.fit(question) for question in distinct])[rows]
 
-    def fit(self, question: int, entities: np.ndarray | None = None) -> np.ndarray:
-        """The fits (n,) of some entities, by default of all."""
-        if entities is not None:
-            return replace(self, features=self.features.take(entities)).fit(question)
+    def of(self, entities: np.ndarray) -> Types:
+        """The same of some entities (m,) alone."""
+        return replace(self, features=self.features.take(entities))
+
+    def fit(self, question: int) -> np.ndarray:
+        """The fits (n,) of all entities."""
         fit, flat = np.zeros(len(self.features), dtype=np.float32), self.features.flat
         if len(flat):
             some, starts, divisors = self._rows

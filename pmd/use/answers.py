@@ -176,14 +176,33 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         Raises:
             PmdError: for strict types, if the index has none.
         """
-        scores = self.scores(questions)
+        return self.after_types(self.scores(questions), questions, types)
+
+    def after_types(
+        self, scores: np.ndarray, questions: Sequence[Question], types: Mode, entities: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The scores (b, m) of some `entities` (m,), by default of all, after types."""
         if types == "off" or (self.types is None and types == "soft"):
             return scores
         if self.types is None:
             raise PmdError(f"types: {self.index.folder} has none; rebuild it: pmd answer {self.index.model} --build")
         inverse = self.index.num_relations
         rows = np.array([question.relation + inverse * (question.target == "head") for question in questions])
-        return self.types.adjusted(scores, rows, types)
+        of_these = self.types if entities is None else self.types.of(entities)
+        return of_these.adjusted(scores, rows, types)
+
+    def candidates(self, questions: Sequence[Question], types: Mode) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each question the entities (m,) that may answer it, ascending and known answers among them, and their scores (m,)
+        after types; -∞ for what cannot answer. Here all entities; a search that makes a short list gives that."""
+        entities = np.arange(self.index.num_entities)
+        for scores in self.answer_scores(questions, types):
+            yield entities, scores
+
+    def known_answers(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
+        """The known answers of a question and the splits that have them, as of `Index.known_answers`; of a text there are none."""
+        if question.entity is None:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        return self.index.known_answers(question.target, question.entity, question.relation)
 
     def query_scores(self, target: Target, entities: np.ndarray, relations: np.ndarray) -> np.ndarray:
         """The same of queries of known entities (b,) and relations (b,)."""
@@ -274,22 +293,29 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         size = max(1, min(QUESTIONS_PER_BLOCK, SCORES_PER_BLOCK // self.index.num_entities))
         for start in range(0, len(questions), size):
             block = questions[start : start + size]
-            for question, scores in zip(block, self.answer_scores(block, listing.types)):
-                yield self._answers(question, scores, listing, allowed)
+            for question, (entities, scores) in zip(block, self.candidates(block, listing.types)):
+                yield self._answers(question, entities, scores, listing, allowed)
 
-    def _answers(self, question: Question, scores: np.ndarray, listing: Listing, allowed: np.ndarray | None) -> Answers:
-        if np.isnan(scores).any():
+    def _answers(
+        self,
+        question: Question,
+        entities: np.ndarray,
+        scores: np.ndarray,
+        listing: Listing,
+        allowed: np.ndarray | None,
+    ) -> Answers:
+        """The answers among candidates (m,) with scores (m,); below, an answer is its place among them."""
+        if np.isnan(scores.max()):
             raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
-        index, known, split_bits = self.index, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        if question.entity is not None:
-            known, split_bits = index.known_answers(question.target, question.entity, question.relation)
-            if index.subgraphs is not None and (subgraph := index.subgraphs[question.entity]):
-                scores = np.where(index.subgraphs == subgraph, scores, -np.inf)
-        # They were learned of scores after soft types, of all candidates.
-        probabilities = self.probabilities(question, scores, known) if listing.types == "soft" else None
+        index = self.index
+        known, split_bits = self.known_answers(question)
+        known = np.searchsorted(entities, known)
+        if question.entity is not None and index.subgraphs is not None and index.subgraphs[question.entity]:
+            scores = np.where(index.subgraphs[entities] == index.subgraphs[question.entity], scores, -np.inf)
+        every_score, every_known = scores, known
         if allowed is not None:
-            scores = np.where(allowed, scores, -np.inf)
-            known, split_bits = known[allowed[known]], split_bits[allowed[known]]
+            scores = np.where(allowed[entities], scores, -np.inf)
+            known, split_bits = (column[allowed[entities[known]]] for column in (known, split_bits))
         first = [] if listing.new or listing.all else _by_split(known, split_bits, scores)[: listing.top_k].tolist()
         bits_of = dict(zip(known.tolist(), split_bits.tolist()))
         ranked, answer_set, number = scores, None, listing.top_k
@@ -300,11 +326,16 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
             number = listing.max_set
             ranked, answer_set = self.answer_set(question, ranked, listing.coverage, number, new=not listing.all)
 
-        def answer(rank: int, entity: int) -> Answer:
-            score = None if np.isneginf(scores[entity]) else float(scores[entity])
-            splits = index.split_names(bits_of.get(entity, 0))
-            likely = None if probabilities is None else float(probabilities[entity])
-            return Answer(rank, *index.entities.pair(entity), score, splits, likely)
+        best = best_entities(ranked, number).tolist()
+        likely = {}  # probabilities, which were learned of scores after soft types, of all candidates
+        if listing.types == "soft" and (listed := [*first, *best]):
+            probabilities = self.probabilities(question, every_score, every_known, entities=np.array(listed))
+            likely = {} if probabilities is None else dict(zip(listed, probabilities.tolist()))
+
+        def answer(rank: int, place: int) -> Answer:
+            score = None if np.isneginf(scores[place]) else float(scores[place])
+            splits = index.split_names(bits_of.get(place, 0))
+            return Answer(rank, *index.entities.pair(int(entities[place])), score, splits, likely.get(place))
 
         entity = None if question.entity is None else index.entities.pair(question.entity)
         return Answers(
@@ -313,9 +344,9 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
             index.relations.pair(question.relation),
             entity if question.target == "head" else None,
             question.text,
-            tuple(answer(rank, entity) for rank, entity in enumerate(best_entities(ranked, number).tolist(), 1)),
+            tuple(answer(rank, place) for rank, place in enumerate(best, 1)),
             answer_set,
-            tuple(answer(1 + int((scores > scores[entity]).sum()), entity) for entity in first),
+            tuple(answer(1 + int((scores > scores[place]).sum()), place) for place in first),
             len(known),
         )
 

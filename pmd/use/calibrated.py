@@ -54,14 +54,14 @@ class GivesProbabilities:
         return question.relation + self.index.num_relations * (question.target == "tail")
 
     def probabilities(
-        self, question: Question, scores: np.ndarray, known: np.ndarray, *, first_answers: bool = True
+        self, question: Question, scores: np.ndarray, known: np.ndarray, **options: Any
     ) -> np.ndarray | None:
-        """The probabilities (n,) of all entities as answers to a question of which the graph knows the answers `known` (k,); None
-        if nothing was learned of such questions. Without `first_answers` those of the odds alone."""
+        """The probabilities (n,) of entities with these scores (n,) as answers to a question of which the graph knows the answers
+        `known` (k,); None if nothing was learned of such questions. Options as of `Calibration.probabilities`."""
         calibration, group = self.calibration(question), self.group(question)
         if calibration is None:
             return None
-        return calibration.probabilities(scores, known, group, first_answers=first_answers)
+        return calibration.probabilities(scores, known, group, **options)
 
     def check_coverage(self, questions: Sequence[Question], coverage: float) -> None:
         """PmdError for a coverage that is none, and for a model that has learned nothing of its answers."""

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.models.text.precision import HALF_FROM, CodedVectors, coded
 from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
+from pmd.trust.types import Mode
 from pmd.use.answers import AnsweringModel, Question
 from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
@@ -206,6 +207,16 @@ class TrainedText(AnsweringModel):
         return (
             products(queries, self.index.stored_vectors, self.width) if self._is_half else queries @ self._candidates.T
         )
+
+    def candidates(self, questions: Sequence[Question], types: Mode) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if self.search == "exact":
+            yield from super().candidates(questions, types)
+            return
+        queries = crop_vectors(self.queries(questions), self.width)
+        for question, query, rows in zip(questions, queries, self._short_list.rows(queries, SHORT_LIST)):
+            entities = np.union1d(rows, self.known_answers(question)[0])
+            scores = np.where(np.isin(entities, rows), self.unit_vectors(entities) @ query, np.float32(-np.inf))
+            yield entities, self.after_types(scores[None], [question], types, entities)[0]
 
     def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
         if self._is_half:

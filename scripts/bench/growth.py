@@ -190,6 +190,11 @@ def questions(folder):
     return lambda: _ask_ten(folder, pmd.load(_trained(folder)))
 
 
+@step("10 questions more, once it is open")
+def more_questions(folder):
+    return _ask_again(folder, pmd.load(_trained(folder)))
+
+
 @step("`pmd push` of it, to a folder")
 def push(folder):
     from pmd.recipes.push import PushConfig, publish
@@ -221,10 +226,25 @@ def faiss_questions(folder):
     return text_questions(folder, "faiss")
 
 
-def _ask_ten(folder: str, model) -> None:
+@step("10 questions more, once it is open, among all")
+def more_text_questions(folder, search: str = "exact"):
+    return _ask_again(folder, searching(pmd.load(_trained(folder, "text")), search))
+
+
+@step("10 questions more, once it is open, by faiss")
+def more_faiss_questions(folder):
+    return more_text_questions(folder, "faiss")
+
+
+def _ask_ten(folder: str, model, start: int = 0) -> None:
     graph = open_graph(folder)
-    for head, relation, _ in graph.test[:10].tolist():
+    for head, relation, _ in graph.test[start : start + 10].tolist():
         model.answer(head=graph.entity_ids[head], relation=graph.relation_ids[relation])
+
+
+def _ask_again(folder: str, model) -> Callable[[], object]:
+    _ask_ten(folder, model)
+    return lambda: _ask_ten(folder, model, 10)
 
 
 def _with_few_tests(folder: str) -> Path:

@@ -90,7 +90,7 @@ def test_entities_at_a_place_are_those_of_distinct_rows():
 def test_fits_of_some_entities_and_ranks_part_by_part(graph, monkeypatch):
     types = replace(types_of_graph(graph), facts={"declared": 0, "factor": 0.5, "damping": 0.5})
     some, fits = np.array([7, 0, 7, 29]), types.fit(3)
-    assert types.fit(3, some).tolist() == fits[some].tolist()
+    assert types.of(some).fit(3).tolist() == fits[some].tolist()
     monkeypatch.setattr(ragged, "BLOCK", 4)
     assert replace(types).fit(3).tolist() == fits.tolist()
     torch.manual_seed(0)

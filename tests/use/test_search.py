@@ -7,7 +7,7 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.use import search as module
 from pmd.use import text_models
-from pmd.use.answers import Question
+from pmd.use.answers import AnsweringModel, Question
 from pmd.use.search import Cells, Funnel, leading_of
 
 from ..asked import write_model
@@ -64,6 +64,33 @@ def test_a_funnel_begins_with_a_trained_width():
     assert [leading_of(widths) for widths in ((8, 32, 64), (8, 16), (16, 48, 64), (64, 128))] == [32, 8, 48, 64]
     with pytest.raises(PmdError, match=r"^search: a funnel needs vectors .* trained at 64 alone"):
         leading_of((64,))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"all": True}, {"types": "strict"}, {"new": True}, {"candidates": ["e1", "e9"]}]
+)
+def test_only_the_short_list_is_looked_at_and_the_answers_are_the_same(options, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_models, "SHORT_LIST", 6)
+    model = pmd.load(write_model("wide", tmp_path / "model", tiny_graph()), tiny_graph()).searching("funnel")
+    questions = [Question("tail", 1, 3), Question("head", 0, 5), Question("tail", 0, 2)]
+    sizes = [len(entities) for entities, _ in model.candidates(questions, "soft")]
+    assert max(sizes) < model.index.num_entities
+    answers = list(model.answer_all(questions, **options))
+    monkeypatch.setattr(text_models.TrainedText, "candidates", AnsweringModel.candidates)
+    assert_equal(answers, list(model.answer_all(questions, **options)))
+
+
+def assert_equal(answers, others):
+    """The same entities and ranks, and scores and probabilities but for the order of sums."""
+    for one, other in zip(answers, others, strict=True):
+        one, other = one.to_dict(), other.to_dict()
+        for listed in ("known", "answers"):
+            for key in ("score", "probability"):
+                numbers = [
+                    [np.nan if row[key] is None else row.pop(key) for row in side[listed]] for side in (one, other)
+                ]
+                np.testing.assert_allclose(*numbers, rtol=1e-4)
+        assert one == other
 
 
 @pytest.mark.parametrize("search", ["funnel", "faiss"])
