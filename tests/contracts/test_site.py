@@ -50,11 +50,17 @@ def test_options_and_files_of_the_methods_page_exist():
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     marked = re.findall(r"`([^`]+)`", text)
     files = [name for name in marked if name.startswith("pmd/")]
-    options = [name for name in marked if re.fullmatch(r"[a-z]+\.[a-z_0-9]+", name)]
+    options = [name for name in marked if re.fullmatch(r"[a-z]+(\.[a-z_0-9]+)+", name)]
+    of_commands = re.findall(r"`(--[a-z_]+)` of `(pmd [a-z]+)`", text)
     known = {option for config in (ProgressiveConfig, KgeConfig) for option in options_of(config)}
-    assert len(files) > 20 and len(options) > 30
+    assert len(files) > 50 and len(options) > 55 and len(of_commands) >= 5
     assert not [name for name in files if not (ROOT / name).exists()]
     assert not [name for name in options if name not in known]
+    assert not [(option, name) for option, name in of_commands if not takes(BY_NAME[name], option)]
+
+
+def takes(command, option: str) -> bool:
+    return any(option in action.option_strings for action in command.parser("pmd")._actions)
 
 
 def options_of(config: type) -> set[str]:
