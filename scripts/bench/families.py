@@ -18,8 +18,8 @@ OFTEN = {
 GRAPH = {**OFTEN, "data.path": "{data}/towns", "train.batch_size": 16, "evaluation.split": "test"}
 KGE = {**GRAPH, "model.dim": 8, "loss.negatives": 4, "train.epochs": 3, "train.lr": 0.05}
 ENCODER = {"hidden_size": 16, "layers": 2, "heads": 2, "intermediate_size": 16, "vocab_size": 120, "max_length": 16}
-TEXT = {**GRAPH, **{f"encoder.{key}": value for key, value in ENCODER.items()}, "train.lr": 0.003, "structure": "null"}
-TEXT |= {"train.epochs": 2, "distill.epochs": 1}
+LEARNING = {"train.lr": 0.003, "structure": "null", "train.epochs": 2, "distill.epochs": 1}
+TEXT = {**GRAPH, **{f"encoder.{key}": value for key, value in ENCODER.items()}, **LEARNING}
 GRADES = '[{"name": "teacher"}, {"name": "grade2", "layers": 2, "mask_rate": 0.2}, {"name": "grade1", "layers": 1}]'
 GLUE = {**OFTEN, "task": "rte", "data.path": "{data}/RTE", "model.name": "{data}/bert", "model.widths": "[8,16]"}
 GLUE |= {
@@ -33,6 +33,17 @@ GLUE |= {
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ("progressive", {**TEXT, "stages": GRADES, "contrastive.pre_batches": 1}),
     "text, widths": ("progressive", {**TEXT, "stages": GRADES, "encoder.widths": "[8,16]"}),
+    "text, half frozen": (
+        "progressive",
+        {
+            **GRAPH,
+            **LEARNING,
+            "encoder.name": "{data}/bert",
+            "encoder.max_length": 16,
+            "train.frozen_share": 0.5,
+            "stages": '[{"name": "teacher"}, {"name": "grade1", "layers": 1}]',
+        },
+    ),
     "text, fused": ("progressive", {**TEXT, "stages": '[{"name": "teacher"}]', "structure": "{data}/complex.yaml"}),
     "embedding": ("train", {**KGE, "model.interaction": "rotate"}),
     "MED": ("train", {**KGE, "model.widths": "[2,4,8]", "med.recipe": "med", "loss.name": "logistic"}),

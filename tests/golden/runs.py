@@ -1,7 +1,11 @@
 """Whole runs of every family, by one process or several: the same command lines, written to a folder."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from accelerate.state import AcceleratorState
 
 from pmd.cli.main import dispatch
 from pmd.core.distributed import rank
@@ -39,9 +43,23 @@ loss: {name: one_vs_all}
 train: {epochs: 2, lr: 0.01, batch_size: 16}
 """
 """Settings of the embedding model that the last text model is fused with."""
+HALF = [
+    "--train.precision=bf16",
+    "--structure=null",
+    "--name=bf16",
+    '--stages=[{"name": "teacher"}, {"name": "grade1", "layers": 1}]',
+]
 CHANGED = ["--evaluation.types=soft", "--evaluation.rerank_hops=1", "--evaluation.batch_size=3"]
 """What changes scores before they are ranked."""
 SHARED = ["--train.threads=1", "--train.log_every=1", "--evaluation.batch_size=5"]
+
+
+@contextmanager
+def other_precision() -> Iterator[None]:
+    """`accelerate` keeps the precision of the first training of a process, which this takes back; the group of processes stays."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
 
 
 def write(data: str, out: str) -> None:
@@ -53,6 +71,8 @@ def write(data: str, out: str) -> None:
     structure = Path(f"{out}-{rank()}.yaml")
     structure.write_text(STRUCTURE)
     dispatch([*TEXT, *options, f"--structure={structure}", "--name=text", f"--data.cache={out}/cache-{rank()}"])
+    with other_precision():
+        dispatch([*TEXT, *options, *HALF, f"--data.cache={out}/cache-{rank()}"])
     folders = [next(Path(out).glob(f"{run}-*")) / stage for run, stage in (("sampled", "med"), ("text", "fused"))]
     dispatch(["evaluate", *map(str, folders), "--threads=1", "--keep_ranks=true", "--evaluation.split=valid"])
     dispatch(["evaluate", str(folders[1].parent / "grade1"), "--threads=1", "--keep_ranks=true", *CHANGED])
