@@ -7,6 +7,7 @@ from what the folder of a run or a table holds.
   stage 2 marked; of a run without such students, a line for each model, for the widths of a croppable one, or for
   each of several croppable ones.
 - `methods`, `retention` (MED's Figures 3 and 5) and `tsne` (its Figure 7).
+- `shrink`: what `pmd shrink` compared, drawn again.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ SIZE = (6.4, 4.0)
 
 @dataclass
 class FigureConfig:
-    """Draw a figure of a run of embedding models.
+    """Draw a figure of a run of embedding models, or of what `pmd shrink` compared.
 
     Args:
-        run: a run folder of `pmd train`; for `methods` and `retention`, a folder of `pmd table med`; for `tsne`, either.
+        run: a run folder of `pmd train`; for `methods` and `retention`, a folder of `pmd table med`; for `tsne`, either; for
+            `shrink`, a folder with the shrink.json of `pmd shrink`.
         what: `widths`: MRR, parameters and time by width; `epochs`: MRR by epoch, with and without a teacher;
             `methods`: MRR by width and method; `retention`: how much of what narrow models answer wide ones answer too,
-            by method; `tsne`: entities by type, laid out by their embeddings at several widths. The numbers of the last
-            stand in a table beside it (WHAT.md); those of `methods` and `retention` in the table.md of their folder.
+            by method; `tsne`: entities by type, laid out by their embeddings at several widths; `shrink`: MRR by megabytes and by
+            milliseconds. The numbers of `tsne` stand in a table beside it (WHAT.md), those of `methods` and `retention` in the table.md
+            of their folder.
         out: the file to write; by default WHAT.png in the run folder.
         dim: width of the student in `epochs`; by default the widest that has a teacher.
         widths: the widths, in dimensions, that are the columns of `tsne`; by default the narrowest, the middle one and the widest.
@@ -55,7 +58,7 @@ class FigureConfig:
     """
 
     run: str
-    what: Literal["widths", "epochs", "methods", "retention", "tsne"] = "epochs"
+    what: Literal["widths", "epochs", "methods", "retention", "tsne", "shrink"] = "epochs"
     out: str | None = None
     dim: int | None = None
     widths: list[int] | None = None
@@ -75,6 +78,12 @@ def draw(config: FigureConfig) -> Path:
     path = Path(config.out) if config.out else folder / f"{config.what}.png"
     if config.what in ("methods", "retention"):
         (by_method if config.what == "methods" else by_retention)(folder, config.rows, path)
+        return path
+    if config.what == "shrink":
+        from pmd.recipes.shrink.candidates import Shrunk
+        from pmd.reports.shrink_picture import picture
+
+        picture(path, Shrunk.read(folder))
         return path
     run = Run(folder)
     if (folder / "config.yaml").is_file() and FAMILIES["embedding"].key not in run.settings:

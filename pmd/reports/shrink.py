@@ -10,10 +10,9 @@ from pmd.core.files import write_text
 from pmd.evaluation.tables import Strong, Table, joined
 from pmd.recipes.shrink.candidates import Candidate, Shrunk, front
 from pmd.recipes.shrink.measure import measure_and_write
-from pmd.reports.pictures import figure, legend, look, name_axes, size_axis
+from pmd.reports.shrink_picture import COSTS, picture
 from pmd.settings.shrink import ShrinkConfig
 
-COSTS = {"megabytes": "MB", "milliseconds": "ms, one thread, here"}
 COLUMNS = ("model", "layers", "width", "encoders", "vectors", "MB", "ms", "MRR, valid", "kept", "front")
 PICTURE = "shrink.png"
 
@@ -87,28 +86,3 @@ def sentence(shrunk: Shrunk) -> str:
 def group_of(row: Candidate) -> str:
     """The name of its marks."""
     return f"{row.stage}, fused" if row.part == "fused" else row.stage
-
-
-def picture(path: Path, shrunk: Shrunk) -> None:
-    """MRR against megabytes and against milliseconds, the front as a line, the model that was written in a ring."""
-    stages = [*dict.fromkeys(group_of(row) for row in shrunk.candidates)]
-    with figure(path, panels=2, size=(5.0, 4.2)) as axes:
-        for axis, (cost, title) in zip(axes, COSTS.items()):
-            for index, stage in enumerate(stages):
-                points = [(getattr(row, cost), row.mrr) for row in shrunk.candidates if group_of(row) == stage]
-                axis.plot(*zip(*points), label=stage, **look(index, linestyle="none", markersize=5))
-            best = [(getattr(row, cost), row.mrr) for row in front(shrunk.candidates, cost)]
-            axis.plot(*zip(*best), color="black", linewidth=1.2, label="none better", zorder=1)
-            ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "color": "black", "linestyle": "none"}
-            axis.plot(getattr(shrunk.chosen, cost), shrunk.chosen.mrr, label="written", **ring)
-            axis.axhline(
-                shrunk.teacher["mrr"],
-                color="#999999",
-                linewidth=1,
-                linestyle="--",
-                zorder=0,
-                label=f"MRR of {shrunk.teacher['stage']}",
-            )
-            size_axis(axis, [getattr(row, cost) for row in shrunk.candidates])
-            name_axes(axis, title, "MRR, validation" if axis is axes[0] else "")
-        legend(axes[0], len(stages) + 3, beside=True)

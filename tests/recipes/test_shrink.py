@@ -143,6 +143,17 @@ def test_the_table_and_the_picture(run, tmp_path, capsys, pictures):
     assert "| **grade2** |" in said and "on validation, and" in said and "of 24 candidates" in said
     assert (tmp_path / "small" / "shrink.md").read_text().count("\n| grade2") == 23 + said.count("\n| grade2")
     assert (tmp_path / "small" / "shrink.png").is_file() and len(pictures[-1].axes) == 2
+    names = [text.get_text() for text in pictures[-1].legends[0].get_texts()]
+    assert names == [
+        *("grade2", "fp32", "fp16", "int8", "binary", "4 wide", "16 wide"),
+        "none better",
+        "written",
+        "MRR of teacher",
+    ]
+    dispatch(["figure", f"--run={tmp_path}/small", "--what=shrink", f"--out={tmp_path}/again.png"])
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "small" / "shrink.png").read_bytes()
+    with pytest.raises(PmdError, match=r"has no shrink.json; name a folder that `pmd shrink` wrote"):
+        dispatch(["figure", f"--run={run}", "--what=shrink"])
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError
+from pmd.core.files import read_object
 from pmd.settings.shrink import ShrinkConfig
+
+FACTS = "shrink.json"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class Shrunk:
     chosen: Candidate
     test: dict[str, dict[str, float]]
     facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Shrunk:
+        """That of a folder that `pmd shrink` wrote. PmdError if it is none."""
+        facts = read_object(folder / FACTS, "pmd shrink writes it")
+        if not facts:
+            raise PmdError(f"'{folder}' has no {FACTS}; name a folder that `pmd shrink` wrote")
+        parts = {"teacher": facts["teacher"], "test": facts["test"]}
+        rows = [Candidate(**row) for row in facts["candidates"]]
+        return cls(folder, candidates=rows, chosen=Candidate(**facts["chosen"]), facts=facts, **parts)
 
     @property
     def keeps_on_test(self) -> float | None:

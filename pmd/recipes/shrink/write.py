@@ -24,7 +24,7 @@ from pmd.models.kge.folder import save as save_embeddings
 from pmd.models.text.folder import save
 from pmd.models.vectors import leading_dimensions
 from pmd.recipes.fuse import STAGE, Parts, facts_of
-from pmd.recipes.shrink.candidates import Candidate, Choice, Shrunk
+from pmd.recipes.shrink.candidates import FACTS, Candidate, Choice, Shrunk
 from pmd.recipes.shrink.structure import RULE, stored_as
 from pmd.recipes.shrink.text import cropped
 from pmd.recipes.stages import place_of
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 COPIED = ("config.yaml", "env.json", "data.sha256", "graph.sha256")
 """Files that say how a run's models were trained, and on what."""
-FACTS = "shrink.json"
 
 
 def write(
