@@ -20,7 +20,8 @@ from pmd.core.run import as_yaml
 
 DOCS = Path(__file__).parents[1]
 OUT = DOCS / "reference"
-sys.path.insert(0, str(DOCS.parent / "scripts" / "typed"))
+sys.path[:0] = [str(Path(__file__).parent), str(DOCS.parent / "scripts" / "typed")]
+from returned import bases_with_pages, is_attribute, members, pages_of, parts_of, returned_types  # noqa: E402
 from stub import CONFIGS, Stub, hints_of, loaded, meanings_of  # noqa: E402
 
 
@@ -34,17 +35,19 @@ def write() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     commands = dict(commands_of(COMMANDS, "pmd"))
     pages = {f"commands/{name.replace(' ', '-')}": command_page(name, command) for name, command in commands.items()}
-    pages |= {f"python/{name}": python_page(name) for name in pmd.__all__}
+    pages |= {f"python/{name}": python_page(name) for name in (*pmd.__all__, *returned_types())}
     for name, text in pages.items():
         path = OUT / f"{name}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for folder, title, names in (
-        ("commands", "Commands", [name.replace(" ", "-") for name in commands]),
-        ("python", "Python", sorted(pmd.__all__, key=str.lower)),
-    ):
-        listed = "\n".join(names)
-        (OUT / folder / "index.md").write_text(f"# {title}\n\n```{{toctree}}\n{listed}\n```\n", encoding="utf-8")
+    names = "\n".join(name.replace(" ", "-") for name in commands)
+    (OUT / "commands" / "index.md").write_text(f"# Commands\n\n```{{toctree}}\n{names}\n```\n", encoding="utf-8")
+    own, returned = ("\n".join(sorted(names, key=str.lower)) for names in (pmd.__all__, returned_types()))
+    (OUT / "python" / "index.md").write_text(
+        f"# Python\n\n## Functions and classes\n\n```{{toctree}}\n{own}\n```\n\n"
+        f"## What they return\n\n```{{toctree}}\n{returned}\n```\n",
+        encoding="utf-8",
+    )
 
 
 def commands_of(group: Group, prefix: str) -> Iterator[tuple[str, Command]]:
@@ -144,9 +147,13 @@ def default_of(field: dataclasses.Field[Any]) -> str:
 
 
 def python_page(name: str) -> str:
-    """A public function or class: how it is called, what its docstring says, and the methods of a class."""
-    thing = getattr(pmd, name)
-    parts = [f"# {name}", signature(thing, f"pmd.{name}"), described(thing)]
+    """A function or class: how it is called, what its docstring says, and the attributes and methods of a class."""
+    if name in returned_types():
+        thing = returned_types()[name]
+        parts = [f"# {name}", described(thing)]
+    else:
+        thing = getattr(pmd, name)
+        parts = [f"# {name}", signature(thing, f"pmd.{name}"), described(thing)]
     if name in CONFIGS:
         command = next(
             key
@@ -155,14 +162,13 @@ def python_page(name: str) -> str:
         )
         parts.append(f"Settings are the options of [{command}](../commands/{command.replace(' ', '-')}.md).")
     if inspect.isclass(thing):
-        for method, function in vars(thing).items():
-            if (
-                not method.startswith("_")
-                and inspect.getdoc(function)
-                and (inspect.isfunction(function) or isinstance(function, (classmethod, staticmethod, property)))
-            ):
-                plain = getattr(function, "__func__", function)
-                parts += [f"## {method}", signature(plain, method), described(plain)]
+        parts += [
+            f"Besides, it has all that [{base.__name__}]({base.__name__}.md) has." for base in bases_with_pages(thing)
+        ]
+        for member, function in members(thing):
+            kind = inspect.signature(function).return_annotation if is_attribute(thing, member) else None
+            called = f"```python\n{member}: {kind}\n```" if kind else signature(function, member)
+            parts += [f"## {member}", called, described(function, name)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -176,16 +182,39 @@ def signature(thing: Any, name: str) -> str:
     return f"```python\n{name}{arguments}\n```"
 
 
-def described(thing: Any) -> str:
-    """A docstring as Markdown: text, arguments as a table, what comes back, errors, an example."""
+def described(thing: Any, page: str = "") -> str:
+    """A docstring as Markdown: text, arguments or attributes as a table, what comes back, errors, an example. Other pages than this
+    one are linked."""
     doc = parse(inspect.getdoc(thing) or "")
     parts = [doc.short_description, doc.long_description]
+    is_record, lines = thing in returned_types().values(), doc.params
+    if is_record:  # a base without a page has some of its attributes
+        lines = [line for part in parts_of(thing) for line in parse(inspect.getdoc(part) or "").params]
+    kinds = types_of_fields(thing) if is_record else {}
     rows = [
-        f"| `{p.arg_name}` | {' '.join((p.description or '').split()).replace('|', chr(92) + '|')} |"
-        for p in doc.params
+        [p.arg_name, *([kinds_of(p.arg_name, kinds)] if is_record else []), " ".join((p.description or "").split())]
+        for p in lines
     ]
-    parts.append("| argument | meaning |\n|:--|:--|\n" + "\n".join(rows) if rows else None)
+    head = "| attribute | type | meaning |\n|:--|:--|:--|" if is_record else "| argument | meaning |\n|:--|:--|"
+    cells = [
+        "| " + " | ".join([f"`{name}`", *(cell.replace("|", chr(92) + "|") for cell in rest)]) + " |"
+        for name, *rest in rows
+    ]
+    parts.append("\n".join([head, *cells]) if rows else None)
     parts += [f"Returns: {' '.join(doc.returns.description.split())}"] if doc.returns else []
+    linked = [f"[{name}]({name}.md)" for name in pages_of(thing) if name != page] if inspect.isfunction(thing) else []
+    parts += [f"See {', '.join(linked)}."] if linked else []
     parts += [f"Raises `{error.type_name}` {' '.join((error.description or '').split())}" for error in doc.raises]
     parts += [f"```pycon\n{example.description}\n```" for example in doc.examples]
     return "\n\n".join(part for part in parts if part)
+
+
+def types_of_fields(kind: type) -> dict[str, str]:
+    """The annotations of a class and of those bases that its page describes too."""
+    return {name: str(hint) for part in parts_of(kind) for name, hint in inspect.get_annotations(part).items()}
+
+
+def kinds_of(names: str, kinds: dict[str, str]) -> str:
+    """The type of one attribute or of several that a docstring describes in one line."""
+    own = dict.fromkeys(kinds[name.strip()] for name in names.split(","))
+    return f"`{', '.join(own)}`"

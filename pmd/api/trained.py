@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pmd.recipes.shrink.candidates import Candidate
-    from pmd.use.load import TrainedModel
+    from pmd.use.answers import TrainedModel
 
 
 class TrainedRun:
@@ -176,7 +176,7 @@ class ShrunkRun(TrainedRun):
         return self.stored["keeps_on_test"]
 
     def load(self, stage: str | None = None) -> TrainedModel:
-        """The model, ready to answer."""
+        """The model of a stage, by default the one that was written, ready to answer."""
         return super().load(stage or ("fused" if self.chosen.part == "fused" else self.chosen.stage))
 
     def __str__(self) -> str:

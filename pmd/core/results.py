@@ -39,8 +39,14 @@ class Record:
 class SubModelResult(Record):
     """One width of a BERT on a GLUE task.
 
-    `metrics` is by validation split; `constant` names the splits whose examples all get the same answer. `flop_ratio` and
-    `speedup` compare with the whole BERT; `seconds` is the time of one batch.
+    Args:
+        score: the mean of its metrics over all validation splits.
+        metrics: by validation split and name.
+        constant: the splits whose examples all get the same answer.
+        parameters: how many numbers.
+        flop_ratio: how many times fewer operations than the whole BERT.
+        seconds: of one batch.
+        speedup: how many times less of them than the whole BERT.
     """
 
     score: float
@@ -53,47 +59,63 @@ class SubModelResult(Record):
 
 
 class StageResult(Record):
-    """What a stage is, how it was trained, and its metrics. The comments say which families have a field."""
+    """What a stage is, how it was trained, and its metrics, as results.json has them. What a family, or an older version, does not
+    write is None.
 
-    # All: how it was trained, by which stage, and for how many seconds.
+    Args:
+        method: by which it was trained.
+        teacher: the stage that taught it.
+        train_seconds: of its training.
+        dim: width of its vectors; text and embedding models.
+        parameters: how many numbers; text and embedding models.
+        metrics: of the ranking, by split and name; text and embedding models.
+        widths: of text and embedding models the same by split and width, where they were ranked at several; of BERTs a record of
+            each width.
+        relations: metrics by split, where `pmd evaluate --tasks` measured how relations are ranked.
+        triples: metrics by split, where it measured how triples are classified.
+        types: `soft` or `strict`, where the ranking used them.
+        layers: of text models and BERTs.
+        mask_rate: share of the tokens that were masked; text models.
+        entities_per_second: how fast entities were encoded; text models.
+        start: the stage that the weights started from; embedding models and BERTs.
+        epochs: that were trained; embedding models and BERTs.
+        best_epoch: the one whose weights were kept; embedding models and BERTs.
+        interaction: of an embedding model.
+        entity_encoder: of an embedding model that computes its entities.
+        released: whether the teacher of an embedding model learned too.
+        valid_mrr: the best MRR of validation while an embedding model was trained.
+        rank_seconds: of the ranking, by split; embedding models.
+        rules: the comparison of the rules for weights, as a table; fused models.
+        task: of GLUE; BERTs.
+        order: by which a BERT's heads, neurons and dimensions were sorted.
+        steps: that a BERT was trained.
+        valid: the best score of validation while a BERT was trained.
+        examples: how many, by validation split; BERTs.
+        majority: the metrics of the most frequent class, by validation split; BERTs.
+    """
+
     method: str | None
     teacher: str | None
     train_seconds: float | None
-
-    # Text and embedding models: their width, and the rankings by split, and by split and width.
     dim: int | None
     parameters: int | None
     metrics: dict[str, Metrics] | None
     widths: dict[str, Any] | None
-    relations: dict[str, Metrics] | None  # by split, where `pmd evaluate --tasks` measured them
+    relations: dict[str, Metrics] | None
     triples: dict[str, Metrics] | None
-
-    # The same, where types are not off: `soft` or `strict`.
     types: str | None
-
-    # Text models and BERTs.
     layers: int | None
-
-    # Text models.
     mask_rate: float | None
     entities_per_second: float | None
-
-    # Embedding models and BERTs: the stage that the weights start from, and the epochs that were trained.
     start: str | None
     epochs: int | None
     best_epoch: int | None
-
-    # Embedding models; `entity_encoder` is not written for a table of entities.
     interaction: str | None
     entity_encoder: str | None
     released: bool | None
     valid_mrr: float | None
     rank_seconds: dict[str, float] | None
-
-    # Fused models: the comparison of the rules for weights, as a table.
     rules: dict[str, Any] | None
-
-    # BERTs: `examples` and `majority` (the metrics of the most frequent class) are by validation split.
     task: str | None
     order: str | None
     steps: int | None
@@ -103,7 +125,7 @@ class StageResult(Record):
 
     @classmethod
     def read(cls, stored: Any, file: object) -> StageResult:
-        """The record of an entry of results.json. PmdError, naming the `file`, if the entry is none."""
+        """The record of what is `stored` as an entry of results.json. PmdError, naming the `file`, if that is none."""
         if not _is_result(stored):
             raise PmdError(
                 f"'{file}' does not hold a stage's result but {stored!r:.60}; restore it, or start a new run"

@@ -21,8 +21,10 @@ from pmd.core.errors import PmdError
 class QueryRanks:
     """Ranks of one group of queries, counted from 1, in the order of the queries.
 
-    `optimistic` and `pessimistic` are int64 (n,); `num_candidates`, int64 (n,), is the number of entities among
-    which each true answer was ranked, itself included.
+    Args:
+        optimistic: int64 (n,): the true answer before all that tie with it.
+        pessimistic: int64 (n,): the true answer after them.
+        num_candidates: int64 (n,): among how many entities each true answer was ranked, itself included.
     """
 
     optimistic: Tensor
@@ -40,9 +42,12 @@ class QueryRanks:
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """The ranks of a set of triples (n, 3): `head` ranks h in (?, r, t), `tail` ranks t in (h, r, ?).
+    """The ranks of a set of triples.
 
-    A side that was not ranked is None. Row i of a side belongs to row i of `triples`.
+    Args:
+        triples: int64 (n, 3).
+        head: the ranks of h in (?, r, t), row by row those of the triples; None if they were not asked for.
+        tail: the same of t in (h, r, ?).
     """
 
     triples: Tensor
@@ -63,6 +68,7 @@ class Ranks:
 
     @property
     def realistic(self) -> Tensor:
+        """fp64 (queries,): the realistic ranks of both sides, in the order of `both`."""
         return self.both.realistic
 
     @property
@@ -74,14 +80,17 @@ class Ranks:
 
     @property
     def optimistic(self) -> Tensor:
+        """int64 (queries,): the optimistic ranks of both sides, in the order of `both`."""
         return self.both.optimistic
 
     @property
     def pessimistic(self) -> Tensor:
+        """int64 (queries,): the pessimistic ranks of both sides, in the order of `both`."""
         return self.both.pessimistic
 
     def mrr_standard_error(self, samples: int = 1000, seed: int = 0) -> float:
-        """Bootstrap standard error of the MRR: how far it would move with another draw of test triples.
+        """Bootstrap standard error of the MRR, from so many `samples` drawn by the `seed`: how far it would move with another draw of
+        test triples.
 
         Triples are drawn, not single queries: the two queries of a triple succeed or fail together, and
         drawing them separately would make the error look smaller than it is. PmdError for fewer than 2 triples.
@@ -100,7 +109,14 @@ def _resampled_mean(values: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class RankSummary:
-    """Mean reciprocal rank, mean rank and Hits@k of one list of ranks; all but `mr` lie in [0, 1]."""
+    """The metrics of one list of ranks.
+
+    Args:
+        mrr: mean of 1 / rank, in [0, 1].
+        mr: mean rank, from 1 on.
+        hits_at_1, hits_at_3, hits_at_10: share of the queries whose answer is among the first so many, in [0, 1].
+        num_queries: how many ranks.
+    """
 
     mrr: float
     mr: float

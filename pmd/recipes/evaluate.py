@@ -30,7 +30,15 @@ RANKING = tuple(row.title for row in METRICS["ranking"].values())
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """How good and how fast a model is on a split: `rate` is in queries a second."""
+    """How good and how fast a model is on a split.
+
+    Args:
+        model: its folder, as it was given.
+        split: what was ranked.
+        metrics: of the realistic, filtered ranks.
+        rate: queries a second, what a text model encodes for them included.
+        parameters: numbers that were learned.
+    """
 
     model: str
     split: str

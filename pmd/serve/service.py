@@ -9,17 +9,17 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 from pmd.serve.completion import Completion
-from pmd.use.answers import AnsweringModel
+from pmd.use.answers import TrainedModel
 
 Asked = Mapping[str, str | None]
-"""The parts of a question that are given, as `AnsweringModel.answer` names them; an empty one is not."""
+"""The parts of a question that are given, as `TrainedModel.answer` names them; an empty one is not."""
 SHOWN_DESCRIPTION = 120
 
 
 class Service:
     """A model and what is needed to answer at once; it reads no files that a question could name."""
 
-    def __init__(self, model: AnsweringModel):
+    def __init__(self, model: TrainedModel):
         self.model, self.index = model, model.index
 
     def warm_up(self) -> None:
@@ -40,7 +40,7 @@ class Service:
         return {**model, **sizes, "splits": [*metadata["splits"]], "relations": relations}
 
     def answers(self, questions: Sequence[Asked], **options: Any) -> list[dict[str, Any]]:
-        """The answers to questions with one end, listed as `AnsweringModel.answer` describes."""
+        """The answers to questions with one end, listed as `TrainedModel.answer` describes."""
         known = _each(questions, lambda asked: self.model.question(**asked))
         return [answers.to_dict() for answers in self.model.answer_all(known, **options)]
 

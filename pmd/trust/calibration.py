@@ -29,8 +29,13 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class AnswerSet:
-    """What is known of the set of a question: the coverage that was asked for, its `size`, and why none of its entities is given,
-    `""` where they are."""
+    """What is known of the set of a question.
+
+    Args:
+        coverage: what was asked for, in (0, 1).
+        size: how many entities it has.
+        unsure: why none of them is given; empty where they are.
+    """
 
     coverage: float
     size: int

@@ -35,9 +35,15 @@ PARTS = ("head", "relation", "tail", "text", "target")
 
 @dataclass(frozen=True)
 class Answer:
-    """An entity: its rank, from 1, its id and name, its score, and the splits that have the completed triple.
+    """An entity that answers a question.
 
-    A known answer that is listed by itself has its rank among all entities; strict types may leave it without a score. `probability` is how often such a triple holds (`pmd.trust.odds`); None where the index has learned none.
+    Args:
+        rank: from 1; of a known answer that is listed by itself, its rank among all entities.
+        id: of the entity in its graph.
+        name: of the entity.
+        score: of the model, after types; higher is better. None for a known answer that strict types leave out.
+        known: the splits that have the completed triple.
+        probability: how often such a triple holds, in [0, 1] (`pmd.trust.odds`); None where the index has learned none.
     """
 
     rank: int
@@ -50,8 +56,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question by positions in the graph: `target` is the missing end, `entity` the known one; where that is not in
-    the graph, `text` describes it and `entity` is None."""
+    """A question by positions in the graph.
+
+    Args:
+        target: the missing end, `head` or `tail`.
+        relation: its position, from 0.
+        entity: the position of the known end; None where a text describes it.
+        text: the description of a known end that is not in the graph.
+    """
 
     target: Target
     relation: int
@@ -61,11 +73,17 @@ class Question:
 
 @dataclass(frozen=True, repr=False)
 class Answers(Sequence):
-    """The answers to a question, best first: those that are new to the graph, unless all were asked for.
+    """The answers to a question: a sequence of `Answer`, best first.
 
-    `known` are the first of the `num_known` answers that the graph has, by split, then by score; none where new ones alone or all
-    were asked for. `head`, `relation` and `tail` are (id, name) pairs; None for the missing end, and for an entity described by `text`. `answer_set` says
-    what is known of the answers as a set, where a coverage was asked for; if it says why none is sure, there are no answers.
+    Args:
+        target: the missing end, `head` or `tail`.
+        head, relation, tail: the id and the name of each; None for the missing end, and for an entity that a text describes.
+        text: that description; None for an entity of the graph.
+        answers: the answers that are new to the graph, or all where all were asked for.
+        answer_set: what is known of the answers as a set, where a coverage was asked for; if it is not sure, there are none.
+        known: the first of the answers that the graph has, by split, then by score; none where only new ones, or all in one list,
+            were asked for.
+        num_known: how many the graph has.
     """
 
     target: Target
@@ -122,7 +140,7 @@ def _line(mark: str, answer: Answer) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """Which answers are listed; `AnsweringModel.answer` describes the fields. PmdError for what cannot be."""
+    """Which answers are listed; `TrainedModel.answer` describes the fields. PmdError for what cannot be."""
 
     top_k: int = 10
     new: bool = False
@@ -147,11 +165,24 @@ class Listing:
             raise PmdError(f"coverage: was learned of answers among all entities, by soft types; leave {option} out")
 
 
-class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
-    """A model that answers questions; a subclass gives `scores`."""
+class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
+    """A trained model that answers questions, as `pmd.load` returns it, whatever its family: `TrainedText`, `TrainedKge` or
+    `TrainedFused`. Questions are asked by `answer`, whole triples judged by `classify`, and what a graph lacks is listed by `suggest`.
+
+    Args:
+        open_index: opens the index of the model's folder, which is built first if necessary; None for a model without a folder.
+    """
 
     open_index: Callable[[], Index] | None
-    """Opens the index of the model's folder, which is built first if necessary; None for a model without a folder."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The trained widths, in dimensions, increasing; the last one is the model's own."""
+        raise NotImplementedError
+
+    def crop(self, width: int) -> TrainedModel:
+        """The model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
+        raise NotImplementedError
 
     @cached_property
     def index(self) -> Index:
@@ -171,7 +202,7 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         return None if facts is None else Types.stored(self.index.column, facts)
 
     def answer_scores(self, questions: Sequence[Question], types: Mode = "soft") -> np.ndarray:
-        """The scores (b, num_entities) by which answers are ordered: `scores` after types; −∞ for what cannot answer.
+        """The scores (b, num_entities) by which answers to questions (b) are ordered: `scores` after types; −∞ for what cannot answer.
 
         Raises:
             PmdError: for strict types, if the index has none.
@@ -205,15 +236,15 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         return self.index.known_answers(question.target, question.entity, question.relation)
 
     def query_scores(self, target: Target, entities: np.ndarray, relations: np.ndarray) -> np.ndarray:
-        """The same of queries of known entities (b,) and relations (b,)."""
+        """The same scores (b, num_entities) of queries for a `target`, of known entities (b,) and relations (b,)."""
         asked = zip(entities.tolist(), relations.tolist())
         return self.answer_scores([Question(target, relation, entity) for entity, relation in asked])
 
     def query_probabilities(
         self, target: Target, entity: int, relation: int, scores: np.ndarray, known: np.ndarray, **options: bool
     ) -> np.ndarray | None:
-        """The probabilities (num_entities,) of all entities as answers to a query with these scores and known answers; None if
-        nothing was learned of such. Options as of `probabilities`."""
+        """The probabilities (num_entities,) of all entities as answers to a query for a `target`, of a known entity and a relation,
+        with these scores (num_entities,) and known answers (k,); None if nothing was learned of such. Options as of `probabilities`."""
         return self.probabilities(Question(target, int(relation), int(entity)), scores, known, **options)
 
     @names_options
@@ -250,6 +281,9 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
                 90 in 100; no answers where none is sure.
             max_set: with `coverage`, the largest set that is given.
 
+        Returns:
+            The answers; a sequence.
+
         Raises:
             PmdError: for a name that nothing has or that several have, and unless exactly one entity is known.
         """
@@ -258,7 +292,8 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         return next(self._answer_listed([question], listing))
 
     def question(self, **parts: str | None) -> Question:
-        """Look up the names of a question; its parts are those of `answer`, None or left out if not given."""
+        """Look up the names of a question; its parts are those of `answer`, None or left out if not given. PmdError for a name that
+        nothing has or that several have, and unless exactly one end is known."""
         refuse_unknown("question", parts, PARTS)
         known = [part for part in ("head", "tail", "text") if parts.get(part) is not None]
         if len(known) != 1:
@@ -274,7 +309,7 @@ class AnsweringModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts)
         return Question(target, relation, self.index.entities.find(parts[known[0]], known[0]))
 
     def check_text(self, text: str) -> None:
-        """PmdError for a description that this model cannot read."""
+        """PmdError for a text that cannot describe an entity to this model."""
         if not text.strip():
             raise PmdError("text: it is empty; describe the entity")
 

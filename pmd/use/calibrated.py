@@ -42,7 +42,7 @@ class GivesProbabilities:
         return measure_trust(self, calibration, split)
 
     def calibration(self, question: Question) -> Calibration | None:
-        """What validation taught about such questions; None if nothing."""
+        """What validation taught about questions like this `question`; None if nothing."""
         return self._calibrations.get(self._validated_by(question)) or self._calibrations.get(SPLITS[0])
 
     def why_no_probabilities(self, question: Question) -> str | None:
@@ -64,7 +64,7 @@ class GivesProbabilities:
         return calibration.probabilities(scores, known, group, **options)
 
     def check_coverage(self, questions: Sequence[Question], coverage: float) -> None:
-        """PmdError for a coverage that is none, and for a model that has learned nothing of its answers."""
+        """PmdError for a coverage that is none, and for a model that has learned nothing of its answers to one of the questions."""
         if not 0 < coverage < 1:
             raise PmdError(f"coverage: {coverage:g} is none; give a share between 0 and 1, such as 0.9")
         without = next((question for question in questions if self.calibration(question) is None), None)
@@ -74,8 +74,9 @@ class GivesProbabilities:
     def answer_set(
         self, question: Question, scores: np.ndarray, coverage: float, max_set: int, *, new: bool
     ) -> tuple[np.ndarray, AnswerSet]:
-        """The scores (n,) of the entities in the set of a question, -inf for all others, and what is known of the set. It has none
-        where more than `max_set` would be needed, or where no entity is likely enough."""
+        """The scores (n,) of the entities in the set that a question has for a coverage, -inf for all others, and what is known of the
+        set. It has none where more than `max_set` would be needed, or where no entity is likely enough. A set of `new` answers has no
+        known ones, whose scores are -inf already."""
         calibration = self.calibration(question)
         members = calibration.members(scores, self.group(question), coverage, new=new)
         size, unsure = int(members.sum()), ""

@@ -12,7 +12,7 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
-from pmd.use.answers import AnsweringModel, Question
+from pmd.use.answers import Question, TrainedModel
 from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index
 
@@ -43,10 +43,13 @@ def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedKge(AnsweringModel):
-    """An embedding model, and the folder with the vocabulary of its graph: what its rows are.
+class TrainedKge(TrainedModel):
+    """An embedding model that answers questions.
 
-    `open_index` opens the index of its graph, which questions need.
+    Args:
+        model: its tables and interaction.
+        folder: where the vocabulary of its graph is, which says what its rows are.
+        open_index: opens the index of its graph, which questions need.
     """
 
     model: KgeModel
@@ -55,7 +58,7 @@ class TrainedKge(AnsweringModel):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The trained widths; the last one is the model's own."""
+        """The trained widths, in dimensions, increasing; the last one is the model's own."""
         return self.model.widths
 
     @property
@@ -63,11 +66,11 @@ class TrainedKge(AnsweringModel):
         return self.model.dim == self.index.metadata["dim"]
 
     def crop(self, width: int) -> TrainedKge:
-        """A model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
+        """The model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
         return replace(self, model=self.model.crop(width))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a folder that `pmd.load` reads. PmdError if the folder is not new."""
+        """Write a folder that `pmd.load` reads, and return it. PmdError if the folder is not new."""
         from pmd.models.kge.folder import load_vocabulary, save
 
         folder = new_folder(folder)
@@ -75,7 +78,7 @@ class TrainedKge(AnsweringModel):
         return folder
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The scores (b, num_entities) of all entities as answers."""
+        """The scores (b, num_entities) of all entities as answers to the questions (b)."""
         import torch
 
         scores = np.empty((len(questions), self.model.num_entities), dtype=np.float32)

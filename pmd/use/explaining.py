@@ -26,8 +26,12 @@ Fact = tuple[Pair, Pair, Pair]
 
 @dataclass(frozen=True)
 class LikeFact:
-    """A training fact of the same relation, and the cosines of its head and tail with those of the triple; None for an end that
-    is described by a text."""
+    """A training fact of the same relation.
+
+    Args:
+        fact: head, relation and tail, each an id and a name.
+        head_cosine, tail_cosine: of its ends with those of the triple, in [−1, 1]; None for an end that a text describes.
+    """
 
     fact: Fact
     head_cosine: float | None
@@ -36,7 +40,13 @@ class LikeFact:
 
 @dataclass(frozen=True)
 class FactPath:
-    """Training facts that lead from the known entity, `start`, to the answer, in that order; more specific paths weigh more."""
+    """Training facts that lead from the known entity to the answer.
+
+    Args:
+        start: the id and the name of the known entity.
+        facts: in the order of the path, each a head, relation and tail with id and name.
+        weight: above 0; more specific paths weigh more.
+    """
 
     start: Pair
     facts: tuple[Fact, ...]
@@ -84,18 +94,20 @@ class Explains:
     def score_parts(
         self, target: str, entity: int | None, relation: int, answer: int, text: str | None
     ) -> dict[str, float] | None:
-        """By part of a fused model, what it adds to the score of an answer beyond that of the mean candidate."""
+        """By part of a fused model, what it adds to the score of an answer beyond that of the mean candidate; None for other models.
+        The query is for a `target`, of a known `entity` (None where a `text` describes it) and a `relation`, by positions."""
         return None
 
     @names_options
     def why(self, *, head: str, relation: str, tail: str, count: int = 3) -> Why:
-        """What speaks for a triple: `count` facts and paths. PmdError for a name that nothing has or that several have."""
+        """What speaks for the triple (head, relation, tail), given by ids or names: at most `count` facts and paths. PmdError for a name
+        that nothing has or that several have."""
         entities, relations = self.index.entities, self.index.relations
         known = entities.find(head, "head"), relations.find(relation, "relation")
         return self.why_answer("tail", *known, entities.find(tail, "tail"), count=count)
 
     def why_answers(self, answers: Answers, count: int = 3) -> list[Why]:
-        """What speaks for each of the answers to a question."""
+        """What speaks for each of the answers to a question: at most `count` facts and paths."""
         entities = self.index.entities
         known = answers.tail if answers.target == "head" else answers.head
         entity = None if known is None else entities.find(known[0], "entity")
@@ -108,14 +120,15 @@ class Explains:
         ]
 
     def why_relation(self, relations: Relations, answer: RelationAnswer, count: int = 3) -> Why:
-        """What speaks for a relation between two entities."""
+        """What speaks for one `answer` among the relations between two entities: at most `count` facts and paths."""
         (head, _), (tail, _) = relations.ends(answer)
         return self.why(head=head, relation=answer.id, tail=tail, count=count)
 
     def why_answer(
         self, target: str, entity: int | None, relation: int, answer: int, *, count: int = 3, text: str | None = None
     ) -> Why:
-        """The same by positions; `entity` is None where a `text` describes it."""
+        """What speaks for an answer to a question for a `target`: at most `count` facts and paths. The known `entity`, the relation and
+        the answer are positions; `entity` is None where a `text` describes it."""
         triple = (answer, relation, entity) if target == "head" else (entity, relation, answer)
         near = near_facts(self._facts.triples, triple, self.unit_vectors, count)
         paths = [] if entity is None else self._facts.paths(entity, answer, triple, count)

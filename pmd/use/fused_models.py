@@ -18,7 +18,7 @@ from pmd.models.families import check_width, stored_settings
 from pmd.models.fused.fusion import Fusion
 from pmd.models.text.precision import CodedVectors
 from pmd.use import text_models
-from pmd.use.answers import AnsweringModel, Question
+from pmd.use.answers import Question, TrainedModel
 from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index, crop_vectors
 from pmd.use.text_models import TrainedText
@@ -74,10 +74,15 @@ def _with_structure(
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedFused(AnsweringModel):
-    """A fused model in its folder; `settings` is its config.json.
+class TrainedFused(TrainedModel):
+    """A text model and an embedding model in one index, which answer questions together.
 
-    It compares the `width` leading dimensions of the text part, and the `structure_width` leading ones of the structure.
+    Args:
+        text: the text part.
+        settings: the model's config.json.
+        open_index: opens the index of its graph, which questions need.
+        width: it compares so many leading dimensions of the text part; None for all.
+        structure_width: the same of the structure.
     """
 
     text: TrainedText
@@ -88,7 +93,7 @@ class TrainedFused(AnsweringModel):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The trained widths of the text part."""
+        """The trained widths of the text part, in dimensions, increasing."""
         return self.text.widths
 
     @property
@@ -96,7 +101,8 @@ class TrainedFused(AnsweringModel):
         return self.text.is_whole and self.structure_dim == self.settings["structure_dim"]
 
     def crop(self, width: int | None = None, structure_width: int | None = None) -> TrainedFused:
-        """The same model, answering by the leading dimensions of either part. PmdError if it does not have so many."""
+        """The same model, answering by the leading `width` dimensions of the text and `structure_width` of the structure, each None for
+        what it has now. PmdError if it does not have so many."""
         for asked, now in ((width, self.text.dim), (structure_width, self.structure_dim)):
             check_width(asked or now, now)
         text = self.text.crop(width) if width else self.text
@@ -112,7 +118,7 @@ class TrainedFused(AnsweringModel):
         self.text.check_text(text)
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The weighted sums (b, num_entities) of both parts' scores of all entities as answers."""
+        """The weighted sums (b, num_entities) of both parts' scores of all entities as answers to the questions (b)."""
         return np.concatenate(self._queries(questions), 1) @ self._vectors.T
 
     def _queries(self, questions: Sequence[Question]) -> list[np.ndarray]:
@@ -129,7 +135,7 @@ class TrainedFused(AnsweringModel):
         return [query * factor[:, None] for query, factor in zip(queries, factors.T)]
 
     def unit_vectors(self, entities: np.ndarray) -> np.ndarray:
-        """Half of a cosine is that of the texts, half that of the structure."""
+        """The vectors (k, d) of entities (k,), of length 1: half of a cosine is that of the texts, half that of the structure."""
         text, structure = (part[entities] for part in self._parts)
         embeddings = self._fusion.tables.entities(structure).reshape(len(entities), -1)
         return np.concatenate([normalised(text), normalised(embeddings)], 1) * np.float32(np.sqrt(0.5))

@@ -28,7 +28,7 @@ from pmd.trust.calibration import learn_calibration
 from pmd.trust.type_learning import chosen, learn_types, types_of_graph, with_setting
 from pmd.trust.validation import ValidationScores
 from pmd.trust.verdicts import learn as learn_verdicts
-from pmd.use.answers import AnsweringModel, Question
+from pmd.use.answers import Question, TrainedModel
 from pmd.use.index import (
     COLUMNS,
     COMPLETED,
@@ -144,7 +144,7 @@ def _choose_again(index: Index, model: Path) -> None:
         _write(index.folder, columns, index.metadata | {"types": dict(types.facts)})
 
 
-def _answering(index: Index, model: Path) -> AnsweringModel:
+def _answering(index: Index, model: Path) -> TrainedModel:
     """The model of a folder, by an index that is not there yet."""
     settings = stored_settings(model)
     return ranking_family(settings, model).load_use().open_model(model, settings, lambda: index)
@@ -171,7 +171,7 @@ class IndexedGraph:
 class AsScorer:
     """A model that answers, as a scorer of its own graph."""
 
-    def __init__(self, model: AnsweringModel):
+    def __init__(self, model: TrainedModel):
         self.model = model
 
     def score_all(self, triples: Tensor, target: Target) -> Tensor:

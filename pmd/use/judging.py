@@ -38,14 +38,17 @@ class Verdict:
     """A judged triple.
 
     Args:
+        head, relation, tail: the id and the name of each.
         known: the splits that have it.
         score: the mean of its scores as an answer for the head and for the tail.
         probability: the mean of the probabilities as either, among all entities, if its questions lack one answer; None where
             validation has taught nothing of such questions.
-        head_rank, tail_rank: its ranks as either, filtered.
-        value, threshold: what was compared; it `holds` if its value is not below the threshold. None where there was no
-            validation to learn from.
-        confidence: how likely it is true, of true triples and false ones that look like them in equal number: at least ½ if it holds.
+        head_rank, tail_rank: its ranks as either, from 1, filtered and realistic.
+        value, threshold: what was compared, in units of the measure that validation chose; None where there was no validation to
+            learn from.
+        holds: whether the value is not below the threshold; None likewise.
+        confidence: how likely it is true, of true triples and false ones that look like them in equal number: at least ½ if it
+            holds; None likewise.
     """
 
     head: Pair
@@ -68,8 +71,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RelationAnswer:
-    """A relation: its rank, from 1, its id and name; `inverse` if the tail has it to the head; the mean score of the triple
-    from both ends, and of its probabilities (None if there are none), the value by which relations are ordered, and the splits that have the triple."""
+    """A relation that may join two entities.
+
+    Args:
+        rank: from 1.
+        id: of the relation.
+        name: of the relation.
+        inverse: whether the tail has it to the head.
+        score: the mean of the triple's scores as an answer for the head and for the tail.
+        probability: the mean of its probabilities as either, in [0, 1]; None where the index has learned none.
+        value: by which relations are ordered, in units of the measure that validation chose.
+        known: the splits that have the triple.
+    """
 
     rank: int
     id: str
@@ -83,7 +96,12 @@ class RelationAnswer:
 
 @dataclass(frozen=True, repr=False)
 class Relations(Sequence):
-    """The relations between two entities, best first."""
+    """The relations between two entities: a sequence of `RelationAnswer`, best first.
+
+    Args:
+        head, tail: the id and the name of each.
+        answers: the relations.
+    """
 
     head: Pair
     tail: Pair
@@ -139,16 +157,18 @@ class JudgesTriples:
 
     @names_options
     def classify(self, *, head: str, relation: str, tail: str) -> Verdict:
-        """Whether a triple holds. PmdError for a name that nothing has or that several have."""
+        """Whether the triple (head, relation, tail), given by ids or names, holds. PmdError for a name that nothing has or that several
+        have."""
         return next(self.classify_all([self.triple(head=head, relation=relation, tail=tail)]))
 
     def triple(self, *, head: str, relation: str, tail: str) -> tuple[int, int, int]:
-        """Look up the names of a triple."""
+        """The positions of the head, relation and tail of a triple, given by ids or names. PmdError for a name that nothing has or that
+        several have."""
         entities, relations = self.index.entities, self.index.relations
         return entities.find(head, "head"), relations.find(relation, "relation"), entities.find(tail, "tail")
 
     def classify_all(self, triples: Sequence[tuple[int, int, int]] | np.ndarray) -> Iterator[Verdict]:
-        """A verdict for each triple of positions."""
+        """A verdict for each of some triples (n, 3) of positions."""
         for start in range(0, len(triples), TRIPLES_PER_BLOCK):
             yield from self._judged(np.asarray(triples[start : start + TRIPLES_PER_BLOCK]))
 
@@ -190,7 +210,7 @@ class JudgesTriples:
     def relations_all(
         self, pairs: Iterable[tuple[int, int]], *, top_k: int = 10, new: bool = False
     ) -> Iterator[Relations]:
-        """The relations of each pair of positions."""
+        """The relations of each of some pairs of positions; `top_k` and `new` as for `relations`. PmdError for a `top_k` below 1."""
         if top_k < 1:
             raise PmdError(f"top_k: {top_k} relations are none; ask for at least 1")
         return (self._relations(pair, top_k, new) for pair in pairs)

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from pmd.use.fused_models import TrainedFused
     from pmd.use.text_models import TrainedText
 
-    TrainedModel = TrainedKge | TrainedText | TrainedFused
-
 DATA = Path(__file__).parents[1] / "data"
 """Where bundled graphs lie."""
 
@@ -54,7 +52,7 @@ def load(
     *,
     stage: str | None = None,
     revision: str | None = None,
-) -> TrainedModel:
+) -> TrainedKge | TrainedText | TrainedFused:
     """A trained model that answers (`.answer`) and can be cropped (`.crop`).
 
     Args:

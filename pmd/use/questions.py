@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pmd.core.errors import PmdError, nearest
-from pmd.use.answers import PARTS, AnsweringModel, Question
+from pmd.use.answers import PARTS, Question, TrainedModel
 
 LABELS = {"1": True, "true": True, "-1": False, "0": False, "false": False}
 """What a label may be; WN11 and FB13 have 1 and -1."""
@@ -29,13 +29,13 @@ class LabelledTriple(NamedTuple):
     label: bool | None
 
 
-def read_questions(model: AnsweringModel, lines: Iterable[str], file: str) -> tuple[list[Question], str]:
+def read_questions(model: TrainedModel, lines: Iterable[str], file: str) -> tuple[list[Question], str]:
     """The questions of lines, and what is wrong with the lines that are none (`read_lines`)."""
     empty = "no questions; a line is HEAD<tab>RELATION<tab>? or a JSON object"
     return read_lines(lines, file, empty, lambda line: model.question(**parse_question(line)))
 
 
-def read_triples(model: AnsweringModel, lines: Iterable[str], file: str) -> tuple[list[LabelledTriple], str]:
+def read_triples(model: TrainedModel, lines: Iterable[str], file: str) -> tuple[list[LabelledTriple], str]:
     """The triples of lines, and what is wrong with the lines that are none (`read_lines`)."""
 
     def read(line: str) -> LabelledTriple:

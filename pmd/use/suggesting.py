@@ -25,8 +25,15 @@ Progress = Callable[[int, int, State], None]
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A triple that the graph lacks: its rank, from 1, the probability by which it is ranked, those that it has as an answer for the
-    head and for the tail, and, where these were not taken as known, the splits that have it."""
+    """A triple that the graph lacks.
+
+    Args:
+        rank: from 1.
+        head, relation, tail: the id and the name of each.
+        probability: by which it is ranked, in [0, 1].
+        head_probability, tail_probability: those that it has as an answer for the head and for the tail.
+        known: the splits that have it, of those that were not taken as known.
+    """
 
     rank: int
     head: Pair
@@ -45,8 +52,13 @@ class Suggestion:
 
 @dataclass(frozen=True, repr=False)
 class Suggestions(Sequence):
-    """Suggestions, best first. `held_back` says how many candidates were left out for the limits of relations and entities, `withheld`
-    which splits were not taken as known."""
+    """What a graph may lack: a sequence of `Suggestion`, best first.
+
+    Args:
+        suggestions: the triples.
+        held_back: how many candidates were left out because their relation or entity had reached its limit.
+        withheld: the splits that were not taken as known.
+    """
 
     suggestions: tuple[Suggestion, ...]
     held_back: int = 0
@@ -133,6 +145,9 @@ class SuggestsFacts:
             known: facts of which splits are known and so left out: `all`, or `train` to see how many of the others are found.
             progress: called after every block of queries.
             state: where to go on; a search that was stopped has handed it to `progress`.
+
+        Returns:
+            The suggestions; a sequence.
 
         Raises:
             PmdError: for names and options that cannot be used, and for a model that gives no probabilities.

@@ -25,7 +25,7 @@ from pmd.models.text.precision import HALF_FROM, CodedVectors, coded
 from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
 from pmd.trust.types import Mode
-from pmd.use.answers import AnsweringModel, Question
+from pmd.use.answers import Question, TrainedModel
 from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
 from pmd.use.search import SHORT_LIST, Cells, Funnel, ShortList, leading_of, scores_of
@@ -141,11 +141,15 @@ def write_codes(
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedText(AnsweringModel):
-    """A text model in its folder; `settings` is its config.json.
+class TrainedText(TrainedModel):
+    """A text model that answers questions.
 
-    It compares the `width` leading dimensions of its vectors, by default all of them, with those of all entities, or as `search`
-    says with some (`pmd.use.search`).
+    Args:
+        folder: of the model.
+        settings: its config.json.
+        open_index: opens the index of its graph, which questions need.
+        width: it compares so many leading dimensions of its vectors; None for all.
+        search: `exact` compares a query with all entities, `funnel` and `faiss` with a short list (`pmd.use.search`).
     """
 
     folder: Path
@@ -161,7 +165,7 @@ class TrainedText(AnsweringModel):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The trained widths; the last one is the model's own."""
+        """The trained widths, in dimensions, increasing; the last one is the model's own."""
         return (*(width for width in self.settings.get("widths") or () if width < self.dim), self.dim)
 
     @cached_property
@@ -182,7 +186,7 @@ class TrainedText(AnsweringModel):
         return replace(self, width=width)
 
     def searching(self, search: Search) -> TrainedText:
-        """The same model, searching its entities in another way. PmdError if it cannot."""
+        """The same model, which looks for answers by another `search`. PmdError if it cannot."""
         if search == "funnel":
             leading_of(self.widths)
         if search == "faiss" and not self.is_whole:
@@ -199,7 +203,7 @@ class TrainedText(AnsweringModel):
         return Funnel(vectors, leading_of(self.widths))
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The cosines (b, num_entities) of all entities as answers; −∞ for those that a search leaves out."""
+        """The cosines (b, num_entities) of all entities as answers to the questions (b); −∞ for those that a search leaves out."""
         queries = crop_vectors(self.queries(questions), self.width)
         if self.search != "exact":
             rows = self._short_list.rows(queries, SHORT_LIST)
@@ -230,7 +234,7 @@ class TrainedText(AnsweringModel):
         return stored.dtype == np.float16 and stored.size >= HALF_FROM
 
     def queries(self, questions: Sequence[Question]) -> np.ndarray:
-        """The vectors (b, d) of questions."""
+        """The vectors (b, d) of the questions (b), of length 1."""
         inverse = self.index.num_relations
         relations = np.array([question.relation + inverse * (question.target == "head") for question in questions])
         vectors = np.empty((len(questions), width_of(self.settings)), dtype=np.float32)

@@ -30,7 +30,8 @@ def test_the_site_is_whole_and_asks_no_other_host(tmp_path):
     built = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
     assert built.returncode == 0, built.stderr
     site = tmp_path / "site"
-    assert all((site / "reference" / "python" / f"{name}.html").is_file() for name in pmd.__all__)
+    for name in (*pmd.__all__, *REFERENCE.returned_types()):
+        assert (site / "reference" / "python" / f"{name}.html").is_file()
     assert all(any((site / "reference" / "commands").glob(f"pmd-{name}*.html")) for name in COMMANDS.commands)
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

@@ -6,8 +6,9 @@ import ast
 import doctest
 import inspect
 import re
+import sys
 import textwrap
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +17,16 @@ from docstring_parser import parse
 
 import pmd
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "_ext"))
+from returned import members, parts_of, returned_types
+
 SLOW = ("export", "fit", "fuse", "glue", "progressive", "push", "report", "shrink", "train", "tune", "update")
 """Those whose example trains or ranks."""
 EXAMPLES = doctest.DocTestParser()
 
 
-def methods_of(name: str) -> Iterator[tuple[str, Any]]:
-    for method, held in vars(getattr(pmd, name)).items():
-        plain = getattr(held, "__func__", getattr(held, "fget", held))
-        if not method.startswith("_") and inspect.isfunction(plain):
-            yield f"{name}.{method}", plain
-
-
-CLASSES = [name for name in pmd.__all__ if inspect.isclass(getattr(pmd, name))]
-METHODS = [method for name in CLASSES for method in methods_of(name)]
+CLASSES = {name: getattr(pmd, name) for name in pmd.__all__ if inspect.isclass(getattr(pmd, name))} | returned_types()
+METHODS = [(f"{name}.{member}", held) for name, kind in CLASSES.items() for member, held in members(kind)]
 
 
 def parameters_of(thing: Any) -> dict[str, inspect.Parameter]:
@@ -54,13 +51,30 @@ def test_a_function_or_class_has_a_line_for_each_argument_and_an_example(name):
         assert doc.returns.description and [error.type_name for error in doc.raises] == ["PmdError"]
 
 
+def test_the_types_that_functions_return_are_found():
+    assert {"Answers", "Candidate", "FitResult", "Ranks", "ShrunkRun", "TrainedKge", "TrainedModel"} < {
+        *returned_types()
+    }
+    assert {"StageResult", "Suggestions", "TripleScorer", "TuneResult", "Verdict", "Why"} < {*returned_types()}
+
+
+@pytest.mark.parametrize("name", returned_types())
+def test_what_a_function_returns_has_a_line_for_each_attribute(name):
+    kind = returned_types()[name]
+    docs = [parse(inspect.getdoc(part)) for part in parts_of(kind)]
+    lines = {word.strip(): line.description for doc in docs for line in doc.params for word in line.arg_name.split(",")}
+    annotated = {attribute for part in parts_of(kind) for attribute in inspect.get_annotations(part)}
+    assert docs[0].short_description and all(lines.values())
+    assert lines.keys() == annotated - {member for member, _ in members(kind)}
+
+
 @pytest.mark.parametrize(("name", "method"), METHODS, ids=[name for name, _ in METHODS])
 def test_a_method_names_its_arguments_the_shapes_of_arrays_and_what_it_refuses(name, method):
     text = inspect.getdoc(method) or ""
     assert text, "no docstring"
     for parameter in parameters_of(method):
         assert re.search(rf"\b{parameter}\b", text, re.IGNORECASE), f"'{parameter}' is not named"
-    if "Tensor" in str(inspect.signature(method)):
+    if re.search(r"\b(Tensor|np\.ndarray)\b", str(inspect.signature(method))):
         assert re.search(r"\([\w… +·/]+,( [\w …·+]+,?)*\)|a scalar|fp32", text), "no shape of an array"
     refuses = any(
         isinstance(node, ast.Raise) and "PmdError" in ast.unparse(node)

@@ -4,12 +4,12 @@ import torch
 
 import pmd
 from pmd.models.kge.folder import save
-from pmd.use.answers import AnsweringModel
+from pmd.use.answers import TrainedModel
 
 from ..evaluation.oracle import tied_scorer
 
 
-class Tabled(AnsweringModel):
+class Tabled(TrainedModel):
     """Answers by the scores of a `TripleScorer`, as they are."""
 
     types = None

@@ -5,7 +5,7 @@ import pytest
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.use.answers import Answer, AnsweringModel, Answers, best_entities
+from pmd.use.answers import Answer, Answers, TrainedModel, best_entities
 from pmd.use.questions import parse_question, read_questions
 
 
@@ -20,7 +20,7 @@ def test_the_best_are_those_of_a_sort(seed):
 
 
 def test_a_model_without_a_folder_cannot_be_asked():
-    class Loose(AnsweringModel):
+    class Loose(TrainedModel):
         open_index = None
 
     with pytest.raises(PmdError, match=r"no index"):
@@ -41,7 +41,7 @@ def test_a_model_without_a_folder_cannot_be_asked():
 )
 def test_an_option_that_there_is_not_is_answered_by_the_nearest(method, options, nearest):
     with pytest.raises(PmdError, match=rf"^{method}: unknown option '\w+'; there are .*; did you mean '{nearest}'\?$"):
-        getattr(AnsweringModel(), method)(**options)
+        getattr(TrainedModel(), method)(**options)
 
 
 def test_functions_of_the_package_propose_options_too(random_graph):
@@ -82,7 +82,7 @@ def test_a_line_is_a_question(line, parts):
     ],
 )
 def test_a_line_that_is_none_is_named(line, message):
-    class Echo(AnsweringModel):
+    class Echo(TrainedModel):
         def question(self, **parts):
             return parts
 

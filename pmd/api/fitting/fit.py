@@ -72,9 +72,10 @@ class FitResult:
 
     Args:
         graph: the graph, split.
-        runs: the trained runs by kind of model, and `best` the kind with the best MRR on the validation split.
-        plans: the settings by kind.
-        report: the page, or None.
+        plans: the settings by kind of model, `text` or `embedding`.
+        runs: the trained runs by kind.
+        best: the kind with the best MRR on the validation split; None where nothing was trained.
+        report: the page; None without the packages that write it.
         question: the command that asks the best model a first question.
     """
 
@@ -86,7 +87,7 @@ class FitResult:
     question: str | None = None
 
     def answer(self, **question: Any) -> Any:
-        """Answers of the best model, as of `pmd.load(…).answer`."""
+        """Answers of the best model to a `question`, given as to `pmd.load(…).answer`."""
         return self.runs[self.best].load().answer(**question)
 
     def table(self) -> str:

@@ -41,7 +41,8 @@ class ToFrames:
     split_names: list[str]
 
     def to_arrow(self, split: str | None = None, texts: bool = False, negatives: bool = False) -> pa.Table:
-        """The triples as an Arrow table."""
+        """The triples of a `split`, by default of all, as an Arrow table: with `texts` names and descriptions too, with `negatives` also
+        the triples that are known to be false."""
         import pyarrow as pa
 
         columns = {"head": (0, self.entity_ids), "relation": (1, self.relation_ids), "tail": (2, self.entity_ids)}
@@ -65,12 +66,12 @@ class ToFrames:
         return pa.concat_tables(tables, promote_options="default")
 
     def to_pandas(self, split: str | None = None, texts: bool = False, negatives: bool = False) -> pandas.DataFrame:
-        """The triples as a pandas frame."""
+        """The same as a pandas frame: of a `split` or all, with `texts`, with `negatives`."""
         need_package("pandas", "pandas frames need", "frames")
         return self.to_arrow(split, texts, negatives).to_pandas()
 
     def to_polars(self, split: str | None = None, texts: bool = False, negatives: bool = False) -> polars.DataFrame:
-        """The triples as a Polars frame."""
+        """The same as a Polars frame: of a `split` or all, with `texts`, with `negatives`."""
         need_package("polars", "Polars frames need", "frames")
         import polars
 
@@ -79,7 +80,8 @@ class ToFrames:
     def to_datasets(
         self, split: str | None = None, texts: bool = False, negatives: bool = False
     ) -> datasets.Dataset | datasets.DatasetDict:
-        """A split as a `datasets.Dataset`, or all as a `DatasetDict`, where `valid` is called `validation` as on the Hub."""
+        """The same as a `datasets.Dataset` of a `split`, or a `DatasetDict` of all, where `valid` is called `validation` as on the Hub;
+        with `texts`, with `negatives`."""
         from datasets import Dataset, DatasetDict
 
         if split:

@@ -77,6 +77,7 @@ class _Croppable:
         """Any BERT: a Hub id, a folder, or `package:NAME/FOLDER`.
 
         Args:
+            pretrained_model_name_or_path: which of them.
             widths: of the sub-models; default those that the folder was saved with, or else the full width alone.
             args, kwargs: as in `transformers`, for example `num_labels`.
 
@@ -105,7 +106,8 @@ class _Croppable:
         return (model, loading) if wants_loading else model
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
-        """Save the full model as an ordinary BERT folder, with `widths` in its config."""
+        """Save the full model in `save_directory` as an ordinary BERT folder, with `widths` in its config; `args` and `kwargs` as of
+        `transformers`."""
         plain = self._plain(self._config_at(self.config.hidden_size), self.state_dict())
         plain.config.widths = list(self.widths)
         plain.save_pretrained(save_directory, *args, **kwargs)

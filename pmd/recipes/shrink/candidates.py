@@ -51,7 +51,7 @@ class Candidate(Choice):
     """A model that could be written, and its measures.
 
     Args:
-        mrr: on validation.
+        mrr: on validation, in [0, 1].
         keeps: that as a share of the teacher's.
         megabytes: of weights and entity vectors.
         milliseconds: the median of a question, from its text to the scores of all entities, with one thread.

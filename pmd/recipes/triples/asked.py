@@ -11,11 +11,11 @@ from pmd.use.judging import Relations, Verdict
 from pmd.use.names import label
 
 if TYPE_CHECKING:
-    from pmd.use.answers import AnsweringModel
+    from pmd.use.answers import TrainedModel
 
 
 def about_both_ends(
-    model: AnsweringModel, parts: Mapping[str, str | None], top_k: int, *, new: bool, why: bool, as_json: bool
+    model: TrainedModel, parts: Mapping[str, str | None], top_k: int, *, new: bool, why: bool, as_json: bool
 ) -> str:
     """The answer to a question with head and tail: a table, or a line of JSON."""
     ends = {"head": parts["head"], "tail": parts["tail"]}

@@ -32,7 +32,7 @@ from pmd.use.load import known_graph, load, loaded
 
 if TYPE_CHECKING:
     from pmd.data.graphs.graph import KnowledgeGraph
-    from pmd.use.answers import AnsweringModel
+    from pmd.use.answers import TrainedModel
 
 CAPTIONS = {
     "relations": "Relations of true triples, ranked among all relations, filtered",
@@ -65,7 +65,7 @@ def task_table(config: EvaluateConfig, task: str) -> Table:
     return table_of(rows, CAPTIONS[task], left=("model", "split"))
 
 
-def relation_metrics(model: AnsweringModel, graph: KnowledgeGraph, split: str, max_triples: int = 0) -> dict[str, Any]:
+def relation_metrics(model: TrainedModel, graph: KnowledgeGraph, split: str, max_triples: int = 0) -> dict[str, Any]:
     """The metrics of the ranks of relations: among all of them from head to tail, and as `either_direction_mrr` among those from
     tail to head as well, which is what `pmd answer` ranks."""
     index, judge, ranks = model.index, model.judge, {1: [], 2: []}
@@ -85,7 +85,7 @@ def relation_metrics(model: AnsweringModel, graph: KnowledgeGraph, split: str, m
     return {**RankSummary.values(forward), "either_direction_mrr": mrr, "measure": judge.relations}
 
 
-def triple_metrics(model: AnsweringModel, graph: KnowledgeGraph, split: str, max_triples: int = 0) -> dict[str, Any]:
+def triple_metrics(model: TrainedModel, graph: KnowledgeGraph, split: str, max_triples: int = 0) -> dict[str, Any]:
     """The metrics of verdicts on the triples of a split beside false ones."""
     index, judge = model.index, model.judge
     true, labelled = drawn(graph.split(split), max_triples), graph.negatives.get(split)

@@ -20,7 +20,7 @@ from pmd.settings.shared import DataConfig
 from pmd.training.bar import Bar
 from pmd.training.stopping import Interrupted
 from pmd.trust.missing.search import State
-from pmd.use.answers import AnsweringModel
+from pmd.use.answers import TrainedModel
 from pmd.use.load import load
 from pmd.use.locate import locate
 from pmd.use.suggesting import Known, Suggestions, Wanted
@@ -154,7 +154,7 @@ def listed(names: list[str] | str | None) -> list[str] | None:
     return [names] if isinstance(names, str) else names
 
 
-def search(model: AnsweringModel, wanted: Wanted, file: Path | None) -> Suggestions:
+def search(model: TrainedModel, wanted: Wanted, file: Path | None) -> Suggestions:
     """The suggestions. With a file, the search can be stopped and goes on from there. PmdError for a file of another search."""
     index = model.index
     settings = json.dumps({"model": index.metadata["model"], "graph": index.metadata["graph"], **asdict(wanted)})
