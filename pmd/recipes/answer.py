@@ -13,7 +13,7 @@ from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.recipes.triples.asked import about_both_ends, as_line, reasons_text, with_reasons
 from pmd.settings.shared import DataConfig, Search
-from pmd.use.answers import Answer, Answers
+from pmd.use.answer_records import Answer, Answers
 from pmd.use.index import index_folder
 from pmd.use.load import current_index, load
 from pmd.use.locate import locate

@@ -12,7 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.trust.calibration import SPLITS, AnswerSet, Calibration
 
 if TYPE_CHECKING:
-    from pmd.use.answers import Question
+    from pmd.use.answer_records import Question
     from pmd.use.index import Index
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from pmd.core.errors import PmdError
 from pmd.core.files import new_folder
-from pmd.use.answers import Question, TrainedModel
+from pmd.use.answer_records import Question
+from pmd.use.answers import TrainedModel
 from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index
 

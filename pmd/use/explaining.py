@@ -15,7 +15,7 @@ from pmd.trust.near_facts import near_facts
 from pmd.trust.paths import Facts
 
 if TYPE_CHECKING:
-    from pmd.use.answers import Answers
+    from pmd.use.answer_records import Answers
     from pmd.use.index import Index
     from pmd.use.judging import RelationAnswer, Relations
 

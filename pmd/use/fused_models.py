@@ -18,7 +18,8 @@ from pmd.models.families import check_width, stored_settings
 from pmd.models.fused.fusion import Fusion
 from pmd.models.text.precision import CodedVectors
 from pmd.use import text_models
-from pmd.use.answers import Question, TrainedModel
+from pmd.use.answer_records import Question
+from pmd.use.answers import TrainedModel
 from pmd.use.explaining import normalised
 from pmd.use.index import Columns, Index, crop_vectors
 from pmd.use.text_models import TrainedText

@@ -28,7 +28,8 @@ from pmd.trust.calibration import learn_calibration
 from pmd.trust.type_learning import chosen, learn_types, types_of_graph, with_setting
 from pmd.trust.validation import ValidationScores
 from pmd.trust.verdicts import learn as learn_verdicts
-from pmd.use.answers import Question, TrainedModel
+from pmd.use.answer_records import Question
+from pmd.use.answers import TrainedModel
 from pmd.use.index import (
     COLUMNS,
     COMPLETED,

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pmd.core.errors import PmdError, nearest
-from pmd.use.answers import PARTS, Question, TrainedModel
+from pmd.use.answer_records import Question
+from pmd.use.answers import PARTS, TrainedModel
 
 LABELS = {"1": True, "true": True, "-1": False, "0": False, "false": False}
 """What a label may be; WN11 and FB13 have 1 and -1."""

@@ -25,7 +25,8 @@ from pmd.models.text.precision import HALF_FROM, CodedVectors, coded
 from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
 from pmd.trust.types import Mode
-from pmd.use.answers import Question, TrainedModel
+from pmd.use.answer_records import Question
+from pmd.use.answers import TrainedModel
 from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
 from pmd.use.search import SHORT_LIST, Cells, Funnel, ShortList, leading_of, scores_of

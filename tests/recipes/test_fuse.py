@@ -22,7 +22,7 @@ from pmd.models.text.folder import TextModel
 from pmd.models.text.folder import save as save_text
 from pmd.models.text.start import train_wordpiece
 from pmd.recipes.ranking import read_ranks
-from pmd.use.answers import Question
+from pmd.use.answer_records import Question
 
 from ..tiny import tiny_encoder
 from ..trained import made_once

@@ -15,7 +15,7 @@ from pmd.core.errors import PmdError
 from pmd.trust.missing import search as searching
 from pmd.trust.missing.limits import Limits
 from pmd.trust.missing.search import State
-from pmd.use.answers import Question
+from pmd.use.answer_records import Question
 
 from ..asked import own_cache, write_model  # noqa: F401
 

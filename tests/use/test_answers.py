@@ -5,7 +5,8 @@ import pytest
 
 import pmd
 from pmd.core.errors import PmdError
-from pmd.use.answers import Answer, Answers, TrainedModel, best_entities
+from pmd.use.answer_records import Answer, Answers
+from pmd.use.answers import TrainedModel, best_entities
 from pmd.use.questions import parse_question, read_questions
 
 

@@ -12,7 +12,7 @@ from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.trust.sides import measured
 from pmd.use import judging
-from pmd.use.answers import Question
+from pmd.use.answer_records import Question
 
 from ..asked import own_cache, write_model  # noqa: F401
 from ..trust.tabled import tabled

@@ -6,7 +6,7 @@ import pytest
 import pmd
 from pmd.use import index as index_module
 from pmd.use import text_models
-from pmd.use.answers import Question
+from pmd.use.answer_records import Question
 
 from ..asked import own_cache, write_model  # noqa: F401  a fixture
 from ..tiny import tiny_graph

@@ -7,7 +7,8 @@ import pmd
 from pmd.core.errors import PmdError
 from pmd.use import search as module
 from pmd.use import text_models
-from pmd.use.answers import AnsweringModel, Question
+from pmd.use.answer_records import Question
+from pmd.use.answers import TrainedModel
 from pmd.use.search import Cells, Funnel, leading_of
 
 from ..asked import write_model
@@ -76,7 +77,7 @@ def test_only_the_short_list_is_looked_at_and_the_answers_are_the_same(options, 
     sizes = [len(entities) for entities, _ in model.candidates(questions, "soft")]
     assert max(sizes) < model.index.num_entities
     answers = list(model.answer_all(questions, **options))
-    monkeypatch.setattr(text_models.TrainedText, "candidates", AnsweringModel.candidates)
+    monkeypatch.setattr(text_models.TrainedText, "candidates", TrainedModel.candidates)
     assert_equal(answers, list(model.answer_all(questions, **options)))
 
 
