@@ -107,7 +107,8 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
     def after_types(
         self, scores: np.ndarray, questions: Sequence[Question], types: Mode, entities: np.ndarray | None = None
     ) -> np.ndarray:
-        """The scores (b, m) of some `entities` (m,), by default of all, after types."""
+        """The scores (b, m) of some `entities` (m,), by default of all, as answers to questions (b), after types. PmdError as of
+        `answer_scores`."""
         if types == "off" or (self.types is None and types == "soft"):
             return scores
         if self.types is None:
@@ -118,14 +119,15 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
         return of_these.adjusted(scores, rows, types)
 
     def candidates(self, questions: Sequence[Question], types: Mode) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For each question the entities (m,) that may answer it, ascending and known answers among them, and their scores (m,)
+        """For each of the questions the entities (m,) that may answer it, ascending and known answers among them, and their scores (m,)
         after types; -∞ for what cannot answer. Here all entities; a search that makes a short list gives that."""
         entities = np.arange(self.index.num_entities)
         for scores in self.answer_scores(questions, types):
             yield entities, scores
 
     def known_answers(self, question: Question) -> tuple[np.ndarray, np.ndarray]:
-        """The known answers of a question and the splits that have them, as of `Index.known_answers`; of a text there are none."""
+        """The known answers (k,) of a question, ascending, and the splits (k,) that have them: bit i stands for split i. Of a text there are
+        none."""
         if question.entity is None:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         return self.index.known_answers(question.target, question.entity, question.relation)
