@@ -1,4 +1,4 @@
-"""The files of docs/cluster.md: accelerate reads the one, and the other does with stand-ins what it says."""
+"""The files of docs/cluster.md do what the page says: accelerate reads its own, and the job runs with stand-ins. Its costs are computed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 JOB = re.search(r"```bash\n(#!/bin/bash.*?)```", PAGE, re.DOTALL)[1]
 SAVES = "#!/bin/bash\ntrap 'echo saved; kill %1; exit 143' TERM\necho $@\nsleep 20 & wait\n"
 
@@ -24,11 +26,44 @@ def job(tmp_path) -> Path:
     return tmp_path / "job.sh"
 
 
-def test_accelerate_reads_its_file(tmp_path):
-    (tmp_path / "four.yaml").write_text(re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1])
-    config = load_config_from_file(str(tmp_path / "four.yaml"))
-    assert isinstance(config, ClusterConfig)
-    assert (config.num_processes, config.num_machines, config.mixed_precision) == (4, 1, "no")
+FILES = dict(re.findall(r"```yaml\n# (\w+)\.yaml\n(.*?)```", PAGE, re.DOTALL))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "processes", "machines", "on_cpu"),
+    [
+        ("gpu", "NO", 1, 1, False),
+        ("gpus", "MULTI_GPU", 4, 1, False),
+        ("cpus", "MULTI_GPU", 2, 1, True),
+        ("machines", "MULTI_GPU", 8, 2, False),
+    ],
+)
+def test_accelerate_reads_a_file(name, kind, processes, machines, on_cpu, tmp_path):
+    (tmp_path / "file.yaml").write_text(FILES[name])
+    config = load_config_from_file(str(tmp_path / "file.yaml"))
+    assert isinstance(config, ClusterConfig) and config.distributed_type == kind
+    assert (config.num_processes, config.num_machines, config.use_cpu) == (processes, machines, on_cpu)
+    assert config.mixed_precision == "no" and len(FILES) == 4
+
+
+@pytest.mark.slow
+def test_the_file_for_cpus_starts_its_processes(tmp_path):
+    (tmp_path / "cpus.yaml").write_text(FILES["cpus"])
+    (tmp_path / "asks.py").write_text(
+        "from accelerate import Accelerator\nprint(f'one of {Accelerator().num_processes}')\n"
+    )
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "cpus.yaml", "asks.py"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    asked = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert asked.stdout.count("one of 2") == 2, asked.stderr
+
+
+def test_the_costs_are_what_the_script_computes_from_the_pages():
+    spec = spec_from_file_location("wikidata5m", ROOT / "scripts" / "bench" / "wikidata5m.py")
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.with_table(PAGE) == PAGE, "python scripts/bench/wikidata5m.py --write true"
+    assert script.duration(119) == "119 s" and script.duration(5400) == "90 min" and script.duration(129600) == "36 h"
 
 
 def test_the_job_is_a_script_without_remarks(job):
