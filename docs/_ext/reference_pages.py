@@ -150,7 +150,7 @@ def python_page(name: str) -> str:
     """A function or class: how it is called, what its docstring says, and the attributes and methods of a class."""
     if name in returned_types():
         thing = returned_types()[name]
-        parts = [f"# {name}", described(thing)]
+        parts = [f"# {name}", described(thing, name)]
     else:
         thing = getattr(pmd, name)
         parts = [f"# {name}", signature(thing, f"pmd.{name}"), described(thing)]
@@ -176,17 +176,34 @@ def signature(thing: Any, name: str) -> str:
     if isinstance(thing, property) or not callable(thing):
         return ""
     try:
-        arguments = str(inspect.signature(thing)).replace("'", "")
+        called = inspect.signature(thing)
     except ValueError:
         return ""
+    parameters = [
+        parameter.replace(annotation=bare(parameter.annotation))
+        for parameter in called.parameters.values()
+        if parameter.name not in ("self", "cls")
+    ]
+    arguments = called.replace(parameters=parameters, return_annotation=bare(called.return_annotation))
     return f"```python\n{name}{arguments}\n```"
+
+
+class Bare(str):
+    """An annotation that is shown without quotes."""
+
+    __repr__ = str.__str__
+
+
+def bare(annotation: Any) -> Any:
+    return Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def described(thing: Any, page: str = "") -> str:
     """A docstring as Markdown: text, arguments or attributes as a table, what comes back, errors, an example. Other pages than this
     one are linked."""
     doc = parse(inspect.getdoc(thing) or "")
-    parts = [doc.short_description, doc.long_description]
+    gap = "\n\n" if doc.blank_after_short_description else " "
+    parts = [gap.join(filter(None, (doc.short_description, doc.long_description)))]
     is_record, lines = thing in returned_types().values(), doc.params
     if is_record:  # a base without a page has some of its attributes
         lines = [line for part in parts_of(thing) for line in parse(inspect.getdoc(part) or "").params]
@@ -202,7 +219,11 @@ def described(thing: Any, page: str = "") -> str:
     ]
     parts.append("\n".join([head, *cells]) if rows else None)
     parts += [f"Returns: {' '.join(doc.returns.description.split())}"] if doc.returns else []
-    linked = [f"[{name}]({name}.md)" for name in pages_of(thing) if name != page] if inspect.isfunction(thing) else []
+    linked = (
+        [f"[{name}]({name}.md)" for name in pages_of(thing) if name != page]
+        if is_record or inspect.isfunction(thing)
+        else []
+    )
     parts += [f"See {', '.join(linked)}."] if linked else []
     parts += [f"Raises `{error.type_name}` {' '.join((error.description or '').split())}" for error in doc.raises]
     parts += [f"```pycon\n{example.description}\n```" for example in doc.examples]

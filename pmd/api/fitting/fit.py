@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pmd.api.fitting.go_on import model_of, plan_from
 from pmd.api.fitting.plan import Plan, in_words, plans
@@ -34,6 +34,9 @@ from pmd.recipes.update.changes import GraphState
 from pmd.recipes.update.command import index_of, newer_data
 from pmd.recipes.update.splits import is_split_here, keep_splits
 from pmd.settings.shared import DataConfig
+
+if TYPE_CHECKING:
+    from pmd.use.answer_records import Answers
 
 COMMANDS = {"text": "progressive", "embedding": "train"}
 """By kind of model, the command that trains it."""
@@ -75,7 +78,7 @@ class FitResult:
         plans: the settings by kind of model, `text` or `embedding`.
         runs: the trained runs by kind.
         best: the kind with the best MRR on the validation split; None where nothing was trained.
-        report: the page; None without the packages that write it.
+        report: the page; None if none was asked for, or if matplotlib is missing.
         question: the command that asks the best model a first question.
     """
 
@@ -86,7 +89,7 @@ class FitResult:
     report: Path | None = None
     question: str | None = None
 
-    def answer(self, **question: Any) -> Any:
+    def answer(self, **question: Any) -> Answers:
         """Answers of the best model to a `question`, given as to `pmd.load(…).answer`."""
         return self.runs[self.best].load().answer(**question)
 
