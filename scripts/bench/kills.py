@@ -39,7 +39,16 @@ from pmd.evaluation.tables import markdown
 
 PMD = [sys.executable, "-c", "from pmd.cli.main import main; main()"]
 RENAMES, OTHERS = ("replace", "rename"), ("mkdir", "rmdir", "unlink")
-TIMES = ("seconds", "train_seconds", "entities_per_second", "rank_seconds", "started", "free_cores", "command")
+TIMES = (
+    "seconds",
+    "train_seconds",
+    "entities_per_second",
+    "rank_seconds",
+    "started",
+    "free_cores",
+    "command",
+    "launch",
+)
 """Keys whose values are times, or describe the start that came last."""
 EVENTS = "events.txt"
 
