@@ -50,9 +50,10 @@ class FirstAnswers:
         best, mended = int(rivals.argmax()), logits.copy()
         is_above = ~is_rival & (scores > rivals[best])
         mended[is_above] = self.scale * logits[is_above] + self.bias
-        others = np.where(is_rival, logits, -np.inf)
-        others[best] = -np.inf
-        mended[best] = self.mended(logits[best], others.max())
+        if is_rival[best]:  # there may be no rivals
+            others = np.where(is_rival, logits, -np.inf)
+            others[best] = -np.inf
+            mended[best] = self.mended(logits[best], others.max())
         return mended
 
     def held_out_logits(self, true: np.ndarray, rivals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

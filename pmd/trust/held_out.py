@@ -66,11 +66,11 @@ def log_odds(
     the other rivals. Those of a score of -inf are -inf."""
     asked = slice(None) if entities is None else entities
     logits = scores.astype(np.float64) * inverse_temperature
-    highest = logits.max()
-    if highest == -np.inf:
-        return logits[asked]
-    each = np.where(is_rival, np.exp(logits - highest), 0)
-    best = int(each.argmax())
+    of_rivals = np.where(is_rival, logits, -np.inf)
+    best = int(of_rivals.argmax())
+    # The highest of rivals, not of all: beside a known answer far above them their exponentials would all be 0.
+    highest = of_rivals[best] if of_rivals[best] > -np.inf else 0.0
+    each = np.exp(of_rivals - highest)
     top, each[best] = each[best], 0
     below = each.sum()
     others = top + below - each
@@ -79,7 +79,7 @@ def log_odds(
 
 
 def _logs(logits: np.ndarray, others: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):  # nothing may be left
+    with np.errstate(divide="ignore", invalid="ignore"):  # nothing may be left
         return np.where(logits > -np.inf, np.clip(logits - np.log(others), -LIMIT, LIMIT), -np.inf)
 
 

@@ -101,12 +101,17 @@ def scored_queries(model: Asked, triples: np.ndarray, target: str) -> Iterator[t
     for start in range(0, len(first), size):
         entities, relations = asked[first[start : start + size]].T
         block = model.query_scores(target, entities, relations)
-        if np.isnan(block).any():
-            raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
+        refuse_nan(block)
         for rows, entity, scores in zip(groups[start:], entities, block):
             if subgraphs is not None and subgraphs[entity]:
                 scores = np.where(subgraphs == subgraphs[entity], scores, -np.inf)
             yield rows, scores
+
+
+def refuse_nan(numbers: np.ndarray) -> None:
+    """PmdError if scores of a model, or vectors that make them, have NaN among them."""
+    if np.isnan(numbers.max(initial=-np.inf)):  # faster than to ask each
+        raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
 
 
 def realistic_ranks(scores: np.ndarray, answers: np.ndarray, known: np.ndarray) -> np.ndarray:

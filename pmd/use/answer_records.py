@@ -17,12 +17,13 @@ class Answer:
     """An entity that answers a question.
 
     Args:
-        rank: from 1; of a known answer that is listed by itself, its rank among all entities.
+        rank: from 1; of a known answer that is listed by itself, its rank among all candidates.
         id: of the entity in its graph.
         name: of the entity.
-        score: of the model, after types; higher is better. None for a known answer that strict types leave out.
+        score: of the model, after types; higher is better. None for a known answer that strict types leave out, or a short list.
         known: the splits that have the completed triple.
-        probability: how often such a triple holds, in [0, 1] (`pmd.trust.odds`); None where the index has learned none.
+        probability: how often such a triple holds, in [0, 1] (`pmd.trust.odds`); None without a score, with other types than soft,
+            and where the index has learned none.
     """
 
     rank: int

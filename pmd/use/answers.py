@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pmd.core.errors import PmdError, names_options, options_of, refuse_unknown
+from pmd.trust.sides import refuse_nan
 from pmd.trust.types import Mode, Types
 from pmd.use.answer_records import Answer, Answers, Question
 from pmd.use.calibrated import GivesProbabilities
@@ -237,8 +238,7 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
         allowed: np.ndarray | None,
     ) -> Answers:
         """The answers among candidates (m,) with scores (m,); below, an answer is its place among them."""
-        if np.isnan(scores.max()):
-            raise PmdError("the model gives NaN as a score; its training may have diverged, so train it anew")
+        refuse_nan(scores)
         index = self.index
         known, split_bits = self.known_answers(question)
         known = np.searchsorted(entities, known)
@@ -260,7 +260,8 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
 
         best = best_entities(ranked, number).tolist()
         likely = {}  # probabilities, which were learned of scores after soft types, of all candidates
-        if listing.types == "soft" and (listed := [*first, *best]):
+        listed = [place for place in (*first, *best) if scores[place] > -np.inf]  # a short list may lack a known answer
+        if listing.types == "soft" and listed:
             probabilities = self.probabilities(question, every_score, every_known, entities=np.array(listed))
             likely = {} if probabilities is None else dict(zip(listed, probabilities.tolist()))
 

@@ -4,14 +4,14 @@
   width ranks.
 - `faiss`, an index of cells (IVF) over the vectors in fp16: the cells nearest to the query are searched. An extra.
 
-A short list is scored as the exact search does; what is not on it counts as no answer.
+A short list is scored as the exact search does; what is not on it counts as no answer. Whole triples are judged by all entities.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,16 +105,6 @@ class Cells:
         self.index.nprobe = self.searched
         _, rows = self.index.search(np.ascontiguousarray(queries, dtype=np.float32), min(count, self.index.ntotal))
         return [row[row >= 0] for row in rows]
-
-
-def scores_of(
-    queries: np.ndarray, rows: list[np.ndarray], vectors: Callable[[np.ndarray], np.ndarray], n: int
-) -> np.ndarray:
-    """The scores (b, n) of queries (b, d): those of the rows of each, by their `vectors`, and −∞."""
-    scores = np.full((len(queries), n), -np.inf, dtype=np.float32)
-    for score, query, listed in zip(scores, queries, rows):
-        score[listed] = vectors(listed) @ query
-    return scores
 
 
 def leading_of(widths: Sequence[int]) -> int:

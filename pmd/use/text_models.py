@@ -24,12 +24,13 @@ from pmd.models.text.numpy_bert import NumpyBert, can_read
 from pmd.models.text.precision import HALF_FROM, CodedVectors, coded
 from pmd.settings.shared import Search
 from pmd.settings.shrink import Vectors
+from pmd.trust.sides import refuse_nan
 from pmd.trust.types import Mode
 from pmd.use.answer_records import Question
 from pmd.use.answers import TrainedModel
 from pmd.use.earlier import EarlierTexts
 from pmd.use.index import Columns, Index, crop_vectors, products, ragged_columns
-from pmd.use.search import SHORT_LIST, Cells, Funnel, ShortList, leading_of, scores_of
+from pmd.use.search import SHORT_LIST, Cells, Funnel, ShortList, leading_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,7 +151,7 @@ class TrainedText(TrainedModel):
         settings: its config.json.
         open_index: opens the index of its graph, which questions need.
         width: it compares so many leading dimensions of its vectors; None for all.
-        search: `exact` compares a query with all entities, `funnel` and `faiss` with a short list (`pmd.use.search`).
+        search: answers are looked for among all entities (`exact`), or on a short list (`funnel`, `faiss`; `pmd.use.search`).
     """
 
     folder: Path
@@ -204,11 +205,9 @@ class TrainedText(TrainedModel):
         return Funnel(vectors, leading_of(self.widths))
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
-        """The cosines (b, num_entities) of all entities as answers to the questions (b); −∞ for those that a search leaves out."""
+        """The cosines (b, num_entities) of all entities as answers to the questions (b), whatever the search, so that verdicts on triples
+        do not depend on it."""
         queries = crop_vectors(self.queries(questions), self.width)
-        if self.search != "exact":
-            rows = self._short_list.rows(queries, SHORT_LIST)
-            return scores_of(queries, rows, self.unit_vectors, self.index.num_entities)
         return (
             products(queries, self.index.stored_vectors, self.width) if self._is_half else queries @ self._candidates.T
         )
@@ -218,6 +217,7 @@ class TrainedText(TrainedModel):
             yield from super().candidates(questions, types)
             return
         queries = crop_vectors(self.queries(questions), self.width)
+        refuse_nan(queries)  # near which faiss finds nothing
         for question, query, rows in zip(questions, queries, self._short_list.rows(queries, SHORT_LIST)):
             entities = np.union1d(rows, self.known_answers(question)[0])
             scores = np.where(np.isin(entities, rows), self.unit_vectors(entities) @ query, np.float32(-np.inf))

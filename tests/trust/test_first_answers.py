@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from pmd.trust.answer_sets import AnswerSets
+from pmd.trust.calibration import Calibration
 from pmd.trust.first_answers import PRIOR, FirstAnswers, first_and_second, learn_first_answers
 from pmd.trust.held_out import HeldOut
 from pmd.trust.odds import Odds, learn, probability
@@ -61,3 +63,18 @@ def test_a_known_answer_is_first_if_it_stands_above_all_that_are_not():
     assert form.logits(logits, scores, np.array([True, False, True, True])).tolist() == [1.25, 0, -1, -2]
     ties = form.logits(np.zeros(4), np.ones(4), np.ones(4, bool))
     assert probability(ties).tolist() == [0.5] * 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_probabilities_of_some_entities_are_those_of_all():
+    rng = np.random.default_rng(0)
+    odds, sets = Odds(np.full(2, 0.7), np.full(2, 1.2), np.full(2, 0.3)), AnswerSets(np.zeros(0), np.zeros(0))
+    calibration = Calibration(odds, sets, sets, FirstAnswers(0.5, -1.0))
+    for _ in range(200):
+        number = int(rng.integers(1, 8))
+        scores = rng.choice([-np.inf, 0.0, 1.0, 2.0, 3.0], number)  # with ties, none, and all known
+        known = np.flatnonzero(rng.random(number) < rng.choice([0, 0.5, 1]))
+        some = rng.integers(0, number, int(rng.integers(1, 4)))
+        every = calibration.probabilities(scores, known, 0)
+        assert (every[np.isinf(scores)] == 0).all() and np.isfinite(every).all()
+        assert calibration.probabilities(scores, known, 0, entities=some) == pytest.approx(every[some], abs=1e-12)

@@ -36,6 +36,13 @@ def test_log_odds_of_a_certain_answer_do_not_cancel():
     assert log_odds(np.full(2, -math.inf), np.ones(2, dtype=bool), 1.0).tolist() == [-math.inf] * 2
 
 
+def test_log_odds_of_rivals_do_not_vanish_below_a_known_answer():
+    odds = log_odds(np.array([900.0, 2.0, 1.0]), np.array([False, True, True]), 1.0)
+    assert odds == pytest.approx([LIMIT, 1.0, -1.0])
+    nobody = log_odds(np.array([-math.inf, 2.0, 1.0]), np.zeros(3, dtype=bool), 1.0)
+    assert nobody.tolist() == [-math.inf, LIMIT, LIMIT]
+
+
 def test_held_out_log_odds_are_those_of_all_scores():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(6, 40))

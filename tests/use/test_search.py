@@ -5,10 +5,13 @@ import pytest
 
 import pmd
 from pmd.core.errors import PmdError
+from pmd.trust.answer_sets import AnswerSets
+from pmd.trust.calibration import Calibration
+from pmd.trust.first_answers import FirstAnswers
+from pmd.trust.odds import Odds
 from pmd.use import search as module
 from pmd.use import text_models
 from pmd.use.answer_records import Question
-from pmd.use.answers import TrainedModel
 from pmd.use.search import Cells, Funnel, leading_of
 
 from ..asked import write_model
@@ -67,18 +70,44 @@ def test_a_funnel_begins_with_a_trained_width():
         leading_of((64,))
 
 
+def calibrated() -> Calibration:
+    """What validation might have taught, of which the tiny graph has too little."""
+    sets = AnswerSets(np.zeros(40, np.int64), np.linspace(-3, 3, 40))
+    return Calibration(Odds(np.full(2, 5.0), np.ones(6), np.full(6, 0.5)), sets, sets, FirstAnswers(0.8, -0.2))
+
+
+class Whole(text_models.TrainedText):
+    """The same short lists as scores of all entities, -inf for the others."""
+
+    def candidates(self, questions, types):
+        rows = self._short_list.rows(self.queries(questions), text_models.SHORT_LIST)
+        left_out = np.ones((len(questions), self.index.num_entities), dtype=bool)
+        for row, listed in zip(left_out, rows):
+            row[listed] = False
+        scores = self.after_types(np.where(left_out, -np.inf, self.scores(questions)), questions, types)
+        return ((np.arange(scores.shape[1]), row) for row in scores)
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"all": True}, {"types": "strict"}, {"new": True}, {"candidates": ["e1", "e9"]}]
+    "options",
+    [{}, {"all": True}, {"types": "strict"}, {"new": True}, {"candidates": ["e1", "e9"]}, {"coverage": 0.5}],
 )
 def test_only_the_short_list_is_looked_at_and_the_answers_are_the_same(options, tmp_path, monkeypatch):
     monkeypatch.setattr(text_models, "SHORT_LIST", 6)
     model = pmd.load(write_model("wide", tmp_path / "model", tiny_graph()), tiny_graph()).searching("funnel")
+    whole = Whole(model.folder, model.settings, model.open_index, search="funnel")
+    for one in (model, whole):
+        one.__dict__["_calibrations"] = {"valid": calibrated()}
     questions = [Question("tail", 1, 3), Question("head", 0, 5), Question("tail", 0, 2)]
     sizes = [len(entities) for entities, _ in model.candidates(questions, "soft")]
     assert max(sizes) < model.index.num_entities
     answers = list(model.answer_all(questions, **options))
-    monkeypatch.setattr(text_models.TrainedText, "candidates", TrainedModel.candidates)
-    assert_equal(answers, list(model.answer_all(questions, **options)))
+    assert_equal(answers, list(whole.answer_all(questions, **options)))
+    listed = [answer for each in answers for answer in (*each.known, *each)]
+    has = [answer.probability is not None for answer in listed]
+    assert has == [answer.score is not None and options.get("types") != "strict" for answer in listed] and listed
+    if not options:
+        assert [answer.score for each in answers for answer in each.known] == [None]  # known, and not on the list
 
 
 def assert_equal(answers, others):
@@ -101,12 +130,27 @@ def test_answers_are_those_of_the_exact_search(search, tmp_path, monkeypatch):
     monkeypatch.setattr(text_models, "SHORT_LIST", 6)
     model = pmd.load(write_model("wide", tmp_path / "model", tiny_graph()), tiny_graph())
     questions = [Question("tail", 1, 3), Question("head", 0, 5)]
-    exact, scores = model.scores(questions), model.searching(search).scores(questions)
-    listed = np.isfinite(scores)
-    assert (listed.sum(1) == 6).all()
-    np.testing.assert_allclose(scores[listed], exact[listed], atol=1e-6)
-    answers = model.searching(search).answer(head="e7", relation="near", all=True, types="off", top_k=3)
+    searched = model.searching(search)
+    for exact, (entities, scores) in zip(model.scores(questions), searched.candidates(questions, "off")):
+        listed = np.isfinite(scores)
+        assert listed.sum() == 6
+        np.testing.assert_allclose(scores[listed], exact[entities[listed]], atol=1e-6)
+    answers = searched.answer(head="e7", relation="near", all=True, types="off", top_k=3)
     assert all(answer.score is not None for answer in answers) and len(answers) == 3
+    triples = [(3, 1, 7), (5, 0, 2)]
+    assert list(searched.classify_all(triples)) == list(model.classify_all(triples))
+    assert searched.relations(head="e3", tail="e7") == model.relations(head="e3", tail="e7")
+
+
+@pytest.mark.parametrize("search", ["exact", "funnel", "faiss"])
+def test_nan_is_named(search, tmp_path, monkeypatch):
+    if search == "faiss":
+        pytest.importorskip("faiss", reason="needs the extra `faiss`")
+    model = pmd.load(write_model("wide", tmp_path / "model", tiny_graph()), tiny_graph()).searching(search)
+    assert len(model.answer(head="e3", relation="part of the whole")) > 0  # the index is there
+    monkeypatch.setattr(text_models.TrainedText, "queries", lambda *_: np.full((1, 32), np.nan, dtype=np.float32))
+    with pytest.raises(PmdError, match="NaN"):
+        model.answer(head="e3", relation="part of the whole", types="off")
 
 
 def test_searches_that_cannot_be_are_refused(tmp_path):
