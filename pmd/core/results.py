@@ -44,9 +44,9 @@ class SubModelResult(Record):
         metrics: by validation split and name.
         constant: the splits whose examples all get the same answer.
         parameters: how many numbers.
-        flop_ratio: how many times fewer operations than the whole BERT.
+        flop_ratio: the operations of the whole BERT over its own.
         seconds: of one batch.
-        speedup: how many times less of them than the whole BERT.
+        speedup: the seconds of the whole BERT over its own.
     """
 
     score: float

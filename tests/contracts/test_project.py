@@ -65,7 +65,7 @@ def test_files_for_other_programs_have_their_form(schema, files):
 def test_scripts_for_other_programs_have_nothing_to_mend(linter, files):
     command = shutil.which(linter) or Path(sys.executable).with_name(linter)
     if not Path(command).exists():
-        pytest.skip("hadolint, of the extra test, is for Linux on x86-64 alone")
+        pytest.skip(f"needs {linter}, of the extra `test` (hadolint is for Linux on x86-64 alone)")
     checked = subprocess.run([str(command), *files], capture_output=True, text=True, cwd=ROOT)
     assert checked.returncode == 0, checked.stdout
 
