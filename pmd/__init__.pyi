@@ -849,7 +849,7 @@ def fuse(
     Args:
         text, structure: run folders, stages' folders in them, or Hub ids.
         out: the new folder, a run with the stage `fused`.
-        graph: what names the graph; by default that of the text model's run.
+        graph: a graph, or what names one; by default that of the text model's run.
         settings: as `weights="common"`.
 
     Returns:
@@ -1091,7 +1091,7 @@ def shrink(
     Args:
         run: the folder of a run of text models.
         out: the new folder, a run with one model.
-        graph: what names the graph; by default that of the run.
+        graph: a graph, or what names one; by default that of the run.
         settings: as `keep=0.95` or `max_mb=2`.
 
     Returns:

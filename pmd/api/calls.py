@@ -43,7 +43,7 @@ def evaluate(model: Folder | Sequence[Folder], graph: Any = None, **settings: An
 
     held = None
     if isinstance(graph, (str, os.PathLike)):
-        settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+        settings["data"] = data_settings(graph, "", settings.get("data"))
     elif graph is not None:
         held = in_memory(graph, settings.get("data") or {})
     models = [model] if isinstance(model, (str, os.PathLike)) else [*model]

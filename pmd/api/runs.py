@@ -146,7 +146,7 @@ def fuse(
     Args:
         text, structure: run folders, stages' folders in them, or Hub ids.
         out: the new folder, a run with the stage `fused`.
-        graph: what names the graph; by default that of the text model's run.
+        graph: a graph, or what names one; by default that of the text model's run.
         settings: as `weights="common"`.
 
     Returns:
@@ -165,7 +165,7 @@ def fuse(
     from pmd.settings.fuse import FuseConfig
 
     if graph is not None:
-        settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+        settings["data"] = data_settings(graph, os.path.dirname(os.fspath(out)), settings.get("data"))
     config = settings_of(FuseConfig, text=text, structure=structure, out=out, **settings)
     with undisturbed():
         write(config)
@@ -178,7 +178,7 @@ def shrink(run: str | os.PathLike[str], out: str | os.PathLike[str], graph: Any 
     Args:
         run: the folder of a run of text models.
         out: the new folder, a run with one model.
-        graph: what names the graph; by default that of the run.
+        graph: a graph, or what names one; by default that of the run.
         settings: as `keep=0.95` or `max_mb=2`.
 
     Returns:
@@ -196,7 +196,7 @@ def shrink(run: str | os.PathLike[str], out: str | os.PathLike[str], graph: Any 
     from pmd.settings.shrink import ShrinkConfig
 
     if graph is not None:
-        settings["data"] = {**(settings.get("data") or {}), "path": os.fspath(graph)}
+        settings["data"] = data_settings(graph, os.path.dirname(os.fspath(out)), settings.get("data"))
     config = settings_of(ShrinkConfig, run=run, out=out, **settings)
     with undisturbed():
         write(config)

@@ -15,6 +15,7 @@ import json
 import logging
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ def main(
                     if any(all(line[k] == v for k, v in key.items()) for line in done):
                         continue
                     gamma = 0.0 if INTERACTIONS[name].product else margin
-                    settings = {"dim": dim, "epochs": epochs, "batch_size": batch_size, "negatives": negatives}
+                    training = Training(data, name, seed, lr, gamma, dim, epochs, batch_size, negatives)
                     began = time.perf_counter()
-                    valid, test = train(graph, name, seed=seed, lr=lr, margin=gamma, data=data, **settings)
+                    valid, test = train(graph, training)
                     noted = {"data": data, "dim": dim, "epochs": epochs, "environment": noted_environment()}
                     done.append({**key, "valid": valid, "test": test, "seconds": time.perf_counter() - began, **noted})
                     with open(file, "a") as lines:
@@ -95,41 +96,44 @@ def noted_environment() -> dict[str, Any]:
     return environment(device="cpu", threads=torch.get_num_threads(), processes=1, precision="fp32")
 
 
-def train_ours(
-    graph: KnowledgeGraph,
-    interaction: str,
-    *,
-    data: str,
-    seed: int,
-    lr: float,
-    margin: float,
-    dim: int,
-    epochs: int,
-    batch_size: int,
-    negatives: int,
-) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Training:
+    """What both sides train: the options of `main`, and the values of this training."""
+
+    data: str
+    interaction: str
+    seed: int
+    lr: float
+    margin: float
+    dim: int
+    epochs: int
+    batch_size: int
+    negatives: int
+
+
+def train_ours(graph: KnowledgeGraph, of: Training) -> tuple[float, float]:
     """Train our model; its MRR on the validation and the test split."""
     config = KgeConfig(
-        name=f"{Path(data).name}-{interaction}-{seed}-{lr:g}",
-        seed=seed,
+        name=f"{Path(of.data).name}-{of.interaction}-{of.seed}-{of.lr:g}",
+        seed=of.seed,
         runs="runs/kge_quality",
-        data=DataConfig(path=data),
+        data=DataConfig(path=of.data),
         model=ModelConfig(
-            interaction,
-            dim=dim,
-            norm=None if INTERACTIONS[interaction].product else PEER_NORM[interaction],
-            **OWN.get(interaction, {}),
+            of.interaction,
+            dim=of.dim,
+            norm=None if INTERACTIONS[of.interaction].product else PEER_NORM[of.interaction],
+            **OWN.get(of.interaction, {}),
         ),
-        loss=LossConfig("logistic", margin=margin, negatives=negatives, adversarial=1.0),
+        loss=LossConfig("logistic", margin=of.margin, negatives=of.negatives, adversarial=1.0),
         train=KgeTrainConfig(
-            epochs=epochs, batch_size=batch_size, lr=lr, valid_every=0, threads=torch.get_num_threads()
+            epochs=of.epochs, batch_size=of.batch_size, lr=of.lr, valid_every=0, threads=torch.get_num_threads()
         ),
         evaluation=EvaluationConfig(split=["valid", "test"]),
     )
     run = Run(Path(config.runs) / config.name)
     if not (run.folder / "config.yaml").is_file():
         run.start(config)
-    metrics = train_kge(config, run).results[interaction].metrics
+    metrics = train_kge(config, run).results[of.interaction].metrics
     return metrics["valid"]["mrr"], metrics["test"]["mrr"]
 
 
@@ -137,19 +141,7 @@ PEER_NORM = {"transe": "l1", "transh": "l2", "rotate": "l2", "pairre": "l1"}
 """PyKEEN's default norms."""
 
 
-def train_pykeen(
-    graph: KnowledgeGraph,
-    interaction: str,
-    *,
-    data: str,
-    seed: int,
-    lr: float,
-    margin: float,
-    dim: int,
-    epochs: int,
-    batch_size: int,
-    negatives: int,
-) -> tuple[float, float]:
+def train_pykeen(graph: KnowledgeGraph, of: Training) -> tuple[float, float]:
     """Train PyKEEN's model on the same triples; its MRR on the validation and the test split."""
     from pykeen.evaluation import RankBasedEvaluator
     from pykeen.losses import NSSALoss
@@ -158,7 +150,7 @@ def train_pykeen(
     from pykeen.triples import CoreTriplesFactory
     from pykeen.utils import set_random_seed
 
-    set_random_seed(seed)
+    set_random_seed(of.seed)
     candidates = graph.candidates("test")
     splits = {name: graph.split(name).clone() for name in ("train", "valid", "test")}
     if candidates is not None:  # entities of an inductive data set's other graph are left out
@@ -168,19 +160,19 @@ def train_pykeen(
     sizes["num_relations"] = graph.num_relations
     factory = CoreTriplesFactory(splits["train"], **sizes)
     model = model_resolver.make(
-        interaction,
+        of.interaction,
         triples_factory=factory,
-        embedding_dim=dim,
-        loss=NSSALoss(margin=margin, adversarial_temperature=1.0),
-        random_seed=seed,
+        embedding_dim=of.dim,
+        loss=NSSALoss(margin=of.margin, adversarial_temperature=1.0),
+        random_seed=of.seed,
     )
     loop = SLCWATrainingLoop(
         model=model,
         triples_factory=factory,
-        optimizer=torch.optim.Adam(model.get_grad_params(), lr=lr),
-        negative_sampler_kwargs={"num_negs_per_pos": negatives},
+        optimizer=torch.optim.Adam(model.get_grad_params(), lr=of.lr),
+        negative_sampler_kwargs={"num_negs_per_pos": of.negatives},
     )
-    loop.train(factory, num_epochs=epochs, batch_size=batch_size, use_tqdm=False)
+    loop.train(factory, num_epochs=of.epochs, batch_size=of.batch_size, use_tqdm=False)
     mrr = []
     for name in ("valid", "test"):
         others = [splits[other] for other in splits if other != name]

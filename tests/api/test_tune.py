@@ -86,7 +86,7 @@ def test_the_test_split_is_not_ranked(tune, monkeypatch):
             name,
             lambda *arguments, _original=original, **more: ranked.append(arguments[2]) or _original(*arguments, **more),
         )
-    result = tune(trials=2)
+    result = tune(LR, trials=2)
     assert len(ranked) > 2 and {*ranked} == {"valid"}
     for results in result.folder.glob("trials/*/results.json"):
         assert {split for stage in json.loads(results.read_text()).values() for split in stage["metrics"]} == {"valid"}
@@ -114,8 +114,8 @@ def test_a_trial_that_is_killed_again_and_again_has_failed(tune):
 
     for _ in range(2):
         with pytest.raises(SystemExit):
-            tune(callback=killed)
-    result = tune(callback=killed)
+            tune(LR, callback=killed)
+    result = tune(LR, callback=killed)
     assert [trial["state"] for trial in result.trials] == ["complete", "failed", "complete"]
     assert result.trials[1]["reason"] == "it was killed 2 times"
 
@@ -158,16 +158,16 @@ def test_trials_that_fail_do_not_end_the_study(tune, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "run_stages", out_of_memory)
     with pytest.raises(RuntimeError, match="a bug"):
-        tune(out=str(tmp_path / "memory"))
+        tune(LR, out=str(tmp_path / "memory"))
     monkeypatch.undo()
-    states = [trial["state"] for trial in tune(out=str(tmp_path / "memory")).trials]
+    states = [trial["state"] for trial in tune(LR, out=str(tmp_path / "memory")).trials]
     assert states == ["complete", "failed", "complete"]
 
 
 def test_trials_and_minutes_are_totals(tune):
-    assert len(tune(minutes=1e-6).trials) == 1
-    assert len(tune(minutes=1e-6).trials) == 1
-    assert len(tune(minutes=10).trials) == 3
+    assert len(tune(LR, minutes=1e-6).trials) == 1
+    assert len(tune(LR, minutes=1e-6).trials) == 1
+    assert len(tune(LR, minutes=10).trials) == 3
 
 
 @pytest.mark.slow

@@ -245,10 +245,10 @@ def test_a_fused_model_is_shrunk(part, run, structure, folder, tmp_path, monkeyp
         return next(row for row in candidates if row.part == part)
 
     monkeypatch.setattr("pmd.recipes.shrink.measure.chosen", choose_it)
-    fused = pmd.fuse(run / "grade2", structure, tmp_path / "fused", threads=1)
-    options = {"widths": [4], "encoders": ["fp16"], "vectors": ["int8"], **QUICK}
-    small = pmd.shrink(fused, tmp_path / "small", **options)
     graph = pmd.load_graph(folder)
+    fused = pmd.fuse(run / "grade2", structure, tmp_path / "fused", graph, threads=1)
+    options = {"widths": [4], "encoders": ["fp16"], "vectors": ["int8"], **QUICK}
+    small = pmd.shrink(fused, tmp_path / "small", graph, **options)
     scorer = pmd.load_scorer(tmp_path / "small" / part, graph)
     assert pmd.rank(scorer, graph).mrr == pytest.approx(small.results[part].metrics["test"]["mrr"], abs=1e-9)
     assert small.load().answer(head="e06", relation="r_in")
