@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..trained import made_once
-from .desk import ENCODER, write_desk, write_more
+from .desk import ENCODER, write_desk, write_more, write_whole
 
 
 @pytest.fixture
@@ -31,6 +31,16 @@ def large_desk(desk, tmp_path_factory) -> Path:
     """The desk with an embedding model to fuse, the fused model, and files of entities."""
     made = made_once(tmp_path_factory, "large_desk", lambda folder: write_more(desk, folder))
     shutil.copytree(made, desk, symlinks=True, dirs_exist_ok=True)
+    return desk
+
+
+@pytest.fixture
+def whole_desk(tmp_path_factory, tmp_path, monkeypatch) -> Path:
+    """The current folder, with what the long commands name, and nothing made smaller."""
+    desk = shutil.copytree(made_once(tmp_path_factory, "desk", write_desk), tmp_path / "desk", symlinks=True)
+    shutil.rmtree(desk / "runs" / "glue-stsb-…")  # a page has runs of its own
+    write_whole(desk)
+    monkeypatch.chdir(desk)
     return desk
 
 

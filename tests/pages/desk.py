@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -12,6 +13,9 @@ from pmd.data.graphs.graph import KnowledgeGraph
 from ..tiny import tiny_tokenizer
 from ..tiny_glue import tiny_config, write_task
 from ..tiny_glue import write_bert as write_tiny_bert
+from ..tiny_teachers import checkpoint
+
+ROOT = Path(__file__).parents[2]
 
 ENCODER = {"hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocab_size": 300, "max_length": 16}
 RELATIONS = ("official_language", "spoken_language", "currency", "territory_region")
@@ -132,3 +136,28 @@ def write_more(desk: Path, folder: Path) -> None:
     (folder / "countries.txt").write_text("Austria\nGermany\n", encoding="utf-8")
     types = [f"{entity}\t{entity.partition(':')[0]}\n" for entity in pmd.load_graph("world").entity_ids]
     (folder / "types.tsv").write_text("".join(types), encoding="utf-8")
+
+
+def write_whole(desk: Path) -> None:
+    """What the long commands name: the data sets in DIR, a teacher and a pretrained BERT of the Hub, and files of the repository."""
+    for name in ("configs", "scripts"):
+        (desk / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs" / "results", desk / "docs" / "results")
+    (desk / "DIR").symlink_to(".")
+    for name in ("wn18rr", "umls"):
+        (desk / name).symlink_to("my_graph")
+    write_inductive(desk / "my_graph", desk / "wn18rr_v1_inductive")
+    checkpoint("qwen3", desk / "Qwen" / "Qwen3-Embedding-0.6B")
+    write_task(desk / "glue" / "STS-B", "stsb")
+
+
+def write_inductive(graph: Path, folder: Path) -> None:
+    """The graph twice, the second time with entities of its own."""
+    shutil.copytree(graph, folder)
+    for name in ("train", "valid", "test"):
+        rows = [line.split("\t") for line in (graph / f"{name}.tsv").read_text(encoding="utf-8").splitlines()]
+        text = "".join(f"new:{head}\t{relation}\tnew:{tail}\n" for head, relation, tail in rows)
+        (folder / f"inductive_{name}.tsv").write_text(text, encoding="utf-8")
+    rows = (graph / "entities.tsv").read_text(encoding="utf-8").splitlines()
+    with open(folder / "entities.tsv", "a", encoding="utf-8") as file:
+        file.writelines(f"new:{row}\n" for row in rows)

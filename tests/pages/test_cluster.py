@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -90,3 +92,29 @@ def test_a_job_whose_time_is_over_waits_for_the_run_and_is_submitted_again(ends,
             assert started.stdout.readline() == "saved\n"
     asked = tmp_path / "asked"
     assert started.returncode == status and (asked.read_text() if asked.exists() else "") == requeued
+
+
+@pytest.mark.slow
+def test_one_launcher_on_each_of_two_machines_makes_one_run(folder, tmp_path):
+    """Both on this one, with a process each."""
+    program = tmp_path / "bin" / "scontrol"
+    program.parent.mkdir()
+    program.write_text("#!/bin/bash\necho localhost\n")
+    program.chmod(0o755)
+    (tmp_path / "wn18rr").symlink_to(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launcher = re.search(r"```bash\n(torchrun .*?)```", PAGE, re.DOTALL)[1].strip()
+    launcher = launcher.replace("--nproc_per_node 4", "--nproc_per_node 1").replace("29500", port)
+    launcher += " --model.dim 8 --train.epochs 1 --train.batch_size 16 --train.threads 1"
+    environment = {**os.environ, "PATH": f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= {"ACCELERATE_USE_CPU": "true", "SLURM_JOB_NODELIST": "two"}
+    machines = [
+        subprocess.Popen(["bash", "-c", launcher], cwd=tmp_path, env={**environment, "SLURM_NODEID": node})
+        for node in "01"
+    ]
+    assert [machine.wait() for machine in machines] == [0, 0]
+    (made,) = (tmp_path / "runs").iterdir()
+    assert (made / "results.json").is_file()
+    assert json.loads((made / "env.json").read_text())["processes"] == 2

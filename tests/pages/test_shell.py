@@ -12,8 +12,10 @@ from pmd.cli.command import Group
 from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 
-from ..contracts.test_shell_lines import arguments, commands
+from ..contracts.test_shell_lines import COMMAND, MEASUREMENT, arguments, commands
+from ..contracts.test_shell_lines import PAGES as ALL_PAGES
 from ..markdown import tables_of
+from . import test_long_pages
 
 
 def examples_of(group: Group, prefix: str) -> Iterator[tuple[str, Sequence[str]]]:
@@ -27,7 +29,7 @@ def examples_of(group: Group, prefix: str) -> Iterator[tuple[str, Sequence[str]]
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/start.md", "docs/use.md")
 SLOW_PAGES = tuple(f"docs/{name}.md" for name in ("graphs", "text", "embeddings", "fuse", "shrink", "hub", "trust"))
-"""Pages of which the shell blocks are run, in no gate."""
+"""Pages of which the shell blocks are run, in no gate; those of the others are run by test_long_pages."""
 EXAMPLES = dict(examples_of(COMMANDS, "pmd"))
 """By command, the lines that its help and its page in the reference show."""
 ELSEWHERE = {
@@ -77,6 +79,12 @@ def lines() -> list:
     here = [line for line in quick | others if not line.startswith(tuple(ELSEWHERE))]
     is_slow = {line: line.startswith(SLOW) or line not in quick for line in here}
     return [pytest.param(line, marks=pytest.mark.slow if is_slow[line] else ()) for line in here]
+
+
+def test_the_commands_of_every_page_are_run():
+    shown = [page for page in ALL_PAGES if commands(page, inline=False, pattern=f"{COMMAND}|{MEASUREMENT}")]
+    others = [f"docs/{name}.md" for name in (*test_long_pages.PAGES, "serve")]
+    assert not {page.relative_to(ROOT).as_posix() for page in shown} - {*PAGES, *SLOW_PAGES, *others}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
