@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pmd.api.state import undisturbed
 from pmd.cli.main import dispatch
 
 from ..contracts.test_shell_lines import COMMAND, MEASUREMENT, ROOT, arguments, commands
@@ -67,6 +68,9 @@ LESS = {
     "scripts/glue_table.py": "--seeds [0] --tasks [rte]",
     "scripts/compare.py --base": f"{COMPARED} --options+={WORLD} --options+=--distill.depths=[1] --options+=--distill.mask_rates=[0.1]",
     "scripts/compare.py --config configs/pmd/world": f"{COMPARED} --options+={WORLD} --options+=--encoder.layers=4 --seeds [0]",
+    "scripts/compare.py --config configs/pmd/wn18rr_inductive_fewer": f"{TRAIN} --encoder.max_length=16".replace(
+        "--", "--options+=--"
+    ),
     "scripts/compare.py": f"{COMPARED} --options+=--encoder.layers=6",
     "scripts/train.py --data.path my_graph --model.encoder nodepiece": f"{TRAIN} --model.dim 16 --model.nodepiece.anchors 50",
     "scripts/train.py": f"{TRAIN} --model.dim 16",
@@ -119,9 +123,10 @@ def run(line: str, less: str) -> None:
         words = shlex.split(line, comments=True)
         command = ["-m", *words] if words[0] == "pmd" else words
         done = subprocess.run([sys.executable, *command, *shlex.split(less)], capture_output=True, text=True)
-        assert done.returncode == 0 and done.stdout, done.stderr[-2000:]
+        assert done.returncode == 0, done.stderr[-2000:]
     else:
-        dispatch([*map(made, arguments(line)), *shlex.split(less)])
+        with undisturbed():  # a later command may compute in another precision
+            dispatch([*map(made, arguments(line)), *shlex.split(less)])
 
 
 @pytest.mark.parametrize("name", PAGES)
