@@ -148,6 +148,7 @@ def write_whole(desk: Path) -> None:
         (desk / name).symlink_to("my_graph")
     write_inductive(desk / "my_graph", desk / "wn18rr_v1_inductive")
     checkpoint("qwen3", desk / "Qwen" / "Qwen3-Embedding-0.6B")
+    write_tiny_bert(desk / "bert6", num_hidden_layers=6)
     write_task(desk / "glue" / "STS-B", "stsb")
 
 

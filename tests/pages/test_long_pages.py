@@ -68,7 +68,7 @@ LESS = {
     "scripts/glue_table.py": "--seeds [0] --tasks [rte]",
     "scripts/compare.py --base": f"{COMPARED} --options+={WORLD} --options+=--distill.depths=[1] --options+=--distill.mask_rates=[0.1]",
     "scripts/compare.py --config configs/pmd/world": f"{COMPARED} --options+={WORLD} --options+=--encoder.layers=4 --seeds [0]",
-    "scripts/compare.py --config configs/pmd/wn18rr_inductive_fewer": f"{TRAIN} --encoder.max_length=16".replace(
+    "scripts/compare.py --config configs/pmd/wn18rr_inductive_fewer": f"{TRAIN} --encoder.name=bert6 --encoder.max_length=16".replace(
         "--", "--options+=--"
     ),
     "scripts/compare.py": f"{COMPARED} --options+=--encoder.layers=6",
