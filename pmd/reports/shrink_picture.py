@@ -20,13 +20,22 @@ GREY = "#777777"
 
 def picture(path: Path, shrunk: Shrunk) -> None:
     """Colour: the stage; mark: the coarser precision of its weights and its vectors; size: the width; hollow: fused with an embedding
-    model. The front is a line, and the model that was written has a ring."""
+    model; pale: another of that stage, fused or not, has more MRR at no more cost. The front is a line, and the model that was written
+    has a ring."""
     rows = sorted(shrunk.candidates, key=lambda row: row.part == "fused")
     colours, sizes = colours_of(rows), sizes_of(rows)
     with figure(path, panels=2, size=(5.0, 4.4)) as axes:
         for axis, (cost, title) in zip(axes, COSTS.items()):
+            groups = {(row.stage, row.part): [] for row in rows}
             for row in rows:
-                axis.plot(getattr(row, cost), row.mrr, **look_of(row, colours[row.stage], sizes[row.width]))
+                groups[row.stage, row.part].append(row)
+            for group in groups.values():
+                best = front(group, cost)
+                for row in group:
+                    alpha = 0.9 if row in best else 0.12
+                    axis.plot(
+                        getattr(row, cost), row.mrr, **look_of(row, colours[row.stage], sizes[row.width]), alpha=alpha
+                    )
             best = [(getattr(row, cost), row.mrr) for row in front(rows, cost)]
             axis.plot(*zip(*best), color="black", linewidth=1.2, zorder=1)
             axis.plot(getattr(shrunk.chosen, cost), shrunk.chosen.mrr, **RING)
@@ -66,7 +75,6 @@ def look_of(row: Candidate, colour: Any, size: float) -> dict[str, Any]:
         "markerfacecolor": face,
         "markersize": size,
         "linestyle": "none",
-        "alpha": 0.7,
     }
 
 
@@ -87,7 +95,7 @@ def legend_of(rows: Sequence[Candidate], colours: dict[str, Any], sizes: dict[in
 
     handles = [mark(stage, colour=colour) for stage, colour in colours.items()]
     if any(row.part == "fused" for row in rows):
-        handles.append(mark("fused with it", hollow=True))
+        handles.append(mark("hollow: fused", hollow=True))
     shown = {coarser(row) for row in rows}
     handles += [mark(kind, shape) for kind, shape in PRECISIONS.items() if kind in shown]
     if len(sizes) > 1:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pmd
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
 from pmd.models.text.precision import coded
-from pmd.recipes.shrink.candidates import Candidate, chosen, front
+from pmd.recipes.shrink.candidates import Candidate, Shrunk, chosen, front
 from pmd.settings.shrink import ShrinkConfig
 
 from ..trained import made_once
@@ -335,3 +336,14 @@ def test_refusals(options, message, run, tmp_path):
 def test_only_runs_of_text_models_are_shrunk(folder, tmp_path):
     with pytest.raises(PmdError, match="not a run folder"):
         pmd.shrink(folder, tmp_path / "small")
+
+
+def test_the_picture_of_the_readme_says_what_its_run_measured():
+    """docs/shrink.png is `pmd figure --run docs/results/data/shrink_world --what shrink --out docs/shrink.png`."""
+    root = Path(__file__).parents[2]
+    shrunk = Shrunk.read(root / "docs" / "results" / "data" / "shrink_world")
+    row, readme = shrunk.chosen, (root / "README.md").read_text().replace("\n", " ")
+    assert shrunk.facts["asked"]["keep"] == 0.97 and row.layers == 0
+    assert f"{len(shrunk.candidates)} models of one run" in readme
+    assert f"takes {row.megabytes:.2f} MB and {row.milliseconds:.1f} ms a question" in readme
+    assert f"has {shrunk.keeps_on_test:.0%} of".replace("%", " %") in readme
