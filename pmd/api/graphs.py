@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pmd.core.errors import PmdError, options_of, refuse_unknown
 from pmd.core.files import folder_name
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import write_graph
+from pmd.settings.shared import DataConfig
 
 HELD = "graphs"
 """The folder, among the runs, of the graphs that were in memory."""
+READING = ("columns", "drop", "weight", "language")
+"""The settings that say how a data frame or another object is read."""
 
 
 def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
@@ -32,17 +36,22 @@ def data_settings(graph: Any, runs: str, settings: Any) -> dict[str, Any]:
     if not folder.is_dir():
         write_graph(graph, folder)
     weight = {"weight": "4"} if graph.weights else {}
-    return {"path": str(folder.resolve()), **weight}
+    cache = {"cache": more["cache"]} if more.get("cache") else {}
+    return {"path": str(folder.resolve()), **weight, **cache}
 
 
 def in_memory(graph: Any, settings: Mapping[str, Any]) -> KnowledgeGraph:
-    """The graph that a value holds, read as the settings `data` say."""
+    """The graph that a value holds, read as the settings `data` say. PmdError for those that say nothing of it."""
+    refuse_unknown("data", settings, options_of(DataConfig))
+    reads = () if isinstance(graph, KnowledgeGraph) else READING
+    unused = [name for name, value in settings.items() if value is not None and name not in (*reads, "cache")]
+    if unused:
+        raise PmdError(f"data.{unused[0]}: says how a graph is read, and this one is in memory; leave it out")
     if isinstance(graph, KnowledgeGraph):
         return graph
     from pmd.data.graphs.files.frames import graph_from
 
-    reading = {name: settings[name] for name in ("columns", "drop", "weight", "language") if settings.get(name)}
-    return graph_from(graph, **reading)
+    return graph_from(graph, **{name: settings[name] for name in reads if settings.get(name)})
 
 
 def _key(graph: KnowledgeGraph) -> str:

@@ -280,9 +280,10 @@ def lookup(rows: Mapping[str, Row], name: str, setting: str) -> Row:
     """The row of a name. PmdError, with the nearest name, if there is none; `setting` is the key that names it."""
     if name not in rows:
         takes_more = any(rows is table for table in (INTERACTIONS, *METHODS.values()))
-        remedy = nearest(name, rows) or (
-            "; first import the file that registers your own (docs/extending.md)" if takes_more else ""
-        )
+        remedy = nearest(name, rows)
+        if takes_more:
+            remedy += " If it is your own," if remedy else "; if it is your own,"
+            remedy += " first import the file that registers it (docs/extending.md)"
         raise PmdError(f"{setting}: '{name}' is not one of {', '.join(rows)}{remedy}")
     return rows[name]
 

@@ -89,7 +89,10 @@ class Cells:
             file=sys.stderr,
         )
         sample = np.random.default_rng(0).choice(count, min(count, cells * TRAINED_ON), replace=False)
-        index.train(np.ascontiguousarray(vectors[np.sort(sample)], dtype=np.float32))
+        learned_from = np.ascontiguousarray(vectors[np.sort(sample)], dtype=np.float32)
+        if not np.isfinite(learned_from).all():
+            raise PmdError("search: the model's vectors have NaN; its training may have diverged, so train it anew")
+        index.train(learned_from)
         for start in range(0, count, BLOCK):
             index.add(np.ascontiguousarray(vectors[start : start + BLOCK], dtype=np.float32))
         aside = file.with_name(f"{file.name}.{os.getpid()}")

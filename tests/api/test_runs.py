@@ -332,3 +332,16 @@ def test_what_a_graph_is_like_is_said_when_a_model_is_trained_and_not_again(tmp_
         warnings.simplefilter("error")
         run.load().answer(head="3", relation="calls")
         pmd.evaluate(run.folder / "rotate")
+
+
+def test_settings_of_data_beside_a_graph_in_memory_are_kept_or_refused(folder, tmp_path):
+    from pmd.api.graphs import data_settings
+
+    graph = pmd.load_graph(folder)
+    assert data_settings(graph, str(tmp_path), {"cache": "texts"})["cache"] == "texts"
+    with pytest.raises(
+        PmdError, match=r"^data.columns: says how a graph is read, and this one is in memory; leave it out"
+    ):
+        data_settings(graph, str(tmp_path), {"columns": {"head": "a"}})
+    with pytest.raises(PmdError, match=r"cahce.*did you mean 'cache'"):
+        data_settings(graph, str(tmp_path), {"cahce": "texts"})

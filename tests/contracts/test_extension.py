@@ -49,7 +49,8 @@ def guide(folder, tmp_path_factory):
         sources._REGISTERED["my_graph"],
         sources._REGISTERED["my_log"],
     )
-    del INTERACTIONS["distmult"], METHODS["embedding"]["score_matching"], METHODS["text"]["vector_matching"]
+    del INTERACTIONS["distmult"], INTERACTIONS["scaled_transe"]
+    del METHODS["embedding"]["score_matching"], METHODS["text"]["vector_matching"]
 
 
 @pytest.mark.filterwarnings("ignore:graph")
@@ -57,6 +58,13 @@ def test_the_layout_is_read(guide):
     graph = pmd.load_graph("my_log")
     assert (graph.num_entities, graph.num_relations) == (17, 1)
     assert sum(map(len, (graph.train, graph.valid, graph.test))) == 60
+
+
+def test_an_interaction_of_two_parts_is_trained(guide, folder, tmp_path):
+    sizes = {"model.interaction": "scaled_transe", "model.dim": 4, "train.epochs": 1, "train.threads": 1}
+    run = pmd.train("my_graph", runs=str(tmp_path), **sizes)
+    model = run.load().model
+    assert model.relation_rows.weight.shape == (model.num_relations, 8)
 
 
 @pytest.fixture(scope="module")

@@ -48,12 +48,13 @@ def test_unknown_names_are_refused_with_the_nearest():
         lookup(METHODS["text"], "pmd_no_mgf", "distill.method")
     expected = (
         "distill.method: 'pmd_no_mgf' is not one of none, pmd, pmd_no_mgfd, lkd, pkd; did you mean 'pmd_no_mgfd'?"
+        " If it is your own, first import the file that registers it (docs/extending.md)"
     )
     assert str(refused.value) == expected
 
 
 def test_an_unknown_name_where_one_may_register_ones_own_says_so():
-    own = "first import the file that registers your own (docs/extending.md)"
+    own = "if it is your own, first import the file that registers it (docs/extending.md)"
     for rows, is_open in ((INTERACTIONS, True), (METHODS["embedding"], True), (METRICS["ranking"], False)):
         with pytest.raises(PmdError) as refused:
             lookup(rows, "qqq", "what")

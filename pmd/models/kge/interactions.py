@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, first_line
 from pmd.core.types import Target
 from pmd.models.kge.kernels import euclidean, manhattan, sum_of_moduli
 from pmd.models.kge.prefixes import TermKind, accumulate, block_sizes, block_sums, running_sums
@@ -310,7 +310,31 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     interaction = kind(norm)
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
+    _check_queries(interaction)
     return interaction
+
+
+def _check_queries(interaction: Interaction, triples: int = 4, dim: int = 6) -> None:
+    """PmdError unless both queries of a few triples have an entity's shape and score the triples alike."""
+    name, shape = type(interaction).__name__, (triples, interaction.entity_parts, dim)
+    drawn = torch.Generator().manual_seed(0)
+    h, t = (torch.rand(shape, generator=drawn) for _ in range(2))
+    r = torch.rand(triples, interaction.relation_parts, dim, generator=drawn)
+    scores = {}
+    for target, known, answer in (("tail", h, t), ("head", t, h)):
+        remedy = f"relations have {tuple(r.shape)}; entity_parts and relation_parts of the class say how many parts they have"
+        try:
+            query, candidate = interaction.query(known, r, target), interaction.candidate(answer, r, target)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise PmdError(f"{name}: fails for entities of shape {shape} ({first_line(error)}); {remedy}") from None
+        if query.shape != shape:
+            raise PmdError(f"{name}.{target}: gives {tuple(query.shape)} where entities have {shape}; {remedy}")
+        scores[target] = interaction.reduce(interaction.terms(query, candidate).sum(-1))
+    if not torch.allclose(scores["tail"], scores["head"], atol=1e-4):
+        one, other = (value[0].item() for value in scores.values())
+        raise PmdError(
+            f"{name}: `tail` and `head` give a triple different scores ({one:.4g} and {other:.4g}); they are two ways to the same score"
+        )
 
 
 def root(total: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from pmd.core.errors import PmdError
 from pmd.models.kge import kernels
-from pmd.models.kge.interactions import Interaction, RotatE, make_interaction, running_sums
+from pmd.models.kge.interactions import Interaction, RotatE, TransE, make_interaction, running_sums
 from pmd.settings.catalogue import INTERACTIONS
 
 from ...says import says
@@ -242,4 +242,48 @@ def test_a_row_of_a_wrong_class_is_refused(path, refusal, monkeypatch):
     monkeypatch.setitem(INTERACTIONS, "rotate", replace(INTERACTIONS["rotate"], implementation=path))
     with pytest.raises(PmdError) as refused:
         make_interaction("rotate")
+    assert says(str(refused.value), refusal)
+
+
+class OneWay(TransE):
+    """Its relation scales a head, and `head` forgets that."""
+
+    relation_parts = 2
+
+    def tail(self, h, r):
+        return h * r[..., 1:, :] + r[..., :1, :]
+
+    def head(self, t, r):
+        return t - r[..., :1, :]
+
+
+class OnePart(OneWay):
+    relation_parts = 1
+
+
+class Failing(TransE):
+    def tail(self, h, r):
+        return h @ r
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusal"),
+    [
+        (OneWay, "OneWay: `tail` and `head` give a triple different scores (…); they are two ways to the same score"),
+        (
+            OnePart,
+            "OnePart.tail: gives (4, 0, 6) where entities have (4, 1, 6); relations have (4, 1, 6); entity_parts and…",
+        ),
+        (
+            Failing,
+            "Failing: fails for entities of shape (4, 1, 6) (…); relations have (4, 1, 6); entity_parts and relation_parts…",
+        ),
+    ],
+)
+def test_queries_of_a_wrong_shape_or_of_two_scores_are_refused(kind, refusal, monkeypatch):
+    row = replace(INTERACTIONS["transe"], implementation=f"{__name__}:{kind.__name__}")
+    monkeypatch.setattr(type(row), "load_class", lambda self: kind)
+    monkeypatch.setitem(INTERACTIONS, "transe", row)
+    with pytest.raises(PmdError) as refused:
+        make_interaction("transe")
     assert says(str(refused.value), refusal)
