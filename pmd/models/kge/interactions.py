@@ -310,7 +310,8 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     interaction = kind(norm)
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
-    _check_queries(interaction)
+    with torch.device("cpu"), torch.no_grad():  # also where a model is made on the meta device
+        _check_queries(interaction)
     return interaction
 
 
