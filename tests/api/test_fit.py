@@ -5,6 +5,7 @@ import yaml
 from accelerate.state import AcceleratorState
 
 import pmd
+from pmd.api.fitting.fit import FitConfig, _read
 from pmd.api.fitting.plan import in_words, plans, text_models
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
@@ -43,6 +44,11 @@ def test_a_file_of_triples_becomes_a_model_that_answers(edges, tmp_path, capsys)
     assert result.runs["embedding"].metrics(split="valid")["mrr"] > 0
     assert result.question.startswith(f"pmd answer {result.runs['embedding'].folder} --head")
     assert "embedding" in result.table()
+
+
+def test_a_graph_that_is_split_keeps_the_cache_it_was_given(edges, tmp_path):
+    config = FitConfig(data=DataConfig(str(edges), cache="texts"), runs=str(tmp_path / "runs"))
+    assert _read(config, None)[1].cache == "texts"
 
 
 def test_texts_are_read_where_there_are_some(folder, tmp_path, monkeypatch):

@@ -56,6 +56,38 @@ def pages(comparison, tmp_path):
     return tmp_path
 
 
+def test_rows_and_seeds_of_another_day_are_added(comparison, pages, tmp_path):
+    whole = read_record(pages / "data" / "small.json")
+    for seed in (0, 1):  # a folder for each seed, as two machines would have them
+        shutil.copytree(comparison, tmp_path / f"day{seed}")
+        shutil.rmtree(tmp_path / f"day{seed}" / f"seed{1 - seed}")
+        stored = json.loads((tmp_path / f"day{seed}" / "results.json").read_text())
+        (tmp_path / f"day{seed}" / "results.json").write_text(
+            json.dumps({row: [values[seed]] for row, values in stored.items()})
+        )
+
+    def collect(day, *more):
+        results(["collect", str(tmp_path / day), "--name=two", f"--pages={tmp_path}", *more], "pmd results")
+        return read_record(tmp_path / "data" / "two.json")
+
+    collect("day0", "--against=[alone]")
+    added = collect("day1", "--add=true")
+    by_place = lambda record: {(e["row"], e["column"], e["seed"]): e["metrics"] for e in record["entries"]}  # noqa: E731
+    assert by_place(added) == by_place(whole)
+    assert added["about"]["seeds"] == [0, 1] and added["epochs"] == whole["epochs"]
+    assert added["about"]["train_seconds"] == pytest.approx(whole["about"]["train_seconds"], abs=0.2)
+    assert added["paired"]["pairs"] == []  # those of day0 speak of one seed of two
+    again = collect("day1", "--add=true", "--against=[alone]")
+    assert by_place(again) == by_place(whole) and again["paired"]["pairs"] == []
+    file = tmp_path / "data" / "two.json"
+    value = str(added["entries"][0]["metrics"]["test"]["mrr"])
+    file.write_text(file.read_text().replace(value, "0.5"))
+    with pytest.raises(PmdError, match=r"has mrr .* in the file 0\.5; the runs cannot be compared"):
+        collect("day0", "--add=true")
+    with pytest.raises(PmdError, match="10000 resamples by query; ask for the same"):
+        collect("day1", "--add=true", "--samples=200")
+
+
 def mrr_of(comparison, row, stage, split):
     return [Run(comparison / f"seed{seed}" / row).results[stage].metrics[split]["mrr"] for seed in (0, 1)]
 

@@ -197,7 +197,7 @@ def _read(config: FitConfig, model: Path | None) -> tuple[KnowledgeGraph, DataCo
         config.data.path = str(path.resolve())
     if is_split_here(graph):
         graph = graph if model is None else keep_splits(graph, GraphState.of_index(index_of(model)))
-        return graph, settings_of(DataConfig, **data_settings(graph, config.runs, {}))
+        return graph, settings_of(DataConfig, **data_settings(graph, config.runs, {"cache": config.data.cache}))
     return graph, config.data
 
 

@@ -21,11 +21,12 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from pmd.core.errors import PmdError, first_line
+from pmd.core.errors import PmdError
 from pmd.core.types import Target
+from pmd.models.kge.interaction_checks import check_queries
 from pmd.models.kge.kernels import euclidean, manhattan, sum_of_moduli
+from pmd.models.kge.parts import EPSILON, conjugate, modulus, project, root, rotation, split, times
 from pmd.models.kge.prefixes import TermKind, accumulate, block_sizes, block_sums, running_sums
 from pmd.settings.catalogue import INTERACTIONS, lookup
 
@@ -290,10 +291,6 @@ class PairRE(Interaction):
         return e * split(r)[1 if target == "tail" else 0]
 
 
-EPSILON = 1e-24
-"""Least number under a square root, far below what sums of squares in single precision can tell from zero."""
-
-
 def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     """An interaction by name. PmdError if there is none, if its row is not true of it, or if the norm does not fit it."""
     row = lookup(INTERACTIONS, name.lower(), "interaction")
@@ -311,66 +308,5 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
     with torch.device("cpu"), torch.no_grad():  # also where a model is made on the meta device
-        _check_queries(interaction)
+        check_queries(interaction)
     return interaction
-
-
-def _check_queries(interaction: Interaction, triples: int = 4, dim: int = 6) -> None:
-    """PmdError unless both queries of a few triples have an entity's shape and score the triples alike."""
-    name, shape = type(interaction).__name__, (triples, interaction.entity_parts, dim)
-    drawn = torch.Generator().manual_seed(0)
-    h, t = (torch.rand(shape, generator=drawn) for _ in range(2))
-    r = torch.rand(triples, interaction.relation_parts, dim, generator=drawn)
-    scores = {}
-    for target, known, answer in (("tail", h, t), ("head", t, h)):
-        remedy = f"relations have {tuple(r.shape)}; entity_parts and relation_parts of the class say how many parts they have"
-        try:
-            query, candidate = interaction.query(known, r, target), interaction.candidate(answer, r, target)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise PmdError(f"{name}: fails for entities of shape {shape} ({first_line(error)}); {remedy}") from None
-        if query.shape != shape:
-            raise PmdError(f"{name}.{target}: gives {tuple(query.shape)} where entities have {shape}; {remedy}")
-        scores[target] = interaction.reduce(interaction.terms(query, candidate).sum(-1))
-    if not torch.allclose(scores["tail"], scores["head"], atol=1e-4):
-        one, other = (value[0].item() for value in scores.values())
-        raise PmdError(
-            f"{name}: `tail` and `head` give a triple different scores ({one:.4g} and {other:.4g}); they are two ways to the same score"
-        )
-
-
-def root(total: Tensor) -> Tensor:
-    """Square root with a gradient of 0 at 0, where a triple fits exactly."""
-    return total.clamp(min=EPSILON).sqrt()
-
-
-def modulus(z: Tensor) -> Tensor:
-    """(…, 2, dim) -> (…, dim): the moduli of complex numbers."""
-    real, imaginary = split(z)
-    return root(real.square() + imaginary.square()).squeeze(-2)  # many times faster than a norm over two numbers
-
-
-def split(r: Tensor) -> tuple[Tensor, Tensor]:
-    """The two parts, (…, 1, dim) each, of (…, 2, dim)."""
-    return r[..., :1, :], r[..., 1:, :]
-
-
-def project(x: Tensor, w: Tensor) -> Tensor:
-    """x without its component along w."""
-    w = normalize(w, dim=-1)
-    return x - (x * w).sum(-1, keepdim=True) * w
-
-
-def times(x: Tensor, y: Tensor) -> Tensor:
-    """The product of complex numbers, part by part."""
-    (a, b), (c, d) = split(x), split(y)
-    return torch.cat(torch.broadcast_tensors(a * c - b * d, a * d + b * c), dim=-2)
-
-
-def conjugate(z: Tensor) -> Tensor:
-    real, imaginary = split(z)
-    return torch.cat([real, -imaginary], dim=-2)
-
-
-def rotation(phase: Tensor) -> Tensor:
-    """(…, 1, dim) radians -> (…, 2, dim) unit complex numbers."""
-    return torch.cat([phase.cos(), phase.sin()], dim=-2)

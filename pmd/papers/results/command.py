@@ -11,9 +11,10 @@ from pmd.core.errors import PmdError
 from pmd.core.files import write_text
 from pmd.evaluation.paired import Unit
 from pmd.evaluation.tables import Table, joined
+from pmd.papers.results.adding import added
 from pmd.papers.results.folders import cells_of
 from pmd.papers.results.pages import difference_text, rendered, title
-from pmd.papers.results.record import PAIRED, collected, paired_of, pairs_of, write_record
+from pmd.papers.results.record import PAIRED, collected, paired_of, pairs_of, read_record, write_record
 
 
 @dataclass
@@ -29,6 +30,7 @@ class CollectConfig:
         command: the command of runs that did not note theirs.
         samples: resamples of the bootstrap.
         unit: what is drawn anew: each `query`, or each `triple` with both of its queries.
+        add: keep what the file has, and add these folders to it, as rows or seeds that another machine has run.
     """
 
     folder: str | list[str]
@@ -38,6 +40,7 @@ class CollectConfig:
     command: str | None = None
     samples: int = 10_000
     unit: Unit = "query"
+    add: bool = False
 
 
 @dataclass
@@ -76,6 +79,8 @@ def collect(config: CollectConfig) -> str:
         raise PmdError("--folder: give the folder of a comparison, or of runs")
     file = Path(config.pages) / "data" / f"{config.name}.json"
     record = collected(folders, config.against, config.command, config.samples, config.unit)
+    if config.add:
+        record = added(read_record(file), record)
     write_record(file, record)
     return f"{len(record['entries'])} models -> {file}"
 
