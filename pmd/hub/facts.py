@@ -119,6 +119,12 @@ class Facts:
         return lookup(INTERACTIONS, self.result.interaction, "interaction")
 
     @property
+    def own_interaction(self) -> str | None:
+        """The class of an interaction that the package does not have, as MODULE:CLASS."""
+        path = self.interaction.implementation if self.result.interaction else "pmd."
+        return None if path.startswith("pmd.") else path
+
+    @property
     def entity_encoder(self) -> EntityEncoder:
         """What the entities of an embedding model come from."""
         return ENTITY_ENCODERS[self.result.entity_encoder or TABLE]

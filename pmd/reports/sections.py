@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -323,7 +324,17 @@ def examples_section(record: RunRecord, details: Mapping[str, Any]) -> Section |
         if rows:
             columns = ("query", "wanted", "rank", "first", "second", "third")
             blocks.append(Table(columns, rows, title, left=("wanted", *columns[3:])))
+    asked = max(details[stage]["examples"], key=lambda e: e["rank"] == 1, default=None)
+    if asked:
+        blocks += [Text("To ask one of them, or another:"), Text(question_of(record, asked), "code")]
     return Section("Examples", blocks)
+
+
+def question_of(record: RunRecord, example: Mapping[str, Any]) -> str:
+    """The command that asks for what is missing in an example."""
+    parts = [part for part in ("head", "relation", "tail") if part != example["target"]]
+    words = [word for part in parts for word in (f"--{part}", example[part]["name"] or example[part]["id"])]
+    return shlex.join(["pmd", "answer", str(record.folder), *words])
 
 
 def example_row(example: Mapping[str, Any]) -> list[str]:

@@ -80,7 +80,7 @@ def report(config: ReportConfig) -> list[Path]:
             )
             parts.append(Part(record.name, sections, lede(record)))
         if several:
-            parts.insert(0, Part("All runs", [compared(records, pictures)]))
+            parts.insert(0, Part("All runs", [compared(records, pictures)], lede_of_all(records)))
     return write_page(out, f"{len(records)} runs" if several else records[0].name, parts)
 
 
@@ -150,6 +150,19 @@ def lede(record: RunRecord) -> str:
         f"{record.title}. {name} ranks {split} best: MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}, "
         f"with {best.parameters:,} parameters."
     )
+
+
+def lede_of_all(records: Sequence[RunRecord]) -> str:
+    """The best of several runs in a sentence; nothing if they rank different triples."""
+    ranked = [record for record in records if record.splits and record.ranked()]
+    if len({(Path(record.config["data"]["path"]).name, record.splits[0]) for record in ranked}) != 1:
+        return ""
+
+    def best(record: RunRecord) -> float:
+        return max(result.metrics[record.splits[0]]["mrr"] for result in record.ranked().values())
+
+    first = max(ranked, key=best)
+    return f"The best is of the run {first.name}. {lede(first)}"
 
 
 def compared(records: Sequence[RunRecord], pictures: Path) -> Section:

@@ -306,3 +306,14 @@ def test_a_card_on_a_branch_loads_that_branch(facts):
     assert branch.replace(', revision="small"', "").replace(" --revision small", "") == plain
     calls = re.findall(rf'\w+\("{facts.repo}"[^)]*\)|pmd answer {facts.repo}[^`]*', branch)
     assert len(calls) >= 3 and all("small" in call for call in calls)
+
+
+def test_the_card_of_ones_own_interaction_names_the_module(monkeypatch):
+    assert "not part of it" not in card(embedding())
+    monkeypatch.setitem(
+        INTERACTIONS, "mine", replace(INTERACTIONS["transe"], name="mine", implementation="my_code:Mine")
+    )
+    facts = embedding()
+    said = card(replace(facts, results={"rotate": StageResult(**{**vars(facts.result), "interaction": "mine"})}))
+    assert "the module of `my_code:Mine`, which is not part of it and registers `mine` in its catalogue" in said
+    assert "import my_code\nimport pmd" in said and "through a program that imports that module first" in said

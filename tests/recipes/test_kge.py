@@ -52,6 +52,14 @@ def run(folder, tmp_path_factory):
     return train(folder, tmp_path_factory.mktemp("runs"), "whole", "--dual.students=[4]", "--dual.ablations=true")
 
 
+def test_a_batch_that_holds_the_whole_graph_is_mentioned(folder, tmp_path, capsys):
+    said = {}
+    for size in (16, 64):
+        train(folder, tmp_path, f"by{size}", "--train.epochs=1", f"--train.batch_size={size}")
+        said[size] = "an epoch is a single step: a smaller train.batch_size" in capsys.readouterr().err
+    assert said == {16: False, 64: True}
+
+
 NAMES = ["teacher", "alone-4", "first-4", "taught-4", "without-first-4", "without-second-4"]
 
 

@@ -4,6 +4,7 @@ import functools
 import html
 import json
 import re
+import shlex
 import shutil
 from base64 import b64decode
 from dataclasses import asdict
@@ -248,6 +249,15 @@ def test_examples_are_the_models_own_answers(runs, graph_folder):
     assert set(right) == {"1"} and float(wrong[0]) == max(ranks.values())
 
 
+def test_the_command_beside_the_examples_answers(runs, capsys):
+    written = report_of(runs("croppable"))
+    (command,) = (line for line in written.markdown.splitlines() if line.startswith("pmd answer"))
+    wanted = next(table for table in written.page.tables if table[0][0] == "query")[1][1]
+    capsys.readouterr()
+    dispatch(shlex.split(command)[1:])
+    assert wanted in capsys.readouterr().out
+
+
 RUNS = ["croppable", "dual", "text", "textwidths", "glue", "table"]
 
 
@@ -407,6 +417,8 @@ def test_several_runs_on_one_page(runs, table, tmp_path):
     assert page.tables[1][1:] == [[table.out.name, "A comparison of several runs"]]
     best = max(named.values())
     assert f"<strong>{best}</strong>" in out.read_text()
+    of_best = next(run for (run, _), mrr in named.items() if mrr == best)
+    assert f"The best is of the run {of_best}." in out.read_text() and f"MRR {best}" in out.read_text()
     assert (tmp_path / "all.md").is_file() and (tmp_path / "all" / "run2-term-ce-1.svg").is_file()
 
 
