@@ -238,12 +238,13 @@ def widths_tables(results: Mapping[str, StageResult], split: str) -> list[Table]
         return []
     stages = {name: result.by_width(split) for name, result in results.items()}
     widths = sorted({width for by_width in stages.values() for width in by_width})
+    layered = any(result.layers is not None for result in results.values())
     tables = []
     for metric in (METRICS["ranking"]["mrr"], METRICS["ranking"]["hits_at_10"]):
         rows = []
         for name, by_width in stages.items():
             layers = results[name].layers
-            labels = {"grade": name, "layers": str(layers)} if layers is not None else {"model": name}
+            labels = {"grade": name, "layers": "" if layers is None else str(layers)} if layered else {"model": name}
             cells = {str(width): metric.text(by_width.get(width, {}).get(metric.name)) for width in widths}
             rows.append({**labels, **cells})
         tables.append(table_of(rows, f"{metric.title} by width"))

@@ -319,7 +319,10 @@ def examples_section(record: RunRecord, details: Mapping[str, Any]) -> Section |
         "they stand, marked “known”, and the wanted one is bold."
     )
     blocks: list[Block] = [Text(introduction)]
-    for title, right in (("Right: the wanted answer ranks first", True), ("Wrong: the worst ranks", False)):
+    for title, right in (
+        ("Right: the wanted answer ranks first", True),
+        ("Wrong: the worst ranks, of as many relations as possible", False),
+    ):
         rows = [example_row(e) for e in details[stage]["examples"] if (e["rank"] == 1) == right]
         if rows:
             columns = ("query", "wanted", "rank", "first", "second", "third")

@@ -140,16 +140,21 @@ def shown_stages(record: RunRecord, asked: Sequence[str] | None) -> list[str]:
 
 def lede(record: RunRecord) -> str:
     """The result in a sentence."""
+    return " ".join([f"{record.title}.", *best_model(record)])
+
+
+def best_model(record: RunRecord) -> list[str]:
+    """A sentence about the best model of a run, if it has ranked one."""
     results = record.ranked()
     if not results:
-        return f"{record.title}."
+        return []
     split = record.splits[0]
     name, best = max(results.items(), key=lambda item: item[1].metrics[split]["mrr"])
     metrics = best.metrics[split]
-    return (
-        f"{record.title}. {name} ranks {split} best: MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}, "
+    return [
+        f"{name} ranks {split} best: MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}, "
         f"with {best.parameters:,} parameters."
-    )
+    ]
 
 
 def lede_of_all(records: Sequence[RunRecord]) -> str:
@@ -162,7 +167,7 @@ def lede_of_all(records: Sequence[RunRecord]) -> str:
         return max(result.metrics[record.splits[0]]["mrr"] for result in record.ranked().values())
 
     first = max(ranked, key=best)
-    return f"The best is of the run {first.name}. {lede(first)}"
+    return " ".join([f"The best model is in the run {first.name}:", *best_model(first)])
 
 
 def compared(records: Sequence[RunRecord], pictures: Path) -> Section:

@@ -117,7 +117,9 @@ def learn_calibration(model: Asked) -> tuple[dict[str, Any], Columns]:
     for split in SPLITS if index.metadata["inductive"] else SPLITS[:1]:
         number = 2 * len(held_out_triples(index, [split]))
         if number < FEWEST:
-            facts["missing"][split] = f"the split {split} has {number} questions, and {FEWEST} are needed"
+            facts["missing"][split] = (
+                f"the split {split} has {number} questions, and {FEWEST} are needed (`pmd data split` makes larger splits of a graph)"
+            )
             continue
         queries = affordable(2 * MAX_TRIPLES, 2 * MIN_TRIPLES, index.num_entities)
         filtered, unfiltered = held_out(model, [split], queries // 2)

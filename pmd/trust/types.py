@@ -15,12 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from pmd.data.texts.ragged import Ragged, row_blocks
+
+FITS_KEPT = 2**24
+"""Numbers in the fits that are kept, of one question at least: 64 MB, or one fit of a larger graph."""
 
 Mode = Literal["off", "soft", "strict"]
 """`soft` adds to the scores of what fits; `strict` also leaves out what does not fit."""
@@ -89,7 +92,14 @@ class Types:
         return replace(self, features=self.features.take(entities))
 
     def fit(self, question: int) -> np.ndarray:
-        """The fits (n,) of all entities."""
+        """The fits (n,) of all entities, not to be changed; those of the last questions are kept."""
+        return self._kept_fit(int(question))
+
+    @cached_property
+    def _kept_fit(self) -> Callable[[int], np.ndarray]:
+        return lru_cache(maxsize=max(1, FITS_KEPT // max(1, len(self.features))))(self._summed)
+
+    def _summed(self, question: int) -> np.ndarray:
         fit, flat = np.zeros(len(self.features), dtype=np.float32), self.features.flat
         if len(flat):
             some, starts, divisors = self._rows

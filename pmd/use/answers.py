@@ -23,7 +23,9 @@ from pmd.use.index import Index
 from pmd.use.judging import JudgesTriples
 from pmd.use.suggesting import SuggestsFacts
 
-if TYPE_CHECKING:  # its module loads torch
+if TYPE_CHECKING:  # the module of types loads torch
+    from pathlib import Path
+
     from pmd.core.types import Target
 
 QUESTIONS_PER_BLOCK = 64
@@ -67,14 +69,20 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
 
     Args:
         open_index: opens the index of the model's folder, which is built first if necessary; None for a model without a folder.
+        folder: of the model.
     """
 
     open_index: Callable[[], Index] | None
+
+    folder: Path
 
     @property
     def widths(self) -> tuple[int, ...]:
         """The trained widths, in dimensions, increasing; the last one is the model's own."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.folder}', {self.widths[-1]} wide)"
 
     def crop(self, width: int) -> TrainedModel:
         """The model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""

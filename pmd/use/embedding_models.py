@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pmd.core.errors import PmdError
-from pmd.core.files import new_folder
 from pmd.use.answer_records import Question
 from pmd.use.answers import TrainedModel
 from pmd.use.explaining import normalised
@@ -43,7 +41,7 @@ def crop_part(index: Index, folder: Path, model: Path, width: int) -> tuple[dict
     return {"dim": width}, {}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedKge(TrainedModel):
     """An embedding model that answers questions.
 
@@ -69,14 +67,6 @@ class TrainedKge(TrainedModel):
     def crop(self, width: int) -> TrainedKge:
         """The model of the leading `width` dimensions, at best one of `widths`. PmdError if it does not have so many."""
         return replace(self, model=self.model.crop(width))
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a folder that `pmd.load` reads, and return it. PmdError if the folder is not new."""
-        from pmd.models.kge.folder import load_vocabulary, save
-
-        folder = new_folder(folder)
-        save(folder, self.model, load_vocabulary(self.folder))
-        return folder
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:
         """The scores (b, num_entities) of all entities as answers to the questions (b)."""

@@ -74,7 +74,7 @@ def _with_structure(
     return metadata | sizes, columns | fusion.columns()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedFused(TrainedModel):
     """A text model and an embedding model in one index, which answer questions together.
 

@@ -226,7 +226,9 @@ def known_graph(model: Path) -> DataConfig:
     """As `graph_of_run`. PmdError if the folder is in no run."""
     source = graph_of_run(model)
     if source is None:
-        raise PmdError(f"'{model}' is in no run folder here, so say which graph it is of: --data.path my_graph")
+        raise PmdError(
+            f"'{model}' is in no run folder here, so say which graph it is of: --data.path my_graph (in Python graph=\"my_graph\")"
+        )
     return source
 
 

@@ -142,7 +142,7 @@ def write_codes(
     return {f"vector_{name}": column for name, column in stored.columns.items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedText(TrainedModel):
     """A text model that answers questions.
 

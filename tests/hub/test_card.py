@@ -316,4 +316,4 @@ def test_the_card_of_ones_own_interaction_names_the_module(monkeypatch):
     facts = embedding()
     said = card(replace(facts, results={"rotate": StageResult(**{**vars(facts.result), "interaction": "mine"})}))
     assert "the module of `my_code:Mine`, which is not part of it and registers `mine` in its catalogue" in said
-    assert "import my_code\nimport pmd" in said and "through a program that imports that module first" in said
+    assert "import my_code\nimport pmd" in said and "`python FILE.py answer user/towns --head" in said

@@ -323,7 +323,7 @@ def test_a_crop_stands_alone(run, folder, tmp_path, capsys):
         path.stat().st_size for path in (run / "rotate" / "model.safetensors", tmp_path / "small" / "model.safetensors")
     ]
     assert bytes_of[0] - bytes_of[1] == pytest.approx(4 * 4 * 98, abs=32)
-    whole.crop(3).save(tmp_path / "three")
+    pmd.crop(run / "rotate", 3, tmp_path / "three")
     assert pmd.load(tmp_path / "three").widths == (2, 3)
 
 

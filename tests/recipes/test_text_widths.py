@@ -91,6 +91,10 @@ def test_plain_grades_beside_croppable_ones():
     assert mrr.caption == "MRR by width" and mrr.columns == ["grade", "layers", "4", "8"]
     assert mrr.rows == [["a", "4", "", "0.500"], ["b", "2", "0.250", "0.500"]]
     assert hits.caption == "Hits@10 by width"
+    structure = StageResult(dim=64, metrics={"test": metrics})
+    mrr, _ = widths_tables({"b": wide, "structure": structure}, "test")
+    assert mrr.columns == ["grade", "layers", "4", "8", "64"]
+    assert mrr.rows == [["b", "2", "0.250", "0.500", ""], ["structure", "", "", "", "0.500"]]
 
 
 def test_the_mean_of_the_widths_decides_which_epoch_is_kept(run, results):

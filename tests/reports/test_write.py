@@ -418,7 +418,7 @@ def test_several_runs_on_one_page(runs, table, tmp_path):
     best = max(named.values())
     assert f"<strong>{best}</strong>" in out.read_text()
     of_best = next(run for (run, _), mrr in named.items() if mrr == best)
-    assert f"The best is of the run {of_best}." in out.read_text() and f"MRR {best}" in out.read_text()
+    assert f"The best model is in the run {of_best}: " in out.read_text() and f"MRR {best}" in out.read_text()
     assert (tmp_path / "all.md").is_file() and (tmp_path / "all" / "run2-term-ce-1.svg").is_file()
 
 

@@ -138,3 +138,4 @@ def test_an_entity_of_the_other_graph_is_known_by_the_facts_there(random_graph):
     places = places_of(graph, torch.cat([graph.train, beside]))
     assert [{*types.features[entity].tolist()} for entity in range(14)] == places
     assert not len(types.features[12]) and types.fit(0)[12] == 0
+    assert types.fit(0) is types.fit(0)  # a question that comes again costs nothing

@@ -244,7 +244,9 @@ def _described(plan: Plan) -> str:
 def _page(runs: Sequence[TrainedRun]) -> Path:
     from pmd.reports.write import ReportConfig, report
 
-    return report(ReportConfig(run=[str(run.folder) for run in runs]))[0]
+    folders = [run.folder for run in runs]
+    several = folders[0].parent / f"report-{folders[0].name}.html"  # beside those of other graphs and days
+    return report(ReportConfig(run=[*map(str, folders)], out=str(several) if len(folders) > 1 else None))[0]
 
 
 def _question(graph: KnowledgeGraph, run: Path) -> str:

@@ -261,6 +261,33 @@ class OnePart(OneWay):
     relation_parts = 1
 
 
+class NothingGiven(TransE):
+    def head(self, t, r):
+        t - r
+
+
+class Changing(TransE):
+    """PairRE's kind, without the flag."""
+
+    def tail(self, h, r):
+        return h * r
+
+    def head(self, t, r):
+        return t * r
+
+    def candidate(self, e, r, target):
+        return e * r
+
+
+class OddNorm(TransE):
+    default_norm = "l3"
+
+
+class OddPairs(TransE):
+    def pairwise(self, query, candidates):
+        return 2 * super().pairwise(query, candidates)
+
+
 class Failing(TransE):
     def tail(self, h, r):
         return h @ r
@@ -269,7 +296,14 @@ class Failing(TransE):
 @pytest.mark.parametrize(
     ("kind", "refusal"),
     [
-        (OneWay, "OneWay: `tail` and `head` give a triple different scores (…); they are two ways to the same score"),
+        (
+            OneWay,
+            "OneWay: a triple has the score … by `tail` and … by `head`, each beside `candidate`; they are two ways…",
+        ),
+        (NothingGiven, "NothingGiven.head: gives NoneType where entities have (4, 1, 6); …"),
+        (Changing, "Changing: `candidate` depends on the relation; say so by relation_free = False in the class"),
+        (OddNorm, "OddNorm: default_norm 'l3' is none of l1, l2, squared"),
+        (OddPairs, "OddPairs: `pairwise` gives other scores than `terms` and `reduce`; all three must agree"),
         (
             OnePart,
             "OnePart.tail: gives (4, 0, 6) where entities have (4, 1, 6); relations have (4, 1, 6); entity_parts and…",
