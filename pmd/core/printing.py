@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +48,14 @@ def _line(message: Any, *place: Any, **more: Any) -> str:
 def say(*lines: str) -> None:
     """Print remarks, on stderr."""
     print(printable("\n".join(lines)), file=sys.stderr, flush=True)
+
+
+def answer_command(model: str | os.PathLike[str], question: Mapping[str, str]) -> str:
+    """The shell command that asks a model; a value that looks like an option is tied to its own."""
+    words = ["pmd", "answer", os.fspath(model)]
+    for part, value in question.items():
+        words += [f"--{part}={value}"] if value.startswith("-") else [f"--{part}", value]
+    return shlex.join(words)
 
 
 def progress_bar(total: int, visible: bool) -> Any:

@@ -121,8 +121,9 @@ class Facts:
     @property
     def own_interaction(self) -> str | None:
         """The class of an interaction that the package does not have, as MODULE:CLASS."""
-        path = self.interaction.implementation if self.result.interaction else "pmd."
-        return None if path.startswith("pmd.") else path
+        if not self.result.interaction or self.interaction.implementation.startswith("pmd."):
+            return None
+        return self.interaction.implementation
 
     @property
     def entity_encoder(self) -> EntityEncoder:

@@ -55,14 +55,10 @@ class RankingRun(FamilyRun):
 
     @property
     def graph_line(self) -> str:
-        """The graph's name and sizes, for the banner, with a hint where a batch holds all of it."""
+        """The graph's name and sizes, for the banner."""
         graph = self.data
         triples = " / ".join(f"{len(split):,}" for split in (graph.train, graph.valid, graph.test))
-        one_batch = len(graph.train) <= self.config.train.batch_size
-        hint = "; an epoch is a single step: a smaller train.batch_size makes more of them" if one_batch else ""
-        return (
-            f"{graph.name}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples{hint}"
-        )
+        return f"{graph.name}: {graph.num_entities:,} entities, {graph.num_relations} relations, {triples} triples"
 
     def validate(self, scorer: TripleScorer, widths: Sequence[int] | None) -> dict[str, float]:
         """The MRR on the validation triples, for several widths their mean and each."""

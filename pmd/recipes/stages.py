@@ -132,11 +132,18 @@ class FamilyRun(ABC):
             prepare(self.run.folder / "checkpoint")
         prepared = time.perf_counter() - began
         stage_settings = {key: getattr(stage, key) for key in ("epochs", "batch_size", "lr") if hasattr(stage, key)}
+        settings = replace(self.config.train, **stage_settings)
+        if num_examples <= settings.batch_size:
+            examples = f"{num_examples:,} examples in batches of {settings.batch_size:,}"
+            say(
+                self.accelerator,
+                f"{stage.name}: an epoch is a single step ({examples}); smaller batches make more of them",
+            )
         progress = fit(
             objective.to(self.accelerator.device),
             num_examples,
             collate,
-            replace(self.config.train, **stage_settings),
+            settings,
             self.accelerator,
             self.run.folder / "checkpoint" / stage.name,
             seed=seed,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pmd.core.printing import answer_command
 from pmd.core.results import StageResult
 from pmd.evaluation.tables import (
     Strong,
@@ -329,15 +329,14 @@ def examples_section(record: RunRecord, details: Mapping[str, Any]) -> Section |
             blocks.append(Table(columns, rows, title, left=("wanted", *columns[3:])))
     asked = max(details[stage]["examples"], key=lambda e: e["rank"] == 1, default=None)
     if asked:
-        blocks += [Text("To ask one of them, or another:"), Text(question_of(record, asked), "code")]
+        blocks += [Text("To ask one of them, or another:"), Text(question_of(record, stage, asked), "code")]
     return Section("Examples", blocks)
 
 
-def question_of(record: RunRecord, example: Mapping[str, Any]) -> str:
-    """The command that asks for what is missing in an example."""
-    parts = [part for part in ("head", "relation", "tail") if part != example["target"]]
-    words = [word for part in parts for word in (f"--{part}", example[part]["name"] or example[part]["id"])]
-    return shlex.join(["pmd", "answer", str(record.folder), *words])
+def question_of(record: RunRecord, stage: str, example: Mapping[str, Any]) -> str:
+    """The command that asks a stage for what is missing in an example."""
+    known = {part: example[part]["id"] for part in ("head", "relation", "tail") if part != example["target"]}
+    return answer_command(record.folder / stage, known)
 
 
 def example_row(example: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd.core.errors import PmdError
+from pmd.core.run import Run
 from pmd.evaluation.tables import Table, duration, mark_best, ranking_cells, table_of
 from pmd.reports.measured import Measured
 from pmd.reports.page import Block, Part, Picture, Section, write_page
@@ -160,14 +161,14 @@ def best_model(record: RunRecord) -> list[str]:
 def lede_of_all(records: Sequence[RunRecord]) -> str:
     """The best of several runs in a sentence; nothing if they rank different triples."""
     ranked = [record for record in records if record.splits and record.ranked()]
-    if len({(Path(record.config["data"]["path"]).name, record.splits[0]) for record in ranked}) != 1:
+    if len({(Run(record.folder).data_checksum, record.splits[0]) for record in ranked}) != 1:
         return ""
 
     def best(record: RunRecord) -> float:
         return max(result.metrics[record.splits[0]]["mrr"] for result in record.ranked().values())
 
     first = max(ranked, key=best)
-    return " ".join([f"The best model is in the run {first.name}:", *best_model(first)])
+    return " ".join([f"The best model is in the run {first.name}.", *best_model(first)])
 
 
 def compared(records: Sequence[RunRecord], pictures: Path) -> Section:

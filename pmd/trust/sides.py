@@ -89,8 +89,8 @@ def sides_of(
 
 
 def scored_queries(model: Asked, triples: np.ndarray, target: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For every distinct query of triples (n, 3), by relation, as types keep what fits the last ones: the rows of its triples, and
-    the scores (num_entities,) of all entities, -inf for those of the other graph of an inductive data set."""
+    """For every distinct query of triples (n, 3): the rows of its triples, and the scores (num_entities,) of all entities, -inf for
+    those of the other graph of an inductive data set. Queries of a relation follow each other: `Types` keeps its fits."""
     known_column, _ = COLUMNS[target]
     order = np.lexsort((triples[:, known_column], triples[:, 1]))
     asked = triples[order][:, [known_column, 1]]

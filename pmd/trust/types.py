@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ import numpy as np
 from pmd.data.texts.ragged import Ragged, row_blocks
 
 FITS_KEPT = 2**24
-"""Numbers in the fits that are kept, of one question at least: 64 MB, or one fit of a larger graph."""
+"""Numbers that are kept of the fits of the last questions: 64 MB, or one question's fits of a larger graph."""
 
 Mode = Literal["off", "soft", "strict"]
 """`soft` adds to the scores of what fits; `strict` also leaves out what does not fit."""
@@ -92,23 +92,14 @@ class Types:
         return replace(self, features=self.features.take(entities))
 
     def fit(self, question: int) -> np.ndarray:
-        """The fits (n,) of all entities, not to be changed; those of the last questions are kept."""
+        """The fits (n,) of all entities, read-only; those of the last questions are kept."""
         return self._kept_fit(int(question))
 
     @cached_property
     def _kept_fit(self) -> Callable[[int], np.ndarray]:
-        return lru_cache(maxsize=max(1, FITS_KEPT // max(1, len(self.features))))(self._summed)
-
-    def _summed(self, question: int) -> np.ndarray:
-        fit, flat = np.zeros(len(self.features), dtype=np.float32), self.features.flat
-        if len(flat):
-            some, starts, divisors = self._rows
-            sums, ends = np.empty_like(divisors), np.append(starts, len(flat))
-            for part in row_blocks(len(starts)):  # twice as fast as all together, which leaves the processor's cache
-                features = flat[starts[part.start] : ends[part.stop]]
-                sums[part] = np.add.reduceat(self.weights[question][features], starts[part] - starts[part.start])
-            fit[some] = sums / divisors
-        return fit
+        # Of what it needs, not of `self`: a cache that held its owner would outlive it until garbage is collected.
+        fits = partial(_fits, self.weights, self.features, self._rows)
+        return lru_cache(maxsize=max(1, FITS_KEPT // max(1, len(self.features))))(fits)
 
     def fitting(self, question: int) -> np.ndarray:
         """Which entities (bool (num_entities,)) `strict` lets answer: those of a type that stands there in training or, without
@@ -130,3 +121,19 @@ class Types:
         lengths = self.features.lengths
         some = lengths > 0
         return some, self.features.offsets[:-1][some], lengths[some].astype(np.float32) ** self.facts["damping"]
+
+
+def _fits(
+    weights: np.ndarray, features: Ragged, rows: tuple[np.ndarray, np.ndarray, np.ndarray], question: int
+) -> np.ndarray:
+    """The fits (n,) of all entities to a question, from `Types._rows`."""
+    fit, flat = np.zeros(len(features), dtype=np.float32), features.flat
+    if len(flat):
+        some, starts, divisors = rows
+        sums, ends = np.empty_like(divisors), np.append(starts, len(flat))
+        for part in row_blocks(len(starts)):  # twice as fast as all together, which leaves the processor's cache
+            own = flat[starts[part.start] : ends[part.stop]]
+            sums[part] = np.add.reduceat(weights[question][own], starts[part] - starts[part.start])
+        fit[some] = sums / divisors
+    fit.setflags(write=False)
+    return fit

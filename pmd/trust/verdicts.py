@@ -149,7 +149,9 @@ def false_triples(index: Any, true: np.ndarray, seed: int, count: int = AT_MOST)
 def inverse_temperature(model: Asked, triples: np.ndarray) -> float:
     """The inverse temperature under which the answers of triples (n, 3) are most likely among the candidates of their queries."""
     target, (known_column, _) = next(iter(COLUMNS.items()))
-    first = np.lexsort((triples[:, 1], triples[:, known_column]))[:1]
+    first = np.lexsort((triples[:, 1], triples[:, known_column]))[
+        :1
+    ]  # any would do; indexes of earlier versions had this one
     _, scores = next(scored_queries(model, triples[first], target))
     spread = float(scores[np.isfinite(scores)].std(dtype=np.float64)) or 1.0
     betas = TEMPERATURES / spread

@@ -68,7 +68,7 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
     `TrainedFused`. Questions are asked by `answer`, whole triples judged by `classify`, and what a graph lacks is listed by `suggest`.
 
     Args:
-        open_index: opens the index of the model's folder, which is built first if necessary; None for a model without a folder.
+        open_index: opens the index of the model's folder, which is built first if necessary; None for a model without one.
         folder: of the model.
     """
 
@@ -92,7 +92,7 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
     def index(self) -> Index:
         """Names, known triples and entities. PmdError if the model was not loaded from a folder."""
         if self.open_index is None:
-            raise PmdError("this model has no index of its graph; save it, and load it again with pmd.load(folder)")
+            raise PmdError("this model has no index of its graph; load it with pmd.load(folder)")
         return self.open_index()
 
     def scores(self, questions: Sequence[Question]) -> np.ndarray:

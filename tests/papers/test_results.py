@@ -11,6 +11,7 @@ from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.evaluation.paired import paired_bootstrap
+from pmd.papers.results.adding import added, refuse_other_draws
 from pmd.papers.results.folders import cells_of, dualde_cells
 from pmd.papers.results.lineage import lineage
 from pmd.papers.results.pages import records_shown, rendered
@@ -56,7 +57,7 @@ def pages(comparison, tmp_path):
     return tmp_path
 
 
-def test_rows_and_seeds_of_another_day_are_added(comparison, pages, tmp_path):
+def test_rows_and_seeds_of_another_day_are_added(comparison, pages, tmp_path, capsys):
     whole = read_record(pages / "data" / "small.json")
     for seed in (0, 1):  # a folder for each seed, as two machines would have them
         shutil.copytree(comparison, tmp_path / f"day{seed}")
@@ -71,21 +72,45 @@ def test_rows_and_seeds_of_another_day_are_added(comparison, pages, tmp_path):
         return read_record(tmp_path / "data" / "two.json")
 
     collect("day0", "--against=[alone]")
-    added = collect("day1", "--add=true")
+    capsys.readouterr()
+    whole_again = collect("day1", "--add=true")
     by_place = lambda record: {(e["row"], e["column"], e["seed"]): e["metrics"] for e in record["entries"]}  # noqa: E731
-    assert by_place(added) == by_place(whole)
-    assert added["about"]["seeds"] == [0, 1] and added["epochs"] == whole["epochs"]
-    assert added["about"]["train_seconds"] == pytest.approx(whole["about"]["train_seconds"], abs=0.2)
-    assert added["paired"]["pairs"] == []  # those of day0 speak of one seed of two
-    again = collect("day1", "--add=true", "--against=[alone]")
-    assert by_place(again) == by_place(whole) and again["paired"]["pairs"] == []
-    file = tmp_path / "data" / "two.json"
-    value = str(added["entries"][0]["metrics"]["test"]["mrr"])
-    file.write_text(file.read_text().replace(value, "0.5"))
-    with pytest.raises(PmdError, match=r"has mrr .* in the file 0\.5; the runs cannot be compared"):
-        collect("day0", "--add=true")
-    with pytest.raises(PmdError, match="10000 resamples by query; ask for the same"):
-        collect("day1", "--add=true", "--samples=200")
+    assert by_place(whole_again) == by_place(whole)
+    assert whole_again["about"]["seeds"] == [0, 1] and whole_again["epochs"] == whole["epochs"]
+    assert whole_again["about"]["train_seconds"] == pytest.approx(whole["about"]["train_seconds"], abs=0.2)
+    assert whole_again["paired"]["pairs"] == []  # those of day0 speak of one seed of two
+    assert "; 24 comparisons of rows with more seeds now are left out" in capsys.readouterr().out
+    with pytest.raises(PmdError, match="all of these models are in the file"):
+        collect("day1", "--add=true")
+
+
+def test_what_is_added_to_a_record_must_fit(tmp_path):
+    synthetic(tmp_path)
+    record = read_record(tmp_path / "data" / "tiny.json")
+    record["paired"]["pairs"][2]["seeds"] = [0]  # all that c has
+    entry = {"group": "", "row": "c", "column": "y", "seed": 0, "metrics": {"test": {"mrr": 0.3, "new": 1.0}}}
+    more = {
+        **record,
+        "entries": [entry],
+        "epochs": [{**record["epochs"][1], "epochs": "5"}],
+        "seconds": {"a": 1.0, "d": 2.0},
+    }
+    result, lost = added(record, more)
+    assert (
+        lost == 0 and result["paired"]["pairs"] == record["paired"]["pairs"]
+    )  # of rows and seeds that are as they were
+    assert {(e["row"], e["column"]): e["epochs"] for e in result["epochs"]}["a", "y"] == "4 or 5"
+    assert result["seconds"] == {"c": 5.0, "d": 2.0}
+    third = {**record["entries"][0], "seed": 2}
+    newer = {**more, "entries": [third, {**third, "row": "b"}]}
+    result, lost = added(record, newer)
+    assert lost == 1 and [pair["row"] for pair in result["paired"]["pairs"]] == ["b", "c"]
+    assert result["paired"]["pairs"][0]["column"] == "y"
+    other = {**record["entries"][0], "metrics": {"test": {"mrr": 0.5, "mr": 1.0}}}
+    with pytest.raises(PmdError, match=r"'a' x of seed 0 has m.* in the file .*; the runs cannot be compared"):
+        added(record, {**more, "entries": [other]})
+    with pytest.raises(PmdError, match="1000 resamples by query; ask for the same"):
+        refuse_other_draws(record, 200, "query")
 
 
 def mrr_of(comparison, row, stage, split):

@@ -56,7 +56,9 @@ def test_a_batch_that_holds_the_whole_graph_is_mentioned(folder, tmp_path, capsy
     said = {}
     for size in (16, 64):
         train(folder, tmp_path, f"by{size}", "--train.epochs=1", f"--train.batch_size={size}")
-        said[size] = "an epoch is a single step: a smaller train.batch_size" in capsys.readouterr().err
+        said[size] = (
+            "rotate: an epoch is a single step (42 examples in batches of 64); smaller" in capsys.readouterr().err
+        )
     assert said == {16: False, 64: True}
 
 

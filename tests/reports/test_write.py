@@ -21,6 +21,7 @@ from pmd.core.errors import PmdError
 from pmd.evaluation.retention import retained, retention_ratio
 from pmd.evaluation.tables import Strong, Table, stored_tables, write_tables
 from pmd.evaluation.width_ranking import AtWidth, ranks_widths
+from pmd.models.kge import folder as kge
 from pmd.reports.page import as_markdown, block_markdown, escaped
 from pmd.reports.ranking import varied
 from pmd.reports.record import gradient_norms, read_metrics, terms
@@ -252,10 +253,12 @@ def test_examples_are_the_models_own_answers(runs, graph_folder):
 def test_the_command_beside_the_examples_answers(runs, capsys):
     written = report_of(runs("croppable"))
     (command,) = (line for line in written.markdown.splitlines() if line.startswith("pmd answer"))
-    wanted = next(table for table in written.page.tables if table[0][0] == "query")[1][1]
+    shown = next(table for table in written.page.tables if table[0][0] == "query")[1]
     capsys.readouterr()
-    dispatch(shlex.split(command)[1:])
-    assert wanted in capsys.readouterr().out
+    words = shlex.split(command)
+    assert words[2] == str(runs("croppable") / "rotate")
+    dispatch(words[1:])
+    assert shown[1] in capsys.readouterr().out
 
 
 RUNS = ["croppable", "dual", "text", "textwidths", "glue", "table"]
@@ -349,7 +352,7 @@ def test_what_is_measured_is_kept(runs, tmp_path, monkeypatch):
     other = pmd.load(run / "rotate")
     for parameter in other.model.parameters():
         torch.nn.init.normal_(parameter)
-    other.save(tmp_path / "other")  # its names are read from its folder, so it is removed afterwards
+    kge.save(tmp_path / "other", other.model, kge.load_vocabulary(run / "rotate"))
     shutil.rmtree(run / "rotate")
     shutil.move(tmp_path / "other", run / "rotate")
     again = reported(run)
@@ -418,7 +421,7 @@ def test_several_runs_on_one_page(runs, table, tmp_path):
     best = max(named.values())
     assert f"<strong>{best}</strong>" in out.read_text()
     of_best = next(run for (run, _), mrr in named.items() if mrr == best)
-    assert f"The best model is in the run {of_best}: " in out.read_text() and f"MRR {best}" in out.read_text()
+    assert f"The best model is in the run {of_best}. " in out.read_text()
     assert (tmp_path / "all.md").is_file() and (tmp_path / "all" / "run2-term-ce-1.svg").is_file()
 
 

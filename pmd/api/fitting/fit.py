@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shlex
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,7 @@ from pmd.api.state import undisturbed
 from pmd.api.trained import TrainedRun
 from pmd.core.cores import cores_at_start
 from pmd.core.errors import GraphWarning, PmdError
-from pmd.core.printing import say
+from pmd.core.printing import answer_command, say
 from pmd.core.quiet import quiet
 from pmd.core.run import as_yaml
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -258,9 +256,7 @@ def _question(graph: KnowledgeGraph, run: Path) -> str:
         name if list(known).count(name) == 1 else key
         for name, key, known in zip(names, ids, (graph.entity_names, graph.relation_names))
     ]
-    return (
-        f"pmd answer {shlex.quote(os.fspath(run))} --head {shlex.quote(values[0])} --relation {shlex.quote(values[1])}"
-    )
+    return answer_command(run, dict(zip(("head", "relation"), values)))
 
 
 def fit_command(config: FitConfig) -> list[str]:

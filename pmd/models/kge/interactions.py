@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pmd.core.errors import PmdError
 from pmd.core.types import Target
-from pmd.models.kge.interaction_checks import check_queries
+from pmd.models.kge.interaction_checks import check_interaction
 from pmd.models.kge.kernels import euclidean, manhattan, sum_of_moduli
 from pmd.models.kge.parts import EPSILON, conjugate, modulus, project, root, rotation, split, times
 from pmd.models.kge.prefixes import TermKind, accumulate, block_sizes, block_sums, running_sums
@@ -308,5 +308,5 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
     with torch.device("cpu"), torch.no_grad():  # also where a model is made on the meta device
-        check_queries(interaction)
+        check_interaction(interaction)
     return interaction

@@ -7,55 +7,61 @@ from typing import Any
 
 from pmd.core.errors import PmdError
 
-SAME = 1e-6
-"""Numbers of a model that was trained twice may differ by the rounding of a record."""
+SAME = 1.5e-6
+"""Two roundings of one number to the digits of a record differ by less."""
 
 
-def added(record: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """The `record` with what `more` has beside it.
+def refuse_other_draws(record: Mapping[str, Any], samples: int, unit: str) -> None:
+    """PmdError if a record has comparisons, and by another number of resamples or of another unit."""
+    paired = record["paired"]
+    if paired["pairs"] and (paired["samples"], paired["unit"]) != (samples, unit):
+        raise PmdError(f"--add: the file has {paired['samples']} resamples by {paired['unit']}; ask for the same")
 
-    A model that both have must have the same numbers: then what was trained for both, as a teacher, was the same too. A paired
-    comparison stays if it is of all seeds that both of its rows now have.
+
+def added(record: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The `record` with what `more` has beside it, and how many comparisons were lost: those of rows that now have more seeds,
+    as they speak of some of them.
+
+    A model that both have must have the same numbers: then what was trained for both, as a teacher, was the same too.
 
     Raises:
-        PmdError: if a model has other numbers in `more`, or if another number of resamples or another unit was drawn.
+        PmdError: if a model has other numbers in `more`, or if `more` has nothing that is new.
     """
     entries = {_place(entry, "seed"): entry for entry in record["entries"]}
+    before = len(entries)
     for entry in more["entries"]:
         _check_same(entries.setdefault(_place(entry, "seed"), entry), entry)
-    drawn = {name: more["paired"][name] for name in ("samples", "unit")}
-    if any(record["paired"][name] != value for name, value in drawn.items()):
-        raise PmdError(
-            f"--add: the file has {record['paired']['samples']} resamples by {record['paired']['unit']}; ask for the same"
-        )
-    pairs = {
-        _place(pair, "baseline", "split", "metric"): pair for one in (record, more) for pair in one["paired"]["pairs"]
-    }
-    epochs = {_place(cell): cell for one in (record, more) for cell in one["epochs"]}
-    return {
+    if len(entries) == before:
+        raise PmdError("--add: all of these models are in the file already")
+    places = [pair for one in (record, more) for pair in one["paired"]["pairs"]]
+    whole = {_compared(pair): pair for pair in places if pair["seeds"] == _common_seeds(pair, entries)}
+    lost = {_compared(pair) for pair in places} - whole.keys()
+    new_record = {
         "about": _about(record["about"], more["about"]),
         "entries": [*entries.values()],
-        "epochs": [*epochs.values()],
-        "seconds": {**record["seconds"], **more["seconds"]},
-        "paired": {
-            **drawn,
-            "pairs": [pair for pair in pairs.values() if pair["seeds"] == _common_seeds(pair, entries)],
-        },
+        "epochs": _epochs([*record["epochs"], *more["epochs"]]),
+        "seconds": _seconds(record["seconds"], more["seconds"]),
+        "paired": {**more["paired"], "pairs": [*whole.values()]},
     }
+    return new_record, len(lost)
 
 
 def _place(cell: Mapping[str, Any], *more: str) -> tuple:
     return tuple(cell[name] for name in ("group", "row", "column", *more))
 
 
+def _compared(pair: Mapping[str, Any]) -> tuple:
+    return _place(pair, "baseline", "split", "metric")
+
+
 def _check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for split, numbers in new["metrics"].items():
-        for name, value in numbers.items():
-            before = old["metrics"].get(split, {}).get(name)
-            if before is None or abs(before - value) > SAME:
+        stored = old["metrics"].get(split, {})
+        for name in numbers.keys() & stored.keys():
+            if abs(stored[name] - numbers[name]) > SAME:
                 where = " ".join(filter(None, [new["group"], f"'{new['row']}'", new["column"]]))
                 raise PmdError(
-                    f"--add: {where} of seed {new['seed']} has {name} {value} on {split}, in the file {before}; "
+                    f"--add: {where} of seed {new['seed']} has {name} {numbers[name]} on {split}, in the file {stored[name]}; "
                     "the runs cannot be compared: collect them under another --name"
                 )
 
@@ -69,8 +75,24 @@ def _common_seeds(pair: Mapping[str, Any], entries: Mapping[tuple, Any]) -> list
     return sorted(seeds[0] & seeds[1])
 
 
+def _epochs(cells: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Those of each cell once, those that differ from day to day beside each other."""
+    texts: dict[tuple, list[str]] = {}
+    for cell in cells:
+        texts.setdefault(_place(cell), []).extend(cell["epochs"].split(" or "))
+    return [
+        {"group": group, "row": row, "column": column, "epochs": " or ".join(dict.fromkeys(of_cell))}
+        for (group, row, column), of_cell in texts.items()
+    ]
+
+
+def _seconds(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Those of rows that were run on one day alone: of others there are means over some of the seeds."""
+    return {row: value for row, value in {**one, **other}.items() if not (row in one and row in other)}
+
+
 def _about(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    lists: dict[str, Sequence] = {
+    lists = {
         name: [*dict.fromkeys([*one[name], *other[name]])] for name in one if name not in ("seeds", "train_seconds")
     }
     return {

@@ -11,7 +11,7 @@ from pmd.core.errors import PmdError
 from pmd.core.files import write_text
 from pmd.evaluation.paired import Unit
 from pmd.evaluation.tables import Table, joined
-from pmd.papers.results.adding import added
+from pmd.papers.results.adding import added, refuse_other_draws
 from pmd.papers.results.folders import cells_of
 from pmd.papers.results.pages import difference_text, rendered, title
 from pmd.papers.results.record import PAIRED, collected, paired_of, pairs_of, read_record, write_record
@@ -78,11 +78,14 @@ def collect(config: CollectConfig) -> str:
     if not folders:
         raise PmdError("--folder: give the folder of a comparison, or of runs")
     file = Path(config.pages) / "data" / f"{config.name}.json"
+    before = read_record(file) if config.add else None
+    if before:
+        refuse_other_draws(before, config.samples, config.unit)
     record = collected(folders, config.against, config.command, config.samples, config.unit)
-    if config.add:
-        record = added(read_record(file), record)
+    record, lost = added(before, record) if before else (record, 0)
     write_record(file, record)
-    return f"{len(record['entries'])} models -> {file}"
+    remedy = f"; {lost} comparisons of rows with more seeds now are left out: collect all folders together to have them"
+    return f"{len(record['entries'])} models -> {file}{remedy if lost else ''}"
 
 
 def render(config: RenderConfig) -> str:

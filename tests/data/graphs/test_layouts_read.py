@@ -10,7 +10,6 @@ import pytest
 
 from pmd.data.graphs import build, sources
 from pmd.data.graphs.files import text_tables, tsv
-from pmd.data.graphs.files.tsv import words_of
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.sources import load_graph
 from pmd.data.texts.strings import Strings
@@ -93,13 +92,6 @@ def test_ids_without_texts_are_made_readable(tmp_path):
         (tmp_path / f"{split}.txt").write_text(lines(rows))
     graph = load_graph(tmp_path)
     assert graph.entity_names == ["Downtown USA", "New York", "x"] and graph.relation_names == ["located In"]
-    assert [words_of(text) for text in ("AcmeGmbH", "TimCook", "is_a", "iPhone")] == [
-        "Acme GmbH",
-        "Tim Cook",
-        "is a",
-        "iPhone",
-    ]
-    assert graph.notes == ("there are no names of entities: ids serve as names, 'DowntownUSA' as 'Downtown USA'",)
 
 
 def test_rotate_dictionaries_give_the_order(tmp_path):

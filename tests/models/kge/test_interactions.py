@@ -283,6 +283,29 @@ class OddNorm(TransE):
     default_norm = "l3"
 
 
+class NoTarget(TransE):
+    def candidate(self, e, r):
+        return e
+
+
+class ByWidth(TransE):
+    """A query that is scaled by its width has no running sums."""
+
+    def tail(self, h, r):
+        return (h + r) / h.shape[-1]
+
+    def head(self, t, r):
+        return (t - r) / t.shape[-1]
+
+    def candidate(self, e, r, target):
+        return e / e.shape[-1]
+
+
+class OddSum(TransE):
+    default_norm = "squared"
+    term_kind = "moduli"
+
+
 class OddPairs(TransE):
     def pairwise(self, query, candidates):
         return 2 * super().pairwise(query, candidates)
@@ -300,17 +323,20 @@ class Failing(TransE):
             OneWay,
             "OneWay: a triple has the score … by `tail` and … by `head`, each beside `candidate`; they are two ways…",
         ),
-        (NothingGiven, "NothingGiven.head: gives NoneType where entities have (4, 1, 6); …"),
-        (Changing, "Changing: `candidate` depends on the relation; say so by relation_free = False in the class"),
+        (NothingGiven, "NothingGiven.head: gives NoneType for entities of shape (4, 1, 6) and…"),
+        (Changing, "Changing: `candidate` changes with the relation; say so by relation_free = False in the class"),
         (OddNorm, "OddNorm: default_norm 'l3' is none of l1, l2, squared"),
+        (NoTarget, "NoTarget: fails for entities of shape…(TypeError: …"),
+        (ByWidth, "ByWidth: `score_widths` gives a width other scores than embeddings cropped to it; …"),
+        (OddSum, "OddSum: `compare_widths` gives other scores than `terms`; term_kind says which sum they are"),
         (OddPairs, "OddPairs: `pairwise` gives other scores than `terms` and `reduce`; all three must agree"),
         (
             OnePart,
-            "OnePart.tail: gives (4, 0, 6) where entities have (4, 1, 6); relations have (4, 1, 6); entity_parts and…",
+            "OnePart.tail: gives (4, 0, 6) for entities of shape (4, 1, 6) and relations of shape (4, 1, 6); entity_parts…",
         ),
         (
             Failing,
-            "Failing: fails for entities of shape (4, 1, 6) (…); relations have (4, 1, 6); entity_parts and relation_parts…",
+            "Failing: fails for entities of shape (4, 1, 6) and relations of shape…; entity_parts and relation_parts…(RuntimeError: …",
         ),
     ],
 )

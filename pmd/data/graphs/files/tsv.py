@@ -50,7 +50,7 @@ _NAME_HEADERS = {
     "entity_label",
     "relation_label",
 }
-_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z]\w)")  # one capital at the end, as in GmbH, is no word
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])")
 _MANY = 100_000
 BLOCK = 1 << 24
 """Bytes of a file that are read at a time. The columns of a larger file are kept as arrays, not as lists of strings."""
