@@ -1,6 +1,8 @@
 """Types by value: the log-odds of plain loops, scores by hand, factors chosen where they help and not where they do not."""
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -139,3 +141,15 @@ def test_an_entity_of_the_other_graph_is_known_by_the_facts_there(random_graph):
     assert [{*types.features[entity].tolist()} for entity in range(14)] == places
     assert not len(types.features[12]) and types.fit(0)[12] == 0
     assert types.fit(0) is types.fit(0)  # a question that comes again costs nothing
+
+
+def test_kept_fits_do_not_keep_their_owner(random_graph):
+    gc.disable()
+    try:
+        types = types_of_graph(random_graph())
+        types.fit(0)
+        owner = weakref.ref(types)
+        del types
+        assert owner() is None
+    finally:
+        gc.enable()
