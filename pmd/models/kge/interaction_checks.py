@@ -36,6 +36,8 @@ def check_interaction(interaction: Interaction) -> None:
             "head": _checked(interaction, "head", t, r, h, remedy),
         }
         _check_widths(interaction, h, r, t)
+    except PmdError:  # which is a ValueError too
+        raise
     except FAILURES as error:
         raise PmdError(f"{name}: fails for {remedy} ({type(error).__name__}: {first_line(error)})") from error
     if not torch.allclose(scores["tail"], scores["head"], atol=1e-4):
