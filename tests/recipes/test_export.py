@@ -221,7 +221,7 @@ def test_what_cannot_be_exported(make_run, folder, tmp_path, monkeypatch):
         with pytest.raises(PmdError, match=message):
             export(model, to, f"--out={tmp_path}/out")
     alone = shutil.copytree(run / "grade1", tmp_path / "alone")
-    with pytest.raises(PmdError, match=r"in no run folder.*--data.path my_graph$"):
+    with pytest.raises(PmdError, match=r'in no run folder.*--data.path my_graph .in Python graph="my_graph".$'):
         export(alone, "onnx", f"--out={tmp_path}/out")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')

@@ -197,7 +197,7 @@ def test_a_folder_of_no_known_graph(tmp_path, capsys):
     folder = write_model("rotate", tmp_path / "alone", tiny_graph())
     with pytest.raises(
         PmdError,
-        match=r"no run folder.*--data.path my_graph$",
+        match=r'no run folder.*--data.path my_graph .in Python graph="my_graph".$',
     ):
         ask(folder, "--head=e7", "--relation=r0")
     with pytest.raises(PmdError, match=r"13.*'world'.*1,887"):
