@@ -33,7 +33,7 @@ def elsewhere(tmp_path, monkeypatch):
         ("minilm", GLUE, "glue/minilm"),
         ("wn18rr_transh", TRAIN, "dualde/wn18rr_transh"),
         ("med/wn18rr_rotate", TRAIN, "med/wn18rr_rotate"),
-        ("tables/umls_parts", {"base", "methods", "croppable", "out"}, "med/tables/umls_parts"),
+        ("tables/umls_parts_literal_rotate", {"base", "methods", "croppable", "out"}, "med/tables/umls_parts_literal_rotate"),
     ],
 )
 def test_a_name_is_found_with_or_without_its_folder(value, options, name):
@@ -66,7 +66,7 @@ def test_a_name_of_several_configs_is_refused_with_their_names():
         ("med/wn18rr_rotat", TRAIN, "'med/wn18rr_rotate'"),
         ("mini_lm", GLUE, "'glue/minilm'"),
         ("xyz", GLUE, "glue/bert_base, glue/minilm"),
-        ("tables/umls_parts", TRAIN, "med/tables/umls_parts"),  # another command's
+        ("tables/umls_parts_literal_rotate", TRAIN, "med/tables/umls_parts_literal_rotate"),  # another command's
     ],
 )
 def test_what_is_no_name_is_refused_with_the_nearest(value, options, nearest):
