@@ -325,9 +325,11 @@ def test_croppable_models_and_their_rivals(table, tmp_path):
     assert [row[0] for row in shown_table[1:]] == [*dict.fromkeys(e["row"] for e in record["entries"])]
 
 
-def test_dualdes_rows_and_single_runs():
+def test_dualdes_rows_and_single_runs(monkeypatch):
     cells = {(cell.group, cell.row, cell.column) for cell in dualde_cells(0, [Run(COMPAT / "dual")])}
     assert {row for _, row, _ in cells} == {"Tea.", "no-DS", "DS", "−S2"}
+    monkeypatch.setattr("pmd.papers.results.folders.row_of", lambda stage, _: None if stage.teacher is None else "DS")
+    assert {cell.row for cell in dualde_cells(0, [Run(COMPAT / "dual")])} == {"DS"}  # a stage without a row has no cell
     one = cells_of([COMPAT / "dual"])
     run = Run(COMPAT / "dual")
     assert [(cell.row, cell.column) for cell in one] == [(name, str(r.dim)) for name, r in run.results.items()]

@@ -186,14 +186,15 @@ def _at_width(result: StageResult, width: int) -> dict[str, Metrics]:
 
 
 def dualde_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
-    """Rows of the paper's tables down, dimensions across, a table for each interaction."""
+    """Rows of the paper's tables down, dimensions across, a table for each interaction. A first stage has no row."""
     for run in runs:
         config = read_config(KgeConfig, ["--config", str(run.folder / "config.yaml")])
         stages = resolve_kge_stages(config)
         rows = {stage.name: row_of(stage, stages) for stage in stages}
         for stage, result in run.results.items():
-            place = rows[stage], str(result.dim), seed, run, stage, result.dim
-            yield Cell(*place, result.metrics, group=config.model.interaction)
+            if row := rows[stage]:
+                place = row, str(result.dim), seed, run, stage, result.dim
+                yield Cell(*place, result.metrics, group=config.model.interaction)
 
 
 def glue_cells(seed: int, runs: Sequence[Run]) -> Iterator[Cell]:
