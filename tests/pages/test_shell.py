@@ -28,7 +28,9 @@ def examples_of(group: Group, prefix: str) -> Iterator[tuple[str, Sequence[str]]
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/start.md", "docs/use.md")
-SLOW_PAGES = tuple(f"docs/{name}.md" for name in ("graphs", "text", "embeddings", "fuse", "shrink", "hub", "trust"))
+SLOW_PAGES = tuple(
+    f"docs/{name}.md" for name in ("graphs", "text", "embeddings", "fuse", "shrink", "hub", "trust", "results/dualde")
+)
 """Pages of which the shell blocks are run, in no gate; those of the others are run by test_long_pages."""
 EXAMPLES = dict(examples_of(COMMANDS, "pmd"))
 """By command, the lines that its help and its page in the reference show."""
