@@ -33,7 +33,11 @@ def elsewhere(tmp_path, monkeypatch):
         ("minilm", GLUE, "glue/minilm"),
         ("wn18rr_transh", TRAIN, "dualde/wn18rr_transh"),
         ("med/wn18rr_rotate", TRAIN, "med/wn18rr_rotate"),
-        ("tables/umls_parts_literal_rotate", {"base", "methods", "croppable", "out"}, "med/tables/umls_parts_literal_rotate"),
+        (
+            "tables/umls_parts_literal_rotate",
+            {"base", "methods", "croppable", "out"},
+            "med/tables/umls_parts_literal_rotate",
+        ),
     ],
 )
 def test_a_name_is_found_with_or_without_its_folder(value, options, name):
