@@ -16,12 +16,10 @@ their summary (`rank`), see `pmd.evaluation.metrics`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +30,7 @@ from pmd.core.printing import progress_bar
 from pmd.core.types import ANSWER_COLUMN, TARGETS, Rerank, Target, TripleScorer
 from pmd.data.graphs.answers import KnownAnswers, query_keys
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.evaluation.counting import count_ahead
 from pmd.evaluation.metrics import QueryRanks, RankingMetrics, Ranks
 
 __all__ = ["QueryRanks", "RankingMetrics", "Ranks", "Rerank", "rank", "ranks"]
@@ -40,8 +39,6 @@ Chunk = TypeVar("Chunk")
 
 MOST_SCORES = 2**27
 """Scores that are in memory at a time, whatever the batch: 0.5 GB."""
-CPU_BLOCK = 2**18
-"""Scores that one thread counts at a time: they and the comparison stay in its cache."""
 
 
 def rank(scorer: TripleScorer, graph: KnowledgeGraph, split: str = "test", **options: Any) -> RankingMetrics:
@@ -184,8 +181,7 @@ class _Ranking:
         device = scores.device
         rows, answers = rows.to(device), answers.to(device)
         true_scores = scores[rows, answers]  # (b,) read from the row that they are compared with
-        count = _count_on_cpu if device.type == "cpu" else _count
-        above, not_below, highest = count(scores, rows, true_scores, self.candidates)
+        above, not_below, highest = count_ahead(scores, rows, true_scores, self.candidates)
         if highest.isnan().any():
             self._raise_nan(scores, int(rows[highest.isnan()][0]), queries, target)
         count_all = self.graph.num_entities if self.candidates is None else len(self.candidates)
@@ -222,59 +218,6 @@ class _Ranking:
             f"query ({known[0]}, {self.graph.relation_ids[relation]}, {known[1]}) of graph "
             f"'{self.graph.name}'; has its training diverged? Try a lower learning rate"
         )
-
-
-def _count(scores: Tensor, rows: Tensor, true: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Compare each true score with all candidates of its query.
-
-    Args:
-        scores: (q, num_entities).
-        rows, true: (b,) the query of each true answer, and its score.
-        candidates: (c,) entities, or None for all.
-
-    Returns:
-        int64 (b,) how many score above the true answer, int64 (b,) how many do not score below it (itself included), and
-        the highest score (b,), which is NaN if and only if any is.
-    """
-    if candidates is not None:
-        scores = scores.index_select(1, candidates.to(scores.device))
-    highest = scores.amax(1)[rows]
-    if len(scores) < len(rows):
-        scores = scores.index_select(0, rows)
-    return (scores > true[:, None]).sum(1), (scores >= true[:, None]).sum(1), highest
-
-
-def _count_on_cpu(
-    scores: Tensor, rows: Tensor, true: Tensor, candidates: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same as `_count`, many times faster on a CPU.
-
-    Blocks of a few rows stay in the cache for all three passes, and NumPy counts booleans without widening
-    them. The threads are Python's, one task for each block: PyTorch would split every small step over its own
-    threads and wait for the slowest, which costs more than the counting as soon as the cores are shared.
-    """
-    if scores.dtype in (torch.float16, torch.bfloat16):  # exact; NumPy has no fast half precision
-        scores, true = scores.float(), true.float()
-    table, true_scores, queries = scores.detach().numpy(), true.detach().numpy()[:, None], rows.numpy()
-    columns = None if candidates is None else candidates.numpy()
-    shared = len(table) < len(queries)
-    step = max(1, CPU_BLOCK // table.shape[1])
-
-    def count(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        some = slice(start, start + step)
-        block = table[queries[some] if shared else some]  # (rows of the block, num_entities)
-        if columns is not None:
-            block = block.take(columns, axis=1)
-        # Row by row: NumPy counts a whole array several times faster than along an axis.
-        pairs = list(zip(block, true_scores[some]))
-        above = [np.count_nonzero(row > score) for row, score in pairs]
-        not_below = [np.count_nonzero(row >= score) for row, score in pairs]
-        return np.array(above), np.array(not_below), block.max(axis=1)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        blocks = list(threads.map(count, range(0, len(queries), step)))
-    above, not_below, highest = (torch.from_numpy(np.concatenate(part)) for part in zip(*blocks))
-    return above, not_below, highest
 
 
 def check_sizes(scorer: Any, graph: KnowledgeGraph) -> None:

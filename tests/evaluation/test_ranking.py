@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pmd.core.errors import PmdError
-from pmd.evaluation import ranking
+from pmd.evaluation import counting, ranking
 from pmd.evaluation.ranking import QueryRanks, RankingMetrics, rank, ranks
 
 from ..says import says
@@ -66,7 +66,7 @@ def test_a_batch_has_no_more_scores_than_memory_is_to_hold(random_graph, monkeyp
 
 @pytest.mark.parametrize("block", [1, 30, 50])
 def test_blocks_of_rows_do_not_change_the_ranks(random_graph, monkeypatch, block):
-    monkeypatch.setattr(ranking, "CPU_BLOCK", block)
+    monkeypatch.setattr(counting, "CPU_BLOCK", block)
     graph = random_graph(3, test=40)
     assert_equals_loop(tied_scorer(graph, 3), graph, batch_size=7)
 
@@ -74,7 +74,7 @@ def test_blocks_of_rows_do_not_change_the_ranks(random_graph, monkeypatch, block
 @pytest.mark.parametrize("some", [False, True])
 @pytest.mark.parametrize("block", [1, 50, 10**6])
 def test_counting_on_cpu_equals_counting_anywhere(monkeypatch, some, block):
-    monkeypatch.setattr(ranking, "CPU_BLOCK", block)
+    monkeypatch.setattr(counting, "CPU_BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     scores = torch.randint(4, (9, 20), generator=generator).float()
     scores[4, 7] = torch.nan
@@ -82,8 +82,8 @@ def test_counting_on_cpu_equals_counting_anywhere(monkeypatch, some, block):
     for rows in (torch.arange(9), torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 8])):
         truth = scores[rows, 3]
         for one, other in zip(
-            ranking._count(scores, rows, truth, candidates),
-            ranking._count_on_cpu(scores, rows, truth, candidates),
+            counting.count_on_device(scores, rows, truth, candidates),
+            counting.count_on_cpu(scores, rows, truth, candidates),
         ):
             assert one.dtype == other.dtype
             torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
