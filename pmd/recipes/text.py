@@ -18,6 +18,7 @@ from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
+from pmd.data.graphs.queries import query_order
 from pmd.data.graphs.walks import walk_order
 from pmd.data.texts.batches import TripleCollator
 from pmd.data.texts.graph_text import GraphText
@@ -247,7 +248,9 @@ class TextRun(RankingRun):
         share = stage.structure_share
         structure = Structure(self.structure, share, graph.num_relations) if share else None
         setup = TextSetup(student, teacher, graph, text, config, stage, structure)
-        shared = config.contrastive.directions == "shared"
+        contrastive = config.contrastive
+        shared = contrastive.directions == "shared" and contrastive.batches != "queries"
+        order = {"random": None, "walks": walk_order, "queries": query_order}[contrastive.batches]
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
         theirs = self.other_text if self.is_taught_across(stage) else None
         collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
@@ -260,7 +263,7 @@ class TextRun(RankingRun):
             stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
             validate=lambda: self.validate(TextScorer(student, text, shared=True), student.widths),
-            order=partial(walk_order, graph.train.numpy()) if config.contrastive.batches == "walks" else None,
+            order=order and partial(order, graph.train.numpy()),
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
             prepare=reads,
         )

@@ -75,8 +75,9 @@ class ContrastiveConfig:
         pre_batch_weight: factor on the logits of those.
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
             examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
-        batches: of `random` triples, or of `walks` over the graph, whose triples share entities: fewer texts, and negatives
-            that are harder to tell from the answer.
+        batches: of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives
+            that are harder to tell from the answer; or of `queries`, each with up to 4 of its answers, in independent
+            directions: where queries have many answers, far fewer texts.
     """
 
     margin: float = 0.02
@@ -85,7 +86,7 @@ class ContrastiveConfig:
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
     directions: Literal["shared", "independent"] = "shared"
-    batches: Literal["random", "walks"] = "random"
+    batches: Literal["random", "walks", "queries"] = "random"
 
 
 @dataclass

@@ -17,6 +17,7 @@ from transformers import BertConfig, BertModel
 import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
+from pmd.data.graphs.queries import query_order
 from pmd.data.graphs.walks import walk_order
 from pmd.distill.kept.rows import RowFile
 from pmd.models.text.start import train_wordpiece
@@ -197,11 +198,12 @@ def test_stopped_while_the_teacher_is_asked_equals_uninterrupted(run, folder, tm
         assert all(torch.equal(found[key], value) for key, value in expected.items()), name
 
 
-def test_batches_may_be_walks(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("batches", "order"), [("walks", walk_order), ("queries", query_order)])
+def test_batches_may_be_walks_or_of_queries(folder, tmp_path, monkeypatch, batches, order):
     calls = []
-    monkeypatch.setattr("pmd.recipes.text.walk_order", lambda *given: calls.append(given) or walk_order(*given))
+    monkeypatch.setattr(f"pmd.recipes.text.{order.__name__}", lambda *given: calls.append(given) or order(*given))
     options = [*TINY, f"--data.path={folder}", f"--runs={tmp_path}", f"--data.cache={tmp_path}/cache"]
-    progressive_command([*options, "--contrastive.batches=walks", "--stages=[{name: teacher}]"])
+    progressive_command([*options, f"--contrastive.batches={batches}", "--stages=[{name: teacher}]"])
     assert [epoch for _, _, epoch in calls] == [0, 1, 2]
 
 
