@@ -76,7 +76,7 @@ class ContrastiveConfig:
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
             examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
         batches: of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives
-            that are harder to tell from the answer; or of `queries`, each with up to 4 of its answers, in independent
+            that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers, in independent
             directions: where queries have many answers, far fewer texts.
     """
 
