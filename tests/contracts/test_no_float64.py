@@ -17,7 +17,7 @@ import pmd
 from pmd.cli.commands import COMMANDS
 from pmd.core import devices
 from pmd.distill import kge_dimension_order
-from pmd.evaluation import ranking, width_ranking
+from pmd.evaluation import counting, ranking, width_ranking
 from pmd.evaluation.metrics import RankingMetrics
 from pmd.models.kge import kernels
 from pmd.models.kge.model import KgeModel
@@ -142,7 +142,7 @@ def no_float64(monkeypatch):
     for module in (devices, width_ranking):
         monkeypatch.setattr(module, "supports_float64", lambda device: False)
     monkeypatch.setattr(kernels, "_distances_by_product", exact_distances)
-    monkeypatch.setattr(ranking, "_count_on_cpu", ranking._count)
+    monkeypatch.setattr(counting, "count_on_cpu", counting.count_on_device)
     monkeypatch.setattr(_Training, "step", forbidden(_Training.step))
     monkeypatch.setattr(ranking._Ranking, "rank_chunk", forbidden(ranking._Ranking.rank_chunk))
     return operations
