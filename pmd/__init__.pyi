@@ -82,10 +82,10 @@ class ContrastiveSettings(TypedDict, total=False):
     """keep the entities of so many earlier batches as further negatives."""
     pre_batch_weight: float
     """factor on the logits of those."""
-    directions: Literal["shared", "independent"]
-    """`shared` batches hold each of their triples in both directions, so that most texts are read for two examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does."""
+    directions: Literal["shared", "independent"] | None
+    """`shared` batches hold each of their triples in both directions, so that most texts are read for two examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does. By default batches of queries are independent, and all others shared."""
     batches: Literal["random", "walks", "queries"]
-    """of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers, in independent directions: where queries have many answers, far fewer texts."""
+    """of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where queries have many answers, far fewer texts."""
 
 class DataSettings(TypedDict, total=False):
     """Which knowledge graph."""

@@ -167,6 +167,7 @@ class TextRun(RankingRun):
         lines = {
             "graph": self.graph_line,
             "encoder": f"{config.encoder.name}: {origin.depth} layers, {origin.dim} wide{widths}",
+            "batches": f"{config.contrastive.batches}, {'shared' if config.contrastive.shared else 'independent'} directions",
             "negatives": f"{self.negatives} per query, false ones masked",
             **({"structure": fused} if config.structure else {}),
             **self.describe_other(),
@@ -249,18 +250,17 @@ class TextRun(RankingRun):
         structure = Structure(self.structure, share, graph.num_relations) if share else None
         setup = TextSetup(student, teacher, graph, text, config, stage, structure)
         contrastive = config.contrastive
-        shared = contrastive.directions == "shared" and contrastive.batches != "queries"
         order = {"random": None, "walks": walk_order, "queries": query_order}[contrastive.batches]
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
         theirs = self.other_text if self.is_taught_across(stage) else None
-        collate = TripleCollator(graph.train, text, tokens, weights, shared=shared, teacher_text=theirs)
+        collate = TripleCollator(graph.train, text, tokens, weights, shared=contrastive.shared, teacher_text=theirs)
         objective = METHODS["text"][stage.method].load_class().for_stage(setup)
         reads = partial(read_once, objective, collate, theirs or text, stage.name, asks=config.distill.ask_once)
         progress = self.fit(
             objective,
             len(collate),
             collate,
-            stage if shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
+            stage if contrastive.shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
             validate=lambda: self.validate(TextScorer(student, text, shared=True), student.widths),
             order=order and partial(order, graph.train.numpy()),

@@ -62,6 +62,10 @@ class EncoderConfig:
     widths: list[int] | None = None
 
 
+DIRECTIONS = {"walks": "shared", "queries": "independent"}
+"""Batches that are of one kind only."""
+
+
 @dataclass
 class ContrastiveConfig:
     """Negatives of the contrastive loss (SimKGC). False negatives are always masked out.
@@ -75,9 +79,10 @@ class ContrastiveConfig:
         pre_batch_weight: factor on the logits of those.
         directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
             examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
+            By default batches of queries are independent, and all others shared.
         batches: of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives
-            that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers, in independent
-            directions: where queries have many answers, far fewer texts.
+            that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where queries have
+            many answers, far fewer texts.
     """
 
     margin: float = 0.02
@@ -85,8 +90,13 @@ class ContrastiveConfig:
     in_batch_heads: bool = True
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
-    directions: Literal["shared", "independent"] = "shared"
+    directions: Literal["shared", "independent"] | None = None
     batches: Literal["random", "walks", "queries"] = "random"
+
+    @property
+    def shared(self) -> bool:
+        """Whether batches hold each of their triples in both directions."""
+        return (self.directions or DIRECTIONS.get(self.batches, "shared")) == "shared"
 
 
 @dataclass

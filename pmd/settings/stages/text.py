@@ -17,6 +17,7 @@ from pmd.settings.checks import check_numbers, check_run, check_share, first_set
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.text import (
+    DIRECTIONS,
     DistillConfig,
     EncoderConfig,
     LoraConfig,
@@ -250,9 +251,10 @@ def check_progressive(config: ProgressiveConfig) -> None:
             "encoder.name"
         )
     check_share("distill.structure_share", config.distill.structure_share, "[0, 1]", "0.4 is two fifths")
-    if config.contrastive.batches == "walks" and config.contrastive.directions == "independent":
+    batches, directions = config.contrastive.batches, config.contrastive.directions
+    if directions not in (None, DIRECTIONS.get(batches, directions)):
         raise PmdError(
-            "contrastive.batches: walks go over triples in both directions; leave out contrastive.directions independent"
+            f"contrastive.directions: batches of {batches} have {DIRECTIONS[batches]} directions; leave out {directions}"
         )
     if config.train.batch_size < 2:
         raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")
