@@ -82,10 +82,10 @@ class ContrastiveSettings(TypedDict, total=False):
     """keep the entities of so many earlier batches as further negatives."""
     pre_batch_weight: float
     """factor on the logits of those."""
-    directions: Literal["shared", "independent"] | None
-    """`shared` batches hold each of their triples in both directions, so that most texts are read for two examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does. By default batches of queries are independent, and all others shared."""
+    directions: Literal["shared", "independent"]
+    """of random batches: `shared` ones hold each of their triples in both directions, so that most texts are read for two examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does. Walks are shared, batches of queries independent."""
     batches: Literal["random", "walks", "queries"]
-    """of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where queries have many answers, far fewer texts."""
+    """of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where texts of queries have many answers, far fewer texts. Their batches want 16 triples or more."""
 
 class DataSettings(TypedDict, total=False):
     """Which knowledge graph."""
@@ -592,7 +592,7 @@ class TeacherSettings(TypedDict, total=False):
     """`bf16` keeps its weights in bf16, half the memory, while it learns (`lora` alone, whose adapters are in fp32 until they are merged) and while it teaches; `train.precision` says in what is computed."""
 
 class TrainSettings(TypedDict, total=False):
-    """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are"""
+    """How every stage of a text run is trained, unless the stage says otherwise."""
 
     epochs: int
     """passes over the training examples."""

@@ -22,7 +22,7 @@ from pmd.papers.seeds import announce, finished_run, folder_name
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parsing.parse import read_config
-from pmd.settings.stages.text import FEATURES, LOOP, resolve_stages
+from pmd.settings.stages.text import FEATURES, LOOP, check_progressive, resolve_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
 
 
@@ -96,6 +96,7 @@ def compare(config: CompareConfig) -> str:
         for variant in config.variants
     ]
     for _, _, settings in planned:
+        check_progressive(settings)
         _stages(settings)
     results: Results = defaultdict(list)
     text = ""

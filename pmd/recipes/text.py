@@ -44,6 +44,7 @@ from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import ProgressiveConfig, StageConfig
+from pmd.training.batching import Order
 
 
 def progressive(config: ProgressiveConfig, run: Run | None = None, **given: Any) -> Run:
@@ -200,7 +201,7 @@ class TextRun(RankingRun):
 
     def negatives_of(self, stage: StageConfig) -> str:
         examples = 2 * min(stage.batch_size, len(self.data.train))
-        parts = [f"{examples - 1} in-batch"]
+        parts = [f"{'up to ' * (self.config.contrastive.batches == 'queries')}{examples - 1} in-batch"]
         if stage.pre_batches:
             parts.append(f"{stage.pre_batches * examples} pre-batch")
         if self.config.contrastive.self_negatives:
@@ -250,7 +251,6 @@ class TextRun(RankingRun):
         structure = Structure(self.structure, share, graph.num_relations) if share else None
         setup = TextSetup(student, teacher, graph, text, config, stage, structure)
         contrastive = config.contrastive
-        order = {"random": None, "walks": walk_order, "queries": query_order}[contrastive.batches]
         weights, tokens = graph.weights.get("train"), config.train.tokens_per_chunk
         theirs = self.other_text if self.is_taught_across(stage) else None
         collate = TripleCollator(graph.train, text, tokens, weights, shared=contrastive.shared, teacher_text=theirs)
@@ -263,7 +263,7 @@ class TextRun(RankingRun):
             stage if contrastive.shared else replace(stage, batch_size=2 * stage.batch_size),  # of examples
             seed,
             validate=lambda: self.validate(TextScorer(student, text, shared=True), student.widths),
-            order=order and partial(order, graph.train.numpy()),
+            order=self.order_of(collate),
             monitor=lambda: {"temperature": 1 / float(student.inverse_temperature.detach())},
             prepare=reads,
         )
@@ -272,6 +272,15 @@ class TextRun(RankingRun):
             merge_adapters(student)
         freeze(student, 0)
         return TextModel(student.halve(), self.reader(stage).tokenizer), {"train_seconds": round(progress.seconds, 1)}
+
+    def order_of(self, collate: TripleCollator) -> Order | None:
+        """Of the training examples in an epoch; None at random."""
+        match self.config.contrastive.batches:
+            case "walks":
+                return partial(walk_order, self.data.train.numpy())
+            case "queries":
+                return partial(query_order, collate.query_keys())
+        return None
 
     def teacher_of(self, stage: StageConfig) -> BiEncoder | ScorerTeacher | None:
         """The model that teaches a stage, or what a program gave in its place."""

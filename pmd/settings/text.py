@@ -62,8 +62,8 @@ class EncoderConfig:
     widths: list[int] | None = None
 
 
-DIRECTIONS = {"walks": "shared", "queries": "independent"}
-"""Batches that are of one kind only."""
+ANSWERS = 8
+"""Answers of a query that follow each other in `batches: queries`, at most: longer runs save little more."""
 
 
 @dataclass
@@ -77,12 +77,12 @@ class ContrastiveConfig:
             in SimKGC's code. With shared directions it always is, as the answer of the inverse query; `false` counts it once.
         pre_batches: keep the entities of so many earlier batches as further negatives.
         pre_batch_weight: factor on the logits of those.
-        directions: `shared` batches hold each of their triples in both directions, so that most texts are read for two
+        directions: of random batches: `shared` ones hold each of their triples in both directions, so that most texts are read for two
             examples; in `independent` ones, as many examples of either direction are drawn each by itself, as SimKGC does.
-            By default batches of queries are independent, and all others shared.
+            Walks are shared, batches of queries independent.
         batches: of `random` triples; of `walks` over the graph, whose triples share entities: fewer texts, and negatives
-            that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where queries have
-            many answers, far fewer texts.
+            that are harder to tell from the answer; or of `queries`, each with up to 8 of its answers: where texts of
+            queries have many answers, far fewer texts. Their batches want 16 triples or more.
     """
 
     margin: float = 0.02
@@ -90,13 +90,13 @@ class ContrastiveConfig:
     in_batch_heads: bool = True
     pre_batches: int = 0
     pre_batch_weight: float = 0.5
-    directions: Literal["shared", "independent"] | None = None
+    directions: Literal["shared", "independent"] = "shared"
     batches: Literal["random", "walks", "queries"] = "random"
 
     @property
     def shared(self) -> bool:
         """Whether batches hold each of their triples in both directions."""
-        return (self.directions or DIRECTIONS.get(self.batches, "shared")) == "shared"
+        return self.directions == "shared" and self.batches != "queries"
 
 
 @dataclass
@@ -146,8 +146,7 @@ class TeacherConfig:
 
 @dataclass
 class TrainConfig(LoopConfig):
-    """How every stage of a text run is trained, unless the stage says otherwise. A batch's triples are
-    each used in both directions.
+    """How every stage of a text run is trained, unless the stage says otherwise.
 
     Args:
         tokens_per_chunk: texts are encoded sorted by length, in chunks of so many tokens.

@@ -9,26 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from pmd.data.texts.ragged import Ragged
-
-LENGTH = 8
-"""Answers of a query that follow each other, at most: longer runs save little more."""
+from pmd.settings.text import ANSWERS
 
 
-def query_order(triples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The positions (2n,) of all examples: triples (n, 3) in their own direction, and then inverse. Runs of one query, its
-    answers drawn at random, are in random order."""
+def query_order(keys: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The positions of all examples, whose queries have texts of these keys (n,). Runs of one query, its answers drawn at
+    random, are in random order."""
     rng = np.random.default_rng([seed, epoch])
-    relations = triples[:, 1].max() + 1
-    keys = np.concatenate(
-        [
-            triples[:, 0] * 2 * relations + triples[:, 1],
-            triples[:, 2] * 2 * relations + triples[:, 1] + relations,
-        ]
-    )
-    order = np.lexsort((rng.random(len(keys)), keys))
+    order = rng.permutation(len(keys))
+    order = order[np.argsort(keys[order], kind="stable")]
     begins = np.diff(keys[order], prepend=-1) != 0
     first = np.flatnonzero(begins)
     place = np.arange(len(order)) - first[np.cumsum(begins) - 1]  # among the examples of its query
-    starts = np.flatnonzero(place % LENGTH == 0)
+    starts = np.flatnonzero(place % ANSWERS == 0)
     runs = Ragged.from_lengths(order, np.diff(starts, append=len(order)))
     return runs.take(rng.permutation(len(starts))).flat

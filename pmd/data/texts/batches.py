@@ -181,6 +181,11 @@ class TripleCollator:
         keys = distinct(self._query_keys(head_rows, examples))
         return keys, distinct(np.concatenate([answer_rows, head_rows]))
 
+    def query_keys(self) -> np.ndarray:
+        """The keys (2m,) of the queries of all triples in their own direction, and then inverse."""
+        examples, head_rows, _ = self._examples(np.arange(2 * self.num_triples))
+        return self._query_keys(head_rows, examples)
+
     def queries_of(self, text: GraphText) -> Callable[[np.ndarray], Texts]:
         """Keys of queries to their texts in the tokens of `text`."""
         return lambda keys: text.queries(*np.divmod(keys, 2 * text.num_relations))

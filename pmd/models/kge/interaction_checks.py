@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pmd.models.kge.interactions import Interaction
 
 
-TRIPLES, DIM = 4, 6
+TRIPLES, DIM = 4, 8
 """Of the trial: so many triples, of embeddings so wide."""
 FAILURES = (RuntimeError, ValueError, IndexError, TypeError)
 

@@ -307,6 +307,7 @@ def make_interaction(name: str, norm: Norm | None = None) -> Interaction:
     interaction = kind(norm)
     if row.product != (interaction.norm is None):
         raise PmdError(f"catalogue: product={row.product} of '{row.name}' contradicts its class; correct the row")
-    with torch.device("cpu"), torch.no_grad():  # also where a model is made on the meta device
+    # Also where a model is made on the meta device, or under the caller's autocast.
+    with torch.device("cpu"), torch.no_grad(), torch.autocast("cpu", enabled=False):
         check_interaction(interaction)
     return interaction

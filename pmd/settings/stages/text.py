@@ -17,7 +17,7 @@ from pmd.settings.checks import check_numbers, check_run, check_share, first_set
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
 from pmd.settings.text import (
-    DIRECTIONS,
+    ANSWERS,
     DistillConfig,
     EncoderConfig,
     LoraConfig,
@@ -148,6 +148,11 @@ def _resolve(
         )
     check_share(f"{key}.structure_share", stage.structure_share, "[0, 1]", "0.4 is two fifths")
     _check_stage(stage, key, earlier[teacher].layers if teacher in earlier else layers, layers)
+    if contrastive.batches == "queries" and stage.batch_size < 2 * ANSWERS:
+        raise PmdError(
+            f"{key}.batch_size: {stage.batch_size} triples may all be answers of a few queries, which leaves no negatives; use at "
+            f"least {2 * ANSWERS}, or contrastive.batches random"
+        )
     if distill.label_weight is None:
         _check_share_of_labels(stage, key, method)
     return stage
@@ -251,10 +256,9 @@ def check_progressive(config: ProgressiveConfig) -> None:
             "encoder.name"
         )
     check_share("distill.structure_share", config.distill.structure_share, "[0, 1]", "0.4 is two fifths")
-    batches, directions = config.contrastive.batches, config.contrastive.directions
-    if directions not in (None, DIRECTIONS.get(batches, directions)):
+    if config.contrastive.batches == "walks" and config.contrastive.directions == "independent":
         raise PmdError(
-            f"contrastive.directions: batches of {batches} have {DIRECTIONS[batches]} directions; leave out {directions}"
+            "contrastive.batches: walks go over triples in both directions; leave out contrastive.directions independent"
         )
     if config.train.batch_size < 2:
         raise PmdError("train.batch_size: 1 leaves no in-batch negatives; use at least 2")

@@ -90,6 +90,13 @@ def test_examples_are_the_triples_in_both_directions(positions):
     assert [tuple(row) for row in batch.examples.tolist()] == [*forward, *backward]
 
 
+def test_queries_have_the_same_key_where_they_have_the_same_text():
+    n, collate = len(TRAIN), TripleCollator(tiny_graph().train, tiny_text(), 60, shared=False)
+    keys, texts = collate.query_keys(), [example_strings(position % n, position >= n)[0] for position in range(2 * n)]
+    assert len(keys) == 2 * n and len({*keys}) < 2 * n
+    assert [[a == b for a in keys] for b in keys] == [[a == b for a in texts] for b in texts]
+
+
 @pytest.mark.parametrize("positions", [[0], [9, 7, 8], [3, len(TRAIN) + 3], [len(TRAIN) + 10, 11, 0]])
 def test_directions_that_are_independent_make_an_example_of_a_position(positions):
     n, graph = len(TRAIN), tiny_graph()

@@ -323,7 +323,7 @@ class Failing(TransE):
             OneWay,
             "OneWay: a triple has the score … by `tail` and … by `head`, each beside `candidate`; they are two ways…",
         ),
-        (NothingGiven, "NothingGiven.head: gives NoneType for entities of shape (4, 1, 6) and…"),
+        (NothingGiven, "NothingGiven.head: gives NoneType for entities of shape (4, 1, 8) and…"),
         (Changing, "Changing: `candidate` changes with the relation; say so by relation_free = False in the class"),
         (OddNorm, "OddNorm: default_norm 'l3' is none of l1, l2, squared"),
         (NoTarget, "NoTarget: fails for entities of shape…(TypeError: …"),
@@ -332,11 +332,11 @@ class Failing(TransE):
         (OddPairs, "OddPairs: `pairwise` gives other scores than `terms` and `reduce`; all three must agree"),
         (
             OnePart,
-            "OnePart.tail: gives (4, 0, 6) for entities of shape (4, 1, 6) and relations of shape (4, 1, 6); entity_parts…",
+            "OnePart.tail: gives (4, 0, 8) for entities of shape (4, 1, 8) and relations of shape (4, 1, 8); entity_parts…",
         ),
         (
             Failing,
-            "Failing: fails for entities of shape (4, 1, 6) and relations of shape…; entity_parts and relation_parts…(RuntimeError: …",
+            "Failing: fails for entities of shape (4, 1, 8) and relations of shape…; entity_parts and relation_parts…(RuntimeError: …",
         ),
     ],
 )
