@@ -968,7 +968,7 @@ def progressive(
         >>> answers = run.load("grade1").answer(head="Austria", relation="official language")
 
     Settings:
-        name: the run's name; by default that of the graph.
+        name: the run's name, which many configs give; otherwise that of the graph.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.
@@ -1165,7 +1165,7 @@ def train(
         >>> figure = run.plot_widths()
 
     Settings:
-        name: the run's name; by default that of the graph and the interaction.
+        name: the run's name, which many configs give; otherwise that of the graph and the interaction.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.
@@ -1239,7 +1239,7 @@ def tune(
         width: the width that is judged; by default the mean over all widths of a croppable model.
         pruner: a run whose validation MRR is low beside that of the others at the same epoch ends early: below their `median`, or as `hyperband` shares epochs out; `none` lets all end. It needs `train.valid_every`.
         out: folder of the study; by default a folder in `runs` that the same settings find again.
-        name: the run's name; by default that of the graph and the interaction.
+        name: the run's name, which many configs give; otherwise that of the graph and the interaction.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.

@@ -52,6 +52,9 @@ class StagesCommand(Command):
         names = {argument.split("=")[0]: argument for argument in arguments if argument.startswith("--")}
         # The default config is used whole or not at all: one that is named does not inherit from it.
         use_default = self.default is not None and "--config" not in names
+        if use_default and {"-h", "--help"} & {*arguments}:
+            values = vars(parse(parser, ["--config", self.default]).as_flat())
+            parser.set_defaults({name: value for name, value in values.items() if name not in ("config", "resume")})
         options = parse(parser, ["--config", self.default, *arguments] if use_default else arguments)
         if options.resume in (None, "auto"):
             config = self.checked(parser, options)

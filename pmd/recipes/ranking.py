@@ -86,8 +86,9 @@ class RankingRun(FamilyRun):
         return [f"({', '.join(row)})" for row in parts]
 
     def summary(self, result: StageResult) -> str:
-        metrics = result.metrics[self.config.evaluation.splits[0]]
-        return f"MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}"
+        split = self.config.evaluation.splits[0]
+        metrics = result.metrics[split]
+        return f"{split} MRR {metrics['mrr']:.3f}, Hits@10 {metrics['hits_at_10']:.3f}"
 
 
 def load_data(config: Any) -> KnowledgeGraph:

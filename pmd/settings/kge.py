@@ -187,7 +187,7 @@ class KgeConfig:
     """A run of embedding models: one, or several that teach each other.
 
     Args:
-        name: the run's name; by default that of the graph and the interaction.
+        name: the run's name, which many configs give; otherwise that of the graph and the interaction.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.

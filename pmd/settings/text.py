@@ -298,7 +298,7 @@ class ProgressiveConfig:
     """A progressive distillation: a teacher, then students, each taught by the one before.
 
     Args:
-        name: the run's name; by default that of the graph.
+        name: the run's name, which many configs give; otherwise that of the graph.
         seed: of everything random.
         runs: folder of the run folders.
         data: the knowledge graph.

@@ -30,7 +30,7 @@ from pmd.use.index import (
     index_folder,
     model_files,
 )
-from pmd.use.locate import check_folder, locate
+from pmd.use.locate import locate
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def load_scorer(
     """A trained text, embedding or fused model as a scorer of a graph.
 
     Args:
-        folder: a stage's folder in a run, or a Hub id.
+        folder: a stage's folder in a run, a run (its last finished stage), or a Hub id.
         graph: the graph to score. A text model reads any, and so does a fused one; an embedding model only its own.
         device: where the model computes.
         cache: folder for tokenised texts.
@@ -112,7 +112,7 @@ def load_scorer(
         >>> tuple(scorer.score_all(graph.test[:5], "tail").shape)
         (5, 1887)
     """
-    check_folder("load_scorer", str(folder))
+    folder = locate(str(folder))
     family = ranking_family(stored_settings(folder), folder)
     return family.load_module().scorer(folder, graph, device=device, cache=cache, shared=shared)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 from pmd.core.errors import PmdError, first_line, nearest
@@ -19,7 +20,9 @@ def check_folder(option: str, model: str) -> None:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise PmdError(f"{option}: '{model}' holds no model (no config.json); give a stage's folder in a run")
     if not folder.is_dir() and (model.count("/") != 1 or folder.parent.is_dir()):
-        raise PmdError(f"{option}: no folder '{model}'; give a stage's folder in a run, or a Hub id")
+        alike = sorted(path.parent for path in folder.parent.glob(f"{escape(folder.name.rstrip('…'))}*/config.yaml"))
+        newest = f" (the newest run of that name is {alike[-1]})" if alike else ""
+        raise PmdError(f"{option}: no folder '{model}'{newest}; give a stage's folder in a run, or a Hub id")
 
 
 def locate(model: str, stage: str | None = None, revision: str | None = None) -> Path:

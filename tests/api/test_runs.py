@@ -122,6 +122,8 @@ def test_an_own_teacher_teaches_as_a_stage_does(folder, runs):
     graph = pmd.load_graph(folder)
     wide = pmd.train(graph, runs=runs, **SMALL)
     teacher = pmd.load_scorer(wide.folder / wide.stages[0], graph)
+    of_run = pmd.load_scorer(wide.folder, graph)  # its last stage
+    assert torch.equal(of_run.score_all(graph.test, "tail"), teacher.score_all(graph.test, "tail"))
     for loss in ({"name": "softmax", "negatives": 4, "shared": 4}, {"name": "softmax"}, {"name": "one_vs_all"}):
         stages = [
             {"name": "wide", "load": str(wide.folder / wide.stages[0])},

@@ -52,6 +52,14 @@ def test_the_help_of_a_command(prog, command, capsys):
     assert 1 <= len(command.examples) <= 2 and all(prog in example for example in command.examples)
 
 
+def test_the_help_shows_what_a_command_does_by_default(capsys):
+    """`pmd progressive` has the config pmd/world beneath it, which trains its teacher for ten epochs."""
+    with pytest.raises(SystemExit):
+        dispatch(["progressive", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--train.epochs EPOCHS passes over the training examples. (type: int, default: 10)" in text
+
+
 @pytest.mark.parametrize(("prog", "command"), all_commands())
 def test_examples_can_be_typed(prog, command, monkeypatch):
     monkeypatch.setattr(type(command), "act", lambda self, parser, arguments: parse(parser, arguments))

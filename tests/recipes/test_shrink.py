@@ -14,9 +14,11 @@ from safetensors.numpy import load_file
 
 import pmd
 from pmd.cli.main import dispatch
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, PmdWarning
+from pmd.core.run import Run
 from pmd.models.text.precision import coded
 from pmd.recipes.shrink.candidates import Candidate, Shrunk, chosen, front
+from pmd.recipes.shrink.measure import tell_missing
 from pmd.settings.shrink import ShrinkConfig
 
 from ..trained import made_once
@@ -53,6 +55,17 @@ def test_all_combinations_are_compared_and_the_smallest_is_written(run, small):
     assert (small.chosen.stage, small.chosen.width) == ("grade0", 4)
     assert (small.chosen.encoders, small.chosen.vectors) == ("int8", "binary")
     assert small.chosen.megabytes == min(row.megabytes for row in rows)
+
+
+def test_stages_that_are_not_there_yet_are_named(run, tmp_path, recwarn):
+    shutil.copytree(run, tmp_path / "copy")
+    tell_missing(Run(tmp_path / "copy"))
+    assert not recwarn
+    (tmp_path / "copy" / "table.md").unlink()
+    with pytest.warns(
+        PmdWarning, match="is not finished; .* only teacher, grade2, grade0 can be chosen, until --resume"
+    ):
+        tell_missing(Run(tmp_path / "copy"))
 
 
 def test_fp32_of_full_width_is_the_model_itself(run, small, folder):

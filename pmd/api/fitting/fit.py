@@ -153,15 +153,15 @@ def fitted(config: FitConfig) -> FitResult:
     """What `fit` does, with its settings resolved."""
     quiet()
     began = time.monotonic()
-    if config.report and find_spec("matplotlib") is None:  # said now, not after training
-        config = dataclasses.replace(config, report=False)
-        say("no report is written: its pictures need matplotlib (pip install 'pmd[report]')")
     source = _source(config.data.path)
     model = None if config.from_run is None else model_of(config.from_run)
     if model is not None:
         config.data = newer_data(config.data, model)
     graph, data = _read(config, model)
     say(f"{'source':<11}{source}{_header(source, graph)}", *_understood(graph))
+    if config.report and find_spec("matplotlib") is None:  # said now, not after training
+        config = dataclasses.replace(config, report=False)
+        say("no report is written: its pictures need matplotlib (pip install 'pmd[report]')")
     if model is None:
         made, remarks = plans(graph, data, config.kind, config.minutes, config.runs, config.seed)
     else:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from pmd.core.bars import shows_bars
 from pmd.core.distributed import refuse_processes
-from pmd.core.errors import PmdError, nearest
+from pmd.core.errors import PmdError, nearest, warn
 from pmd.core.files import new_folder
 from pmd.core.quiet import quiet
 from pmd.core.run import Run
@@ -51,6 +51,8 @@ def measure_and_write(config: ShrinkConfig, draw: Callable[[Shrunk, Path], None]
     run, out = given_run(config.run), new_folder(config.out)
     folders = text_folders(run)
     names = checked_stages(run, folders, config.stages, "stages")
+    if config.stages is None:
+        tell_missing(run)
     teacher = checked_stages(run, folders, [config.teacher] if config.teacher else None, "teacher")[0]
     refuse_processes()
     accelerator = accelerator_for(TrainConfig(threads=config.threads))
@@ -97,6 +99,15 @@ def given_run(folder: str) -> Run:
     if not text_folders(run):
         raise PmdError(f"run: '{folder}' has no text model; give a run of text models (`pmd progressive`)")
     return run
+
+
+def tell_missing(run: Run) -> None:
+    """Warn if there are stages that are not finished."""
+    if not (run.folder / "table.md").is_file():
+        there = ", ".join(run.loadable)
+        warn(
+            f"run: '{run.folder}' is not finished; of its stages only {there} can be chosen, until --resume {run.folder}"
+        )
 
 
 def text_folders(run: Run) -> dict[str, Path]:
