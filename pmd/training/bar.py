@@ -10,6 +10,9 @@ from tqdm import tqdm
 
 from pmd.core.bars import shows_bars
 
+SOON = 10.0
+"""Seconds after which a training that has said nothing yet says how fast it is."""
+
 
 def minutes_left(steps: int, speed: float) -> str:
     """How long steps take at this many a second: `12 min left`."""
@@ -18,12 +21,13 @@ def minutes_left(steps: int, speed: float) -> str:
 
 
 class Bar:
-    """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps."""
+    """On a terminal a progress bar with the loss terms; elsewhere a line for every tenth of the steps, and one before them if
+    that takes long."""
 
     def __init__(self, total: int, step: int, label: str, *, shown: bool):
         self.total, self.label, self.shown = total, label, shown
         self.tenth = step * 10 // max(1, total)
-        self.started, self.first = time.monotonic(), step
+        self.started, self.first, self.silent = time.monotonic(), step, True
         self.bar = None
         if shown and shows_bars():
             self.bar = tqdm(total=total, initial=step, desc=label, dynamic_ncols=True, unit="step", leave=True)
@@ -35,9 +39,21 @@ class Bar:
             self.bar.set_postfix_str(text)
         elif self.shown and (step * 10 // self.total > self.tenth or step == self.total):
             self.tenth = step * 10 // self.total
-            speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
-            left = f"{minutes_left(self.total - step, speed)}  " if step < self.total else ""
-            print(f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {left}{text}", file=sys.stderr, flush=True)
+            self.line(step, text)
+
+    def tick(self, step: int) -> None:
+        """Count a step of which nothing is said."""
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+        elif self.shown and self.silent and time.monotonic() - self.started > SOON:
+            self.line(step, "")
+
+    def line(self, step: int, text: str) -> None:
+        self.silent = False
+        speed = (step - self.first) / max(1e-9, time.monotonic() - self.started)
+        left = f"{minutes_left(self.total - step, speed)}  " if step < self.total else ""
+        pace = f"{self.label}  {step}/{self.total}  {speed:.2f} steps/s  {left}{text}"
+        print(pace.rstrip(), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line of its own, below the bar or among the other lines."""

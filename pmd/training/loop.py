@@ -99,6 +99,8 @@ def fit(
                 terms, norms = training.step(batch)
                 if training.logs(training.progress.step):
                     training.note(terms, norms, monitor)
+                else:
+                    training.bar.tick(training.progress.step)
                 training.save_when_due(stop)
             training.check_finite()
             training.end_epoch()

@@ -1,0 +1,22 @@
+import pmd.training.bar
+from pmd.training.bar import SOON, Bar
+
+
+def test_a_slow_training_says_once_how_fast_it_is(monkeypatch, capsys):
+    """One step each four seconds, none of whose losses are known."""
+    clock = [0.0]
+    monkeypatch.setattr(pmd.training.bar.time, "monotonic", lambda: clock[0])
+    bar = Bar(100, 0, "teacher", shown=True)
+    for step in range(1, 10):
+        clock[0] += 0.4 * SOON
+        bar.tick(step)
+    assert capsys.readouterr().err == "teacher  3/100  0.25 steps/s  6 min left\n"
+    bar.show(10, {"loss": 1.5})
+    assert capsys.readouterr().err == "teacher  10/100  0.28 steps/s  5 min left  loss 1.500\n"
+
+
+def test_a_fast_training_says_nothing_before_a_tenth_of_the_steps(capsys):
+    bar = Bar(100, 0, "teacher", shown=True)
+    for step in range(1, 10):
+        bar.tick(step)
+    assert capsys.readouterr().err == ""
