@@ -26,6 +26,8 @@ SIZE = (5.0, 3.4)
 """Inches: legible on a phone's width."""
 LONGEST_NAME = 30
 """The most letters of a name beside an axis."""
+LEAST_SPAN = 0.1
+"""An axis of costs goes at least this share of their middle to both sides: what cannot be told apart lies together."""
 
 
 @contextmanager
@@ -140,21 +142,25 @@ def lines(
 def points(
     path: Path, groups: Mapping[str, Sequence[tuple[float, float]]], x: str, y: str, *, joined: bool = True
 ) -> None:
-    """Marks at (x, y) of up to six groups; `joined` by lines where a group is one model of several widths."""
+    """Marks at (x, y) of up to six groups; `joined` by lines where a group is one model of several widths, at their costs."""
     with figure(path) as axis:
         for index, (name, pairs) in enumerate(groups.items()):
             dash = DASHES[index] if joined and len(pairs) > 1 else "none"
             axis.plot(*zip(*pairs), label=name, **look(index, linestyle=dash, markersize=8, linewidth=1.2))
-        size_axis(axis, [x for pairs in groups.values() for x, _ in pairs])
+        size_axis(axis, [x for pairs in groups.values() for x, _ in pairs], LEAST_SPAN if joined else 0)
         axis.margins(0.12)
         name_axes(axis, x, y)
         legend(axis, len(groups))
 
 
-def size_axis(axis: Any, xs: Sequence[float]) -> None:
-    """Ticks for sizes or times; logarithmic where they differ much."""
+def size_axis(axis: Any, xs: Sequence[float], least: float = LEAST_SPAN) -> None:
+    """Ticks for sizes or times; logarithmic where they differ much. The axis goes at least the share `least` of their middle to
+    both sides."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+    middle = (min(xs) + max(xs)) / 2
+    axis.update_datalim([((1 + side) * middle, 0) for side in (-least, least)], updatey=False)
+    axis.autoscale_view(scaley=False)
     if max(xs) > 8 * min(xs):
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1,) if max(xs) > 200 * min(xs) else (1, 3)))
