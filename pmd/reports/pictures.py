@@ -103,11 +103,11 @@ def numbered(
     order: Sequence[str] = (),
 ) -> list[Picture]:
     """As many pictures, in files with a number at the end, as the series need, split as evenly as possible. In all pictures
-    of a report, those of one `order` are grouped alike."""
+    of a report, those of one `order` are grouped alike. One of a single point, which would show nothing, is left out."""
     names = [*(order or series)]
     size = math.ceil(len(names) / max(1, math.ceil(len(names) / SHOWN)))
     groups = [[name for name in names[i : i + size] if name in series] for i in range(0, len(names), size or 1)]
-    groups = [group for group in groups if group]
+    groups = [group for group in groups if sum(len(series[name]) for name in group) > 1]
     pictures = []
     for number, group in enumerate(groups, 1):
         path = file.with_name(f"{file.name}-{number}.svg")
@@ -172,19 +172,21 @@ def size_axis(axis: Any, xs: Sequence[float], least: float = LEAST_SPAN) -> None
 
 
 def marks(path: Path, rows: Sequence[str], series: Mapping[str, Sequence[float]], x: str) -> None:
-    """A row for each name with a mark of each of up to six series, the first row on top."""
+    """A row for each name with a mark of each of up to six series, the first row on top. Marks of a row stand one below the other
+    about its line, so that equal ones are seen."""
     from matplotlib.ticker import MaxNLocator
 
+    step = min(0.3, 0.8 / len(series))
     with figure(path, size=(SIZE[0], 1.3 + 0.3 * len(rows))) as axis:
         for row, values in enumerate(zip(*series.values())):
             start = min(values) if len(series) > 1 else 0
             axis.plot([start, max(values)], [row, row], color="#999999", linewidth=1.2, zorder=1)
         for index, (name, values) in enumerate(series.items()):
-            axis.plot(values, range(len(rows)), label=name, **look(index, linestyle="none", markersize=7))
+            places = [row + step * (index - (len(series) - 1) / 2) for row in range(len(rows))]
+            axis.plot(values, places, label=name, clip_on=False, **look(index, linestyle="none", markersize=7))
         axis.set_yticks(range(len(rows)), [shortened(name) for name in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.margins(x=0.06)
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, 1.05 * max(map(max, series.values())) or 1)
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axis.grid(visible=False, axis="y")
         name_axes(axis, x, "")

@@ -151,15 +151,16 @@ def cost_section(record: RunRecord, latency: Mapping[str, Any], files: Files) ->
         pairs = {name: [*by_width.values()] for name, by_width in by_model.items()}
         draw = partial(points, x=x, y=f"MRR, {split}")
         pictures += numbered(files(file), pairs, f"MRR against {against}, {split}", draw, [*sizes])
-    if not rows:
-        return Section("Accuracy and cost", [pictures])
-    machine = latency["of"]["machine"]
-    caption = (
-        f"One query (h, r, ?) at a time, scored with every entity, whose vectors are at hand: median of "
-        f"{latency['rounds']}, models in turns, one thread of {machine['processor']} ({machine['cores']} cores), "
-        f"{latency['date']}"
-    )
-    return Section("Accuracy and cost", [pictures, table_of(rows, caption)])
+    blocks: list[Block] = [pictures] if pictures else []
+    if rows:
+        machine = latency["of"]["machine"]
+        caption = (
+            f"One query (h, r, ?) at a time, scored with every entity, whose vectors are at hand: median of "
+            f"{latency['rounds']}, models in turns, one thread of {machine['processor']} ({machine['cores']} cores), "
+            f"{latency['date']}"
+        )
+        blocks.append(table_of(rows, caption))
+    return Section("Accuracy and cost", blocks) if blocks else None
 
 
 def parameters_and_mrr(result: StageResult, split: str) -> dict[int, tuple[int, float]]:
@@ -184,7 +185,7 @@ def glue_section(record: RunRecord, files: Files) -> Section | None:
         pairs = {name: positions for name, positions in pairs.items() if positions}
         draw = partial(points, x=label, y="score, validation")
         pictures += numbered(files(key), pairs, f"Validation score against {label}", draw)
-    return Section("Accuracy and cost", [pictures])
+    return Section("Accuracy and cost", [pictures]) if pictures else None
 
 
 def training_section(record: RunRecord, files: Files) -> Section | None:
@@ -214,7 +215,9 @@ def training_section(record: RunRecord, files: Files) -> Section | None:
         by_width = {other.partition(", ")[2]: curves[other] for other in of_widths}
         caption = f"Validation {metric} of the widths of {name} by epoch"
         pictures += numbered(files(f"valid-{name}"), by_width, caption, draw)
-    return Section("Training", [pictures, *([] if curves else [Text(NO_VALIDATION, "note")])])
+    blocks: list[Block] = [pictures] if pictures else []
+    blocks += [] if curves else [Text(NO_VALIDATION, "note")]
+    return Section("Training", blocks) if blocks else None
 
 
 def tables_section(record: RunRecord) -> Section:

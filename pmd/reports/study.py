@@ -55,9 +55,12 @@ def study_sections(study: Mapping[str, Any], files: Callable[[str], Path]) -> li
     }
     sections = [Section("Study", [Table(("what", ""), [[*fact] for fact in facts.items()], left=("",))])]
     sections.append(Section("Trials", [table_of_trials(records, metric_of(study))]))
-    if complete(study):
-        pictures = [history(study, files("history.svg")), *validation_curves(study, files("validation.svg"))]
-        sections += [Section("History", [pictures]), Section("Options", options(study, files))]
+    pictures = validation_curves(study, files("validation.svg"))
+    if len(complete(study)) > 1:  # of one trial there is nothing to compare
+        pictures = [history(study, files("history.svg")), *pictures]
+        sections.append(Section("Options", options(study, files)))
+    if pictures:
+        sections.insert(2, Section("History", [pictures]))
     return sections
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from pmd.recipes.shrink.candidates import Candidate, Shrunk
-from pmd.reports.pictures import points
+from pmd.reports.pictures import marks, numbered, points
 from pmd.reports.shrink_picture import picture
+from pmd.reports.study import study_sections
 
 pytest.importorskip("matplotlib")
 
@@ -26,3 +27,44 @@ def test_an_axis_of_costs_is_not_filled_by_noise(times, least, most, tmp_path, p
     for axis, (low, high), margin in zip(axes, spans, margins):
         aside = margin * (high - low)
         assert axis.get_xlim() == pytest.approx((low - aside, high + aside))
+
+
+def test_marks_of_equal_values_are_all_seen(tmp_path, pictures):
+    values = {"for the head": [0.99, 0.5, 0.0], "for the tail": [1.0, 0.5, 0.0]}
+    marks(tmp_path / "directions.svg", ["a", "b", "c"], values, "MRR")
+    marks(tmp_path / "nothing.svg", ["a"], {"share": [0.0]}, "share")
+    axis = pictures[0].axes[0]
+    assert axis.get_xlim() == (0, 1.05) and pictures[1].axes[0].get_xlim() == (0, 1)
+    drawn = {line.get_label(): line for line in axis.lines if line.get_label() in values}
+    assert {name: [*line.get_xdata()] for name, line in drawn.items()} == values
+    assert [*drawn["for the head"].get_ydata()] == pytest.approx([-0.15, 0.85, 1.85])  # above: the first row is on top
+    assert [*drawn["for the tail"].get_ydata()] == pytest.approx([0.15, 1.15, 2.15])
+    assert not any(line.get_clip_on() for line in drawn.values())
+
+
+def test_a_single_point_is_no_picture(tmp_path):
+    drawn = []
+    draw = lambda path, series: drawn.append(series)  # noqa: E731
+    assert numbered(tmp_path / "cost", {"a": [(784, 0.4)]}, "MRR against parameters", draw) == [] == drawn
+    for series in ({"a": [(784, 0.4)], "b": [(392, 0.2)]}, {"a": [(784, 0.4), (392, 0.2)]}):
+        (made,) = numbered(tmp_path / "cost", series, "MRR against parameters", draw)
+        assert made.file.name == "cost-1.svg" and drawn.pop() == series
+
+
+@pytest.mark.parametrize(("values", "titles"), [([0.4], []), ([0.4, 0.5], ["History", "Options"])])
+def test_a_study_of_one_trial_has_nothing_to_compare(values, titles, tmp_path):
+    trials = [
+        {
+            "trial": i,
+            "value": value,
+            "state": "complete",
+            "seconds": 1,
+            "values": {"lr": 0.1 * (i + 1)},
+            "valid": {},
+            "reason": "",
+        }
+        for i, value in enumerate(values)
+    ]
+    study = {"metric": "mrr", "judged": "MRR", "space": {"lr": "0.1 to 1"}, "trials": trials, "importance": {}}
+    sections = study_sections(study, lambda name: tmp_path / name)
+    assert [section.title for section in sections] == ["Study", "Trials", *titles]
