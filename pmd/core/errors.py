@@ -50,6 +50,18 @@ def first_line(error: object) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+MEND_UTF8 = (
+    "mend that character; if the whole file has another encoding, convert it, for example: iconv -f latin1 -t utf-8"
+)
+
+
+def not_utf8(place: object, error: UnicodeDecodeError, lines_before: int = 0) -> PmdError:
+    """The error about the bytes of `place`, before which it has so many lines: which byte of which line is not UTF-8."""
+    data, start = error.object, error.start
+    line, byte = lines_before + data.count(b"\n", 0, start) + 1, start - data.rfind(b"\n", 0, start)
+    return PmdError(f"{place}, line {line}: byte {byte} (0x{data[start]:02x}) is not UTF-8; {MEND_UTF8}")
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
     """The end of a message that proposes the most similar known value; empty if none is similar."""
     return next((f"; did you mean '{close}'?" for close in get_close_matches(value, [*known], 1)), "")

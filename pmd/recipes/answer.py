@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, not_utf8
 from pmd.core.manifest import check_manifest
 from pmd.models.families import ranking_family, stored_settings, warn_of_width
 from pmd.recipes.triples.asked import about_both_ends, as_line, reasons_text, with_reasons
@@ -166,7 +166,7 @@ def lines_of(file: str, option: str = "batch", holds: str = "questions") -> tupl
     except OSError as error:
         raise PmdError(f"{option}: cannot read '{file}' ({error.strerror}); give a file of {holds}") from None
     except UnicodeDecodeError as error:
-        raise PmdError(f"{option}: '{name}' is not UTF-8 at byte {error.start}; convert it with iconv") from None
+        raise not_utf8(f"{option}: '{name}'", error) from None
 
 
 def table(answers: Answers) -> str:

@@ -39,7 +39,7 @@ def test_a_model_that_answers_reads_no_descriptions(tmp_path):
     (tmp_path / "model" / "manifest.json").unlink()
     entities.write_bytes(b"\xff" + whole)
     assert load_counted(tmp_path / "model").num_entities == graph.num_entities
-    with pytest.raises(PmdError, match="not UTF-8"):
+    with pytest.raises(PmdError, match=r"entities.tsv, line 1: byte 1 \(0xff\) is not UTF-8"):
         load_for(tmp_path / "model", graph)
     entities.write_bytes(whole[: whole.index(b"\n") + 1])
     for load in (load_counted, lambda folder: load_for(folder, graph)):

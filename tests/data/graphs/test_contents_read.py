@@ -82,6 +82,30 @@ def test_contents_of_another_kind_are_named(tmp_path, load_error, data, message)
     assert says(load_error(write(tmp_path, train=data)), f"{tmp_path}/train.txt: {message}")
 
 
+@pytest.mark.parametrize("pack", [None, gzip.compress, bz2.compress])
+@pytest.mark.parametrize("lines_before", [1, 20_000])  # within what is looked at first, and beyond
+def test_a_byte_that_is_not_utf8_is_named(tmp_path, load_error, pack, lines_before):
+    data = b"a\tr\tb\n" * lines_before + "é\tr\t".encode() + b"caf\xe9\n" + b"a\tr\tb\n"
+    name = f"train.tsv{ {None: '', gzip.compress: '.gz', bz2.compress: '.bz2'}[pack] }"
+    (tmp_path / name).write_bytes(pack(data) if pack else data)
+    place = f"{tmp_path}/{name}, line {lines_before + 1}: byte 9 (0xe9) is not UTF-8"
+    assert says(load_error(tmp_path), f"{place}; mend that character; if the whole file has another encoding, …iconv")
+
+
+def test_a_byte_of_json_that_is_not_utf8_is_named(tmp_path, load_error):
+    rows = [b'{"head": "a", "relation": "r", "tail": "b"}\n', b'{"head": "a", "relation": "r", "tail": "\xe9"}\n']
+    (tmp_path / "train.jsonl").write_bytes(b"".join(rows))
+    assert says(load_error(tmp_path), f"{tmp_path}/train.jsonl, line 2: byte 41 (0xe9) is not UTF-8…")
+
+
+@pytest.mark.parametrize(("separator", "name"), [("\t", "tab"), (",", "comma"), (";", "semicolon")])
+def test_a_line_without_the_separator_of_the_others_is_refused(tmp_path, load_error, separator, name):
+    row = separator.join(("a", "r", "b"))
+    (tmp_path / "train.txt").write_text(f"{row}\n" * 20 + "a affects b\n")
+    message = f"train.txt, line 21: 1 column ('a affects b'), but the first line has 3; mend the line: columns are separated by a {name}"
+    assert load_error(tmp_path) == f"{tmp_path}/{message}"
+
+
 def test_an_unusual_header_of_our_entities_is_refused(tmp_path, load_error):
     write(tmp_path, ".tsv")
     (tmp_path / "entities.tsv").write_text("mid\tlabel\tsense\na\tA\t\nb\tlabel\t\nc\tC\t\n")

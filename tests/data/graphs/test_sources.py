@@ -160,7 +160,10 @@ BROKEN = {
     "empty id": ({"entities.tsv": "c\tC\t\n\tB\t\n"}, "{folder}/entities.tsv, line 2: …id…empty"),
     "empty split": ({"test.tsv": ""}, "{folder}/test.tsv: …empty"),
     "empty inductive split": ({"inductive_train.tsv": ""}, "{folder}/inductive_train.tsv: …empty"),
-    "bad UTF-8": ({"entities.tsv": b"c\tC\t\nd\tcaf\xe9\t\n"}, "{folder}/entities.tsv, line 2: …UTF-8…10…0xe9…iconv"),
+    "bad UTF-8": (
+        {"entities.tsv": b"c\tC\t\nd\tcaf\xe9\t\n"},
+        "{folder}/entities.tsv, line 2: byte 6 (0xe9) is not UTF-8…iconv",
+    ),
     "neither name nor description": (
         {"entities.tsv": FILES["entities.tsv"] + "d\t\t\n"},
         "{folder}/entities.tsv, line 4: …'d'…name…description",

@@ -7,12 +7,13 @@ Nothing becomes a number or a missing value: `00260881`, `nan` and `NA` stay tex
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, not_utf8
 from pmd.data.graphs.files.tsv import at, quote
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ ENDINGS = (".txt", ".tsv", ".csv", ".sif", ".dict", ".jsonl", ".json", ".parquet
 PACKINGS = (".gz", ".zst", ".bz2")
 _SAMPLE = 1 << 16
 _QUOTED = (",", ";")
+_SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", " ": "blank"}
 _CONTENTS = (
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file", "fetch it with `git lfs pull`"),
     (b"\x1f\x8b", "is compressed by gzip", "add .gz to its name"),
@@ -60,20 +62,20 @@ def read_table(path: Path, encoded: bool = False, skip: int = 0) -> pa.Table:
     """
     import pyarrow as pa
 
+    name = path.name.lower()
+    for packing in PACKINGS:
+        name = name.removesuffix(packing)
     try:
         with open_packed(path) as file:
-            name = path.name.lower()
-            for packing in PACKINGS:
-                name = name.removesuffix(packing)
             if name.endswith(".parquet"):
                 table = as_text(_read_parquet(path, file), str(path))
             elif name.endswith((".jsonl", ".json")):
                 table = as_text(_read_json(file), str(path))
             else:
                 return _read_delimited(path, file, name.endswith(".csv"), encoded, skip)
-    except UnicodeDecodeError:  # in the name of a column
-        raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:  # the last in the name of a column
+        if isinstance(error, UnicodeDecodeError) or (isinstance(error, pa.ArrowInvalid) and "UTF8" in str(error)):
+            raise _not_utf8(path, text=not name.endswith(".parquet")) from None
         packing = {".gz": "gzip ", ".zst": "zstd ", ".bz2": "bzip2 "}.get(path.suffix.lower(), "")
         raise PmdError(f"{path}: damaged {packing}file ({_one_line(error)}); download it again, or mend it") from None
     return encoded_table(table) if encoded else table
@@ -149,16 +151,14 @@ def _read_delimited(path: Path, file: IO[bytes], comma: bool, encoded: bool, ski
             ),
             csv.ConvertOptions(column_types=dict.fromkeys(names, text), strings_can_be_null=False),
         )
-    except pa.ArrowInvalid as error:
+    except pa.ArrowInvalid:
         if bad:
             row = bad[0]
             place = at(path, skip + row.number - 1) if row.number else str(path)
             raise PmdError(
                 f"{place}: {_count(row.actual_columns)} ({quote(row.text or '')}), but the first line has "
-                f"{row.expected_columns}; mend the line"
+                f"{row.expected_columns}; mend the line: columns are separated by a {_SEPARATORS[delimiter]}"
             ) from None
-        if "UTF8" in str(error):
-            raise PmdError(f"{path}: not UTF-8; convert the file, for example: iconv -f latin1 -t utf-8") from None
         raise
     table = _without_blank_end(table.unify_dictionaries() if encoded else table)
     if not len(table):
@@ -249,11 +249,18 @@ def _decoded(path: Path, data: bytes) -> str:
     except UnicodeDecodeError as error:
         if len(data) == _SAMPLE and error.start > _SAMPLE - 4:  # a character cut at the end of the sample
             return data[: error.start].decode("utf-8-sig")
-        line = data.count(b"\n", 0, error.start)
-        raise PmdError(
-            f"{at(path, line)}: not UTF-8 at byte offset {error.start} (byte 0x{data[error.start]:02x}); "
-            f"convert the file, for example: iconv -f latin1 -t utf-8"
-        ) from None
+        raise not_utf8(path, error) from None
+
+
+def _not_utf8(path: Path, text: bool) -> PmdError:
+    """The error about the first byte of a file that is not UTF-8; a file that is no text has no lines."""
+    with open_packed(path) as file:
+        for number, line in enumerate(io.BufferedReader(file) if text else ()):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return not_utf8(path, error, number)
+    return PmdError(f"{path}: holds text that is not UTF-8; write the file anew from text that is")
 
 
 def as_text(table: pa.Table, place: str) -> pa.Table:

@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, not_utf8
 from pmd.data.texts.strings import GrowingStrings, Strings
 
 SPELLINGS = {
@@ -116,22 +116,18 @@ def read_lines(path: Path) -> list[str]:
 
 def blocks_of_lines(path: Path) -> Iterator[list[str]]:
     """The lines of a UTF-8 file, in blocks of about `BLOCK` bytes. PmdError if it is empty, damaged or not UTF-8."""
-    bytes_before, lines_before = 0, 0
+    lines_before = 0
     with _opened(path) as file:
         while data := file.read(BLOCK) + file.readline():
             try:
                 text = data.decode("utf-8")
             except UnicodeDecodeError as error:
-                line = lines_before + data.count(b"\n", 0, error.start)
-                raise PmdError(
-                    f"{at(path, line)}: not UTF-8 at byte offset {bytes_before + error.start} "
-                    f"(byte 0x{data[error.start]:02x}); convert the file, for example: iconv -f latin1 -t utf-8"
-                ) from None
-            if not bytes_before:
+                raise not_utf8(path, error, lines_before) from None
+            if not lines_before:
                 text = text.removeprefix("\ufeff")
             if text:
                 lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-                bytes_before, lines_before = bytes_before + len(data), lines_before + len(lines)
+                lines_before += len(lines)
                 yield lines
     if not lines_before:
         raise PmdError(f"{path}: is empty; every file needs at least one line, without a header")

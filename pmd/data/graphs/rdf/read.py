@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 import numpy as np
 
-from pmd.core.errors import PmdError, need_package
+from pmd.core.errors import MEND_UTF8, PmdError, need_package
 from pmd.data.graphs.build import Texts, graph_of
 from pmd.data.graphs.files.columns import PARTS
 from pmd.data.graphs.files.folders import split_of
@@ -283,7 +283,7 @@ def _syntax_error(path: Path, error: SyntaxError) -> str:
             f'for example "@context": {{"@vocab": "https://schema.org/"}}'
         )
     if "UTF-8" in message:
-        remedy = "convert the file, for example: iconv -f latin1 -t utf-8"
+        remedy = MEND_UTF8
     elif "No scheme" in message:
         remedy = (
             "write whole IRIs, or the base that they are relative to (Turtle: @base <http://…/> . RDF/XML: xml:base)"
