@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from pmd.core.errors import PmdError
+import yaml
+
+from pmd.core.errors import PmdError, first_line, not_utf8
 
 ABANDONED_AFTER = 24 * 3600
 """Seconds after which a temporary folder is assumed to be left by a killed process, and removed."""
@@ -116,6 +118,28 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise PmdError(f"'{path}' does not hold a JSON object but {stored!r:.60}; {remedy}")
     return stored
+
+
+def read_mapping(file: Path, place: str, remedy: str = "") -> dict[str, Any]:
+    """The settings by name in a YAML file. PmdError, with the `place` and the line, if there are none; it ends with the `remedy`, by
+    default how to correct the file."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        settings = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise not_utf8(place, error) from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line
+        indented = [*text.splitlines(), ""][line].startswith("\t")
+        reason = "is indented by a tab; YAML takes blanks alone" if indented else error.problem
+        end = "" if indented else f"; {remedy or 'correct its YAML'}"
+        raise PmdError(f"{place}, line {line + 1}: {reason}{end}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a 13th month
+        raise PmdError(f"{place}: {first_line(error)}; {remedy or 'correct its YAML'}") from None
+    if not isinstance(settings, dict):
+        content = "holds nothing" if settings is None else f"holds no settings by name but {settings!r:.40}"
+        raise PmdError(f"{place}: {content}; {remedy or 'write settings as NAME: VALUE'}")
+    return settings
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:

@@ -34,7 +34,7 @@ import yaml
 
 from pmd.core.cores import processor_name
 from pmd.core.errors import PmdError
-from pmd.core.files import read_object, room_for, write_json, write_text
+from pmd.core.files import read_mapping, read_object, room_for, write_json, write_text
 from pmd.core.results import StageResult
 
 CHECKSUMS = ("data.sha256", "graph.sha256")
@@ -310,16 +310,7 @@ def as_yaml(config: Any) -> str:
 
 def read_settings(file: Path) -> dict[str, Any]:
     """The settings in a config.yaml. PmdError if it is broken."""
-    try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or a 13th month
-        reason = " ".join(str(error).split())
-        raise PmdError(f"'{file}' cannot be read ({reason}); restore it, or choose another folder") from None
-    if not isinstance(settings, dict):
-        raise PmdError(
-            f"'{file}' does not hold a mapping of settings but {settings!r:.60}; restore it, or choose another folder"
-        )
-    return settings
+    return read_mapping(file, f"'{file}'", "restore it, or choose another folder")
 
 
 def _missing(stored: dict[str, Any], asked: dict[str, Any]) -> str | None:

@@ -105,10 +105,10 @@ CUT = "lacks {}:"
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda text: "a: [b", r"cannot be read \(while parsing"),
-        (lambda text: "name: \x00", r"\(unacceptable character"),
-        (lambda text: "name: 2020-13-45", r"\(month must be in"),
-        (lambda text: "", "None"),
+        (lambda text: "a: [b", r", line 1: expected ',' or '\]'"),
+        (lambda text: "name: \x00", ": unacceptable character"),
+        (lambda text: "name: 2020-13-45", ": month must be in"),
+        (lambda text: "", "holds nothing"),
         (lambda text: "[1, 2]", r"\[1, 2\]"),
         (lambda text: text[: text.index("runs:")], CUT.format("runs")),
         (lambda text: text[: text.index("dual:") + 20], CUT.format("dual.beta")),

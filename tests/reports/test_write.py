@@ -447,7 +447,7 @@ def test_what_is_no_run_is_refused(runs, tmp_path):
         report_command([str(tmp_path)])
     (tmp_path / "config.yaml").write_text("a: [")
     (tmp_path / "results.json").unlink()
-    with pytest.raises(PmdError, match=r"config.yaml' cannot be read"):
+    with pytest.raises(PmdError, match=r"config.yaml', line 1: .*; restore it"):
         report_command([str(tmp_path)])
 
 

@@ -72,12 +72,13 @@ def test_wrong_options(option, message):
         ("seed: 1\ntrain: [b", "--config: …config.yaml, line 2: …YAML"),
         ("train:\n\tlr: 1", "--config: …config.yaml, line 2: …tab"),
         ("name: \x00", "--config: …config.yaml: …YAML"),
+        ("day: 2025-13-01", "--config: …config.yaml: month must be in 1..12…correct its YAML"),
         ("- 1", "--config: …config.yaml: …[1]…NAME: VALUE"),
         ("", "--config: …config.yaml: …nothing…NAME: VALUE"),
         ("train: 5", "--config: …config.yaml: train: 5…mapping"),
         ("train:", "--config: …config.yaml: train: None…mapping"),
         ("loss: {margin: 1}", "--config: …config.yaml: …'loss'…`pmd train`"),
-        (b"\xffseed: 1", "--config: …config.yaml: …UTF-8 at byte 0…iconv"),
+        (b"\xffseed: 1", "--config: …config.yaml, line 1: byte 1 (0xff) is not UTF-8…iconv"),
     ],
 )
 def test_wrong_files(text, message, tmp_path):

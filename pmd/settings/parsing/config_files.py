@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from pmd.core.errors import PmdError, first_line, nearest
+from pmd.core.errors import PmdError, nearest
+from pmd.core.files import read_mapping
 from pmd.settings.catalogue import FAMILIES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -70,22 +71,7 @@ def _check_groups(file: str, settings: Mapping[str, Any], groups: Container[str]
 
 def read_yaml(file: str, option: str = "--config") -> dict[str, Any]:
     """The settings of a YAML file. PmdError, with the option that names it, file and line, if there are none."""
-    try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-        settings = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise PmdError(f"{option}: {file}: is not UTF-8 at byte {error.start}; convert it with iconv") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line
-        indented = [*text.splitlines(), ""][line].startswith("\t")
-        reason = "is indented by a tab; YAML takes blanks alone" if indented else f"{error.problem}; correct its YAML"
-        raise PmdError(f"{option}: {file}, line {line + 1}: {reason}") from None
-    except yaml.YAMLError as error:
-        raise PmdError(f"{option}: {file}: {first_line(error)}; correct its YAML") from None
-    if not isinstance(settings, dict):
-        content = "holds nothing" if settings is None else f"holds no settings by name but {settings!r:.40}"
-        raise PmdError(f"{option}: {file}: {content}; write settings as NAME: VALUE")
-    return settings
+    return read_mapping(Path(file), f"{option}: {file}")
 
 
 def _fits(file: Path, options: Container[str]) -> bool:

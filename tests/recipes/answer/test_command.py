@@ -140,7 +140,7 @@ def test_errors_of_a_file_name_all_bad_lines_before_anything_is_answered(run, tm
     with pytest.raises(PmdError, match=r"batch.*--head"):
         ask(run, f"--batch={file}", "--head=e01")
     file.write_bytes("Zürich\tr_in\t?".encode("latin1"))
-    with pytest.raises(PmdError, match=r"UTF-8.*byte 1"):
+    with pytest.raises(PmdError, match=r"batch: '.*', line 1: byte 2 \(0xfc\) is not UTF-8"):
         ask(run, f"--batch={file}")
 
 
@@ -243,7 +243,7 @@ def test_the_command_fails_with_one_line(folder, tmp_path):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("data: [", r"cannot be read \("),
+        ("data: [", r"line 1: expected the node content, but found '<stream end>'; restore it"),
         ("data: {pth: a}", r"data.*'pth'"),
     ],
 )
