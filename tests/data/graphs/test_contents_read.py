@@ -151,6 +151,21 @@ def test_what_is_left_out_of_a_table_of_nodes_is_said(tmp_path):
     assert not [note for note in load_graph(tmp_path).notes if "left out" in note]
 
 
+def test_a_table_of_nodes_of_other_triples_is_not_used(tmp_path):
+    write(tmp_path)
+    (tmp_path / "nodes.csv").write_text(
+        "id,name,colour\nA,one,red\nA,two,red\nno,N,\n"
+    )  # not refused for its two names
+    graph = load_graph(tmp_path)
+    assert graph.entity_names == ["a", "b", "c"] and not any("come from" in note for note in graph.notes)
+    note, names = graph.notes
+    end = "('A', 'no'); where they are meant, write them as the triples do"
+    assert note == f"nodes.csv is not used: no triple has any of its 2 ids {end}" and "ids serve as names" in names
+    (tmp_path / "entities.dict").write_text("0\ta\n1\tb\n2\tc\n3\tno\n")  # listed, though in no triple
+    (tmp_path / "nodes.csv").write_text("id,name\nno,N\n")
+    assert load_graph(tmp_path).entity_names == ["a", "b", "c", "N"]
+
+
 def test_relations_that_text_models_cannot_tell_apart_are_said(tmp_path):
     with pytest.warns(
         UserWarning, match="the relation 'inverse_r' has the text that text models ask for heads of 'r' w"

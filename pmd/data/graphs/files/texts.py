@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +59,21 @@ def read_texts(folder: Path, tables: Mapping[str, TripleTable], options: Options
         return _read_own(folder, tables)
     if is_text_folder(folder):
         return read_text_folder(folder, tables)
-    texts, nodes = Texts(), {}
+    texts = Texts()
+    _read_lists(folder, texts)
     for path in filter(is_text, visible_files(folder)):
         if _is_nodes(path):
-            nodes[path.name] = _read_nodes(path, texts, notes)
-            list_in_note(notes, "texts come from ", path.name)
+            _read_nodes(path, tables, texts, notes)
         elif _read_file(path, stem_of(path) or "", texts):
             list_in_note(notes, "texts come from ", path.name)
         elif stem_of(path) == "entities" and path.name.lower().endswith((".csv", ".parquet", ".jsonl")):
             notes.append(f"{path.name} is not read; call it nodes{path.suffix} if it holds names")
-    _read_lists(folder, texts)
     for kind in ("entities", "relations"):
         for path in (folder / f"{kind}.json", folder.resolve().parents[1] / kind / options.language / f"{kind}.json"):
             if path.is_file():
                 _read_labels(path, kind, texts)
                 list_in_note(notes, "texts come from ", path.name)
                 break
-    for file, ids in nodes.items():
-        notes += _ids_in_no_triple(file, ids, tables, texts.entity_ids or ())
     return texts
 
 
@@ -160,34 +157,55 @@ def _is_nodes(path: Path) -> bool:
     return _NODES.fullmatch(stem) is not None and not _LISTS.fullmatch(stem)
 
 
-def _read_nodes(path: Path, texts: Texts, notes: list[str]) -> Sequence[str]:
-    """Adds a table of nodes whose header names its columns: id, name, perhaps a description and a type; its ids."""
+def _read_nodes(path: Path, tables: Mapping[str, TripleTable], texts: Texts, notes: list[str]) -> None:
+    """Adds a table of nodes whose header names its columns: id, name, perhaps a description and a type. One that has no entity of
+    the triples is of other ones, and is not used."""
     table = read_table(path)
     columns = {str(name).lower(): column.to_pylist() for name, column in zip(table.column_names, table.columns)}
     if "1" in columns:  # a file of lines: its first one is the header
         columns = {str(column[0]).lower().lstrip(":#"): column[1:] for column in columns.values()}
-    ids = add_nodes(columns, at(path, 0), texts)
-    known = {name for names in _NODE_COLUMNS.values() for name in names}
-    if unread := [f"{quote(name)}{closest(name, _NODE_COLUMNS)}" for name in columns if name not in known]:
-        notes.append(f"{at(path.name, 0)}: columns left out: {', '.join(unread)}; read are {', '.join(_NODE_COLUMNS)}")
-    return ids
+    ids = dict.fromkeys(_chosen(columns, at(path, 0))["id"])
+    unknown = _in_no_triple(ids, tables, texts.entity_ids or ())
+    if not unknown or len(unknown) < len(ids):
+        add_nodes(columns, at(path, 0), texts)
+        list_in_note(notes, "texts come from ", path.name)
+        known = {name for names in _NODE_COLUMNS.values() for name in names}
+        if unread := [f"{quote(name)}{closest(name, _NODE_COLUMNS)}" for name in columns if name not in known]:
+            read = ", ".join(_NODE_COLUMNS)
+            notes.append(f"{at(path.name, 0)}: columns left out: {', '.join(unread)}; read are {read}")
+    if unknown:
+        notes.append(_unknown_note(path.name, unknown, len(ids), tables, texts.entity_ids or ()))
 
 
-def _ids_in_no_triple(
-    file: str, ids: Sequence[str], tables: Mapping[str, TripleTable], listed: Sequence[str]
-) -> Iterator[str]:
-    """A note of the rows of a table of nodes that are of no entity: in no triple, and not listed as an entity."""
+def _in_no_triple(ids: Iterable[str], tables: Mapping[str, TripleTable], listed: Sequence[str]) -> list[str]:
+    """The ids of no entity: in no triple, and not listed as one."""
     entities = {*listed}
-    unknown = [key for key in dict.fromkeys(ids) if key not in entities]
+    unknown = [key for key in ids if key not in entities]
     for table in tables.values():
         unknown = table.lacked(unknown)
-    if unknown:
-        used = entities.union(*(table.ids("head", "tail") for table in tables.values()))
-        examples = ", ".join(map(quote, unknown[:3])) + ", …" * (len(unknown) > 3)
-        yield (
-            f"{file}: left out are {len(unknown):,} of {len({*ids}):,} ids, which no triple has ({examples})"
-            f"{closest(unknown[0], used)}; where they are meant, write them as the triples do"
-        )
+    return unknown
+
+
+def _unknown_note(
+    file: str, unknown: Sequence[str], count: int, tables: Mapping[str, TripleTable], listed: Sequence[str]
+) -> str:
+    used = {*listed}.union(*(table.ids("head", "tail") for table in tables.values()))
+    examples = ", ".join(map(quote, unknown[:3])) + ", …" * (len(unknown) > 3)
+    what = f"{file}: left out are {len(unknown):,} of {count:,} ids, which no triple has"
+    if len(unknown) == count:
+        what = f"{file} is not used: no triple has any of its {count:,} ids"
+    return f"{what} ({examples}){closest(unknown[0], used)}; where they are meant, write them as the triples do"
+
+
+def _chosen(columns: Mapping[str, Sequence[Any]], place: str) -> dict[str, Any]:
+    """The columns of a table of nodes by what they hold, None for those that it lacks. PmdError if it lacks that of ids."""
+    chosen = {
+        kind: next((columns[name] for name in names if name in columns), None) for kind, names in _NODE_COLUMNS.items()
+    }
+    if chosen["id"] is None:
+        header = ", ".join(map(quote, columns))
+        raise PmdError(f"{place}: no header with a column of ids ({header}); add one, such as: id, name, description")
+    return chosen
 
 
 def add_nodes(columns: Mapping[str, Sequence[Any]], place: str, texts: Texts) -> Sequence[str]:
@@ -196,12 +214,7 @@ def add_nodes(columns: Mapping[str, Sequence[Any]], place: str, texts: Texts) ->
     Returns:
         The column of ids.
     """
-    chosen = {
-        kind: next((columns[name] for name in names if name in columns), None) for kind, names in _NODE_COLUMNS.items()
-    }
-    if chosen["id"] is None:
-        header = ", ".join(map(quote, columns))
-        raise PmdError(f"{place}: no header with a column of ids ({header}); add one, such as: id, name, description")
+    chosen = _chosen(columns, place)
     _refuse_two_names(chosen["id"], chosen["name"] or (), place)
     for kind, known in (("name", texts.names), ("description", texts.descriptions)):
         known |= {key: " ".join(text.split()) for key, text in zip(chosen["id"], chosen[kind] or ()) if text}
