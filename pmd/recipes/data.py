@@ -17,7 +17,7 @@ from pmd.data.graphs.files.layouts import convert
 from pmd.data.graphs.graph import KnowledgeGraph
 from pmd.data.graphs.profile import FEWEST, SUSPECT, Profile, profile
 from pmd.data.graphs.sources import load_graph, write_graph
-from pmd.data.graphs.split import Shares
+from pmd.data.graphs.split import WHERE_POSSIBLE, Shares
 from pmd.evaluation.tables import markdown
 from pmd.settings.shared import DataConfig
 
@@ -84,8 +84,8 @@ class SplitConfig:
 
 
 def info(config: InfoConfig) -> str:
-    """What is in a graph, as tables or as JSON. PmdError if it cannot be loaded."""
-    graph = load_graph(config.data.path, **config.data.options)
+    """What is in a graph, as tables or as JSON, split or not. PmdError if it cannot be loaded."""
+    graph = load_graph(config.data.path, shares=WHERE_POSSIBLE, **config.data.options)
     facts = profile(graph, config.share, config.fewest)
     return json.dumps(numbers(graph, facts), ensure_ascii=False) if config.json else tables(graph, facts)
 

@@ -44,6 +44,30 @@ def test_suspects_are_named(tmp_path, capsys):
     assert cells == [["has part", "part of", "inverse", "50%", "2"], ["part of", "has part", "inverse", "100%", "1"]]
 
 
+def test_what_cannot_be_split_is_described(tmp_path, capsys):
+    file = tmp_path / "facts.csv"
+    file.write_text("head,relation,tail\nq1,lies in,q2\n")
+    (tmp_path / "nodes.csv").write_text("id,name,description,type\nq1,Aru,a small island in the north,island\n")
+    why = "1 triple cannot be split by valid 0.05 and test 0.1: 0 of them can leave train, since every entity and relation keeps one there"
+    with pytest.warns(pmd.PmdWarning, match=f"the triples are not split: {why}; collect more triples"):
+        dispatch(["data", "info", str(file)])
+    printed = capsys.readouterr().out
+    assert "2 entities, 1 relations" in printed and "50.0% of the entities have a name" in printed
+    assert "| train" in printed and "| valid" not in printed
+    with pytest.raises(PmdError, match=f"^{why}; collect more triples$"):
+        pmd.load_graph(file)
+    with pytest.raises(PmdError, match=r"valid 0\.0 and test 0\.0 leave nothing"):
+        dispatch(["data", "split", str(file), f"--out={tmp_path / 'new'}", "--valid=0", "--test=0"])
+
+
+def test_a_folder_without_valid_is_described_as_it_is(tmp_path, capsys):
+    for split, rows in (("train", "a\tr\tb\nb\tr\tc\n"), ("test", "a\tr\tc\n")):
+        (tmp_path / f"{split}.tsv").write_text(rows)
+    dispatch(["data", "info", str(tmp_path), "--json"])
+    splits = json.loads(capsys.readouterr().out)["splits"]
+    assert {name: split["triples"] for name, split in splits.items()} == {"train": 2, "test": 1}
+
+
 def test_convert_and_back(tmp_path, capsys):
     dispatch(["data", "convert", "world", "--to=kg-bert", f"--out={tmp_path / 'bert'}"])
     assert "1,887 entities" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from pmd.data.graphs.files.text_tables import Aliases, TextTable
 from pmd.data.graphs.files.triples import Positions, TripleTable
 from pmd.data.graphs.files.tsv import quote, words_of
 from pmd.data.graphs.graph import KnowledgeGraph
-from pmd.data.graphs.split import Shares
+from pmd.data.graphs.split import WHERE_POSSIBLE, Shares
 from pmd.data.texts.strings import Strings
 
 SPLIT_HERE = "the triples are split"
@@ -136,10 +136,13 @@ def graph_of(
     if any(map(len, negatives.values())):
         counts = ", ".join(f"{len(rows):,} of {split}" for split, rows in negatives.items() if len(rows))
         notes.append(f"false triples are kept apart, for classification: {counts}")
-    if list(triples) == ["train"] or (shares and not {"valid", "test"} <= triples.keys()):
+    is_described = shares is WHERE_POSSIBLE
+    if list(triples) == ["train"] or (shares and not is_described and not {"valid", "test"} <= triples.keys()):
         parts = _split(source, triples, shares or Shares(), notes)
         weights |= {part: weights["train"][rows] for part, rows in parts.items()} if weights else {}
         triples |= {part: triples["train"][rows] for part, rows in parts.items()}
+    if is_described:
+        triples = dict.fromkeys(("valid", "test"), triples["train"][:0]) | triples
     _check_splits(source, triples)
     notes += [
         note for ids, kind in ((entity_ids, "entities"), (relation_ids, "relations")) for note in _alike(ids, kind)
@@ -177,8 +180,13 @@ def _split(source: str, triples: Mapping[str, Tensor], shares: Shares, notes: li
     missing = {"valid", "test"} - triples.keys()
     if shares.inductive and len(missing) < 2:
         raise PmdError(f"{source}: is split already into {', '.join(triples)}; give one file to split it anew")
-    shares = replace(shares, **dict.fromkeys({"valid", "test"} - missing, 0.0))
-    split = shares.split(triples["train"].numpy())
+    try:
+        split = replace(shares, **dict.fromkeys({"valid", "test"} - missing, 0.0)).split(triples["train"].numpy())
+    except PmdError as error:
+        if shares is not WHERE_POSSIBLE:
+            raise
+        notes.append(f"the triples are not split: {error}")
+        return {}
     parts = {part: torch.from_numpy(rows) for part, rows in split.rows.items() if len(rows) or part not in triples}
     counts = ", ".join(f"{part} {len(rows):,}" for part, rows in parts.items() if len(rows))
     notes += [f"{SPLIT_HERE} with seed {shares.seed}: {counts}"]

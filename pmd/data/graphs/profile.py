@@ -90,11 +90,11 @@ def profile(graph: KnowledgeGraph, share: float = SUSPECT, fewest: int = FEWEST)
         for column in (0, 2):
             degrees += np.bincount(triples[:, column], minlength=graph.num_entities)
         known = KnownAnswers(triples, graph.num_entities, graph.num_relations)
-        for name in graph.context_of(train):
+        for name in (name for name in graph.context_of(train) if len(graph.split(name))):
             splits[name] = _split_profile(graph, name, train, known, suspects[train])
     words = np.fromiter((len(text.split()) for text in graph.entity_descriptions), np.int64, graph.num_entities)
     return Profile(
-        {name: splits[name] for name in graph.split_names},
+        {name: splits[name] for name in graph.split_names if name in splits},
         degrees,
         described=int((words > 0).sum()),
         named=number_named(graph),

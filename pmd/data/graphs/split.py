@@ -55,6 +55,11 @@ class Shares:
         return split_triples(triples, self.valid, self.test, self.seed)
 
 
+WHERE_POSSIBLE = Shares()
+"""This very object, given as shares, is for a graph that is described: triples that cannot be split stay in train, and splits that a
+source lacks are empty."""
+
+
 def split_triples(triples: np.ndarray, valid: float = 0.05, test: float = 0.1, seed: int = 0) -> Split:
     """Split distinct triples (n, 3) at random into train, valid and test.
 
@@ -135,10 +140,11 @@ def _split_rows(
     shares = {"valid": valid, "test": test}
     if any(shares[name] and not wanted[name] for name in wanted) or sum(wanted.values()) > is_free.sum():
         free = int(is_free.sum())
-        remedy = "choose shares between" if free >= 2 else "collect more triples; shares would lie between"
+        is_enough = free >= sum(share > 0 for share in shares.values())
+        remedy = f"choose shares between {1 / len(rows):.2g} and together {free / len(rows):.2g}"
         raise PmdError(
-            f"{len(rows):,} triples cannot be split by valid {valid:g} and test {test:g}: {free:,} of them can leave train, since "
-            f"every entity and relation keeps one there; {remedy} {1 / len(rows):.2g} and together {free / len(rows):.2g}"
+            f"{_count(len(rows))} cannot be split by valid {valid:g} and test {test:g}: {free:,} of them can leave train, since "
+            f"every entity and relation keeps one there; {remedy if is_enough else 'collect more triples'}"
         )
     part = np.zeros(len(rows), dtype=np.int8)  # 0 train, 1 valid, 2 test
     for number, name in ((1, "valid"), (2, "test")):
@@ -149,11 +155,15 @@ def _split_rows(
             candidates
         ):  # the other split took more than its share, for triples of the same entities stay together
             raise PmdError(
-                f"{len(rows):,} triples cannot be split by valid {valid:g} and test {test:g}: none is left for {name}; choose "
+                f"{_count(len(rows))} cannot be split by valid {valid:g} and test {test:g}: none is left for {name}; choose "
                 f"smaller shares, or collect more triples"
             )
         part[_take(candidates, pair, shuffled[:, 1], wanted[name])] = number
     return {name: np.sort(rows[part == number]) for number, name in enumerate(("train", "valid", "test"))}
+
+
+def _count(triples: int) -> str:
+    return f"{triples:,} triple{'s' * (triples != 1)}"
 
 
 def _pairs(triples: np.ndarray) -> np.ndarray:
