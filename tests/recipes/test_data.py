@@ -1,6 +1,8 @@
 """`pmd data` as it is typed."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,20 @@ def test_what_cannot_be_split_is_described(tmp_path, capsys):
         pmd.load_graph(file)
     with pytest.raises(PmdError, match=r"valid 0\.0 and test 0\.0 leave nothing"):
         dispatch(["data", "split", str(file), f"--out={tmp_path / 'new'}", "--valid=0", "--test=0"])
+
+
+def test_the_table_of_the_page_is_read_and_split(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "graphs.md").read_text(encoding="utf-8")
+    header, *rows = re.search(r"```\n(facts\.csv +nodes\.csv\n.*?)```", page, re.DOTALL)[1].splitlines()
+    at = header.index("nodes.csv")
+    for file, columns in (("facts", slice(0, at)), ("nodes", slice(at, None))):
+        lines = [row[columns].strip() for row in rows]
+        (tmp_path / f"{file}.csv").write_text("".join(f"{line}\n" for line in lines if line))
+    graph = pmd.load_graph(tmp_path / "facts.csv")
+    assert graph.sizes == "7 entities, 4 relations, 12 / 1 / 1 triples"
+    assert graph.entity_names == ["Aru", "Norland", "Belo", "q4", "q5", "Sudland", "q7"]
+    dispatch(["data", "split", str(tmp_path / "facts.csv"), "--valid=0.2", f"--out={tmp_path / 'my_graph'}"])
+    assert pmd.load_graph(tmp_path / "my_graph").sizes == "7 entities, 4 relations, 10 / 3 / 1 triples"
 
 
 def test_a_folder_without_valid_is_described_as_it_is(tmp_path, capsys):
