@@ -21,6 +21,7 @@ from pmd.use.calibrated import GivesProbabilities
 from pmd.use.explaining import Explains
 from pmd.use.index import Index
 from pmd.use.judging import JudgesTriples
+from pmd.use.names import find_all
 from pmd.use.suggesting import SuggestsFacts
 
 if TYPE_CHECKING:  # the module of types loads torch
@@ -208,11 +209,13 @@ class TrainedModel(GivesProbabilities, JudgesTriples, Explains, SuggestsFacts):
         if parts.get("relation") is None:
             raise PmdError("relation: none is given; name one by its id or name")
         target = _missing_end(known[0], parts.get("target"))
-        relation = self.index.relations.find(parts["relation"], "relation")
+        relations, entities = self.index.relations, self.index.entities
         if known == ["text"]:
             self.check_text(parts["text"])
-            return Question(target, relation, text=parts["text"])
-        return Question(target, relation, self.index.entities.find(parts[known[0]], known[0]))
+            return Question(target, relations.find(parts["relation"], "relation"), text=parts["text"])
+        wanted = (relations, parts["relation"], "relation"), (entities, parts[known[0]], known[0])
+        relation, entity = find_all(*wanted)
+        return Question(target, relation, entity)
 
     def check_text(self, text: str) -> None:
         """PmdError for a text that cannot describe an entity to this model."""

@@ -20,6 +20,7 @@ from pmd.core.errors import PmdError, names_options
 from pmd.trust.relations import relation_sides
 from pmd.trust.sides import measured, sides_of
 from pmd.trust.verdicts import Judge, learn
+from pmd.use.names import find_all
 
 if TYPE_CHECKING:
     from pmd.use.index import Index
@@ -165,7 +166,9 @@ class JudgesTriples:
         """The positions of the head, relation and tail of a triple, given by ids or names. PmdError for a name that nothing has or that
         several have."""
         entities, relations = self.index.entities, self.index.relations
-        return entities.find(head, "head"), relations.find(relation, "relation"), entities.find(tail, "tail")
+        wanted = (entities, head, "head"), (relations, relation, "relation"), (entities, tail, "tail")
+        head_at, relation_at, tail_at = find_all(*wanted)
+        return head_at, relation_at, tail_at
 
     def classify_all(self, triples: Sequence[tuple[int, int, int]] | np.ndarray) -> Iterator[Verdict]:
         """A verdict for each of some triples (n, 3) of positions."""
@@ -204,8 +207,8 @@ class JudgesTriples:
         Raises:
             PmdError: for a name that nothing has or that several have.
         """
-        pair = self.index.entities.find(head, "head"), self.index.entities.find(tail, "tail")
-        return next(self.relations_all([pair], top_k=top_k, new=new))
+        head_at, tail_at = find_all((self.index.entities, head, "head"), (self.index.entities, tail, "tail"))
+        return next(self.relations_all([(head_at, tail_at)], top_k=top_k, new=new))
 
     def relations_all(
         self, pairs: Iterable[tuple[int, int]], *, top_k: int = 10, new: bool = False

@@ -108,6 +108,19 @@ class Names:
         return "; give an id or a name of the graph"
 
 
+def find_all(*wanted: tuple[Names, str, str]) -> list[int]:
+    """The position of each text among its names, for its option, as `Names.find` has it. PmdError that says of all what is wrong."""
+    rows, errors = [], []
+    for names, text, option in wanted:
+        try:
+            rows.append(names.find(text, option))
+        except PmdError as error:
+            errors.append(str(error))
+    if errors:
+        raise PmdError("; ".join(errors))
+    return rows
+
+
 def label(pair: tuple[str, str]) -> str:
     """`name (id)` of an (id, name) pair, or the name alone where it is the id."""
     key, name = pair

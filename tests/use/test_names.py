@@ -2,7 +2,7 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.data.texts.strings import Strings
-from pmd.use.names import Names, fold, folded_order
+from pmd.use.names import Names, find_all, fold, folded_order
 
 from ..says import says
 
@@ -91,3 +91,11 @@ def test_names_of_a_large_graph(shared_data):
         else:
             assert says(error(names, texts[row]), f"{len(same)}…{ids[same[0]]} (")
     assert says(error(names, "physcal entity"), "head: …'physcal entity'…physical entity (")
+
+
+def test_all_misspelt_names_are_said_at_once(names):
+    assert find_all((names, "Q1", "head"), (names, "q2", "relation")) == [0, 1]
+    with pytest.raises(PmdError) as error:
+        find_all((names, "Grace Hoper", "head"), (names, "Q1", "relation"), (names, "Zürch", "tail"))
+    first, last = "head: no entity 'Grace Hoper'; did you mean ", "tail: no entity 'Zürch'; did you mean Zürich (Q_4)?"
+    assert says(str(error.value), f"{first}…; {last}")
