@@ -54,6 +54,7 @@ class StagesCommand(Command):
         use_default = self.default is not None and "--config" not in names
         if use_default and {"-h", "--help"} & {*arguments}:
             values = vars(parse(parser, ["--config", self.default]).as_flat())
+            parser = self.parser(parser.prog)  # another one, for that of the process must keep its defaults
             parser.set_defaults({name: value for name, value in values.items() if name not in ("config", "resume")})
         options = parse(parser, ["--config", self.default, *arguments] if use_default else arguments)
         if options.resume in (None, "auto"):

@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 
 import pytest
 
-from pmd.cli.command import Group
+from pmd.cli.command import Group, _parser_of
 from pmd.cli.commands import COMMANDS
 from pmd.cli.main import dispatch
 from pmd.core.errors import PmdError
@@ -58,6 +58,7 @@ def test_the_help_shows_what_a_command_does_by_default(capsys):
         dispatch(["progressive", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--train.epochs EPOCHS passes over the training examples. (type: int, default: 10)" in text
+    assert _parser_of(COMMANDS["progressive"], "pmd progressive").get_defaults()["train.epochs"] == 20
 
 
 @pytest.mark.parametrize(("prog", "command"), all_commands())
