@@ -14,7 +14,6 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
-from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.data.graphs.graph import KnowledgeGraph
@@ -32,6 +31,7 @@ from pmd.models.kge.model import KgeModel
 from pmd.models.text.adapters import adapter_targets, add_adapters, merge_adapters
 from pmd.models.text.bi_encoder import BiEncoder
 from pmd.models.text.folder import TextModel, load_model, save
+from pmd.models.text.load_checks import check_load
 from pmd.models.text.lower_layers import freeze, layer_list
 from pmd.models.text.scorer import TextScorer, timed_scorer
 from pmd.models.text.start import depth_of, start, trained_settings
@@ -331,22 +331,3 @@ class TextRun(RankingRun):
 def structure_words(stage: StageConfig) -> str:
     """How much of what teaches a stage is structure, for the banner."""
     return f", structure {stage.structure_share:g}" if stage.structure_share else ""
-
-
-def check_load(stage: StageConfig, origin: TextModel, same_size: bool) -> None:
-    """Refuse a model to load that does not fit the run; with `same_size`, also one with hidden states of another size."""
-    where, loaded = f"stages ({stage.name}).load: '{stage.load}'", load_model(stage.load)
-    if loaded.model.depth != stage.layers:
-        raise PmdError(f"{where} has {loaded.model.depth} layers, not {stage.layers}; set the stage's layers")
-    if loaded.tokenizer.get_vocab() != origin.tokenizer.get_vocab():
-        raise PmdError(
-            f"{where} has another vocabulary than encoder.name; load a model that was trained from the same encoder"
-        )
-    if loaded.reading != origin.reading:
-        raise PmdError(f"{where} reads {loaded.reading}, this run {origin.reading}; set encoder.max_length and others")
-    sizes = loaded.model.hidden_size, origin.model.hidden_size
-    if same_size and sizes[0] != sizes[1]:
-        raise PmdError(
-            f"{where} is {sizes[0]} wide, the last of encoder.widths {sizes[1]}; leave encoder.widths out, "
-            "or start its students from pretrained weights (init: pretrained)"
-        )
