@@ -154,10 +154,10 @@ class DistillSettings(TypedDict, total=False):
     """layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without attention, the mean of its word pieces' vectors."""
     mask_rates: list[float]
     """mask rates of the grades, as many as there are depths."""
-    epochs: int | None
-    """epochs of a distilled stage; default `train.epochs`."""
+    epochs: int | list[int] | None
+    """epochs of a distilled stage, or a list of those of each grade; default `train.epochs`."""
     chain_epochs: bool
-    """for comparisons of equal length: grades that do not start where the grade above ended train as long as the chain to their depth would take. Those of the first `teacher` take 1, 2, 3, … times `epochs`, those without a teacher `train.epochs` more."""
+    """for comparisons of equal length: grades that do not start where the grade above ended train as long as the chain to their depth would take. Those of the first `teacher` take the `epochs` of all grades so far, those without a teacher `train.epochs` more."""
     lr: float | None
     """peak learning rate of a distilled stage; default `train.lr`."""
     bag_lr: float

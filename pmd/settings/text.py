@@ -204,10 +204,10 @@ class DistillConfig:
         depths: layers of the grades; default all, three quarters, half and a quarter of the checkpoint's. 0 is a student without
             attention, the mean of its word pieces' vectors.
         mask_rates: mask rates of the grades, as many as there are depths.
-        epochs: epochs of a distilled stage; default `train.epochs`.
+        epochs: epochs of a distilled stage, or a list of those of each grade; default `train.epochs`.
         chain_epochs: for comparisons of equal length: grades that do not start where the grade above ended train as long as the
-            chain to their depth would take. Those of the first `teacher` take 1, 2, 3, … times `epochs`, those without a
-            teacher `train.epochs` more.
+            chain to their depth would take. Those of the first `teacher` take the `epochs` of all grades so far, those without
+            a teacher `train.epochs` more.
         lr: peak learning rate of a distilled stage; default `train.lr`.
         bag_lr: peak learning rate of a stage without layers, whose vectors of word pieces want larger steps.
         batch_size: examples in a batch of a distilled stage; default `train.batch_size`.
@@ -236,7 +236,7 @@ class DistillConfig:
     taught_by: Literal["grade_above", "teacher"] = "grade_above"
     depths: list[int] | None = None
     mask_rates: list[float] = field(default_factory=lambda: [0.2, 0.1, 0.05, 0.0])
-    epochs: int | None = None
+    epochs: int | list[int] | None = None
     chain_epochs: bool = False
     lr: float | None = None
     bag_lr: float = 0.03

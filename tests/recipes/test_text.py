@@ -234,7 +234,7 @@ def test_students_of_one_teacher_share_its_vectors(folder, tmp_path, monkeypatch
         (["--encoder.name=package:no_such_package/model"], "'no_such_package'"),
         (["--resume", "nowhere"], "run folder"),
         (["--evaluation.split=tset"], "'tset'"),
-        (["--distill.mask_rates=[0.1]"], "1 rates…4 grades"),
+        (["--distill.mask_rates=[0.1]"], "1 values…4 grades"),
         (["--resume", "--train.lr=77"], "leave out --train.lr=77"),
         (["--seed=-1"], "seed: -1"),
         (["--train.workers=-1"], "train.workers"),

@@ -5,7 +5,8 @@ import pytest
 
 from pmd.core.errors import PmdError
 from pmd.settings.shared import EvaluationConfig
-from pmd.settings.stages.text import check_progressive, grade_depths, resolve_stages
+from pmd.settings.stages.grades import grade_depths
+from pmd.settings.stages.text import check_progressive, resolve_stages
 from pmd.settings.text import (
     ContrastiveConfig,
     DistillConfig,
@@ -100,6 +101,30 @@ def test_grades_that_begin_elsewhere_may_train_as_long_as_the_chain(distill, epo
     assert without == [10] + [10 if distill.method == "none" else 6] * len(epochs)
     config.distill.chain_epochs = True
     assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, *epochs]
+
+
+@pytest.mark.parametrize(
+    ("distill", "epochs"),
+    [
+        (DistillConfig(), [3, 7]),
+        (DistillConfig("none"), [10, 10]),
+        (DistillConfig(chain_epochs=True), [3, 7]),
+        (DistillConfig(chain_epochs=True, taught_by="teacher"), [3, 10]),
+        (DistillConfig("none", chain_epochs=True), [13, 20]),
+    ],
+)
+def test_grades_may_have_epochs_of_their_own(distill, epochs):
+    distill = replace(distill, depths=[2, 1], mask_rates=[0.1, 0.0], epochs=[3, 7])
+    config = ProgressiveConfig(train=TrainConfig(epochs=10), distill=distill)
+    resolved = resolve_stages(config, 4)
+    assert [stage.epochs for stage in resolved] == [10, *epochs]
+    assert resolve_stages(replace(config, stages=resolved), 4) == resolved  # a run's own config is read again
+
+
+def test_equal_depths_have_the_epochs_of_the_first():
+    distill = DistillConfig(depths=[2, 2, 1], mask_rates=[0.1, 0.2, 0.0], epochs=[3, 4, 7])
+    stages = resolve_stages(ProgressiveConfig(distill=distill), 4)[1:]
+    assert [(stage.name, stage.mask_rate, stage.epochs) for stage in stages] == [("grade2", 0.1, 3), ("grade1", 0.0, 7)]
 
 
 def test_batches_queues_and_features_of_students_may_differ_from_the_teachers():
@@ -207,6 +232,10 @@ def test_lists_of_stages_that_cannot_run():
     assert says(error(ProgressiveConfig(stages=[StageConfig("a", teacher="b")])), "stages[0] (a).teacher: …'b'…none")
     short = DistillConfig(depths=[4, 2])
     assert says(error(ProgressiveConfig(distill=short)), "distill.mask_rates: 4 …2 grades")
+    uneven = DistillConfig(depths=[4, 2], mask_rates=[0.1, 0.0], epochs=[5])
+    assert says(error(ProgressiveConfig(distill=uneven)), "distill.epochs: 1 values …2 grades")
+    listed = ProgressiveConfig(distill=DistillConfig(epochs=[5]), stages=[StageConfig("a"), StageConfig("b", 2)])
+    assert says(error(listed), "stages[1] (b).epochs: distill.epochs …distill.depths…its own epochs")
     deep = DistillConfig(depths=[5, 2], mask_rates=[0.1, 0.0])
     assert says(error(ProgressiveConfig(distill=deep)), "(grade5).layers: 5 …4")
 

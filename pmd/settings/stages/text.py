@@ -16,6 +16,7 @@ from pmd.settings.catalogue import METHODS, Method, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, numbers_at, resolve_in_order
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
+from pmd.settings.stages.grades import default_stages
 from pmd.settings.text import (
     ANSWERS,
     DistillConfig,
@@ -43,36 +44,6 @@ LOOP = ("epochs", "lr", "batch_size")
 
 FEATURES = ("feature", "mask_choice", "mask_rate_by")
 """What `distill` says of masked features, and a stage may say otherwise."""
-
-
-def grade_depths(layers: int) -> list[int]:
-    """Depths of the four grades of an encoder with `layers` layers: all, ⌈¾⌉, ⌈½⌉ and ⌈¼⌉ of them."""
-    return [-(-layers * quarters // 4) for quarters in (4, 3, 2, 1)]
-
-
-def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
-    """A teacher and the grades of `distill` for a checkpoint with `layers` layers; equal depths once."""
-    distill = config.distill
-    depths = distill.depths or grade_depths(layers)
-    if len(depths) != len(distill.mask_rates):
-        raise PmdError(
-            f"distill.mask_rates: {len(distill.mask_rates)} rates for {len(depths)} grades; give one for each"
-        )
-    rates = dict(reversed([*zip(depths, distill.mask_rates)]))
-    grades = [
-        StageConfig(f"grade{depth}", depth, rates[depth], epochs=_chain_epochs(config, place))
-        for place, depth in enumerate(dict.fromkeys(depths), start=1)
-    ]
-    return [StageConfig("teacher", layers if config.teacher is None else None), *grades]
-
-
-def _chain_epochs(config: ProgressiveConfig, place: int) -> int | None:
-    """The epochs of the grade at a place of the chain, from 1, by `distill.chain_epochs`; None for those of the run."""
-    distill, train = config.distill, config.train
-    untaught = not lookup(METHODS["text"], distill.method, "distill.method").teacher
-    if not distill.chain_epochs or (distill.taught_by == "grade_above" and not untaught):
-        return None
-    return place * first_set(distill.epochs, train.epochs) + (train.epochs if untaught else 0)
 
 
 def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int | None = None) -> list[StageConfig]:
@@ -142,6 +113,10 @@ def _resolve(
         if distill.structure and method.teacher
         else 0.0,
     )
+    if isinstance(stage.epochs, list):
+        raise PmdError(
+            f"{key}.epochs: distill.epochs is a list, for distill.depths alone; give this stage its own epochs"
+        )
     if given.structure_share and not distill.structure:
         raise PmdError(
             f"{key}.structure_share: there is no distill.structure to have one; name an embedding model there"
