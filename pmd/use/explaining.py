@@ -13,6 +13,7 @@ from pmd.core.errors import names_options
 from pmd.trust.held_out import VISIBLE
 from pmd.trust.near_facts import near_facts
 from pmd.trust.paths import Facts
+from pmd.use.names import find_all
 
 if TYPE_CHECKING:
     from pmd.use.answer_records import Answers
@@ -103,8 +104,8 @@ class Explains:
         """What speaks for the triple (head, relation, tail), given by ids or names: at most `count` facts and paths. PmdError for a name
         that nothing has or that several have."""
         entities, relations = self.index.entities, self.index.relations
-        known = entities.find(head, "head"), relations.find(relation, "relation")
-        return self.why_answer("tail", *known, entities.find(tail, "tail"), count=count)
+        wanted = (entities, head, "head"), (relations, relation, "relation"), (entities, tail, "tail")
+        return self.why_answer("tail", *find_all(*wanted), count=count)
 
     def why_answers(self, answers: Answers, count: int = 3) -> list[Why]:
         """What speaks for each of the answers to a question: at most `count` facts and paths."""

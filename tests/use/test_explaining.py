@@ -7,8 +7,10 @@ import pytest
 
 import pmd
 from pmd.cli.main import dispatch
+from pmd.core.errors import PmdError
 
 from ..asked import own_cache, write_model  # noqa: F401
+from ..says import says
 
 
 @pytest.mark.parametrize("kind", ["text", "rotate"])
@@ -17,6 +19,9 @@ def test_reasons_are_training_facts_by_name(kind, random_graph, tmp_path):
     model = pmd.load(write_model(kind, tmp_path / "model", graph), graph)
     train = {tuple(triple) for triple in graph.train.tolist()}
     answers = model.answer(head="e1", relation="r0", top_k=4)
+    with pytest.raises(PmdError) as error:
+        model.why(head="e01", relation="r00", tail="e1")
+    assert says(str(error.value), "head: …'e01'…; relation: …'r00'")
     paths = 0
     for answer, why in zip(answers, model.why_answers(answers)):
         assert why == model.why(head="e1", relation="r0", tail=answer.id) and why.parts is None
