@@ -37,7 +37,7 @@ METHODS = {  # rows, and the epochs to each depth
     "umls_methods": (10, {3: 5, 1: 15}),
     "wn18rr_inductive_methods": (10, {6: 5, 5: 10, 3: 15, 2: 20}),
 }
-NAMES = ["mask_rates", "masks", "schedules", "weights"]
+NAMES = ["features", "lengths", "mask_rates", "masks", "schedules", "starts", "weights"]
 
 
 def planned(name: str) -> dict[str, list]:
