@@ -58,6 +58,7 @@ LESS = {
     "pmd progressive --config pmd/world --distill.depths": f"{DISTIL} {WORLD}",
     "pmd progressive --config": f"{GRADES} {WORLD}",
     "pmd progressive": GRADES,
+    "pmd progressive --data.path my_graph --config pmd/qwen3_teacher": f"{GRADES} --stages=null --evaluation.rerank_hops=0",
     "pmd launch 4": f"{GRADES} --stages=null",
     "pmd launch 2": f"{TRAIN} --model.dim 8",
     "pmd launch --max_restarts": GRADES,
