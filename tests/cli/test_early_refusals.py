@@ -28,7 +28,7 @@ def test_bad_values_are_refused_before_torch_is_imported(tmp_path):
     expected = {
         ("progressive", "--train.batch_size=1"): "train.batch_size: 1",
         ("progressive", "--encoder.heads=3"): "encoder.heads (3)",
-        ("progressive", "--distill.mask_rates=[0.1]"): "1 rates for 4 grades",
+        ("progressive", "--distill.mask_rates=[0.1]"): "1 values for 4 grades",
         ("progressive", f"--encoder.name={bert}", f"--stages={json.dumps(stages)}"): "4 layers cannot start from 3",
         ("progressive", f"--encoder.name={distil}", f"--stages={json.dumps(stages)}"): "4 layers cannot start from 2",
         ("progressive", "--encoder.name=package:no_such_package/model"): "no package 'no_such_package'",
