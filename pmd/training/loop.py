@@ -21,12 +21,12 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from pmd.core.bars import Bar
 from pmd.core.distributed import means_over_processes, together
 from pmd.core.errors import PmdError, first_line
 from pmd.core.files import write_text
 from pmd.core.types import Objective
 from pmd.settings.shared import LoopConfig
-from pmd.training.bar import Bar
 from pmd.training.batching import Order, epoch_batches, share_of_batch, steps_per_epoch
 from pmd.training.checkpoint import Checkpoint
 from pmd.training.gradients import gradient_norms

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pmd.core.bars import shows_bars
+from pmd.core.bars import Bar
 from pmd.core.errors import PmdError
 from pmd.core.files import reserve
 from pmd.data.texts.compose import TokenTexts
@@ -108,8 +108,6 @@ def write_vectors(
 
 def fill_vectors(vectors: np.ndarray, model: BiEncoder, text: GraphText, earlier: EarlierTexts | None = None) -> None:
     """Fill in the vectors (num_entities, d) of all entities: of `earlier` texts where their tokens are the same, else encoded."""
-    from tqdm.auto import tqdm
-
     from pmd.models.text.scorer import encode_texts
 
     longest_first = np.argsort(-text.rows.lengths, kind="stable")
@@ -119,11 +117,12 @@ def fill_vectors(vectors: np.ndarray, model: BiEncoder, text: GraphText, earlier
     to_encode = longest_first[known[longest_first] < 0]
     of_all = "" if len(to_encode) == len(vectors) else f" of {len(vectors):,}"
     print(f"encoding {len(to_encode):,}{of_all} entities, once for this model and graph", file=sys.stderr)
-    with tqdm(total=len(to_encode), unit="entity", disable=not shows_bars()) as bar:
+    bar = Bar(len(to_encode), 0, "encoding", shown=True, unit="entities")
+    with bar:
         for start in range(0, len(to_encode), ENTITIES_PER_STEP):
             rows = to_encode[start : start + ENTITIES_PER_STEP]
             vectors[rows] = encode_texts(model, "entity", text.entities(rows), text.pad).cpu().numpy()
-            bar.update(len(rows))
+            bar.count(start + len(rows))
 
 
 def write_codes(

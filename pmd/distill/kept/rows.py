@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from pmd.core.bars import shows_bars
+from pmd.core.bars import Bar
 from pmd.core.distributed import rank, wait_for_all, world_size
 from pmd.core.errors import PmdError
 from pmd.data.texts.batches import TripleCollator
@@ -163,9 +162,12 @@ def keep(
     wait_for_all()
     blocks = [(role, file, block) for role, file in files.items() for block in range(file.blocks)]
     share = blocks[rank() :: world_size()]
-    for role, file, block in tqdm(share, label, leave=False, disable=rank() > 0 or not shows_bars()):
-        if not file.is_whole(block):
-            file.write(block, make(role, read[role](file.keys[block * BLOCK : (block + 1) * BLOCK])))
+    bar = Bar(len(share), 0, label, shown=rank() == 0, unit="blocks", leave=False)
+    with bar:
+        for done, (role, file, block) in enumerate(share, start=1):
+            if not file.is_whole(block):
+                file.write(block, make(role, read[role](file.keys[block * BLOCK : (block + 1) * BLOCK])))
+            bar.count(done)
     wait_for_all()
     return files["query"], files["entity"]
 

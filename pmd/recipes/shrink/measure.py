@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
-from pmd.core.bars import shows_bars
+from pmd.core.bars import Bar
 from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError, nearest, warn
 from pmd.core.files import new_folder
@@ -150,8 +149,13 @@ class Comparison:
     def candidates(self) -> list[Candidate]:
         """A row for each candidate: what it keeps on validation, and what it costs."""
         times = median_milliseconds(self.questions(), self.config.questions)
-        choices = tqdm(self.choices(), unit="candidate", disable=not shows_bars())
-        return [self.candidate(choice, times[timed_as(choice)]) for choice in choices]
+        choices, candidates = self.choices(), []
+        bar = Bar(len(choices), 0, "measuring", shown=True, unit="candidates")
+        with bar:
+            for done, choice in enumerate(choices, start=1):
+                candidates.append(self.candidate(choice, times[timed_as(choice)]))
+                bar.count(done)
+        return candidates
 
     def candidate(self, choice: Choice, milliseconds: float) -> Candidate:
         """The row of a choice."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pmd.core.bars import Bar
 from pmd.core.errors import PmdError
 from pmd.core.files import write_bytes, write_text
 from pmd.core.printing import say
@@ -17,7 +18,6 @@ from pmd.data.graphs.rdf.iris import BASE, check_base
 from pmd.recipes.answer import lines_of
 from pmd.recipes.triples.suggested import FORMATS, SUFFIXES, Shown
 from pmd.settings.shared import DataConfig
-from pmd.training.bar import Bar
 from pmd.training.stopping import Interrupted
 from pmd.trust.missing.search import State
 from pmd.use.answers import TrainedModel
