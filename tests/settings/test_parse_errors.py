@@ -37,6 +37,13 @@ def test_wrong_values(option, message):
     assert says(str(error.value), message)
 
 
+@pytest.mark.parametrize(("value", "proposed"), [("3,4", "; write '[3,4]'"), ("3.5", "")])
+def test_a_list_is_proposed_only_where_it_would_be_taken(value, proposed):
+    with pytest.raises(PmdError) as error:
+        read_config(ProgressiveConfig, [f"--distill.epochs={value}"])
+    assert str(error.value).endswith(f"'{value}' is not a whole number or a list{proposed}")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
