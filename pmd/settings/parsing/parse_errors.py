@@ -47,7 +47,8 @@ def _wrong_value(message: str, key: str) -> str | None:
         "; write '{NAME: VALUE}'"
         if "dict" in types
         else f"; write '[{value[1].lstrip('[')}]'"
-        if "list" in types and (len(types) == 1 or "," in value[1])  # a single value that was refused fits no list either
+        if "list" in types
+        and (len(types) == 1 or "," in value[1])  # a single value that was refused fits no list either
         else f"; did you mean '{close[0]}'?"
         if close
         else ""
