@@ -108,7 +108,7 @@ class DataSettings(TypedDict, total=False):
     """folder for tokenised texts; by default `pmd` in the user's cache folder."""
 
 class DistillSettings(TypedDict, total=False):
-    """How a student learns from the grade above; a stage without a teacher ignores it."""
+    """How a student learns from the grade above. Stages after the first that have no teacher take `lr`, `batch_size` and"""
 
     method: Literal["none", "pmd", "pmd_no_mgfd", "lkd", "pkd"]
     """`pmd`, `pmd_no_mgfd` (labels and scores only), `lkd` (softened logits, Hinton), `pkd` (patient: middle layers too) or `none` (labels only)."""
@@ -157,15 +157,15 @@ class DistillSettings(TypedDict, total=False):
     epochs: int | list[int] | None
     """epochs of a distilled stage, or a list of those of each grade; default `train.epochs`."""
     chain_epochs: bool
-    """for comparisons of equal length: grades that do not start where the grade above ended train as long as the chain to their depth would take. Those of the first `teacher` take the `epochs` of all grades so far, those without a teacher `train.epochs` more."""
+    """for comparisons of equal length. With `init: teacher`, grades that do not start where the grade above ended train as long as the chain to their depth would take: those of the first `teacher` take the `epochs` of all grades so far, those without a teacher `train.epochs` more. With `init: pretrained` no grade starts there: all take `epochs`."""
     lr: float | None
-    """peak learning rate of a distilled stage; default `train.lr`."""
+    """peak learning rate of the stages after the first; default `train.lr`."""
     bag_lr: float
     """peak learning rate of a stage without layers, whose vectors of word pieces want larger steps."""
     batch_size: int | None
-    """examples in a batch of a distilled stage; default `train.batch_size`."""
+    """examples in a batch of the stages after the first; default `train.batch_size`."""
     pre_batches: int | None
-    """earlier batches whose entities a distilled stage keeps; default `contrastive.pre_batches`."""
+    """earlier batches whose entities the stages after the first keep; default `contrastive.pre_batches`."""
 
 class DualSettings(TypedDict, total=False):
     """How a student learns from a wider teacher (DistilE / DualDE)."""

@@ -23,7 +23,7 @@ from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parsing.parse import read_config
 from pmd.settings.stages.text import FEATURES, LOOP, check_progressive, resolve_stages
-from pmd.settings.text import ProgressiveConfig, StageConfig
+from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
 
 
 @dataclass
@@ -139,7 +139,7 @@ def _only_teacher(settings: ProgressiveConfig) -> ProgressiveConfig:
     contrastive = replace(settings.contrastive, pre_batches=teacher.pre_batches)
     # What a stage without a teacher does not read may differ.
     alone = replace(teacher, **dict.fromkeys((*LOOP, *FEATURES, "alpha", "beta", "pre_batches")))
-    return replace(settings, train=train, contrastive=contrastive, stages=[alone])
+    return replace(settings, train=train, contrastive=contrastive, distill=DistillConfig(), stages=[alone])
 
 
 def _identity(settings: ProgressiveConfig) -> dict[str, Any]:

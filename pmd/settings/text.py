@@ -167,7 +167,8 @@ class TrainConfig(LoopConfig):
 
 @dataclass
 class DistillConfig:
-    """How a student learns from the grade above; a stage without a teacher ignores it.
+    """How a student learns from the grade above. Stages after the first that have no teacher take `lr`, `batch_size` and
+    `pre_batches` from here too, and ignore the rest.
 
     Args:
         method: `pmd`, `pmd_no_mgfd` (labels and scores only), `lkd` (softened logits, Hinton), `pkd`
@@ -205,13 +206,13 @@ class DistillConfig:
             attention, the mean of its word pieces' vectors.
         mask_rates: mask rates of the grades, as many as there are depths.
         epochs: epochs of a distilled stage, or a list of those of each grade; default `train.epochs`.
-        chain_epochs: for comparisons of equal length: grades that do not start where the grade above ended train as long as the
-            chain to their depth would take. Those of the first `teacher` take the `epochs` of all grades so far, those without
-            a teacher `train.epochs` more.
-        lr: peak learning rate of a distilled stage; default `train.lr`.
+        chain_epochs: for comparisons of equal length. With `init: teacher`, grades that do not start where the grade above ended
+            train as long as the chain to their depth would take: those of the first `teacher` take the `epochs` of all grades
+            so far, those without a teacher `train.epochs` more. With `init: pretrained` no grade starts there: all take `epochs`.
+        lr: peak learning rate of the stages after the first; default `train.lr`.
         bag_lr: peak learning rate of a stage without layers, whose vectors of word pieces want larger steps.
-        batch_size: examples in a batch of a distilled stage; default `train.batch_size`.
-        pre_batches: earlier batches whose entities a distilled stage keeps; default `contrastive.pre_batches`.
+        batch_size: examples in a batch of the stages after the first; default `train.batch_size`.
+        pre_batches: earlier batches whose entities the stages after the first keep; default `contrastive.pre_batches`.
     """
 
     method: TextMethod = "pmd"

@@ -121,6 +121,38 @@ def test_grades_may_have_epochs_of_their_own(distill, epochs):
     assert resolve_stages(replace(config, stages=resolved), 4) == resolved  # a run's own config is read again
 
 
+@pytest.mark.parametrize("method", ["pmd", "none"])
+def test_grades_from_the_checkpoint_have_no_chain_to_be_as_long_as(method):
+    distill = DistillConfig(method, init="pretrained", epochs=6, chain_epochs=True, taught_by="teacher")
+    config = ProgressiveConfig(train=TrainConfig(epochs=10), distill=distill)
+    assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, 6, 6, 6, 6]
+
+
+def test_listed_grades_may_train_as_long_as_the_chain():
+    config = ProgressiveConfig(
+        train=TrainConfig(epochs=10),
+        distill=DistillConfig(epochs=6, chain_epochs=True, taught_by="teacher"),
+        stages=[StageConfig("a"), StageConfig("b", 3), StageConfig("c", 2, epochs=4), StageConfig("d", 1)],
+    )
+    assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, 6, 4, 16]
+
+
+def test_grades_take_steps_of_the_same_size_taught_or_not():
+    for method in ("pmd", "none"):
+        distill = DistillConfig(method, lr=4e-4, batch_size=64, pre_batches=1, depths=[2], mask_rates=[0.0])
+        steps = [(s.lr, s.batch_size, s.pre_batches) for s in resolve_stages(ProgressiveConfig(distill=distill), 4)]
+        assert steps == [(TrainConfig().lr, TrainConfig().batch_size, 0), (4e-4, 64, 1)]
+
+
+@pytest.mark.parametrize("given", [{"depths": [3, 1]}, {"mask_rates": [0.5, 0.0]}])
+def test_listed_stages_are_not_contradicted(given):
+    stages = [StageConfig("a"), StageConfig("b", 2, 0.2), StageConfig("c", 1)]
+    fitting = DistillConfig(depths=[2, 1], mask_rates=[0.2, 0.0])
+    assert len(resolve_stages(ProgressiveConfig(distill=fitting, stages=stages), 4)) == 3
+    contradicting = ProgressiveConfig(distill=replace(fitting, **given), stages=stages)
+    assert says(error(contradicting), f"distill.{next(iter(given))}: the config lists its stages…set stages to null")
+
+
 def test_equal_depths_have_the_epochs_of_the_first():
     distill = DistillConfig(depths=[2, 2, 1], mask_rates=[0.1, 0.2, 0.0], epochs=[3, 4, 7])
     stages = resolve_stages(ProgressiveConfig(distill=distill), 4)[1:]

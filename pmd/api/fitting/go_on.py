@@ -20,7 +20,7 @@ from pmd.settings.kge import DualConfig, KgeConfig, KgeStageConfig
 from pmd.settings.med import MedConfig
 from pmd.settings.shared import DataConfig
 from pmd.settings.stages.kge import resolve_kge_stages
-from pmd.settings.text import ProgressiveConfig, StageConfig
+from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
 from pmd.use.load import run_of
 from pmd.use.locate import locate
 
@@ -66,7 +66,7 @@ def text_config(folder: Path, shared: dict[str, Any]) -> ProgressiveConfig:
     config = settings_of(ProgressiveConfig, run_of(folder).folder / "config.yaml", **shared)
     encoder = replace(config.encoder, name=str(folder.resolve()), widths=None)
     stage = StageConfig(folder.name, stored_settings(folder)["encoder"]["num_hidden_layers"], teacher="none")
-    unused = {"teacher": None, "structure": None, "distill": replace(config.distill, structure=None)}
+    unused = {"teacher": None, "structure": None, "distill": DistillConfig()}
     return replace(config, encoder=encoder, stages=[stage], **unused)
 
 

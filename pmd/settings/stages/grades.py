@@ -1,7 +1,8 @@
-"""The stages that a run has if it lists none: a teacher and the grades of `distill`."""
+"""The stages that a run has if it lists none, a teacher and the grades of `distill`, and how long grades train."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 
 from pmd.core.errors import PmdError
@@ -34,11 +35,25 @@ def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
     return [StageConfig("teacher", layers if config.teacher is None else None), *grades]
 
 
+def with_lengths(config: ProgressiveConfig, stages: list[StageConfig]) -> list[StageConfig]:
+    """Listed stages, those without epochs of their own with the length that `distill.chain_epochs` gives them."""
+    epochs = config.distill.epochs
+    if isinstance(epochs, list):  # is refused where a stage would need it
+        return stages
+    lengths = _lengths(config, [epochs if stage.epochs is None else stage.epochs for stage in stages[1:]])
+    grades = [
+        replace(stage, epochs=length) if stage.epochs is None else stage for stage, length in zip(stages[1:], lengths)
+    ]
+    return [*stages[:1], *grades]
+
+
 def _lengths(config: ProgressiveConfig, epochs: list[int | None]) -> list[int | None]:
     """The grades' epochs by `distill.chain_epochs`, from those that `distill` gives them; None for those of the run."""
     distill, train = config.distill, config.train
     untaught = not lookup(METHODS["text"], distill.method, "distill.method").teacher
-    if distill.chain_epochs and (untaught or distill.taught_by == "teacher"):
+    if not distill.chain_epochs:
+        return [None] * len(epochs) if untaught else epochs
+    if distill.init == "teacher" and (untaught or distill.taught_by == "teacher"):
         chain = accumulate(first_set(length, train.epochs) for length in epochs)
         return [length + (train.epochs if untaught else 0) for length in chain]
-    return [None] * len(epochs) if untaught else epochs
+    return epochs

@@ -16,7 +16,7 @@ from pmd.settings.catalogue import METHODS, Method, lookup
 from pmd.settings.checks import check_numbers, check_run, check_share, first_set, numbers_at, resolve_in_order
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
-from pmd.settings.stages.grades import default_stages
+from pmd.settings.stages.grades import default_stages, with_lengths
 from pmd.settings.text import (
     ANSWERS,
     DistillConfig,
@@ -52,14 +52,31 @@ def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int |
 
     PmdError, naming stage and remedy, for one that cannot be run.
     """
-    stages = default_stages(layers, config) if config.stages is None else config.stages
+    stages = default_stages(layers, config) if config.stages is None else with_lengths(config, config.stages)
     empty = "the list is empty; leave it out for a teacher and four grades"
     resolved = resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
     if config.distill.structure and not any(stage.structure_share for stage in resolved):
         raise PmdError(
             "distill.structure: no stage is taught by it; leave it out, or name a stage with a teacher and a share"
         )
+    if config.stages is not None:
+        _check_listed(config, resolved, layers, teacher_layers)
     return resolved
+
+
+def _check_listed(
+    config: ProgressiveConfig, resolved: list[StageConfig], layers: int, teacher_layers: int | None
+) -> None:
+    """Refuse depths and mask rates that the listed stages contradict. The config of a run has both, and they agree."""
+    default = DistillConfig()
+    for name, key in (("depths", "layers"), ("mask_rates", "mask_rate")):
+        if getattr(config.distill, name) != getattr(default, name):
+            meant = resolve_stages(replace(config, stages=None), layers, teacher_layers)
+            if [getattr(stage, key) for stage in meant] != [getattr(stage, key) for stage in resolved]:
+                raise PmdError(
+                    f"distill.{name}: the config lists its stages, which have other {name.replace('_', ' ')}; change the stages, "
+                    "or set stages to null for a teacher and the grades of distill"
+                )
 
 
 def _resolve(
@@ -90,7 +107,7 @@ def _resolve(
     if method.without_masks and stage.layers == 0:  # without attention the others tell nothing of a masked token
         method = METHODS["text"][method.without_masks]
     check_share(f"{key}.mask_rate", stage.mask_rate, "[0, 1)", "0.2 masks a fifth of the tokens")
-    taught = distill if method.teacher else config.train  # whose settings come first
+    grades = distill if earlier else config.train  # taught or not, grades take steps of the same size
     if stage.layers == 0:
         stage = replace(stage, lr=first_set(stage.lr, distill.bag_lr))
     given = stage
@@ -103,10 +120,10 @@ def _resolve(
         init=stage.init or distill.init if method.teacher and teacher != OWN and not of_other_kind else "pretrained",
         mask_rate=stage.mask_rate if method.masks else 0.0,
         **_weights(stage, method, distill),
-        **{name: first_set(getattr(stage, name), getattr(taught, name), getattr(config.train, name)) for name in LOOP},
-        pre_batches=first_set(
-            stage.pre_batches, distill.pre_batches if method.teacher else None, contrastive.pre_batches
-        ),
+        epochs=first_set(stage.epochs, distill.epochs if method.teacher else None, config.train.epochs),
+        lr=first_set(stage.lr, grades.lr, config.train.lr),
+        batch_size=first_set(stage.batch_size, grades.batch_size, config.train.batch_size),
+        pre_batches=first_set(stage.pre_batches, distill.pre_batches if earlier else None, contrastive.pre_batches),
         frozen_layers=first_set(stage.frozen_layers, int(config.train.frozen_share * first_set(stage.layers, layers))),
         **{name: getattr(stage, name) or getattr(distill, name) for name in FEATURES},
         structure_share=first_set(stage.structure_share, distill.structure_share)
