@@ -1,10 +1,10 @@
-"""DistilE / DualDE (Zhu et al., WSDM 2022): a narrow student taught by a wide teacher, in two stages.
+"""DistilE (Zhu et al., arXiv 2009.05912v1, the first version of DualDE, WSDM 2022): a narrow student taught by a wide teacher, in two stages.
 
 L = α·L_soft^S + (1 − α)·L_hard^S  (Eq. 5), and with the teacher released, in stage 2, also
 + β·L_soft^T + (1 − β)·L_hard^T  (Eq. 11), as terms `soft`, `hard`, `teacher_soft` and `teacher_hard`.
 
 With the margin loss the soft labels are the other model's scores (Eq. 4, 9), with the cross-entropy loss its
-σ(score) (Eq. 8, 10). Both models score the same triples, and no gradient reaches a model through its soft labels.
+σ(score) (Eq. 8, 10), with a softmax loss the softmax of its scores (not in the paper). Both models score the same triples, and no gradient reaches a model through its soft labels.
 """
 
 from __future__ import annotations

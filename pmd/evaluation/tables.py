@@ -132,17 +132,23 @@ def seeds_table(
         rows: the values of the seeds by label (or labels) and column; a cell without values is empty.
         titles: what is printed for a label.
         last: cells of further columns by header.
-        mark_best: set the largest mean of each column in bold; where rows have several labels, among those that share
-            all but the last.
+        mark_best: set the largest mean of each column in bold, among the cells with the most seeds, if they differ; where rows
+            have several labels, among those that share all but the last.
         more_is_better: false where the smallest mean is the best.
     """
     by_labels = {key if isinstance(key, tuple) else (key,): cells for key, cells in rows.items()}
-    means = {(key, c): fmean(seeds) for key, cells in by_labels.items() for c, seeds in cells.items() if seeds}
+    most = {c: max(len(cells.get(c, ())) for cells in by_labels.values()) for c in columns}
+    means = {
+        (key, c): fmean(cells[c])
+        for key, cells in by_labels.items()
+        for c in columns
+        if 0 < len(cells.get(c, ())) == most[c]
+    }
 
     def cell(key: tuple[str, ...], column: Any) -> str:
         text = mean_and_deviation(by_labels[key].get(column, ()), digits=digits)
         rivals = [mean for (other, c), mean in means.items() if c == column and other[:-1] == key[:-1]]
-        best = mark_best and len(rivals) > 1 and means.get((key, column)) == (max if more_is_better else min)(rivals)
+        best = mark_best and len({*rivals}) > 1 and means.get((key, column)) == (max if more_is_better else min)(rivals)
         return Strong(text) if best else text
 
     cells = [

@@ -1,4 +1,4 @@
-"""Tables 3 and 6 of DualDE (Zhu et al., WSDM 2022) for one graph: students with and without a teacher (Table 3), and
+"""Tables 3 and 6 of DistilE (Zhu et al., arXiv 2009.05912v1) for one graph: students with and without a teacher (Table 3), and
 without each of the two stages (Table 6).
 
 A config of `pmd train` holds a teacher and its students as stages; its settings decide which row a stage belongs

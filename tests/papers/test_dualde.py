@@ -60,7 +60,7 @@ def test_the_table_in_the_papers_layout():
         ["8", "DS", "0.300", "0.600", "0.100", "0.200"],
     ]
     bold = [[column for column, cell in zip(table.columns, row) if isinstance(cell, Strong)] for row in table.rows]
-    assert bold == [[], ["rotate MRR", "rotate H10"], ["transe MRR", "transe H10"]]
+    assert bold == [[], ["rotate MRR", "rotate H10"], []]  # one seed is not set beside two
 
 
 def test_a_config_over_seeds(folder, tmp_path, capsys):

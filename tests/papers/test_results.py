@@ -148,7 +148,7 @@ def test_a_record_holds_what_the_runs_say(comparison, pages):
     assert about["machines"][0].endswith("1 thread, fp32") and len(about["commits"][0]) == 10
 
 
-def test_rows_are_compared_query_by_query(comparison, pages, capsys):
+def test_rows_are_compared_triple_by_triple(comparison, pages, capsys):
     pairs = read_record(pages / "data" / "small.json")["paired"]["pairs"]
     assert len(pairs) == 3 * 2 * 4 and {pair["baseline"] for pair in pairs} == {"alone"}
     for pair in pairs:
@@ -160,7 +160,7 @@ def test_rows_are_compared_query_by_query(comparison, pages, capsys):
             ]
             for row in ("lkd__one_by_one", "alone")
         ]
-        expected = paired_bootstrap(*ranks, pair["metric"])
+        expected = paired_bootstrap(*ranks, pair["metric"], unit="triple")
         assert {name: pair[name] for name in vars(expected)} == pytest.approx(vars(expected), abs=1e-6)
         if pair["metric"] == "mrr":
             means = [np.mean(mrr_of(comparison, row, *stage)) for row in ("lkd__one_by_one", "alone")]
@@ -227,8 +227,8 @@ def test_a_page_is_filled_in(tmp_path):
 | b           | **0.400 ± 0.000 ↑** |   0.300 ± 0.141 ↓ |                |       2 |
 | c           |             0.200 |                   |              5 |       1 |
 
-↑ better, ↓ worse than "a": the 95 % interval of the difference, over 1,000 resamples of the queries (the same for both,
-seeds averaged), is above, or below, 0.
+↑ better, ↓ worse than "a": the 95 % interval of the difference between these trained models, over 1,000 resamples of
+the queries (the same for both, averaged over the seeds that both have), is above, or below, 0.
 
 | epochs   | x           | y   |
 |:---------|:------------|:----|

@@ -29,7 +29,7 @@ class CollectConfig:
         against: rows that all others are compared with, by the paired bootstrap.
         command: the command of runs that did not note theirs.
         samples: resamples of the bootstrap.
-        unit: what is drawn anew: each `query`, or each `triple` with both of its queries.
+        unit: what is drawn anew: each `triple` with both of its queries, which succeed and fail together, or each `query`.
         add: keep what the file has, and add these folders to it, as rows or seeds that another machine has run.
     """
 
@@ -39,7 +39,7 @@ class CollectConfig:
     against: list[str] = field(default_factory=list)
     command: str | None = None
     samples: int = 10_000
-    unit: Unit = "query"
+    unit: Unit = "triple"
     add: bool = False
 
 
@@ -56,19 +56,19 @@ class RenderConfig:
 
 @dataclass
 class PairedConfig:
-    """Is a row of a comparison better than another? A paired bootstrap over the queries.
+    """Is a row of a comparison better than another? A paired bootstrap over the test triples.
 
     Args:
         folder: of the comparison.
         rows: two rows by their names; the first is compared with the second.
         samples: resamples.
-        unit: what is drawn anew: each `query`, or each `triple` with both of its queries.
+        unit: what is drawn anew: each `triple` with both of its queries, which succeed and fail together, or each `query`.
     """
 
     folder: str
     rows: list[str]
     samples: int = 10_000
-    unit: Literal["query", "triple"] = "query"
+    unit: Literal["query", "triple"] = "triple"
 
 
 def collect(config: CollectConfig) -> str:

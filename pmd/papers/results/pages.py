@@ -226,8 +226,8 @@ def legend(block: Block, record: Mapping[str, Any]) -> str:
     paired = record["paired"]
     drawn = {"query": "queries", "triple": "triples, each with its two queries"}[paired["unit"]]
     return wrapped(
-        f'↑ better, ↓ worse than "{block.better}": the 95 % interval of the difference, over {paired["samples"]:,} resamples '
-        f"of the {drawn} (the same for both, seeds averaged), is above, or below, 0."
+        f'↑ better, ↓ worse than "{block.better}": the 95 % interval of the difference between these trained models, over '
+        f"{paired['samples']:,} resamples of the {drawn} (the same for both, averaged over the seeds that both have), is above, or below, 0."
     )
 
 
