@@ -144,13 +144,15 @@ def test_grades_take_steps_of_the_same_size_taught_or_not():
         assert steps == [(TrainConfig().lr, TrainConfig().batch_size, 0), (4e-4, 64, 1)]
 
 
-@pytest.mark.parametrize("given", [{"depths": [3, 1]}, {"mask_rates": [0.5, 0.0]}])
-def test_listed_stages_are_not_contradicted(given):
-    stages = [StageConfig("a"), StageConfig("b", 2, 0.2), StageConfig("c", 1)]
-    fitting = DistillConfig(depths=[2, 1], mask_rates=[0.2, 0.0])
-    assert len(resolve_stages(ProgressiveConfig(distill=fitting, stages=stages), 4)) == 3
-    contradicting = ProgressiveConfig(distill=replace(fitting, **given), stages=stages)
-    assert says(error(contradicting), f"distill.{next(iter(given))}: the config lists its stages…set stages to null")
+@pytest.mark.parametrize("given", [{"depths": [2, 1]}, {"mask_rates": [0.2, 0.0]}])
+def test_listed_stages_have_their_own_depths_and_rates(given):
+    listed = ProgressiveConfig(distill=DistillConfig(**given), stages=[StageConfig("a"), StageConfig("b", 2)])
+    assert says(error(listed), f"distill.{next(iter(given))}: the config lists its stages…set stages to null")
+    chosen = ProgressiveConfig(distill=DistillConfig(depths=[2, 1], mask_rates=[0.2, 0.0]))
+    resolved = resolve_stages(chosen, 4)
+    alone = [replace(resolved[0], epochs=None)]  # as the shared teacher of a comparison
+    for stages in (resolved, alone):
+        assert len(resolve_stages(replace(chosen, stages=stages), 4)) == len(stages)
 
 
 def test_equal_depths_have_the_epochs_of_the_first():

@@ -52,31 +52,30 @@ def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int |
 
     PmdError, naming stage and remedy, for one that cannot be run.
     """
-    stages = default_stages(layers, config) if config.stages is None else with_lengths(config, config.stages)
+    if config.stages is None:
+        stages = default_stages(layers, config)
+    else:
+        _check_listed(config.stages, config.distill)
+        stages = with_lengths(config, config.stages)
     empty = "the list is empty; leave it out for a teacher and four grades"
     resolved = resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
     if config.distill.structure and not any(stage.structure_share for stage in resolved):
         raise PmdError(
             "distill.structure: no stage is taught by it; leave it out, or name a stage with a teacher and a share"
         )
-    if config.stages is not None:
-        _check_listed(config, resolved, layers, teacher_layers)
     return resolved
 
 
-def _check_listed(
-    config: ProgressiveConfig, resolved: list[StageConfig], layers: int, teacher_layers: int | None
-) -> None:
-    """Refuse depths and mask rates that the listed stages contradict. The config of a run has both, and they agree."""
-    default = DistillConfig()
-    for name, key in (("depths", "layers"), ("mask_rates", "mask_rate")):
-        if getattr(config.distill, name) != getattr(default, name):
-            meant = resolve_stages(replace(config, stages=None), layers, teacher_layers)
-            if [getattr(stage, key) for stage in meant] != [getattr(stage, key) for stage in resolved]:
-                raise PmdError(
-                    f"distill.{name}: the config lists its stages, which have other {name.replace('_', ' ')}; change the stages, "
-                    "or set stages to null for a teacher and the grades of distill"
-                )
+def _check_listed(stages: list[StageConfig], distill: DistillConfig) -> None:
+    """Refuse depths and mask rates beside listed stages, which have their own."""
+    if all(stage.init for stage in stages):  # a run's own list, resolved, that depths and rates may have made
+        return
+    for name in ("depths", "mask_rates"):
+        if getattr(distill, name) != getattr(DistillConfig(), name):
+            raise PmdError(
+                f"distill.{name}: the config lists its stages, which have their own {name.replace('_', ' ')}; change the stages, "
+                "or set stages to null for a teacher and the grades of distill"
+            )
 
 
 def _resolve(
