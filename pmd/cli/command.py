@@ -53,7 +53,7 @@ class Command:
     measures_load: bool = True
 
     stopped = "the same command goes on"
-    """What is printed after Ctrl-C if the run can go on."""
+    """What is printed after Ctrl-C if the run can go on; with {run} for its folder."""
 
     def parser(self, prog: str | None = None) -> ArgumentParser:
         """Its parser; `prog` is how it is called, by default the script's name."""
@@ -90,7 +90,8 @@ class Command:
             # A run that can go on raises a subclass. Of several processes, one prints.
             if os.environ.get("RANK", "0") == "0":
                 can_go_on = type(interrupt) is not KeyboardInterrupt
-                print(f"stopped; {self.stopped}" if can_go_on else "stopped", file=sys.stderr)
+                words = self.stopped.format(run=getattr(interrupt, "run", None) or "")
+                print(f"stopped; {words}".rstrip() if can_go_on else "stopped", file=sys.stderr)
             raise
 
     def act(self, parser: ArgumentParser, arguments: Sequence[str]) -> None:

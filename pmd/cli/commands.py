@@ -11,11 +11,18 @@ from pmd.settings.stages.glue import check_glue
 from pmd.settings.stages.kge import check_kge_run
 from pmd.settings.stages.text import check_progressive
 
+
+class FitCommand(Command):
+    """`pmd fit`, whose parts are runs of their own commands."""
+
+    stopped = "pmd progressive (of text) or pmd train (of an embedding) finishes that model with --resume {run}; the same command begins anew"
+
+
 COMMANDS = Group(
     text="knowledge graph completion with language models and embeddings",
     flags={**FLAGS, "--version": "print the version"},
     commands={
-        "fit": Command(
+        "fit": FitCommand(
             text="from any file of triples to models that answer, in the time you have",
             config="pmd.api.fitting.fit:FitConfig",
             function="pmd.api.fitting.fit:fit_command",

@@ -39,7 +39,7 @@ class StagesCommand(Command):
     default: str | None = None
     check: Callable[[Any], None] = lambda config: None
 
-    stopped = "go on with --resume"
+    stopped = "go on with --resume {run}"
 
     def parser(self, prog: str | None = None) -> ArgumentParser:
         parser = super().parser(prog)

@@ -217,7 +217,7 @@ def run_stages(
     family_run.run = open_run(family_run, run)
     with (
         family_run.run.held() if family_run.run.main else nullcontext(),
-        resumable(),
+        resumable(family_run.run.folder),
         trackers_of(family_run) as family_run.trackers,
     ):
         if run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
@@ -16,11 +17,12 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         number: the signal that asked for it.
+        run: that folder, where it is known.
     """
 
-    def __init__(self, number: int = signal.SIGINT):
+    def __init__(self, number: int = signal.SIGINT, run: Path | None = None):
         super().__init__()
-        self.number = number
+        self.number, self.run = number, run
 
 
 class Stop:
@@ -52,14 +54,15 @@ class Stop:
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
-    """Turn Ctrl-C into `Interrupted`, outside of training too: the run can be resumed from its folder.
+def resumable(run: Path | None = None) -> Iterator[None]:
+    """Turn Ctrl-C into `Interrupted`, outside of training too: the `run` can be resumed from its folder.
 
     It resumes at the step at which it was asked to stop or, after a second Ctrl-C, which does not wait, at the last save.
     """
     try:
         yield
-    except Interrupted:
+    except Interrupted as interrupt:
+        interrupt.run = interrupt.run or run
         raise
     except KeyboardInterrupt:
-        raise Interrupted from None
+        raise Interrupted(run=run) from None

@@ -98,4 +98,4 @@ class GivesProbabilities:
         if "odds" not in self.index.metadata:
             return f"{self.index.folder} is older than probabilities; {rebuild}"
         why = self.index.metadata["odds"]["missing"].get(split, "nothing was learned")
-        return f"{why}; add validation triples to the graph and build the index anew"
+        return f"{why}; add validation triples to the graph, then {rebuild}"

@@ -61,8 +61,8 @@ class Why:
     Args:
         facts: the nearest training facts of the same relation.
         paths: short paths of training facts between its ends.
-        parts: of a fused model, how much `text` and `structure` add to the score, beyond what they add to that of the mean
-            candidate; None for others.
+        parts: of a fused model, how much `text`, `structure` and (soft) `types` add to the score, beyond what they add to that of
+            the mean candidate; None for others.
     """
 
     facts: tuple[LikeFact, ...]
@@ -95,7 +95,8 @@ class Explains:
     def score_parts(
         self, target: str, entity: int | None, relation: int, answer: int, text: str | None
     ) -> dict[str, float] | None:
-        """By part of a fused model, what it adds to the score of an answer beyond that of the mean candidate; None for other models.
+        """By part of a fused model, what it adds to the score of an answer beyond that of the mean candidate, and what soft types add,
+        where they add something; None for other models.
         The query is for a `target`, of a known `entity` (None where a `text` describes it) and a `relation`, by positions."""
         return None
 

@@ -144,9 +144,13 @@ class TrainedFused(TrainedModel):
     def score_parts(
         self, target: Target, entity: int | None, relation: int, answer: int, text: str | None
     ) -> dict[str, float]:
-        queries = self._queries([Question(target, relation, entity, text)])
+        question = Question(target, relation, entity, text)
+        queries = self._queries([question])
         scores = [(vectors @ query[0]).astype(np.float64) for query, vectors in zip(queries, self._parts)]
-        return {name: float(part[answer] - part.mean()) for name, part in zip(("text", "structure"), scores)}
+        whole = sum(scores)
+        scores.append(self.after_types(whole[None], [question], "soft")[0] - whole)
+        parts = {name: float(part[answer] - part.mean()) for name, part in zip(("text", "structure", "types"), scores)}
+        return parts if scores[-1].any() else {name: parts[name] for name in ("text", "structure")}
 
     @property
     def _parts(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from glob import escape
 from pathlib import Path
 
@@ -20,9 +21,14 @@ def check_folder(option: str, model: str) -> None:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise PmdError(f"{option}: '{model}' holds no model (no config.json); give a stage's folder in a run")
     if not folder.is_dir() and (model.count("/") != 1 or folder.parent.is_dir()):
-        alike = sorted(path.parent for path in folder.parent.glob(f"{escape(folder.name.rstrip('…'))}*/config.yaml"))
-        newest = f" (the newest run of that name is {alike[-1]})" if alike else ""
-        raise PmdError(f"{option}: no folder '{model}'{newest}; give a stage's folder in a run, or a Hub id")
+        alike = [path.parent for path in folder.parent.glob(f"{escape(folder.name.rstrip('…'))}*/config.yaml")]
+        newest = f" (the newest run whose name begins so is {max(alike, key=_begun)})" if alike else ""
+        raise PmdError(f"{option}: no folder '{model}'{newest}; give a run, a stage's folder in one, or a Hub id")
+
+
+def _begun(run: Path) -> str:
+    """When a run began, as its name says; after all others, for runs are named by it."""
+    return max(re.findall(r"-(\d{8}-\d{6})", run.name), default="")
 
 
 def locate(model: str, stage: str | None = None, revision: str | None = None) -> Path:

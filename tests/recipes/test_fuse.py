@@ -397,9 +397,12 @@ def test_what_it_cannot_rank_is_refused(options, message, made, tmp_path):
 def test_the_parts_of_a_fused_score_are_what_is_above_the_mean(run):
     model = pmd.load(run)
     question = Question("tail", 0, 8)
-    scores = model.scores([question])[0].astype(float)
+    model.index.metadata["types"]["factor"] = 0.5
+    scores = model.answer_scores([question])[0].astype(float)
     for answer in (0, 3):
         parts = model.score_parts("tail", 8, 0, answer, None)
-        assert {*parts} == {"text", "structure"}
+        assert {*parts} == {"text", "structure", "types"}
         assert np.linalg.norm(model.unit_vectors(np.array([answer]))) == pytest.approx(1, abs=1e-5)
         assert sum(parts.values()) == pytest.approx(scores[answer] - scores.mean(), abs=1e-4)
+    model.types.facts["factor"] = 0
+    assert {*model.score_parts("tail", 8, 0, 3, None)} == {"text", "structure"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from types import SimpleNamespace
@@ -281,7 +282,7 @@ def test_ctrl_c_between_two_stages_is_answered_too(place, monkeypatch, capsys):
     monkeypatch.setattr(glue, "measured", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(place, "between", methods=["finetune"], **{"train.epochs": 1})
-    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
+    assert re.search(r"stopped; go on with --resume \S+\n$", capsys.readouterr().err)
     monkeypatch.undo()
     (run,) = (place / "runs").glob("between-*")
     glue_command([f"--resume={run}"])

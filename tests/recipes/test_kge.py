@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -162,7 +163,7 @@ def test_ctrl_c_between_two_stages_is_answered_too(folder, tmp_path, monkeypatch
     monkeypatch.setattr(stages, "run_stage", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(folder, tmp_path, "between")
-    assert capsys.readouterr().err.endswith("stopped; go on with --resume\n")
+    assert re.search(r"stopped; go on with --resume \S+\n$", capsys.readouterr().err)
 
 
 def test_a_loaded_model_takes_the_place_of_a_stage(run, folder, tmp_path):

@@ -128,7 +128,7 @@ def test_answer_with_both_ends(asked, capsys):
     shown = capsys.readouterr().out
     words = "holds" if verdict.holds else "does not hold"
     sure = max(verdict.confidence, 1 - verdict.confidence)
-    assert f"\n{words}, {100 * sure:.1f}% sure, where every second triple is a false one" in shown
+    assert f"\n{words}, {100 * sure:.1f}% sure: so often it is right where half of all triples are false ones" in shown
     assert f"probability {100 * verdict.probability:.1f}% as an answer among all entities" in shown
     assert f"rank {verdict.head_rank:g} among heads" in shown
     head, _, tail = (f"e{row}" for row in model.index.triples("train")[0].tolist())

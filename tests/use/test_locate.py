@@ -47,10 +47,12 @@ def test_a_revision(repo):
 
 @pytest.mark.parametrize("name", ["world-…", "world"])
 def test_a_run_that_is_named_by_its_beginning_is_proposed(name, tmp_path):
-    for run in ("world-20260101-120000", "world-20260102-120000", "other-20260103-120000"):
+    for run in ("world-complex-20260101-120000", "world-20260102-120000", "other-20260103-120000"):
         (tmp_path / run).mkdir()
         (tmp_path / run / "config.yaml").touch()
-    with pytest.raises(PmdError, match=r"no folder '.*world.*newest run of that name is .*/world-20260102-120000\)"):
+    with pytest.raises(
+        PmdError, match=r"no folder '.*world.*newest run whose name begins so is .*/world-20260102-120000\)"
+    ):
         locate(str(tmp_path / name))
 
 

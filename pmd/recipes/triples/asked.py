@@ -63,12 +63,12 @@ def relations_table(relations: Relations) -> str:
                 answer.name,
                 tail[1],
                 answer.id,
-                likely(answer.probability),
                 f"{answer.value:.4f}",
+                likely(answer.probability),
                 known,
             )
         )
-    columns = ("rank", "head", "relation", "tail", "id", "probability", "value", "known")
+    columns = ("rank", "head", "relation", "tail", "id", "value", "probability", "known")
     body = markdown(columns, rows, ("right", *["left"] * 4, "right", "right", "left"))
     return f"({label(relations.head)}, ?, {label(relations.tail)})\n\n{body if rows else 'no relations'}\n"
 
@@ -92,7 +92,7 @@ def says(verdict: Verdict) -> str:
         return "no verdict: the graph has no validation triples to choose a threshold by"
     words = "holds" if verdict.holds else "does not hold"
     sure = max(verdict.confidence, 1 - verdict.confidence)
-    return f"{words}, {likely(sure)} sure, where every second triple is a false one that looks like it"
+    return f"{words}, {likely(sure)} sure: so often it is right where half of all triples are false ones that look like true ones"
 
 
 def likely(probability: float | None) -> str:
