@@ -120,12 +120,24 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     return stored
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice; YAML's reader would drop the first in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is there twice", key.start_mark)
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_mapping(file: Path, place: str, remedy: str = "") -> dict[str, Any]:
     """The settings by name in a YAML file. PmdError, with the `place` and the line, if there are none; it ends with the `remedy`, by
     default how to correct the file."""
     try:
         text = file.read_text(encoding="utf-8-sig")
-        settings = yaml.safe_load(text)
+        settings = yaml.load(text, _EachKeyOnce)
     except UnicodeDecodeError as error:
         raise not_utf8(place, error) from None
     except yaml.MarkedYAMLError as error:

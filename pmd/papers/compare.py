@@ -18,7 +18,8 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.evaluation.tables import Table, seeds_table, write_tables
 from pmd.models.text.start import depth_of
-from pmd.papers.seeds import announce, finished_run, folder_name
+from pmd.papers.seeds import announce, check_seeds, finished_run, folder_name
+from pmd.recipes.fuse import PART, STAGE
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parsing.parse import read_config
@@ -85,11 +86,18 @@ def compare(config: CompareConfig) -> str:
     cannot be run, before the first of them starts."""
     for metric in config.metrics:
         lookup(METRICS["ranking"], metric, "metric")
+    if not config.metrics or not config.variants:
+        raise PmdError("--metric and --variants: give at least one of each")
     folders = ["teacher", *(folder_name(variant.name) for variant in config.variants)]
     for variant, folder in zip(config.variants, folders[1:]):
         if folders.count(folder) > 1:
             raise PmdError(f"variants: '{variant.name}' would share the folder '{folder}'; give it another name")
+        if not folder:
+            raise PmdError("variants: a name is empty; name every row")
+        _check_options(variant)
     out = Path(config.out)
+    check_seeds(out, config.seeds)
+    _check_rows(out, folders, config.seeds)
     planned = [
         (seed, variant, _settings(config, variant.options, seed))
         for seed in config.seeds
@@ -98,6 +106,8 @@ def compare(config: CompareConfig) -> str:
     for _, _, settings in planned:
         check_progressive(settings)
         _stages(settings)
+    if len({tuple(settings.evaluation.splits) for *_, settings in planned}) > 1:
+        raise PmdError("variants: rows have other splits than others; give evaluation.split in --options, for all")
     results: Results = defaultdict(list)
     text = ""
     for seed, variant, settings in planned:
@@ -106,6 +116,25 @@ def compare(config: CompareConfig) -> str:
         results[variant.name].append(_run(settings, out / f"seed{seed}" / folder_name(variant.name)).results)
         text = write_tables(out, results, comparison_tables(results, config.metrics))
     return text
+
+
+def _check_options(variant: Variant) -> None:
+    """Refuse what the comparison itself sets."""
+    for option in variant.options:
+        name = option.lstrip("-").partition("=")[0]
+        if name in ("seed", "runs", "name"):
+            raise PmdError(f"variants: '{variant.name}': {option}: a comparison sets {name} itself; leave it out")
+
+
+def _check_rows(out: Path, folders: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse the folder of a larger table, which would lose rows."""
+    for file in sorted(out.glob("seed*/*/results.json")):
+        seed, folder = file.parts[-3].removeprefix("seed"), file.parts[-2]
+        if folder not in folders or seed not in map(str, seeds):
+            raise PmdError(
+                f"--out: '{out}' has {folder} of seed {seed}, which this table would leave out; add it to variants and seeds, "
+                "or choose another folder"
+            )
 
 
 def _settings(config: CompareConfig, options: Sequence[str], seed: int) -> ProgressiveConfig:
@@ -119,7 +148,8 @@ def _stages(settings: ProgressiveConfig) -> list[StageConfig]:
 
 
 def _run(settings: ProgressiveConfig, folder: Path) -> Run:
-    return finished_run(settings, folder, [stage.name for stage in _stages(settings)], progressive)
+    names = [stage.name for stage in _stages(settings)] + [PART, STAGE] * (settings.structure is not None)
+    return finished_run(settings, folder, names, progressive)
 
 
 def _with_shared_teacher(config: CompareConfig, settings: ProgressiveConfig, seed: int, out: Path) -> ProgressiveConfig:

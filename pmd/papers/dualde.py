@@ -19,7 +19,7 @@ from pathlib import Path
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
 from pmd.evaluation.tables import Table, seeds_table, write_tables
-from pmd.papers.seeds import announce, finished_run, folder_name
+from pmd.papers.seeds import announce, check_seeds, finished_run, folder_name
 from pmd.recipes.kge import train_kge
 from pmd.settings.kge import KgeConfig, KgeStageConfig
 from pmd.settings.parsing.parse import read_config
@@ -58,8 +58,9 @@ Results = dict[str, dict[tuple[int, str], list[StageResult]]]
 def dualde(config: DualdeConfig) -> str:
     """Run what is missing and return the tables, which are also written to `OUT/table.md`. PmdError for configs that
     cannot be run, before the first of them starts."""
-    if not config.configs or not config.seeds:
-        raise PmdError("--configs and --seeds: give at least one of each")
+    if not config.configs:
+        raise PmdError("--configs: give at least one")
+    check_seeds(Path(config.out), config.seeds)
     planned = [
         (file, seed, read_config(KgeConfig, ["--config", file, *config.options, f"--seed={seed}"]))
         for seed in config.seeds

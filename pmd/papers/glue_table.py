@@ -18,7 +18,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.evaluation.tables import write_tables
 from pmd.papers.glue_layout import layout_table
-from pmd.papers.seeds import announce, finished_run
+from pmd.papers.seeds import announce, check_seeds, finished_run
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.catalogue import TASKS, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
@@ -130,8 +130,7 @@ def check_table(config: GlueTableConfig, tasks: Sequence[str], tuned: Mapping[st
 
 def check_out(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
     """Refuse the folder of something else, or of a larger table: its files would be written over."""
-    if (out / "config.yaml").is_file():
-        raise PmdError(f"--out: '{out}' is the folder of a run, not of a table; choose another")
+    check_seeds(out, seeds)
     if not {*Run(out).finished} <= {*TASKS}:
         raise PmdError(f"--out: '{out}' has other results than those of a GLUE table; choose another folder")
     for file in sorted(out.glob("seed*/*/results.json")):

@@ -25,7 +25,7 @@ from pmd.core.results import StageResult
 from pmd.evaluation.retention import Retained, retained
 from pmd.evaluation.tables import Table, parameters_at, seeds_table, write_tables
 from pmd.models.kge.folder import load_for
-from pmd.papers.seeds import announce, finished_run
+from pmd.papers.seeds import announce, check_seeds, finished_run
 from pmd.recipes.kge import train_kge
 from pmd.recipes.ranking import load_data, ranked, read_ranks, write_ranks
 from pmd.reports.figure_methods import retention_table
@@ -44,6 +44,7 @@ def med_table(config: MedTableConfig) -> str:
     """Train everything that is not there yet; the tables in Markdown. PmdError for settings that cannot work, before
     anything starts."""
     check_table(config)
+    check_seeds(Path(config.out), config.seeds)
     widths = config.base.model.widths
     settings = run_settings(config)
     check_kge_run(settings)

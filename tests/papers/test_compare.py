@@ -6,10 +6,15 @@ import pytest
 from pmd.cli.commands import COMMANDS
 from pmd.core.errors import PmdError
 from pmd.core.results import StageResult
+from pmd.data.graphs.sources import load_graph
 from pmd.papers.compare import CompareConfig, comparison_tables
+from pmd.papers.seeds import finished_run
 from pmd.settings.parsing.parse import read_config
+from pmd.settings.shared import DataConfig
 from pmd.settings.stages.text import resolve_stages
 from pmd.settings.text import ProgressiveConfig
+
+from ..says import says
 
 compare_command = COMMANDS["table"]["compare"]
 
@@ -121,3 +126,63 @@ def test_variants_do_not_share_a_folder(tmp_path):
     base.write_text("name: x\n")
     with pytest.raises(PmdError, match="'pmd'"):
         compare_command([f"--base={base}", f"--out={tmp_path}/out", '--variants=[{"name": "PMD"}, {"name": "pmd"}]'])
+
+
+ROWS = json.dumps([{"name": "a"}, {"name": "b", "options": ["--distill.method=lkd"]}])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds=[]"], "--seeds: []"),
+        (["--seeds=[0,0]"], "--seeds: [0, 0]; …each once"),
+        (["--variants=[]"], "--metric and --variants"),
+        (["--metric=[]"], "--metric and --variants"),
+        (['--variants=[{"name": ""}]'], "variants: a name is empty"),
+        (['--variants=[{"name": "a", "options": ["--seed=7"]}]'], "variants: 'a': --seed=7"),
+        (['--variants=[{"name": "a"}, {"name": "b", "options": ["--evaluation.split=valid"]}]'], "variants: …splits"),
+        (["--options+=--data.path=nowhere"], "nowhere"),
+    ],
+)
+def test_what_a_comparison_cannot_be_is_said_before_anything_is_written(arguments, message, tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("name: x\n")
+    with pytest.raises(PmdError) as error:
+        compare_command([f"--base={base}", f"--out={tmp_path}/out", f"--variants={ROWS}", *arguments])
+    assert says(str(error.value), message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_folder_is_written_over_that_holds_more_or_something_else(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: x\n")
+    arguments = [f"--base={tmp_path}/base.yaml", f"--out={tmp_path}/out", f"--variants={ROWS}", "--seeds=[1]"]
+    other = tmp_path / "out" / "seed0" / "a"
+    other.mkdir(parents=True)
+    (other / "results.json").write_text("{}")
+    with pytest.raises(PmdError, match=r"has a of seed 0, which this table would leave out"):
+        compare_command(arguments)
+    (tmp_path / "out" / "config.yaml").touch()
+    with pytest.raises(PmdError, match=r"is the folder of a run"):
+        compare_command(arguments)
+
+
+def test_rows_of_one_table_are_of_one_graph(tmp_path):
+    graph, folder = tmp_path / "graph", tmp_path / "runs" / "a"
+    graph.mkdir()
+    for split in ("train", "valid", "test"):
+        (graph / f"{split}.tsv").write_text("a\tr\tb\nb\tr\tc\n")
+    settings = ProgressiveConfig(data=DataConfig(path=str(graph)))
+    trained = []
+
+    def train(settings, run):
+        run.refuse_other_data(load_graph(settings.data.path).checksum())
+        run.add_result("teacher", StageResult(epochs=1))
+        trained.append(run)
+        return run
+
+    for _ in range(2):
+        finished_run(settings, folder, ["teacher"], train)
+    assert len(trained) == 1
+    (graph / "test.tsv").write_text("a\tr\tc\n")
+    with pytest.raises(PmdError, match=r"other data than data\.path holds now"):
+        finished_run(settings, folder, ["teacher"], train)

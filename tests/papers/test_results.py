@@ -282,6 +282,7 @@ def test_what_a_page_may_ask_for(tmp_path):
         ("show=tables", "no show 'tables'; choose among table, paired"),
         ("group=b", "no group 'b'"),
         ("split=valid", "nothing was measured on 'valid'"),
+        ("about=no", "about=no; write true or false"),
         ("rows=a|d", "no row 'd'; there are a, b, c"),
         ("columns=z", "no column 'z'; there are x, y"),
         ("metric=mrr,mr", "2 metrics of 2 columns"),
@@ -293,6 +294,22 @@ def test_what_a_page_asks_for_in_vain(tmp_path, options, said):
     synthetic(tmp_path)
     with pytest.raises(PmdError, match=f"results: tiny: .*{said}"):
         shown(tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    "page", ["<!-- results: a -->\n", "<!-- results: a -->\n<!--end-->\nkept\n<!-- results: b -->\n<!-- end -->\n"]
+)
+def test_a_block_without_an_end_takes_nothing_with_it(page, tmp_path):
+    with pytest.raises(PmdError, match="the block 'results: a' has no end"):
+        rendered(page, tmp_path)
+
+
+def test_the_embedding_and_the_fused_model_of_a_text_run_have_an_origin(comparison, tmp_path):
+    run = Run(shutil.copytree(comparison / "seed0" / "alone", tmp_path / "run"))
+    whole = {name: value for name, value in vars(run.results["teacher"]).items() if name not in ("layers", "epochs")}
+    run.add_result("structure", {**whole, "epochs": 40})
+    run.add_result("fused", whole)
+    assert [lineage(run)[name] for name in ("structure", "fused")] == ["40", "?"]
 
 
 def test_a_missing_record_is_named(tmp_path):

@@ -77,6 +77,7 @@ def test_wrong_options(option, message):
         ("train: {lrr: 1}", "train.lrr: …'train.lr'"),
         ("train: {lr: x}", "train.lr: 'x'"),
         ("seed: 1\ntrain: [b", "--config: …config.yaml, line 2: …YAML"),
+        ("train: {lr: 1}\nseed: 1\ntrain: {epochs: 2}", "--config: …config.yaml, line 3: 'train' is there twice"),
         ("train:\n\tlr: 1", "--config: …config.yaml, line 2: …tab"),
         ("name: \x00", "--config: …config.yaml: …YAML"),
         ("day: 2025-13-01", "--config: …config.yaml: month must be in 1..12…correct its YAML"),

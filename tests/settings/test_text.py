@@ -156,9 +156,10 @@ def test_listed_stages_have_their_own_depths_and_rates(given):
 
 
 def test_equal_depths_have_the_epochs_of_the_first():
-    distill = DistillConfig(depths=[2, 2, 1], mask_rates=[0.1, 0.2, 0.0], epochs=[3, 4, 7])
-    stages = resolve_stages(ProgressiveConfig(distill=distill), 4)[1:]
-    assert [(stage.name, stage.mask_rate, stage.epochs) for stage in stages] == [("grade2", 0.1, 3), ("grade1", 0.0, 7)]
+    stages = resolve_stages(ProgressiveConfig(distill=DistillConfig(epochs=[3, 4, 7, 8])), 2)[1:]
+    assert [(s.name, s.mask_rate, s.epochs) for s in stages] == [("grade2", 0.2, 3), ("grade1", 0.05, 7)]
+    twice = DistillConfig(depths=[2, 2, 1], mask_rates=[0.1, 0.2, 0.0])
+    assert says(error(ProgressiveConfig(distill=twice)), "distill.depths: …twice")
 
 
 def test_batches_queues_and_features_of_students_may_differ_from_the_teachers():

@@ -91,6 +91,8 @@ def collect(config: CollectConfig) -> str:
 def render(config: RenderConfig) -> str:
     """Fill in the tables; a line for each page that has changed. PmdError for what a record does not have."""
     folder = Path(config.pages)
+    if not folder.is_dir():
+        raise PmdError(f"--pages: no folder '{folder}'")
     changed = []
     for page in sorted(folder.glob("*.md")):
         text = page.read_text(encoding="utf-8")

@@ -78,10 +78,11 @@ def _origins(run: Run) -> dict[str, Origin]:
 def _text_origins(run: Run) -> dict[str, Origin]:
     """Text models start from their teacher's layers, or from the checkpoint's."""
     config = read_config(ProgressiveConfig, ["--config", str(run.folder / "config.yaml")])
-    layers = [result.layers for result in run.results.values()]
+    layers = [result.layers for result in run.results.values() if result.layers is not None]
     if not layers:
         raise PmdError(f"'{run.folder}' has no finished stage; let its command finish first")
-    return {
+    others = {name: _origin(result, {}) for name, result in run.results.items()}  # of an embedding, and of both fused
+    return others | {
         stage.name: Origin(
             stage.epochs,
             stage.teacher if stage.init == "teacher" else None,

@@ -35,6 +35,7 @@ from pmd.papers.results.record import paired_of, read_record
 from pmd.settings.catalogue import METRICS
 
 BLOCK = re.compile(r"(<!-- results: (?P<options>[^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKER = re.compile(r"<!-- (results: [^\n]+?|end) -->")
 WIDTH = 120
 """Characters of a line of text."""
 
@@ -66,6 +67,9 @@ class Block:
                 raise PmdError(
                     f"results: {name}: no option '{option}'; there are {', '.join(names)}{nearest(option, names)}"
                 )
+        for option in ("seconds", "percent", "about"):
+            if given.get(option, "true") not in ("true", "false"):
+                raise PmdError(f"results: {name}: {option}={given[option]}; write true or false")
         return cls(name, **given)
 
 
@@ -76,7 +80,17 @@ def rendered(page: str, data: Path) -> str:
         block = Block.parsed(match["options"])
         return f"{match[1]}{block_text(block, read_record(data / f'{block.name}.json'))}\n{match[3]}"
 
+    _check_ends(page)
     return BLOCK.sub(filled, page)
+
+
+def _check_ends(page: str) -> None:
+    """PmdError for a block without an end: what follows it would be taken for its content."""
+    begun = None
+    for marker in [*MARKER.findall(page), "results: "]:
+        if begun and marker != "end":
+            raise PmdError(f"results: the block '{begun}' has no end; write <!-- end --> below its table")
+        begun = None if marker == "end" else marker
 
 
 def records_shown(page: str) -> list[str]:

@@ -24,6 +24,8 @@ def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
     for name, given in (("mask_rates", distill.mask_rates), ("epochs", epochs)):
         if len(given) != len(depths):
             raise PmdError(f"distill.{name}: {len(given)} values for {len(depths)} grades; give one for each")
+    if len({*(distill.depths or ())}) < len(distill.depths or ()):
+        raise PmdError(f"distill.depths: {distill.depths} names a depth twice; name each once")
     first = {}
     for depth, *settings in zip(depths, distill.mask_rates, epochs):
         first.setdefault(depth, settings)
