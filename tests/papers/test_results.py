@@ -306,7 +306,11 @@ def test_a_block_without_an_end_takes_nothing_with_it(page, tmp_path):
 
 def test_the_embedding_and_the_fused_model_of_a_text_run_have_an_origin(comparison, tmp_path):
     run = Run(shutil.copytree(comparison / "seed0" / "alone", tmp_path / "run"))
-    whole = {name: value for name, value in vars(run.results["teacher"]).items() if name not in ("layers", "epochs")}
+    whole = {
+        name: value
+        for name, value in vars(run.results["teacher"]).items()
+        if name not in ("layers", "epochs", "teacher")
+    }
     run.add_result("structure", {**whole, "epochs": 40})
     run.add_result("fused", whole)
     assert [lineage(run)[name] for name in ("structure", "fused")] == ["40", "?"]
