@@ -12,6 +12,8 @@ from pmd.core.distributed import refuse_processes
 from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.data.graphs.sources import read_graph
+from pmd.settings.kge import KgeConfig
+from pmd.settings.text import ProgressiveConfig
 
 
 def finished_run(settings: Any, folder: Path, stages: Collection[str], train: Callable[[Any, Run], Run]) -> Run:
@@ -21,7 +23,8 @@ def finished_run(settings: Any, folder: Path, stages: Collection[str], train: Ca
     settings = replace(settings, runs=str(folder.parent), name=folder.name)
     run = Run(folder)
     # Before anything is written: a folder is not to keep a path that was mistyped.
-    graph = None if hasattr(settings, "task") else read_graph(settings.data.path, **settings.data.options)
+    of_graph = isinstance(settings, (ProgressiveConfig, KgeConfig))
+    graph = read_graph(settings.data.path, **settings.data.options) if of_graph else None
     if not (folder / "config.yaml").is_file():
         run.start(settings)
     run.refuse_other_settings(settings)

@@ -52,7 +52,7 @@ def smaller(recipe: Callable[..., Any]) -> Callable[..., Any]:
         if hasattr(config, "encoder"):
             config.encoder = dataclasses.replace(config.encoder, name="scratch", layers=2, **ENCODER)
             config.distill = dataclasses.replace(config.distill, epochs=1)
-            if config.distill.depths != []:
+            if config.stages is None and config.distill.depths != []:
                 config.distill = dataclasses.replace(config.distill, depths=[1], mask_rates=[0.1])
         return recipe(config, earlier, **hooks)
 

@@ -12,6 +12,7 @@ from pmd.core.errors import PmdError
 from pmd.core.run import Run
 from pmd.evaluation.paired import paired_bootstrap
 from pmd.papers.results.adding import added, refuse_other_draws
+from pmd.papers.results.command import unfinished
 from pmd.papers.results.folders import cells_of, dualde_cells
 from pmd.papers.results.lineage import lineage
 from pmd.papers.results.pages import records_shown, rendered
@@ -441,6 +442,13 @@ def test_what_a_comparison_lacks_is_named(comparison, tmp_path):
     (run / "results.json").unlink()
     with pytest.raises(PmdError, match=r"alone' has no finished stage \('.*alone/results\.json' is missing\); let its"):
         cells_of([run])
+
+
+def test_columns_that_a_row_has_of_some_seeds_are_named():
+    row = {"group": "", "row": "a"}
+    entries = [{**row, "column": column, "seed": seed} for column, seed in (("x", 0), ("x", 1), ("y", 0))]
+    entries += [{**row, "row": "b", "column": "x", "seed": 0}]  # a row that another seed has not is one of fewer seeds
+    assert unfinished(entries) == ["y of 'a', seed 1"]
 
 
 def test_commands_and_machines_in_words():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, warn
 from pmd.core.files import write_text
 from pmd.evaluation.paired import Unit
 from pmd.evaluation.tables import Table, joined
@@ -82,10 +82,26 @@ def collect(config: CollectConfig) -> str:
     if before:
         refuse_other_draws(before, config.samples, config.unit)
     record = collected(folders, config.against, config.command, config.samples, config.unit)
+    if gaps := unfinished(record["entries"]):
+        warn(f"results: not finished: {'; '.join(gaps)}; their means are over fewer seeds")
     record, lost = added(before, record) if before else (record, 0)
     write_record(file, record)
     remedy = f"; {lost} comparisons of rows with more seeds now are left out: collect all folders together to have them"
     return f"{len(record['entries'])} models -> {file}{remedy if lost else ''}"
+
+
+def unfinished(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that a row has of some of its seeds alone, in words."""
+    seeds: dict[tuple, set[int]] = {}
+    for entry in entries:
+        for place in ((entry["group"], entry["row"]), (entry["group"], entry["row"], entry["column"])):
+            seeds.setdefault(place, set()).add(entry["seed"])
+    return [
+        f"{place[2]} of '{place[1]}', seed {seed}"
+        for place, there in seeds.items()
+        if len(place) == 3
+        for seed in sorted(seeds[place[:2]] - there)
+    ]
 
 
 def render(config: RenderConfig) -> str:
@@ -109,9 +125,12 @@ def paired(config: PairedConfig) -> str:
     if len(config.rows) != 2:
         raise PmdError(f"--rows: {len(config.rows)} given; name two, as in --rows '[PMD, LKD]'")
     row, baseline = config.rows
-    pairs = pairs_of(cells_of([config.folder]), baseline, config.samples, config.unit, [row])
+    cells = cells_of([config.folder])
+    pairs = pairs_of(cells, baseline, config.samples, config.unit, [row])
     if not pairs:
-        raise PmdError(f"--rows: '{row}' and '{baseline}' have no column and seed in common; choose others")
+        columns = {name: [*dict.fromkeys(cell.column for cell in cells if cell.row == name)] for name in config.rows}
+        named = " and ".join(f"'{name}' (columns {', '.join(columns[name])})" for name in config.rows)
+        raise PmdError(f"--rows: {named} have no column and seed in common; choose others")
     tables = [*dict.fromkeys((pair["group"], pair["split"]) for pair in pairs)]
     return joined(*(_difference_table(pairs, group, split, row, baseline) for group, split in tables))
 
