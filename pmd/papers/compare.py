@@ -23,7 +23,7 @@ from pmd.recipes.fuse import PART, STAGE
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
 from pmd.settings.parsing.parse import read_config
-from pmd.settings.stages.text import FEATURES, LOOP, check_progressive, resolve_stages
+from pmd.settings.stages.text import FEATURES, LOOP, check_progressive, resolve_stages, warn_of_listed
 from pmd.settings.text import DistillConfig, ProgressiveConfig, StageConfig
 
 
@@ -105,6 +105,7 @@ def compare(config: CompareConfig) -> str:
     ]
     for _, _, settings in planned:
         check_progressive(settings)
+        warn_of_listed(settings)
         _stages(settings)
     if len({tuple(settings.evaluation.splits) for *_, settings in planned}) > 1:
         raise PmdError("variants: rows have other splits than others; give evaluation.split in --options, for all")

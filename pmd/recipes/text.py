@@ -42,7 +42,7 @@ from pmd.recipes.stages import Banner, run_stages
 from pmd.settings.catalogue import METHODS
 from pmd.settings.med import check_widths
 from pmd.settings.shared import OWN
-from pmd.settings.stages.text import check_progressive, resolve_stages
+from pmd.settings.stages.text import check_progressive, resolve_stages, warn_of_listed
 from pmd.settings.text import ProgressiveConfig, StageConfig
 from pmd.training.batching import Order
 
@@ -77,6 +77,7 @@ class TextRun(RankingRun):
     @staticmethod
     def resolve(config: ProgressiveConfig) -> list[StageConfig]:
         check_progressive(config)
+        warn_of_listed(config)
         return resolve_stages(config, depth_of(config.encoder), teacher_depth(config.teacher))
 
     def load_data(self, pending: Sequence[StageConfig]) -> KnowledgeGraph:

@@ -3,10 +3,10 @@ from operator import attrgetter
 
 import pytest
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, PmdWarning
 from pmd.settings.shared import EvaluationConfig
 from pmd.settings.stages.grades import grade_depths
-from pmd.settings.stages.text import check_progressive, resolve_stages
+from pmd.settings.stages.text import check_progressive, resolve_stages, warn_of_listed
 from pmd.settings.text import (
     ContrastiveConfig,
     DistillConfig,
@@ -145,14 +145,15 @@ def test_grades_take_steps_of_the_same_size_taught_or_not():
 
 
 @pytest.mark.parametrize("given", [{"depths": [2, 1]}, {"mask_rates": [0.2, 0.0]}])
-def test_listed_stages_have_their_own_depths_and_rates(given):
-    listed = ProgressiveConfig(distill=DistillConfig(**given), stages=[StageConfig("a"), StageConfig("b", 2)])
-    assert says(error(listed), f"distill.{next(iter(given))}: the config lists its stages…set stages to null")
+def test_depths_and_rates_beside_listed_stages_are_said_to_be_unused(given, recwarn):
+    config = ProgressiveConfig(distill=DistillConfig(**given))
+    listed = replace(config, stages=[StageConfig("a"), StageConfig("b", 2)])
+    with pytest.warns(PmdWarning, match=f"distill.{next(iter(given))}: not used, for the stages are listed"):
+        warn_of_listed(listed)
+    recwarn.clear()
     chosen = ProgressiveConfig(distill=DistillConfig(depths=[2, 1], mask_rates=[0.2, 0.0]))
-    resolved = resolve_stages(chosen, 4)
-    alone = [replace(resolved[0], epochs=None)]  # as the shared teacher of a comparison
-    for stages in (resolved, alone):
-        assert len(resolve_stages(replace(chosen, stages=stages), 4)) == len(stages)
+    warn_of_listed(replace(chosen, stages=resolve_stages(chosen, 4)))
+    assert not recwarn.list
 
 
 def test_equal_depths_have_the_epochs_of_the_first():

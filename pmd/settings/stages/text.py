@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pmd.core.errors import PmdError
+from pmd.core.errors import PmdError, warn
 from pmd.core.files import read_object
 from pmd.core.packages import model_source
 from pmd.settings.catalogue import METHODS, Method, lookup
@@ -52,11 +52,7 @@ def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int |
 
     PmdError, naming stage and remedy, for one that cannot be run.
     """
-    if config.stages is None:
-        stages = default_stages(layers, config)
-    else:
-        _check_listed(config.stages, config.distill)
-        stages = with_lengths(config, config.stages)
+    stages = default_stages(layers, config) if config.stages is None else with_lengths(config, config.stages)
     empty = "the list is empty; leave it out for a teacher and four grades"
     resolved = resolve_in_order(stages, partial(_resolve, config, layers, teacher_layers), empty)
     if config.distill.structure and not any(stage.structure_share for stage in resolved):
@@ -64,18 +60,6 @@ def resolve_stages(config: ProgressiveConfig, layers: int, teacher_layers: int |
             "distill.structure: no stage is taught by it; leave it out, or name a stage with a teacher and a share"
         )
     return resolved
-
-
-def _check_listed(stages: list[StageConfig], distill: DistillConfig) -> None:
-    """Refuse depths and mask rates beside listed stages, which have their own."""
-    if all(stage.init for stage in stages):  # a run's own list, resolved, that depths and rates may have made
-        return
-    for name in ("depths", "mask_rates"):
-        if getattr(distill, name) != getattr(DistillConfig(), name):
-            raise PmdError(
-                f"distill.{name}: the config lists its stages, which have their own {name.replace('_', ' ')}; change the stages, "
-                "or set stages to null for a teacher and the grades of distill"
-            )
 
 
 def _resolve(
@@ -266,6 +250,18 @@ def check_progressive(config: ProgressiveConfig) -> None:
     teacher_depth = None if config.teacher is None else depth_in(config.teacher.model, "teacher.model")
     if depth is not None and (config.teacher is None or teacher_depth is not None):
         resolve_stages(config, depth, teacher_depth)
+
+
+def warn_of_listed(config: ProgressiveConfig) -> None:
+    """Say that depths and mask rates are not used beside listed stages, which have their own."""
+    if not config.stages or all(stage.init for stage in config.stages):  # a run's own list, that they may have made
+        return
+    given = [
+        name for name in ("depths", "mask_rates") if getattr(config.distill, name) != getattr(DistillConfig(), name)
+    ]
+    if given:
+        options = " and ".join(f"distill.{name}" for name in given)
+        warn(f"{options}: not used, for the stages are listed; change those, or set stages to null")
 
 
 def _check_lora(lora: LoraConfig, prefix: str) -> None:
