@@ -96,7 +96,12 @@ LESS = {
     "scripts/bench/students.py": "--layers [2,1] --hidden 48 --vocab_size 300 --texts 32 --alone 2 --rounds 1",
 }
 """By how a command begins, what is put after it."""
-BEFORE = {"results": ["scripts/compare.py --base configs/pmd/world.yaml --out runs/compare --seeds [0,1]"]}
+BEFORE = {
+    "results": [
+        "scripts/compare.py --base configs/pmd/world.yaml --out runs/compare --seeds [0]",
+        "scripts/compare.py --base configs/pmd/world.yaml --out runs/compare_seed1 --seeds [1]",
+    ]
+}
 """What a page takes for granted."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore:graph '")]
 
