@@ -18,7 +18,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.evaluation.tables import Table, seeds_table, write_tables
 from pmd.models.text.start import depth_of
-from pmd.papers.seeds import announce, check_seeds, finished_run, folder_name
+from pmd.papers.seeds import announce, check_rows, check_seeds, finished_run, folder_name
 from pmd.recipes.fuse import PART, STAGE
 from pmd.recipes.text import progressive
 from pmd.settings.catalogue import METRICS, RankingMetric, lookup
@@ -97,7 +97,7 @@ def compare(config: CompareConfig) -> str:
         _check_options(variant)
     out = Path(config.out)
     check_seeds(out, config.seeds)
-    _check_rows(out, folders, config.seeds)
+    check_rows(out, folders, config.seeds, "--variants")
     planned = [
         (seed, variant, _settings(config, variant.options, seed))
         for seed in config.seeds
@@ -125,17 +125,6 @@ def _check_options(variant: Variant) -> None:
         name = option.lstrip("-").partition("=")[0]
         if name in ("seed", "runs", "name"):
             raise PmdError(f"variants: '{variant.name}': {option}: a comparison sets {name} itself; leave it out")
-
-
-def _check_rows(out: Path, folders: Sequence[str], seeds: Sequence[int]) -> None:
-    """Refuse the folder of a larger table, which would lose rows."""
-    for file in sorted(out.glob("seed*/*/results.json")):
-        seed, folder = file.parts[-3].removeprefix("seed"), file.parts[-2]
-        if folder not in folders or seed not in map(str, seeds):
-            raise PmdError(
-                f"--out: '{out}' has {folder} of seed {seed}, which this table would leave out; add it to variants and seeds, "
-                "or choose another folder"
-            )
 
 
 def _settings(config: CompareConfig, options: Sequence[str], seed: int) -> ProgressiveConfig:

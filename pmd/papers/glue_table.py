@@ -18,7 +18,7 @@ from pmd.core.results import StageResult
 from pmd.core.run import Run
 from pmd.evaluation.tables import write_tables
 from pmd.papers.glue_layout import layout_table
-from pmd.papers.seeds import announce, check_seeds, finished_run
+from pmd.papers.seeds import announce, check_rows, check_seeds, finished_run
 from pmd.recipes.glue import read_inputs, train_glue
 from pmd.settings.catalogue import TASKS, task_of
 from pmd.settings.glue import GlueConfig, GlueStageConfig
@@ -133,13 +133,7 @@ def check_out(out: Path, tasks: Sequence[str], seeds: Sequence[int]) -> None:
     check_seeds(out, seeds)
     if not {*Run(out).finished} <= {*TASKS}:
         raise PmdError(f"--out: '{out}' has other results than those of a GLUE table; choose another folder")
-    for file in sorted(out.glob("seed*/*/results.json")):
-        seed, task = file.parts[-3].removeprefix("seed"), file.parts[-2]
-        if task not in tasks or seed not in map(str, seeds):
-            raise PmdError(
-                f"--out: '{out}' has {task} of seed {seed}, which this table would leave out; "
-                "add it to --tasks and --seeds, or choose another folder"
-            )
+    check_rows(out, tasks, seeds, "--tasks")
 
 
 def settings_of(config: GlueTableConfig, task: str, tuned: TunedTaskConfig | None, seed: int) -> GlueConfig:

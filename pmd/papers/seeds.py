@@ -43,6 +43,17 @@ def check_seeds(out: Path, seeds: Sequence[int]) -> None:
         raise PmdError(f"--seeds: {[*seeds]}; name at least one, and each once")
 
 
+def check_rows(out: Path, folders: Collection[str], seeds: Sequence[int], option: str) -> None:
+    """Refuse the folder of a larger table, whose runs, in `seedN/FOLDER`, this one would leave out."""
+    for file in sorted(out.glob("seed*/*/results.json")):
+        seed, folder = file.parts[-3].removeprefix("seed"), file.parts[-2]
+        if folder not in folders or seed not in map(str, seeds):
+            raise PmdError(
+                f"--out: '{out}' has {folder} of seed {seed}, which this table would leave out; "
+                f"add it to {option} and --seeds, or choose another folder"
+            )
+
+
 def folder_name(name: str) -> str:
     """A name in lower case, its punctuation replaced, so that it can name a folder."""
     return "".join(letter if letter.isalnum() else "_" for letter in name.lower())

@@ -135,6 +135,9 @@ def test_listed_grades_may_train_as_long_as_the_chain():
         stages=[StageConfig("a"), StageConfig("b", 3), StageConfig("c", 2, epochs=4), StageConfig("d", 1)],
     )
     assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, 6, 4, 16]
+    alone = [StageConfig("a"), StageConfig("b", 2), StageConfig("c", 2, teacher="none")]
+    config = replace(config, distill=DistillConfig(epochs=6), stages=alone)
+    assert [stage.epochs for stage in resolve_stages(config, 4)] == [10, 6, 10]  # nothing is lengthened unless asked
 
 
 def test_grades_take_steps_of_the_same_size_taught_or_not():

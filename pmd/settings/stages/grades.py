@@ -40,7 +40,7 @@ def default_stages(layers: int, config: ProgressiveConfig) -> list[StageConfig]:
 def with_lengths(config: ProgressiveConfig, stages: list[StageConfig]) -> list[StageConfig]:
     """Listed stages, those without epochs of their own with the length that `distill.chain_epochs` gives them."""
     epochs = config.distill.epochs
-    if isinstance(epochs, list):  # is refused where a stage would need it
+    if not config.distill.chain_epochs or isinstance(epochs, list):  # a list is refused where a stage would need it
         return stages
     lengths = _lengths(config, [epochs if stage.epochs is None else stage.epochs for stage in stages[1:]])
     grades = [
