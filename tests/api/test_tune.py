@@ -201,6 +201,7 @@ def test_a_study_of_something_else_is_refused(tune, study, folder):
         ("train.lr: {low: 1}", "train.lr: a range has low and high; write {low"),
         ("train.lr: {low: 2, high: 1}", "train.lr: low 2 is not below high 1"),
         ("train.lr: {low: 0, high: 1, log: true}", "train.lr: log needs a low above 0"),
+        ("train.lr: {low: 0.1, high: 1, log: 'false'}", "train.lr: log is true or false, not 'false'"),
         ("train.lr: {low: -1, high: 1}", "train.lr: -1.0 is not positive"),
         ("train.lr: {low: a, high: 1}", "train.lr: 'a' is not a number"),
         ("train.lr: 0.1", "train.lr: 0.1 is no range; write"),

@@ -197,7 +197,9 @@ def _range(path: str, given: Mapping[str, Any], config: Any) -> Option:
     types = _types(path, config)
     if not types & {int, float}:
         raise PmdError(f"{path}: takes no numbers; write {{values: […]}}")
-    whole, log = float not in types, bool(given.get("log", False))
+    whole, log = float not in types, given.get("log", False)
+    if not isinstance(log, bool):
+        raise PmdError(f"{path}: log is true or false, not {log!r}")
     if low >= high:
         raise PmdError(f"{path}: low {given['low']} is not below high {given['high']}; exchange them")
     if log and low <= 0:
